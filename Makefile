@@ -1,0 +1,34 @@
+# Two commands matter: `make book` and `make test`. Each installs what it needs into .venv, once.
+PYTHON ?= python3
+PY := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help install book html test status clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/installed  ## install the exact versions of requirements.lock into .venv
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Expected Python 3.11 or newer, found %d.%d; set PYTHON=..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install --disable-pip-version-check -r requirements.lock
+	$(PY) -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+book: install  ## execute the notebooks of the study laptop, render the book, print where it lies
+	$(PY) -m causalmix run --study laptop
+	$(PY) -m causalmix book
+
+html: install  ## render the book from the committed pages, without executing anything
+	$(PY) -m causalmix book
+
+test: install  ## run everything that the continuous check runs
+	$(PY) -m pytest
+
+status: install  ## tell which pages are fresh, and why others are not
+	$(PY) -m causalmix status
+
+clean:  ## remove what can be made again, but for the installation
+	rm -rf .cache .pytest_cache book/_build results/runs

@@ -1,0 +1,138 @@
+"""The command line: ``causalmix run | status | book | sweep | world``.
+
+Exit codes: 0 for success, 1 for a failed run or book, 2 for bad input, told in one sentence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from causalmix import paths, stamps
+from causalmix.errors import InputError
+from causalmix.parameters import check_name, read_study
+from causalmix.run import ChapterError, chapter_parameters, plan, run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.do(options)
+    except InputError as error:
+        print(f"causalmix: {error}", file=sys.stderr)
+        return 2
+    except ChapterError as error:
+        print(f"causalmix: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="causalmix", description="Mixtures of training data as causal inference.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("run", help="execute notebooks of a study into pages")
+    command.set_defaults(do=_run)
+    command.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="such as 04_effects; all by default")
+    command.add_argument("--notebook", action="append", default=[], metavar="NOTEBOOK", help="the same, as an option")
+    command.add_argument("--study", default=stamps.COMMITTED, help="default: %(default)s")
+    command.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
+    command.add_argument("--help-parameters", action="store_true", help="list the parameters that there are, and stop")
+
+    command = commands.add_parser("status", help="tell which pages are fresh, and why others are not")
+    command.set_defaults(do=_status)
+
+    command = commands.add_parser("book", help="render the pages to HTML")
+    command.set_defaults(do=_book)
+    command.add_argument("--check", action="store_true", help="only check the pages and the rendered book")
+
+    command = commands.add_parser("sweep", help="train the runs that a study's ledger lacks")
+    command.set_defaults(do=_sweep)
+    command.add_argument("--study", default=stamps.COMMITTED, help="default: %(default)s")
+    command.add_argument("--limit", type=int, metavar="N", help="only the first N runs")
+    command.add_argument("--workers", type=int, metavar="N", help="processes of the local cluster; default: one per core")
+    command.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler instead of a local cluster")
+    command.add_argument("--retry-failed", action="store_true", help="train failed runs again")
+
+    command = commands.add_parser("world", help="rebuild the base models of the embedded world (hours)")
+    command.set_defaults(do=_world)
+    command.add_argument("--out", type=Path, default=paths.ASSETS / "tiny", help="folder to write to; default: the package's own")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.help_parameters:
+        return _list_parameters([*options.notebooks, *options.notebook])
+    jobs = plan(options.study, [*options.notebooks, *options.notebook], _pairs(options.parameter))
+    for page in run(jobs, read_study(options.study, paths.STUDIES).minutes):
+        print(_told(page))
+    return 0
+
+
+def _pairs(texts: Sequence[str]) -> dict[str, str]:
+    """``name=value`` texts as a dictionary."""
+    for text in texts:
+        if "=" not in text:
+            raise InputError(f"Expected a parameter as name=value, found {text!r}; write for instance -p seed=1.")
+    return dict(text.split("=", 1) for text in texts)
+
+
+def _list_parameters(chapters: Sequence[str]) -> int:
+    known = chapter_parameters()
+    for chapter in chapters or known:
+        check_name(chapter, known, "notebook")
+        print(chapter)
+        for parameter in known[chapter].values():
+            if parameter.name not in stamps.OWN:
+                print(f"  {parameter.name}: {parameter.type} = {parameter.default!r}  # {parameter.help}")
+    return 0
+
+
+def _status(_: argparse.Namespace) -> int:
+    """One line a chapter; returns 1 unless every page is fresh."""
+    states = {path.stem: stamps.state(paths.CHAPTERS / path.name) for path in sorted(paths.NOTEBOOKS.glob("*.ipynb"))}
+    for name, (state, why) in states.items():
+        print(f"{name}: {state}{' (' + ', '.join(why) + ')' if why else ''}")
+    return int(any(state != "fresh" for state, _ in states.values()))
+
+
+def _book(options: argparse.Namespace) -> int:
+    from causalmix import book
+
+    try:
+        if options.check and (findings := book.check()):
+            raise book.BookError(findings)
+        if not options.check:
+            print(f"The book lies at {_told(book.build())}.")
+    except book.BookError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _told(path: Path) -> str:
+    """A path as it is read from the root of the repository."""
+    return path.relative_to(paths.ROOT).as_posix() if path.is_relative_to(paths.ROOT) else str(path)
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    """Returns 1 when a run is on record as failed."""
+    from causalmix import study
+    from causalmix.progress import progress
+
+    records = study.sweep(options.study, limit=options.limit, client=options.scheduler, n_workers=options.workers,
+                          retry_failed=options.retry_failed, progress=progress)  # fmt: skip
+    failed = [record for record in records if record["status"] == "failed"]
+    print(f"{len(records) - len(failed)} runs finished, {len(failed)} failed.")
+    for record in failed:
+        print(f"{record['run_id']}: {record['error']}", file=sys.stderr)
+    return int(bool(failed))
+
+
+def _world(options: argparse.Namespace) -> int:
+    from causalmix import world
+
+    world.build(options.out)
+    return 0

@@ -1,0 +1,154 @@
+"""The design of a study: which mixtures, states and seeds its runs have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from causalmix import sft
+from causalmix.errors import InputError
+from causalmix.paths import STUDIES
+from causalmix.pools.tiny_items import DOMAINS
+from causalmix.runs import RunSpec
+from causalmix.simplex import sample_dirichlet
+from causalmix.states import SCORES
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a study trains; the field names are those of the study's YAML and of the notebooks.
+
+    Attributes
+    ----------
+    pool_rows, pool_seed : int
+        Size and seed of the generated pool.
+    candidates : int
+        Candidate rows drawn in each domain for one state.
+    n_runs, n_samples, epochs : int
+        Proxy runs, rows of one run's training sample, passes over it.
+    learning_rate, batch_size
+        Of every run; the other hyper-parameters are the defaults of :class:`causalmix.sft.SFTSettings`.
+    concentration : float
+        Dirichlet concentration of each domain: 1 is uniform over the simplex.
+    tilt : float
+        Each component of a state λ is uniform in [-tilt, tilt].
+    assignment : {"randomized", "confounded"}
+        Whether T is drawn independently of the state, or its Dirichlet mean follows the state.
+    noise_specs, noise_seeds : int
+        The noise panel: so many of the runs, each trained with so many seeds in all.
+    seed : int
+        Seed of the design (mixtures, states) and of every run's own seed.
+    """
+
+    pool_rows: int = 40_000
+    pool_seed: int = 0
+    candidates: int = 2_000
+    n_runs: int = 512
+    n_samples: int = 1_500
+    epochs: int = 1
+    learning_rate: float = 7e-4
+    batch_size: int = 8
+    concentration: float = 1.0
+    tilt: float = 2.0
+    assignment: str = "randomized"
+    noise_specs: int = 24
+    noise_seeds: int = 4
+    seed: int = 0
+
+    @property
+    def settings(self) -> sft.SFTSettings:
+        """Hyper-parameters that all runs share."""
+        return sft.SFTSettings(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
+
+    @classmethod
+    def from_parameters(cls, parameters: dict) -> Design:
+        """Take the fields of a design out of a larger set of notebook parameters."""
+        names = {f.name for f in fields(cls)}
+        return cls(**{name: value for name, value in parameters.items() if name in names})
+
+    @classmethod
+    def of_study(cls, study: str) -> Design:
+        """The design in a study's YAML file.
+
+        Raises
+        ------
+        InputError
+            When there is no such study.
+        """
+        path = STUDIES / f"{study}.yaml"
+        if not path.exists():
+            known = ", ".join(sorted(p.stem for p in STUDIES.glob("*.yaml")))
+            raise InputError(f"Expected one of the studies {known}, found {study!r}; name one of these or add {path.name}.")
+        return cls.from_parameters(yaml.safe_load(path.read_text()).get("parameters", {}))
+
+
+def specs_of(design: Design, world: str) -> list[RunSpec]:
+    """The study's proxy runs, in order; the same design always gives the same runs.
+
+    Parameters
+    ----------
+    design : Design
+    world : str
+        Identity of the pool, its scores, the base models and the tasks.
+    """
+    rng = np.random.default_rng([design.seed, 10])
+    tilts = rng.uniform(-design.tilt, design.tilt, (design.n_runs, len(SCORES)))
+    mixtures = _assign(design, tilts)
+    return [
+        _spec(design, world, weights, tilt, seed=design.seed * 100_000 + i)
+        for i, (weights, tilt) in enumerate(zip(mixtures, tilts))
+    ]
+
+
+def _assign(design: Design, tilts: np.ndarray) -> np.ndarray:
+    """Mixtures of a design, shape (n_runs, n_domains)."""
+    k = len(DOMAINS)
+    if design.assignment == "randomized":
+        return sample_dirichlet(design.n_runs, design.concentration, k, design.seed)
+    if design.assignment == "confounded":
+        # Practice that looks at the data first: the expected share of a domain follows the state.
+        rng = np.random.default_rng([design.seed, 11])
+        lean = np.exp(0.5 * tilts @ np.random.default_rng(11).normal(size=(tilts.shape[1], k)))
+        means = lean / lean.sum(axis=1, keepdims=True)
+        return np.stack([rng.dirichlet(design.concentration * k * m + 0.05) for m in means])
+    raise InputError(f"Expected assignment randomized or confounded, found {design.assignment!r}; choose one of the two.")
+
+
+def _spec(design: Design, world: str, weights: Iterable[float], tilt: Iterable[float], seed: int) -> RunSpec:
+    return RunSpec(
+        world=f"{world}/{design.candidates}",
+        model="proxy",
+        domains=DOMAINS,
+        weights=tuple(round(float(w), 6) for w in weights),
+        state=tuple(round(float(v), 4) for v in tilt),
+        n_samples=design.n_samples,
+        epochs=design.epochs,
+        seed=seed,
+        training=design.settings.as_pairs(),
+    )
+
+
+def noise_panel(design: Design, specs: list[RunSpec]) -> list[RunSpec]:
+    """The first ``noise_specs`` runs again with ``noise_seeds - 1`` further seeds each."""
+    again = []
+    for spec in specs[: design.noise_specs]:
+        again += [replace(spec, seed=spec.seed + 10_000 * (j + 1)) for j in range(design.noise_seeds - 1)]
+    return again
+
+
+def design_table(design: Design, specs: list[RunSpec], panel: list[RunSpec]) -> pd.DataFrame:
+    """What the study trains, one quantity a row."""
+    quantities = {
+        "runs of the study": len(specs),
+        "further runs of the noise panel": len(panel),
+        "rows of a training sample": design.n_samples,
+        "passes over it": design.epochs,
+        "rows seen in all": (len(specs) + len(panel)) * design.n_samples * design.epochs,
+        "candidate rows per domain": design.candidates,
+        "domains": len(DOMAINS),
+    }
+    return pd.DataFrame({"quantity": quantities.keys(), "value": quantities.values()})

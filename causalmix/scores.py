@@ -1,0 +1,358 @@
+"""Three scores of a training row: HES, Normalized_Loss and Writing_Style.
+
+The formulas are those of OpenDataArena's scorers (arXiv 2512.14051), which the paper's covariates
+carry the names of.  No chat template is applied; a conversation is read as
+
+* ``output``: the content of its last assistant turn;
+* ``instruction``: the contents of all turns before that one, joined by newlines.
+
+(How the scorers' authors flatten conversations of several turns is not published; this is ours.)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import cross_entropy, logsigmoid
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from causalmix.errors import InputError
+
+HES_QUANTILE = 99.5  # percentile_cutoff 0.005 of the HES scorer
+HES_MAX_TOKENS = 4096
+LOSS_MAX_TOKENS = 2048
+STYLE_CHUNK = 512  # tokens
+LOGIT_BUDGET = 2**20  # logits held at once (4 MB in fp32), whatever the vocabulary
+
+
+class Rater(Protocol):
+    """Anything that gives texts a Bradley-Terry logit for style."""
+
+    def score(self, texts: Sequence[str]) -> np.ndarray:
+        """Logits, shape (n,); the larger, the better written."""
+
+
+def hes(entropies_bits: np.ndarray) -> float:
+    """High-entropy sum: the sum of the entropies at or above their 99.5th percentile.
+
+    Without ties the sum runs over ``floor(0.005 (n - 1)) + 1`` tokens.  Source: arXiv 2605.22389
+    as implemented in OpenDataArena.
+
+    Parameters
+    ----------
+    entropies_bits : ndarray, shape (n,)
+        Entropy of the next-token distribution at each completion token, in bits.
+
+    Returns
+    -------
+    float
+        In bits; 0 for an empty completion.
+    """
+    values = np.asarray(entropies_bits, dtype=np.float64)
+    if values.size == 0:
+        return 0.0
+    return float(values[values >= np.percentile(values, HES_QUANTILE)].sum())
+
+
+def normalized_loss(nll_nats: np.ndarray) -> float:
+    """Mean negative log-likelihood in bits per token.
+
+    Parameters
+    ----------
+    nll_nats : ndarray, shape (n,)
+        Negative log-likelihood of every token after the first, in nats.
+
+    Returns
+    -------
+    float
+        0 where there is no token to score.
+    """
+    values = np.asarray(nll_nats, dtype=np.float64)
+    return float(values.mean() / math.log(2)) if values.size else 0.0
+
+
+def chunk_mean(logits: np.ndarray, n_tokens: np.ndarray) -> float:
+    """Style of a document: the mean of its chunks' logits, weighted by their tokens (0 without tokens)."""
+    return float(np.average(logits, weights=n_tokens)) if np.sum(n_tokens) else 0.0
+
+
+def score_rows(
+    rows: Sequence[Mapping[str, Any]],
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rater: Rater,
+    batch_tokens: int = 1024,
+) -> pd.DataFrame:
+    """Score every row of a pool.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Each with ``messages``, a list of ``{"role", "content"}``.
+    model, tokenizer
+        Reference causal language model.
+    rater : Rater
+        Gives Writing_Style.
+    batch_tokens : int
+        Tokens, padding included, in one forward pass (the default suits a CPU cache; raise it on a GPU).
+
+    Returns
+    -------
+    DataFrame
+        Columns ``hes`` (bits), ``normalized_loss`` (bits per token), ``writing_style`` (log-odds),
+        one line for each row, in order.
+
+    Raises
+    ------
+    InputError
+        If a row has no assistant turn.
+    """
+    pairs = [flatten(row["messages"]) for row in rows]
+    encode = lambda texts: tokenizer(texts, add_special_tokens=False)["input_ids"]  # noqa: E731
+    joined = encode([instruction + output for instruction, output in pairs])
+    prompt_lengths = [len(ids) for ids in encode([instruction for instruction, _ in pairs])]
+    lines = [f"{instruction}\n{output}" for instruction, output in pairs]
+    joined = [ids[:HES_MAX_TOKENS] for ids in joined]
+    entropies = _per_token(model, joined, prompt_lengths, _entropy_bits, batch_tokens)
+    whole = [ids[:LOSS_MAX_TOKENS] for ids in encode(lines)]
+    losses = _per_token(model, whole, [1] * len(whole), _nll_nats, batch_tokens)
+    return pd.DataFrame(
+        {
+            "hes": [hes(values) for values in entropies],
+            "normalized_loss": [normalized_loss(values) for values in losses],
+            "writing_style": rater.score(lines),
+        }
+    )
+
+
+def flatten(messages: Sequence[Mapping[str, str]]) -> tuple[str, str]:
+    """A conversation as (instruction, output); see the head of this module.
+
+    Raises
+    ------
+    InputError
+        If no turn is the assistant's.
+    """
+    last = max((i for i, turn in enumerate(messages) if turn["role"] == "assistant"), default=None)
+    if last is None:
+        raise InputError("Expected an assistant turn in every row, found a row without one; leave such rows out.")
+    return "\n".join(turn["content"] for turn in messages[:last]), messages[last]["content"]
+
+
+def _entropy_bits(logits: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+    p = logits.softmax(-1)
+    return -(p * torch.log2(p + 1e-9)).sum(-1)  # 1e-9 as in the HES scorer
+
+
+def _nll_nats(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return cross_entropy(logits, targets, reduction="none")
+
+
+@torch.inference_mode()
+def _per_token(
+    model: PreTrainedModel,
+    ids: Sequence[list[int]],
+    first: Sequence[int],
+    measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    batch_tokens: int,
+) -> list[np.ndarray]:
+    """Measure (logits, target) at every token from position ``first`` of each row on (never the very first)."""
+    values = [np.empty(0)] * len(ids)
+    starts = [max(1, start) for start in first]
+    model.eval()
+    for chosen in _batches([len(row) for row in ids], batch_tokens):
+        width = len(ids[chosen[-1]])
+        batch = torch.tensor([ids[i] + [0] * (width - len(ids[i])) for i in chosen], device=model.device)
+        # Padding on the right needs no mask; without a cache nothing else is kept.
+        hidden = model.base_model(input_ids=batch, use_cache=False).last_hidden_state
+        counts = [max(0, len(ids[i]) - starts[i]) for i in chosen]
+        at = torch.tensor([r * width + t for r, i in enumerate(chosen) for t in range(starts[i], len(ids[i]))])
+        measured = _at_positions(model, hidden.flatten(0, 1), batch.flatten(), at.to(model.device), measure)
+        for i, part in zip(chosen, np.split(measured, np.cumsum(counts)[:-1])):
+            values[i] = part
+    return values
+
+
+def _at_positions(model, hidden, tokens, positions, measure) -> np.ndarray:
+    """Measure at flat positions, a bounded number of logits at a time."""
+    head = model.get_output_embeddings()
+    size = max(1, LOGIT_BUDGET // head.weight.shape[0])
+    parts = [measure(head(hidden[at - 1]).float(), tokens[at]).cpu() for at in positions.long().split(size)]
+    return torch.cat(parts).numpy() if parts else np.empty(0)
+
+
+def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterable[list[int]]:
+    """Indices of rows, shortest first, in batches of at most ``batch_tokens`` after padding (at least one row)."""
+    batch: list[int] = []
+    for index in np.argsort(lengths, kind="stable"):
+        if batch and (len(batch) + 1) * lengths[index] > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(int(index))
+    if batch:
+        yield batch
+
+
+def chunked_scores(
+    documents: Sequence[Sequence[Any]], logits: Callable[[list[Sequence[Any]]], np.ndarray], chunk: int = STYLE_CHUNK
+) -> np.ndarray:
+    """Score documents in chunks.
+
+    Parameters
+    ----------
+    documents : sequence of token sequences
+        One for each document.
+    logits : callable
+        Bradley-Terry logits, shape (m,), of m chunks.
+    chunk : int
+        Tokens in a chunk; the last one of a document may be shorter.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Token-weighted mean logit of each document; 0 for one without tokens.
+    """
+    pieces = [[doc[i : i + chunk] for i in range(0, len(doc), chunk)] for doc in documents]
+    flat = [piece for doc in pieces for piece in doc]
+    scored = iter(logits(flat) if flat else ())
+    return np.array([chunk_mean([next(scored) for _ in doc], [len(piece) for piece in doc]) for doc in pieces])
+
+
+class StyleRater:
+    """A small Bradley-Terry rater of style, trained on pairs (the idea of QuRating, arXiv 2402.09739).
+
+    A chunk's logit is linear in the mean of its hashed token n-grams (words and punctuation, n = 1, 2).
+
+    Parameters
+    ----------
+    n_buckets : int
+        Hash buckets, one weight each.
+    """
+
+    def __init__(self, n_buckets: int = 2**14) -> None:
+        self.weights = torch.zeros(n_buckets)
+
+    def fit(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        seed: int = 0,
+        epochs: int = 20,
+        learning_rate: float = 0.1,
+        decay: float = 1e-4,
+    ) -> StyleRater:
+        """Maximise the Bradley-Terry likelihood that the first text of each pair is preferred.
+
+        Parameters
+        ----------
+        pairs : sequence of (str, str)
+            (preferred, rejected).
+        seed : int
+            Fixes the order of the pairs.
+        epochs, learning_rate, decay
+            Of Adam; ``decay`` is the weight of the squared norm (ours).
+
+        Returns
+        -------
+        StyleRater
+            Itself.
+
+        Raises
+        ------
+        InputError
+            If there is no pair.
+        """
+        if not len(pairs):
+            raise InputError("Expected pairs of texts to learn style from, found none; give (preferred, rejected) pairs.")
+        sides = [[self._features(_words(text)) for text in side] for side in zip(*pairs)]
+        self.weights = torch.zeros(len(self.weights), requires_grad=True)
+        optimizer = torch.optim.Adam([self.weights], lr=learning_rate)
+        order = torch.Generator().manual_seed(seed)
+        for _ in range(epochs):
+            for chosen in torch.randperm(len(pairs), generator=order).split(256):
+                better, worse = (self._linear([side[i] for i in chosen.tolist()]) for side in sides)
+                loss = -logsigmoid(better - worse).mean() + decay * self.weights.square().sum()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        self.weights = self.weights.detach()
+        return self
+
+    def score(self, texts: Sequence[str]) -> np.ndarray:
+        """Log-odds of style, shape (n,): token-weighted over chunks of 512 tokens."""
+        return chunked_scores(
+            [_words(text) for text in texts], lambda chunks: self._linear(map(self._features, chunks)).numpy()
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``weights.safetensors`` and ``rater.json`` into a folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({"weights": self.weights}, folder / "weights.safetensors")
+        (folder / "rater.json").write_text(json.dumps({"n_buckets": len(self.weights)}) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> StyleRater:
+        """Read what :meth:`save` wrote."""
+        folder = Path(folder)
+        rater = cls(**json.loads((folder / "rater.json").read_text()))
+        rater.weights = load_file(folder / "weights.safetensors")["weights"]
+        return rater
+
+    def _features(self, words: Sequence[str]) -> list[int]:
+        """Bucket of each uni- and bigram; crc32 because Python's own hash changes between processes."""
+        grams = [*words, *(f"{a} {b}" for a, b in zip(words, words[1:]))]
+        return [zlib.crc32(gram.encode()) % len(self.weights) for gram in grams]
+
+    def _linear(self, features: Iterable[list[int]]) -> torch.Tensor:
+        """Mean weight of each bag of features, shape (m,)."""
+        bags = list(features)
+        offsets = torch.tensor([0, *map(len, bags[:-1])]).cumsum(0)
+        flat = torch.tensor([bucket for bag in bags for bucket in bag], dtype=torch.long)
+        return torch.nn.functional.embedding_bag(flat, self.weights[:, None], offsets, mode="mean").squeeze(1)
+
+
+class ClassifierRater:
+    """A Hugging Face sequence classifier as rater, such as princeton-nlp/QuRater-1.3B.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        An ``AutoModelForSequenceClassification``.
+    tokenizer : PreTrainedTokenizerBase
+        The classifier's own; its tokens make the chunks.
+    head : int
+        Output to read; 0 is writing style in QuRater.
+    batch_size : int
+        Chunks in one forward pass.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, head: int = 0, batch_size: int = 16):
+        self.model, self.tokenizer, self.head, self.batch_size = model.eval(), tokenizer, head, batch_size
+
+    def score(self, texts: Sequence[str]) -> np.ndarray:
+        """Logits of the head, shape (n,): token-weighted over chunks of 512 tokens."""
+        ids = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        return chunked_scores(ids, self._logits)
+
+    @torch.inference_mode()
+    def _logits(self, chunks: list[Sequence[int]]) -> np.ndarray:
+        parts = []
+        for start in range(0, len(chunks), self.batch_size):
+            batch = self.tokenizer.pad({"input_ids": chunks[start : start + self.batch_size]}, return_tensors="pt")
+            parts.append(self.model(**batch.to(self.model.device)).logits[:, self.head].float().cpu())
+        return torch.cat(parts).numpy()
+
+
+def _words(text: str) -> list[str]:
+    """Words and single punctuation marks; case is style and stays."""
+    return re.findall(r"\w+|[^\w\s]", text)

@@ -1,0 +1,309 @@
+"""One supervised fine-tuning run with TRL.
+
+Rows are conversations; the loss is the mean negative log-likelihood of the assistant's tokens,
+end-of-turn token included.  The paper does not publish its training settings, so each default
+below says where it comes from.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch.nn.functional import cross_entropy
+from torch.utils.data import Sampler
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
+from transformers.trainer_pt_utils import get_length_grouped_indices
+from trl import SFTConfig, SFTTrainer
+
+from causalmix.errors import InputError
+
+IGNORED = -100  # label of a token that is not scored
+
+
+@dataclass(frozen=True)
+class SFTSettings:
+    """Hyper-parameters of one run; the paper's own are unknown.
+
+    "OpenDataArena prior" means the fine-tuning recipe of OpenDataArena (arXiv 2512.14051), which
+    shares an author with the paper.  "Ours" means chosen for proxies of about 1M parameters.
+    """
+
+    learning_rate: float = 1e-3  # ours: 5e-6 (OpenDataArena prior, for 7B) hardly moves a 1M model
+    epochs: float = 3.0  # OpenDataArena prior; agrees with the proxy cost as reported (secondary source)
+    batch_size: int = 32  # ours, sequences per step: small steps keep one core busy
+    gradient_accumulation: int = 1  # ours: raise it where a batch does not fit in memory
+    schedule: str = "cosine"  # OpenDataArena prior
+    warmup: float = 0.1  # OpenDataArena prior, share of all steps
+    weight_decay: float = 0.0  # Tulu 3 (arXiv 2411.15124); the OpenDataArena recipe names none
+    max_grad_norm: float = 1.0  # default of the trainer; the paper: unknown
+    max_length: int = 4096  # OpenDataArena prior, short recipe; longer rows lose their end
+    packing: bool = False  # ours: tiny rows are grouped by length instead; worth it on a GPU
+    bf16: bool = False  # ours: fp32 is faster on a CPU; OpenDataArena prior: True, on a GPU
+    activation_checkpointing: bool = False  # ours: costs time and saves memory nobody lacks here
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "epochs", "batch_size", "gradient_accumulation", "max_length"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(f"Expected {name} above zero, found {value}; set it to a positive number.")
+
+    def as_pairs(self) -> tuple[tuple[str, Any], ...]:
+        """Every setting as (name, value), in a fixed order: what a run specification records."""
+        return tuple(asdict(self).items())
+
+    @classmethod
+    def from_pairs(cls, pairs: Iterable[Sequence[Any]]) -> SFTSettings:
+        """The settings that a run specification recorded.
+
+        Raises
+        ------
+        InputError
+            If a name is not a setting.
+        """
+        given, known = dict(pairs), {field.name for field in fields(cls)}
+        if unknown := sorted(given.keys() - known):
+            raise InputError(f"Expected training settings among {sorted(known)}, found {unknown}; correct the names.")
+        return cls(**given)
+
+
+def tokenize(rows: Sequence[Mapping[str, Any]], tokenizer: PreTrainedTokenizerBase) -> Dataset:
+    """Turn conversations into token ids and a mask of the tokens that are scored.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Each with ``messages``, a list of ``{"role", "content"}``.
+    tokenizer : PreTrainedTokenizerBase
+        Its chat template must carry generation markers around the assistant's turns.
+
+    Returns
+    -------
+    Dataset
+        Columns ``input_ids`` and ``completion_mask`` (1 where the assistant speaks, end-of-turn
+        token included).  What follows the last scored token teaches nothing and is left out.
+
+    Raises
+    ------
+    InputError
+        If there is no row, or a row has no assistant turn.
+    """
+    if not len(rows):
+        raise InputError("Expected at least one row to tokenise, found none; check how the rows were chosen.")
+    encoded = tokenizer.apply_chat_template(
+        [row["messages"] for row in rows], return_dict=True, return_assistant_tokens_mask=True
+    )
+    ids, masks = [], []
+    for index, (row_ids, mask) in enumerate(zip(encoded["input_ids"], encoded["assistant_masks"])):
+        if 1 not in mask:
+            raise InputError(f"Expected an assistant turn in every row, row {index} has none; leave such rows out.")
+        end = len(mask) - mask[::-1].index(1)
+        ids.append(row_ids[:end])
+        masks.append(mask[:end])
+    return Dataset.from_dict({"input_ids": ids, "completion_mask": masks})
+
+
+def finetune(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dataset: Dataset,
+    settings: SFTSettings,
+    seed: int,
+) -> dict[str, float]:
+    """Fine-tune ``model`` in place.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Any causal language model.
+    tokenizer : PreTrainedTokenizerBase
+        Gives the padding token.
+    dataset : Dataset
+        Tokenised rows, as :func:`tokenize` returns them.
+    settings : SFTSettings
+        Hyper-parameters.
+    seed : int
+        Fixes the order of the rows; equal seeds give bit-identical weights on one machine.
+
+    Returns
+    -------
+    dict
+        ``loss`` (mean over steps, nats per scored token), ``tokens`` (seen over all epochs,
+        prompts included, padding not), ``rows`` (kept after truncation), ``steps``, ``seconds``.
+
+    Raises
+    ------
+    InputError
+        If no row keeps a scored token within ``max_length``.
+    FloatingPointError
+        If the loss or a weight stops being finite.
+    """
+    rows = _labelled(dataset, settings.max_length)
+    with tempfile.TemporaryDirectory(prefix="causalmix-sft-") as scratch:
+        trainer = _Trainer(
+            model=model,
+            args=_config(settings, seed, scratch),
+            train_dataset=rows,
+            processing_class=tokenizer,
+        )
+        trainer.remove_callback(PrinterCallback)
+        with _quick_collection():
+            start = time.perf_counter()
+            result = trainer.train()
+            seconds = time.perf_counter() - start
+    if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
+        raise FloatingPointError(_DIVERGED.format(step=result.global_step))
+    model.eval()
+    return {
+        "loss": float(result.training_loss),
+        "tokens": int(sum(rows["length"][:]) * settings.epochs),
+        "rows": len(rows),
+        "steps": result.global_step,
+        "seconds": seconds,
+    }
+
+
+_DIVERGED = "Training diverged at step {step}: the loss or a weight is no longer finite; lower learning_rate."
+
+
+class _Trainer(SFTTrainer):
+    """TRL's trainer, minus what would dominate a run of a few seconds on one core.
+
+    On a GPU the loss is TRL's own.  On a CPU TRL projects every position onto the vocabulary,
+    twice; here only scored positions are projected, and since padding is on the right, causal
+    attention needs no mask.  Both give the same loss (a test compares them).
+    """
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        if self.args.use_cpu:
+            loss = completion_loss(model, inputs, num_items_in_batch)
+        else:
+            loss = super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
+        if not loss.isfinite():
+            raise FloatingPointError(_DIVERGED.format(step=self.state.global_step))
+        return loss
+
+    def _get_train_sampler(self, train_dataset=None) -> Sampler | None:
+        if self.args.packing:
+            return super()._get_train_sampler(train_dataset)
+        return GroupedSampler(self.train_dataset["length"][:], self.args.train_batch_size, self.args.seed)
+
+    def floating_point_ops(self, inputs) -> int:
+        """Not counted: counting walks over all parameters at every step."""
+        return 0
+
+    def _send_telemetry(self) -> None:
+        """Nothing leaves the machine: a sweep would send one report a run."""
+
+
+class GroupedSampler(Sampler[int]):
+    """Rows in random order, neighbours of similar length, so that little of a batch is padding.
+
+    Unlike the sampler of transformers it also shuffles the batches: otherwise the rows seen last,
+    at the lowest learning rate, would always be the short ones.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        Tokens in each row.
+    batch_size : int
+        Rows in a batch.
+    seed : int
+        Fixes the order in every epoch.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self.lengths, self.batch_size = lengths, batch_size
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        order = get_length_grouped_indices(self.lengths, self.batch_size, generator=self.generator)
+        batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+        full = len(order) // self.batch_size  # an incomplete batch stays last
+        shuffled = torch.randperm(full, generator=self.generator).tolist()
+        return iter([row for batch in (*shuffled, *range(full, len(batches))) for row in batches[batch]])
+
+
+def completion_loss(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], n_scored: int | None) -> torch.Tensor:
+    """Mean negative log-likelihood of the scored tokens, in nats.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Causal language model.
+    inputs : mapping
+        ``input_ids`` and ``labels``, both (batch, length), padded on the right, and optionally
+        the ``position_ids`` of packed rows.
+    n_scored : int or None
+        What the summed loss is divided by; the number of scored tokens where None.
+    """
+    hidden = model.base_model(
+        input_ids=inputs["input_ids"], position_ids=inputs.get("position_ids"), use_cache=False
+    ).last_hidden_state
+    targets = inputs["labels"][:, 1:].reshape(-1)
+    scored = targets.ne(IGNORED).nonzero().squeeze(1)
+    states = hidden[:, :-1].flatten(0, 1).index_select(0, scored)
+    total = cross_entropy(model.get_output_embeddings()(states).float(), targets[scored], reduction="sum")
+    return total / (len(scored) if n_scored is None else n_scored)
+
+
+def _labelled(dataset: Dataset, max_length: int) -> Dataset:
+    """Rows cut to ``max_length``, with labels and lengths; rows without a scored token are dropped."""
+    rows, columns = dataset[:], {"input_ids": [], "labels": [], "length": []}
+    for ids, mask in zip(rows["input_ids"], rows["completion_mask"]):
+        ids, mask = ids[:max_length], mask[:max_length]
+        if any(mask[1:]):
+            columns["input_ids"].append(ids)
+            columns["labels"].append([token if scored else IGNORED for token, scored in zip(ids, mask)])
+            columns["length"].append(len(ids))
+    if not columns["length"]:
+        raise InputError(f"Expected rows with a completion within max_length={max_length}, found none; raise max_length.")
+    return Dataset.from_dict(columns)
+
+
+@contextmanager
+def _quick_collection() -> Iterator[None]:
+    """Training begins with a garbage collection; spare it the walk over everything imported so far."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def _config(settings: SFTSettings, seed: int, scratch: str) -> SFTConfig:
+    return SFTConfig(
+        output_dir=scratch,
+        seed=seed,
+        data_seed=seed,
+        learning_rate=settings.learning_rate,
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=settings.warmup,  # below 1 it is a share of all steps
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        max_length=settings.max_length,
+        packing=settings.packing,
+        bf16=settings.bf16,
+        activation_checkpointing=settings.activation_checkpointing,
+        use_cpu=not torch.cuda.is_available(),
+        dataset_kwargs={"skip_prepare_dataset": not settings.packing},  # packing is a preparation
+        dataloader_pin_memory=torch.cuda.is_available(),
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )

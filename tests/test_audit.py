@@ -1,0 +1,58 @@
+"""Reliability and agreement."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix import audit
+from causalmix.errors import InputError
+from causalmix.sft import SFTSettings
+
+
+def test_reliability_by_hand():
+    """Two specifications, two seeds: mean squares 8 and 0.5 give (8 - 0.5) / (8 + 0.5)."""
+    found = audit.reliability([0, 0, 1, 1], [1.0, 2.0, 3.0, 4.0])
+    assert found["reliability"] == pytest.approx((4 - 0.5) / (4 + 0.5))
+    assert found["seed_sd"] == pytest.approx(0.5**0.5)
+
+
+def test_reliability_recovers_a_known_share_and_its_interval_covers_it():
+    """With variances 3 and 1 the reliability is 0.75; its interval covers it about 95 times in 100."""
+    rng, estimates, covered = np.random.default_rng(0), [], 0
+    for _ in range(200):
+        values = rng.normal(0, 3**0.5, 24).repeat(4) + rng.normal(0, 1, 96)
+        found = audit.reliability(np.arange(24).repeat(4), values)
+        estimates.append(found["reliability"])
+        covered += found["ci_low"] <= 0.75 <= found["ci_high"]
+    assert np.mean(estimates) == pytest.approx(0.75, abs=0.03)
+    assert 180 <= covered <= 199
+
+
+def test_uneven_panel_is_refused():
+    """A panel that lacks a seed is refused."""
+    with pytest.raises(InputError, match="finish the noise panel"):
+        audit.reliability([0, 0, 1], [1.0, 2.0, 3.0])
+
+
+def test_training_again_finds_a_record_that_is_not_true():
+    """A record that differs on one task shows, and so does its size."""
+    records = [
+        {"run_id": "x", "spec": {"seed": 1}, "scores": {"t": 0.5, "u": 0.25}},
+        {"run_id": "y", "spec": {"seed": 2}, "scores": {"t": 0.5, "u": 0.75}},
+    ]
+    again = audit.train_again(records, lambda spec: {"scores": {"t": 0.5, "u": 0.25}})
+    assert again["largest_difference"].tolist() == [0.0, 0.5]
+    assert "1 agree" in audit.agreement_sentence(again)
+
+
+def test_movement_is_the_spread_between_percentiles():
+    """From the 10th to the 90th percentile."""
+    frame = pd.DataFrame({"y_dev": np.linspace(0, 1, 101)})
+    assert audit.movement(frame, ["y_dev"])["spread"].item() == pytest.approx(0.8)
+
+
+def test_every_setting_says_where_it_comes_from():
+    """The table of hyper-parameters finds the comment of each."""
+    table = audit.settings_table(SFTSettings())
+    assert len(table) >= 10
+    assert not (table["where it comes from"] == "–").any()

@@ -1,0 +1,332 @@
+"""The book: its gates bite, its pages need no network, and what its prose names exists."""
+
+import importlib
+import re
+import shutil
+import subprocess
+import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import nbformat
+import pandas as pd
+import pytest
+from browser import CHROMIUM, visit
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from causalmix import book, figures_static, gates, stamps
+from causalmix.paths import BOOK, RESULTS, ROOT
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; apt-get install chromium")
+PROSE = sorted(BOOK.glob("*.md"))
+
+
+def write_page(root, edit=lambda page: None, study=stamps.COMMITTED):
+    """Write a small notebook, and its executed page with a true stamp after ``edit`` has changed it."""
+    text = new_markdown_cell("# Small\n\nA formula $x^2$ and\n\n$$ y = \\theta(x)'z $$ (eq-small)\n")
+    parameters = new_code_cell("seed: int = 0  # any", metadata={"tags": ["parameters"]})
+    source = new_notebook(cells=[text, parameters, new_code_cell("print(seed)"), new_code_cell("")])
+    source.metadata.update(kernelspec={"name": "python3", "display_name": "Python 3"}, language_info={"name": "python"})
+    nbformat.write(source, root / "notebooks" / "01_small.ipynb")
+    page = nbformat.from_dict(source)
+    for count, cell in enumerate(page.cells[1:3], 1):
+        cell.execution_count = count
+    page.cells[2].outputs = [new_output("stream", text="0\n")]
+    edit(page)
+    page.metadata[stamps.KEY] = stamps.make_stamp(source, page, study, {}, stamps.input_hashes(["results/small.csv"], root))
+    nbformat.write(page, root / "book" / "chapters" / "01_small.ipynb")
+
+
+@pytest.fixture(scope="module")
+def small_book(tmp_path_factory):
+    """Root of a book of two pages, rendered with the repository's own configuration."""
+    root = tmp_path_factory.mktemp("small")
+    for folder in ("book/chapters", "notebooks/studies", "results"):
+        (root / folder).mkdir(parents=True)
+    (root / "notebooks/studies/laptop.yaml").touch()
+    (root / "results/small.csv").write_text("a\n1\n")
+    shutil.copytree(BOOK / "_assets", root / "book" / "_assets")
+    shutil.copy(BOOK / "references.bib", root / "book")
+    shutil.copy(ROOT / "_config.yml", root)
+    toc = "format: jb-book\nroot: index\nparts:\n- caption: All\n  chapters:\n  - file: chapters/01_small\n"
+    (root / "book" / "_toc.yml").write_text(toc)
+    (root / "book" / "index.md").write_text("# Index\n\n$e^x$\n\n```{include} _build/status.md\n```\n")
+    write_page(root)
+    book.build(root=root)
+    return root
+
+
+@pytest.fixture
+def copy_of(small_book, tmp_path):
+    """A copy of the small book that a test may break."""
+    return shutil.copytree(small_book, tmp_path / "copy")
+
+
+def test_a_sound_book_has_no_findings(small_book):
+    """Neither the pages nor the rendered book give a finding."""
+    assert book.check(small_book) == []
+
+
+def show_error(page):
+    page.cells[2].outputs = [new_output("error", ename="ZeroDivisionError", evalue="", traceback=[])]
+
+
+def make_noise(page):
+    page.cells[2].outputs = [new_output("stream", name="stderr", text="careful\n")]
+
+
+def run_out_of_order(page):
+    page.cells[2].execution_count = 7
+
+
+BREAKAGES = [(show_error, "cell 3 ended in ZeroDivisionError"), (make_noise, "careful"), (run_out_of_order, "in order")]
+
+
+@pytest.mark.parametrize(("breakage", "finding"), BREAKAGES, ids=lambda v: getattr(v, "__name__", ""))
+def test_a_broken_page_is_found_and_not_built(copy_of, breakage, finding):
+    """Each breakage gives exactly its own finding, and a strict build stops before rendering."""
+    write_page(copy_of, breakage)
+    (found,) = gates.check_chapters(copy_of)
+    assert finding in found and found.startswith("01_small.ipynb: expected")
+    with pytest.raises(book.BookError, match=re.escape(finding)):
+        book.build(root=copy_of)
+
+
+def change_source(root):
+    path = root / "notebooks/01_small.ipynb"
+    path.write_text(path.read_text().replace("A formula", "The formula"))
+
+
+def change_data(root):
+    (root / "results/small.csv").write_text("a\n2\n")
+
+
+def change_study(root):
+    (root / "notebooks/studies/laptop.yaml").write_text("parameters: {seed: 1}\n")
+
+
+def change_page(root):
+    path = root / "book/chapters/01_small.ipynb"
+    path.write_text(path.read_text().replace("0\\n", "1\\n"))
+
+
+def lose_page(root):
+    (root / "book/chapters/01_small.ipynb").unlink()
+
+
+def reduce(root):
+    write_page(root, study="quick")
+
+
+CHANGES = [
+    (change_source, "stale (source changed)"),
+    (change_data, "stale (results/small.csv changed)"),
+    (change_study, "stale (parameters changed)"),
+    (change_page, "stale (page changed)"),
+    (lose_page, "missing (not executed yet)"),
+    (reduce, "reduced (study quick)"),
+]
+
+
+@pytest.mark.parametrize(("change", "finding"), CHANGES, ids=lambda v: getattr(v, "__name__", ""))
+def test_a_page_that_is_not_fresh_is_found(copy_of, change, finding):
+    """A page that no longer shows what would come out now is named, and so is what changed."""
+    change(copy_of)
+    (found,) = gates.check_chapters(copy_of)
+    assert f"found it {finding}; run `causalmix run 01_small`" in found
+    assert finding.split()[0] in book.write_status(copy_of).read_text()
+
+
+def test_a_book_that_was_not_built_is_found(tmp_path):
+    """Checking before building says what to do."""
+    assert "run `make book`" in gates.check_html(tmp_path)[0]
+
+
+REMOTE = [
+    '<script src="https://cdn.example.org/x.js"></script>',
+    '<img src="//cdn.example.org/x.png">',
+    '<img srcset="a.png 1x, https://cdn.example.org/x.png 2x">',
+    '<link rel="stylesheet" href="https://cdn.example.org/x.css">',
+    '<p style="background: url(https://cdn.example.org/x.png)">',
+    '<script type="module">import x from "https://cdn.example.org/x.js"</script>',
+]
+
+
+@pytest.mark.parametrize("asset", REMOTE)
+def test_a_remote_asset_on_a_page_is_found(copy_of, asset):
+    """Whatever would fetch from another machine is named with its address."""
+    page = copy_of / "book/_build/html/index.html"
+    page.write_text(page.read_text().replace("</article>", asset + "</article>"))
+    (found,) = gates.check_html(page.parent)
+    assert "index.html" in found and "//cdn.example.org/x" in found
+
+
+def test_a_remote_asset_in_a_style_sheet_is_found(copy_of):
+    """Style sheets fetch, too."""
+    sheet = copy_of / "book/_build/html/_static/book.css"
+    sheet.write_text('@import "https://cdn.example.org/x.css";')
+    assert "_static/book.css" in gates.check_html(copy_of / "book/_build/html")[0]
+
+
+def test_a_link_to_another_site_is_no_remote_asset(copy_of):
+    """A reader may follow a link; only what loads by itself counts."""
+    page = copy_of / "book/_build/html/index.html"
+    page.write_text(page.read_text().replace("</article>", '<a href="https://example.org">x</a></article>'))
+    assert gates.check_html(page.parent) == []
+
+
+def test_a_second_heading_is_found_and_a_warning_stops_the_build(copy_of):
+    """Two first-level headings give a finding; an unresolved reference gives the renderer's own words."""
+
+    def add_heading(page):
+        page.cells.append(new_markdown_cell("# Second\n\n{ref}`nowhere`"))
+
+    write_page(copy_of, add_heading)
+    with pytest.raises(book.BookError, match="nowhere"):
+        book.build(root=copy_of)
+    book.build(strict=False, root=copy_of)
+    assert "found 2; keep the first" in gates.check_html(copy_of / "book/_build/html")[0]
+
+
+def test_findings_are_printed_and_give_exit_code_1(copy_of):
+    """The command ends with 1 and one line for each finding."""
+    write_page(copy_of, show_error)
+    command = [sys.executable, "-m", "causalmix", "book", "--check"]
+    env = {"CAUSALMIX_ROOT": str(copy_of), "PYTHONPATH": str(ROOT), "PATH": ""}
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["01_small.ipynb"]
+
+
+def assert_offline(html, base):
+    """Open every page in a browser without a network and see that nothing is missing."""
+    pages = [p.relative_to(html).as_posix() for p in sorted(html.rglob("*.html")) if "_static" not in p.parts]
+    formulas = 0
+    for page, seen in zip(pages, visit([f"{base}/{page}" for page in pages]), strict=True):
+        assert [r for r in seen.requests if not r.startswith((base, "data:", "blob:"))] == [], page
+        assert (seen.failures, seen.broken, seen.unreadable) == ((), [], 0), page
+        assert seen.rendered == seen.formulas, page
+        formulas += seen.formulas
+    assert formulas > 0
+
+
+@pytest.fixture
+def serve():
+    """A function from a folder to an address on this machine that serves it."""
+    servers = []
+
+    def start(folder):
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=folder)))
+        Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@needs_chromium
+def test_the_small_book_opens_offline_from_a_server_and_from_files(small_book, serve):
+    """Mathematics is typeset and nothing is asked of another machine, either way."""
+    html = small_book / "book/_build/html"
+    assert_offline(html, serve(html))
+    assert_offline(html, html.as_uri())
+
+
+@needs_chromium
+def test_the_browser_sees_a_request_that_no_scan_would(copy_of):
+    """An address that a script puts together at run time is still seen."""
+    page = copy_of / "book/_build/html/index.html"
+    script = "<script>fetch(['https:', '', 'cdn.example.org', 'x'].join('/')).catch(() => 0)</script>"
+    page.write_text(page.read_text().replace("</article>", script + "</article>"))
+    assert gates.check_html(page.parent) == []
+    with pytest.raises(AssertionError, match="cdn.example.org"):
+        assert_offline(page.parent, page.parent.as_uri())
+
+
+@pytest.fixture(scope="session")
+def real_book():
+    """The repository's own book, rendered from its committed pages."""
+    if not any(page.exists() for page in gates.chapters()):
+        pytest.skip("no executed chapters yet; run `make book`")
+    return book.build().parent
+
+
+def test_the_real_book_has_no_findings(real_book):
+    """What is committed may be published."""
+    assert book.check() == []
+
+
+@needs_chromium
+def test_the_real_book_opens_offline(real_book):
+    """Every page, opened as a file."""
+    assert_offline(real_book, real_book.as_uri())
+
+
+def test_reported_averages_agree_with_their_parts_where_no_note_says_otherwise():
+    """A transcription error in any axis or average would show; the one known disagreement is marked."""
+    dev = pd.read_csv(RESULTS / "published/dev.csv")
+    off = (dev.loc[:, "knowledge":"safety"].mean(axis=1) - dev["average"]).abs() > 0.0101
+    assert list(dev.index[off]) == list(dev.index[dev["note"].notna()]) == [0]
+    cot = pd.read_csv(RESULTS / "published/longcot.csv")
+    parts = {"math_average": ["gsm8k", "math"], "code_average": ["humaneval", "mbpp"], "average": ["math_average", "code_average"]}
+    for average, columns in parts.items():
+        assert ((cot[columns].mean(axis=1) - cot[average]).abs() < 0.0101).all(), average
+
+
+@pytest.mark.parametrize("path", sorted((RESULTS / "published").glob("*.csv")), ids=lambda p: p.stem)
+def test_every_reported_figure_names_its_source(path):
+    """No row of the paper's figures goes without the label, and each file is shown in the book."""
+    assert (pd.read_csv(path)["source"] == "as reported (secondary source)").all()
+    assert f"published/{path.name}" in (BOOK / "paper_map.md").read_text()
+
+
+def test_the_pipeline_figure_is_what_its_command_draws(tmp_path):
+    """The committed figure can be drawn again, byte for byte."""
+    drawn = figures_static.write_pipeline(tmp_path / "pipeline.svg")
+    assert drawn.read_bytes() == (BOOK / "_assets/pipeline.svg").read_bytes()
+
+
+def rooms_in_order():
+    """Names of modules and sub-packages, row after row of the table of rooms."""
+    table = (BOOK / "carry_on.md").read_text().split("## The rooms")[1].split("## The contracts")[0]
+    return [re.findall(r"`([a-z_]+)(?:\.py|/)`", row.split("|")[1]) for row in table.splitlines() if row.startswith("| `")]
+
+
+def test_every_room_is_on_the_page_for_those_who_carry_on():
+    """The table of rooms names each module once, and no module that is gone."""
+    package = ROOT / "causalmix"
+    rooms = {p.stem for p in package.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    assert sorted(sum(rooms_in_order(), [])) == sorted(rooms - {"__init__", "__main__"})
+
+
+def test_imports_go_downwards():
+    """A module imports from its own row of the table of rooms or from rows above, as the page says."""
+    rows = {room: number for number, row in enumerate(rooms_in_order()) for room in row}
+    for room, number in rows.items():
+        base = ROOT / "causalmix" / room
+        for path in [*base.glob("*.py"), *base.parent.glob(f"{room}.py")]:
+            found = re.findall(r"from causalmix(?:\.(\w+)\S*)? import (.+)", path.read_text())
+            names = {name for module, rest in found for name in ([module] if module else re.findall(r"\w+", rest))}
+            assert {n for n in names if rows.get(n, 0) > number} == set(), path.name
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda p: p.stem)
+def test_code_that_the_prose_names_exists(page):
+    """Each `module.name` and each `Class.name` in the prose can be found in the package."""
+    modules = {p.stem: importlib.import_module(f"causalmix.{p.stem}") for p in (ROOT / "causalmix").glob("[a-z]*.py")}
+    classes = {k: v for module in modules.values() for k, v in vars(module).items() if isinstance(v, type)}
+    for owner, name in re.findall(r"`(\w+)\.(\w+)", page.read_text()):
+        owned = (modules | classes).get(owner)
+        if owned and name not in ("py", "csv", "jsonl", "yaml"):
+            assert hasattr(owned, name) or name in getattr(owned, "__dataclass_fields__", ()), f"{owner}.{name}"
+
+
+def test_bibliography_keys_are_unique_and_located():
+    """No entry shadows another, and each but one has a DOI, an arXiv number or an address."""
+    entries = re.split(r"\n(?=@)", (BOOK / "references.bib").read_text())
+    keys = [re.match(r"@\w+\{(\w+),", entry)[1] for entry in entries]
+    assert keys == sorted(set(keys))
+    assert [k for k, e in zip(keys, entries) if not re.search(r"doi|eprint|\\url", e)] == ["ke2017lightgbm"]

@@ -1,0 +1,125 @@
+"""The source notebooks: parameters that papermill and the runner read alike, and one style."""
+
+import ast
+import re
+import shlex
+from dataclasses import fields
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+import yaml
+
+from causalmix import cli, parameters, run
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+STUDIES = sorted(path.stem for path in (ROOT / "notebooks" / "studies").glob("*.yaml"))
+
+
+@pytest.fixture(params=SOURCES, ids=lambda path: path.stem)
+def source(request):
+    """Each source notebook."""
+    return request.param
+
+
+def code_of(source):
+    """Code cells after the parameters cell."""
+    cells = [cell for cell in nbformat.read(source, as_version=4).cells if cell.cell_type == "code"]
+    return [cell.source for cell in cells if "parameters" not in cell.metadata.get("tags", [])]
+
+
+def test_every_chapter_of_the_book_has_its_source():
+    """The notebooks are those of the table of contents."""
+    toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
+    files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    assert [Path(name).name for name in files if name.startswith("chapters/")] == [path.stem for path in SOURCES]
+
+
+def test_papermill_reads_the_same_parameters(source):
+    """Names and types that papermill infers are those that the runner checks."""
+    known = parameters.declared(parameters.read_notebook(source))
+    inferred = {name: found["inferred_type_name"] for name, found in papermill.inspect_notebook(source).items()}
+    assert inferred == {name: parameter.type for name, parameter in known.items()}
+
+
+def test_every_number_has_a_range_and_every_parameter_a_help(source):
+    """Out of range can only be refused where a range is told."""
+    for parameter in parameters.declared(parameters.read_notebook(source)).values():
+        assert parameter.help, parameter.name
+        assert parameter.type not in ("int", "float") or parameters.RANGE.search(parameter.help), parameter.name
+
+
+def test_every_parameter_is_read_and_never_replaced(source):
+    """A parameter that nothing reads, or that a cell binds anew, would be given in vain."""
+    names = list(parameters.declared(parameters.read_notebook(source)))
+    nodes = [node for code in code_of(source) for node in ast.walk(ast.parse(code))]
+    used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    stored = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    stored |= {(alias.asname or alias.name) for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for alias in node.names}
+    if any("from_parameters(globals())" in code for code in code_of(source)):
+        from causalmix.study import Design
+
+        used |= {field.name for field in fields(Design)}
+    assert [name for name in names if name not in used] == []
+    assert [name for name in names if name in stored] == []
+
+
+def test_sources_are_clean(source):
+    """Valid, of the kernel python3, without outputs or counts, no two cells of one id."""
+    notebook = nbformat.read(source, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert set(notebook.metadata) <= {"kernelspec", "language_info"}
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+    assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
+
+
+def test_one_heading_of_the_first_level(source):
+    """A second one would make a second entry of the sidebar without a warning."""
+    text = "\n".join(cell.source for cell in nbformat.read(source, as_version=4).cells if cell.cell_type == "markdown")
+    text = re.sub(r"^(`{3,}|~{3,}).*?^\1", "", text, flags=re.M | re.S)
+    assert len(re.findall(r"^# ", text, flags=re.M)) == 1
+
+
+def test_cells_are_short_and_plain(source):
+    """At most 35 lines, no line for a shell or for IPython, no function longer than 15 lines."""
+    for code in code_of(source):
+        assert len([line for line in code.splitlines() if line.strip()]) <= 35, code
+        assert not re.search(r"^\s*[!%]", code, flags=re.M), code
+        functions = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef)]
+        assert all(node.end_lineno - node.lineno < 15 for node in functions), code
+
+
+def test_the_last_cell_tells_what_the_page_was_made_from(source):
+    """Without the footer a page's stamp knows no inputs."""
+    assert "report.provenance(globals()" in code_of(source)[-1]
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_study_fits_the_notebooks(study):
+    """Each name exists and each value is allowed."""
+    assert len(run.plan(study, root=ROOT)) == len(SOURCES)
+
+
+def test_the_default_study_injects_nothing():
+    """A page of the book is the notebook as it stands."""
+    assert [job.parameters for job in run.plan("laptop", root=ROOT)] == [{} for _ in SOURCES]
+
+
+def commands():
+    """Every command line for the runner that a reader is told."""
+    texts = [ROOT / "README.md", *(ROOT / "book").glob("*.md"), *SOURCES]
+    for path in texts:
+        yield from ((path.name, found) for found in re.findall(r"causalmix run\b[^`\n#|\\\"]*", path.read_text(encoding="utf-8")))
+
+
+def test_every_command_that_is_told_is_accepted():
+    """Names and values in README, book and notebooks are those that there are."""
+    for where, command in commands():
+        options = cli._parser().parse_args(shlex.split(command)[1:])
+        chapters = [*options.notebooks, *options.notebook]
+        if "NAME" not in command and "STUDY" not in command:
+            assert run.plan(options.study, chapters, cli._pairs(options.parameter), root=ROOT) is not None, where

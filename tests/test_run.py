@@ -1,0 +1,301 @@
+"""The strict runner: what it refuses, what a page is, and what it leaves alone."""
+
+import io
+import json
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from causalmix import cli, kernel, parameters, paths, progress, run, stamps
+from causalmix.errors import InputError
+
+PARAMETERS = '''\
+study: str = "laptop"  # study [whose folder is used]
+n_trees: int = 500  # trees in the forest [4, 5_000]
+eps: float = 0.01  # offset (0, 1]
+stage: str = "forest"  # final stage {forest, linear}
+axes: list = ["math"]  # axes shown {math, safety}
+plot: bool = True  # whether to draw
+results_dir: str = ""  # folder of the results'''
+
+BODY = [
+    "from pathlib import Path\nfrom IPython.display import display",
+    'out = Path(results_dir or f"results/{study}")\nout.mkdir(parents=True, exist_ok=True)',
+    'table = out / "table.csv"\ntable.write_text(f"n_trees,eps\\n{n_trees},{eps}\\n")\nprint(n_trees)\nprint(eps)',
+    'print(stage, axes, plot)',
+    'from causalmix import report\nreport.provenance(globals(), inputs=[out / "history.csv"])',
+]
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A small repository with one notebook, two studies, and a record of the default study."""
+    monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path / "cache"))
+    for name in ("ROOT", "NOTEBOOKS", "STUDIES", "CHAPTERS"):
+        under = {"ROOT": "", "NOTEBOOKS": "notebooks", "STUDIES": "notebooks/studies", "CHAPTERS": "book/chapters"}[name]
+        monkeypatch.setattr(paths, name, tmp_path / under)
+    monkeypatch.setattr(cli, "plan", lambda *given: run.plan(*given, root=tmp_path))
+    monkeypatch.setattr(cli, "run", lambda *given: run.run(*given, root=tmp_path))
+    (tmp_path / "notebooks" / "studies").mkdir(parents=True)
+    (tmp_path / "results" / "laptop").mkdir(parents=True)
+    (tmp_path / "results" / "laptop" / "history.csv").write_text("run_id\na\n")
+    (tmp_path / "notebooks" / "studies" / "laptop.yaml").write_text("parameters: {n_trees: 500}\nminutes: {01_small: 2}\n")
+    (tmp_path / "notebooks" / "studies" / "quick.yaml").write_text("notebooks: {01_small: {n_trees: 8}}\n")
+    write_notebook(tmp_path)
+    return tmp_path
+
+
+def write_notebook(root, body=BODY):
+    """Write the one source notebook."""
+    cells = [new_markdown_cell("# Small"), new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
+    cells += [new_code_cell(source) for source in body]
+    notebook = new_notebook(cells=cells, metadata={"kernelspec": {"display_name": "x", "language": "python", "name": "nobody"}})
+    nbformat.write(notebook, root / "notebooks" / "01_small.ipynb")
+
+
+def page_of(root):
+    """The default study's page."""
+    return root / "book" / "chapters" / "01_small.ipynb"
+
+
+def contents(folder):
+    """Every file below a folder but times and logs, with its bytes."""
+    files = [p for p in folder.rglob("*") if p.is_file() and p.name != "run.json" and p.suffix != ".log"]
+    return {p.relative_to(folder): p.read_bytes() for p in files}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("n_tree=400", ["n_trees", "n_tree'", "did you mean n_trees?", "stage"]),
+        ("n_trees=many", ["n_trees", "int in [4, 5_000]", "'many'"]),
+        ("n_trees=4.5", ["int in", "'4.5'"]),
+        ("n_trees=3", ["[4, 5_000]", "'3'"]),
+        ("eps=0", ["(0, 1]", "'0'"]),
+        ("eps=nan", ["(0, 1]", "'nan'"]),
+        ("stage=frost", ["{forest, linear}", "'frost'"]),
+        ("axes=[math, cooking]", ["{math, safety}", "cooking"]),
+        ("plot=perhaps", ["bool", "'perhaps'"]),
+        ("results_dir=results/laptop", ["Expected a parameter among", "results_dir"]),
+        ("n_trees", ["name=value", "'n_trees'"]),
+    ],
+)
+def test_bad_parameters_are_refused_before_any_kernel_starts(root, monkeypatch, capsys, given, told):
+    """An unknown, ill-typed or out-of-range parameter ends in one sentence and exit code 2."""
+    monkeypatch.setattr(kernel, "kernel_manager", lambda *_: pytest.fail("a kernel was started"))
+    assert cli.main(["run", "-p", given]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and all(part in said for part in told), said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--study", "lap"], "did you mean laptop?"),
+        (["--notebook", "01_smal"], "did you mean 01_small?"),
+    ],
+)
+def test_unknown_study_or_notebook_is_refused(root, capsys, arguments, told):
+    """The nearest name is told."""
+    assert cli.main(["run", *arguments]) == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["parameters: {n_tree: 5}", "notebooks: {01_smal: {}}", "notebooks: {01_small: {n_tree: 5}}", "params: {}", "a: ["])
+def test_a_study_with_a_mistake_is_refused(root, text):
+    """A name in a study that nothing declares would leave a default in place without a word."""
+    (root / "notebooks" / "studies" / "laptop.yaml").write_text(text)
+    with pytest.raises(InputError, match="Expected"):
+        run.plan("laptop", root=root)
+
+
+def test_refusing_needs_no_heavy_import():
+    """The modules that refuse import neither papermill nor anything numerical."""
+    import subprocess
+    import sys
+
+    code = "import sys, causalmix.cli; print({'papermill', 'numpy', 'pandas', 'torch', 'nbformat'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_values_are_read_as_declared():
+    """Text becomes the declared type, and the parameters keep their order."""
+    notebook = new_notebook(cells=[new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})])
+    known = parameters.declared(notebook)
+    given = {"n_trees": "400", "eps": "1e-3", "axes": "[safety]", "plot": "false", "stage": "linear"}
+    assert parameters.check(given, known) == {"n_trees": 400, "eps": 0.001, "axes": ["safety"], "plot": False, "stage": "linear"}
+    assert parameters.check({"eps": 1}, known) == {"eps": 1.0}
+    assert list(known)[:2] == ["study", "n_trees"]
+
+
+@pytest.mark.parametrize("line", ["a = 1  # untyped", "a: int = 2 * 3  # derived", "a: int = 1  # a = 1", "a: int = 9  # off [0, 1]", "import os", "a: tuple = (1,)"])
+def test_a_parameters_cell_out_of_grammar_is_refused(line):
+    """What papermill would misread, or what has no fixed value, is told with its line."""
+    notebook = new_notebook(cells=[new_code_cell(line, metadata={"tags": ["parameters"]})])
+    with pytest.raises(InputError, match="name: type = literal"):
+        parameters.declared(notebook)
+
+
+def test_a_good_run_makes_a_clean_stamped_page(root):
+    """No injected cell, no noise, a stamp of facts; a second run changes not a byte."""
+    assert cli.main(["run"]) == 0
+    first = contents(root)
+    page = nbformat.read(page_of(root), as_version=4)
+    assert not any("injected-parameters" in c.metadata.get("tags", []) for c in page.cells)
+    assert page.metadata.kernelspec.name == "python3" and set(page.metadata) == {"kernelspec", "language_info", "causalmix"}
+    assert all(set(c.metadata) <= {"tags"} and c.metadata.get("tags") != [] for c in page.cells)
+    assert [o.text for o in page.cells[4].outputs] == ["500\n0.01\n"]
+    stamp = page.metadata.causalmix
+    assert stamp.study == "laptop" and stamp.parameters == {} and list(stamp.inputs) == ["results/laptop/history.csv"]
+    assert cli.main(["run"]) == 0
+    assert contents(root) == first
+    assert json.loads((root / "results" / "laptop" / "run.json").read_text())["01_small"]["seconds"] >= 0
+
+
+def test_the_footer_tells_what_the_page_was_made_from(root):
+    """Chapter, hashes, study and changed parameters are on the page."""
+    assert cli.main(["run", "-p", "n_trees=400"]) == 0
+    (made,) = (root / "results" / "runs").glob("*/pages/01_small.ipynb")
+    footer = made.read_text()
+    source = parameters.read_notebook(root / "notebooks" / "01_small.ipynb")
+    for part in ("01_small, source " + stamps.source_hash(source), "n_trees = 400", "laptop", "history.csv", "python 3."):
+        assert part in footer, part
+    assert str(root) not in footer
+
+
+def test_other_parameters_leave_the_committed_study_alone(root):
+    """Pages and tables go to a folder of their own, which began as a copy of the study's."""
+    assert cli.main(["run"]) == 0
+    before = contents(root / "results" / "laptop"), contents(root / "book")
+    assert cli.main(["run", "-p", "n_trees=400"]) == 0
+    assert (contents(root / "results" / "laptop"), contents(root / "book")) == before
+    (folder,) = (root / "results" / "runs").iterdir()
+    assert (folder / "table.csv").read_text() == "n_trees,eps\n400,0.01\n"
+    assert (folder / "history.csv").read_text() == "run_id\na\n"
+    injected = nbformat.read(folder / "pages" / "01_small.ipynb", as_version=4).cells[2]
+    assert injected.metadata.tags == ["injected-parameters"] and "n_trees = 400" in injected.source
+
+
+def test_another_study_leaves_the_committed_study_alone(root):
+    """Its tables and pages lie in its own folder; a value that is the study's own is no change."""
+    before = contents(root / "results" / "laptop")
+    assert cli.main(["run", "--study", "quick", "-p", "n_trees=8"]) == 0
+    assert contents(root / "results" / "laptop") == before and not page_of(root).exists()
+    assert (root / "results" / "quick" / "table.csv").read_text() == "n_trees,eps\n8,0.01\n"
+    page = root / "results" / "quick" / "pages" / "01_small.ipynb"
+    page_of(root).parent.mkdir(parents=True)
+    page.rename(page_of(root))
+    assert stamps.state(page_of(root), root) == ("reduced", ["study quick"])
+
+
+@pytest.mark.parametrize(
+    ("cell", "code", "told"),
+    [
+        ("1 / 0", 1, ["01_small failed in cell 8", "    1 / 0\n", "ZeroDivisionError: division by zero"]),
+        ("from causalmix.errors import InputError\nraise InputError('Expected a, found b; do c.')", 2, ["causalmix: Expected a, found b; do c.\n"]),
+        ("import sys; print('careful', file=sys.stderr)", 1, ["cell 8 wrote to stderr: careful", "old page"]),
+        ("object()", 1, ["cell 8 shows a memory address"]),
+        ("import os; os._exit(3)", 1, ["kernel died"]),
+    ],
+)
+def test_a_bad_run_leaves_the_old_page(root, capsys, cell, code, told):
+    """Whatever goes wrong, the page is the one from before, and the cell is told."""
+    page_of(root).parent.mkdir(parents=True)
+    page_of(root).write_text("the old page")
+    write_notebook(root, [*BODY, cell])
+    assert cli.main(["run"]) == code
+    said = capsys.readouterr().err
+    assert all(part in said for part in told) and "Traceback" not in said, said
+    assert contents(root / "book") == {page_of(root).relative_to(root / "book"): b"the old page"}
+
+
+def test_status_tells_what_is_stale_and_why(root, capsys, monkeypatch):
+    """Missing, fresh, then stale for each thing that a page is made from."""
+    page = page_of(root)
+    assert stamps.state(page, root) == ("missing", ["not executed yet"])
+    run.run(run.plan("laptop", root=root), root=root)
+    assert stamps.state(page, root) == ("fresh", [])
+    changes = {
+        "source": lambda: write_notebook(root, [*BODY, "print('more')"]),
+        "parameters": lambda: (root / "notebooks" / "studies" / "laptop.yaml").write_text("parameters: {n_trees: 9}"),
+        "results/laptop/history.csv": lambda: (root / "results" / "laptop" / "history.csv").write_text("run_id\nb\n"),
+        "page": lambda: page.write_text(page.read_text().replace("forest", "thicket")),
+        "code": lambda: monkeypatch.setattr(stamps, "PACKAGE", root / "no_package"),
+    }
+    expected = []
+    for name, change in changes.items():
+        change()
+        state, why = stamps.state(page, root)
+        expected.append(f"{name} changed")
+        assert state == "stale" and sorted(why) == sorted(expected), why
+    capsys.readouterr()
+    monkeypatch.setattr(stamps.state, "__defaults__", (root,))
+    assert cli.main(["status"]) == 1
+    assert capsys.readouterr().out.startswith("01_small: stale (")
+
+
+def test_code_hash_follows_imports_and_nothing_else(tmp_path, monkeypatch):
+    """A module counts when the notebook imports it, even through another one."""
+    monkeypatch.setattr(stamps, "PACKAGE", tmp_path)
+    sources = {"__init__": "", "a": "def f():\n    from causalmix.pools import b\n", "c": "", "pools/__init__": "", "pools/b": ""}
+    (tmp_path / "pools").mkdir()
+    for name, text in sources.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    notebook = new_notebook(cells=[new_code_cell("from causalmix import a")])
+    before = stamps.code_hash(notebook)
+    (tmp_path / "c.py").write_text("x = 1")
+    assert stamps.code_hash(notebook) == before
+    (tmp_path / "pools" / "b.py").write_text("x = 1")
+    assert stamps.code_hash(notebook) != before
+
+
+def test_the_kernel_is_this_python(root):
+    """Not whatever a user has installed under the name python3."""
+    import sys
+
+    write_notebook(root, ["import sys\nprint(sys.executable)", "print(n_trees, eps, stage, axes, plot, study, results_dir)"])
+    run.run(run.plan("laptop", root=root), root=root)
+    assert nbformat.read(page_of(root), as_version=4).cells[2].outputs[0].text == sys.executable + "\n"
+
+
+def test_the_terminal_shows_chapter_cell_runs_and_time_left(tmp_path, monkeypatch):
+    """A kernel's news reach the line through the side channel, and end with their cell."""
+    channel = tmp_path / "progress"
+    monkeypatch.setenv(progress.CHANNEL, str(channel))
+    display = progress.Display(channel, [1, 10, 2], stream=io.StringIO())
+    display.chapter(2, "02_proxy_sft", 9)
+    display.at_cell(4)
+    assert display.line() == "[2/3] 02_proxy_sft, cell 4 of 9, 12 min left"
+    progress.progress(130, 512, 240.0)
+    assert display.line() == "[2/3] 02_proxy_sft, cell 4 of 9, 130 of 512 runs done, 6 min left"
+    display.at_cell(5)
+    assert "runs" not in display.line()
+
+
+def test_no_progress_reaches_a_page(monkeypatch, capsys):
+    """Without runner and terminal, as under plain papermill, progress is silent."""
+    monkeypatch.delenv(progress.CHANNEL, raising=False)
+    progress.progress(1, 2, None)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_streams_are_merged():
+    """How a stream was cut into pieces depends on the moment and must not show."""
+    pieces = [nbformat.v4.new_output("stream", name="stdout", text=text) for text in ("a", "b")]
+    assert [o.text for o in run._merge_streams(pieces)] == ["ab"]
+
+
+def test_plain_papermill_works_too(root):
+    """The same notebook runs without the runner; its footer still tells the chapter and what was changed."""
+    import os
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "papermill", "notebooks/01_small.ipynb", "out.ipynb", "-p", "n_trees", "400", "--no-progress-bar"]
+    env = os.environ | {"CAUSALMIX_ROOT": str(root), "PYTHONPATH": str(stamps.PACKAGE.parent)}
+    # A kernel of this Python, for the sources' own kernel name is nobody's.
+    done = subprocess.run([*command, "-k", "python3"], cwd=root, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    page = (root / "out.ipynb").read_text()
+    assert "n_trees = 400" in page and "01_small, source" in page

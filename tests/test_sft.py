@@ -1,0 +1,161 @@
+"""Fine-tuning: masks, loss, determinism, divergence, and what a run leaves behind."""
+
+import os
+import tempfile
+
+import pytest
+import torch
+from language_models import chat_tokenizer, row, tiny_model
+from torch.nn.utils.rnn import pad_sequence
+from trl import SFTConfig, SFTTrainer
+from trl.chat_template_utils import is_chat_template_stop_token_trained
+
+from causalmix.errors import InputError
+from causalmix.sft import GroupedSampler, SFTSettings, completion_loss, finetune, tokenize
+
+ROWS = [row(f"what is {n} ?", " ".join(str(n) * (1 + n % 4))) for n in range(24)]
+QUICK = SFTSettings(learning_rate=3e-3, epochs=1, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return chat_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def tokens(tokenizer):
+    return tokenize(ROWS, tokenizer)
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def scored_text(tokenized, tokenizer):
+    return tokenizer.decode([i for i, m in zip(tokenized["input_ids"], tokenized["completion_mask"]) if m])
+
+
+def test_mask_covers_the_assistant_and_its_end_token(tokenizer):
+    """Every assistant turn of a conversation is scored with its end token, and nothing else is."""
+    tokenized = tokenize([row("cold", "hot"), row("dark", "light", "wet", "dry")], tokenizer)
+    assert scored_text(tokenized[0], tokenizer) == "hot<|im_end|>"
+    assert scored_text(tokenized[1], tokenizer) == "light<|im_end|>dry<|im_end|>"
+
+
+def test_template_is_plain_chatml_and_the_row_ends_with_its_last_scored_token(tokenizer):
+    """No system prompt is injected, and the newline after the last turn is left out."""
+    tokenized = tokenize([row("cold", "hot")], tokenizer)[0]
+    expected = "<|im_start|>user\ncold<|im_end|>\n<|im_start|>assistant\nhot<|im_end|>"
+    assert tokenizer.decode(tokenized["input_ids"]) == expected
+
+
+def test_template_trains_the_stop_token(tokenizer):
+    """TRL's own check finds the end-of-turn token inside the generation markers."""
+    assert is_chat_template_stop_token_trained(tokenizer)
+
+
+@pytest.mark.parametrize("rows", [[], [row("cold")]])
+def test_rows_without_anything_to_learn_are_refused(tokenizer, rows):
+    """No row at all, or a row without an assistant turn, is bad input."""
+    with pytest.raises(InputError, match="Expected"):
+        tokenize(rows, tokenizer)
+
+
+def test_loss_and_gradient_equal_those_of_trl(tokenizer, tokens, tmp_path):
+    """Skipping masks and unscored positions changes neither the loss nor its gradient."""
+    ids = [torch.tensor(i) for i in tokens["input_ids"][:6]]
+    labels = [i.where(torch.tensor(m).bool(), -100) for i, m in zip(ids, tokens["completion_mask"][:6])]
+    batch = {
+        "input_ids": pad_sequence(ids, batch_first=True),
+        "labels": pad_sequence(labels, batch_first=True, padding_value=-100),
+        "attention_mask": pad_sequence([torch.ones_like(i) for i in ids], batch_first=True),
+    }
+    ours, theirs = tiny_model(), tiny_model()
+    completion_loss(ours, batch, None).backward()
+    config = SFTConfig(str(tmp_path), use_cpu=True, bf16=False, activation_checkpointing=False, report_to="none")
+    trainer = SFTTrainer(theirs, config, train_dataset=tokens, processing_class=tokenizer)
+    trainer.compute_loss(theirs, batch).backward()
+    assert completion_loss(ours, batch, None).item() == pytest.approx(trainer.compute_loss(theirs, batch).item(), rel=1e-5)
+    for a, b in zip(ours.parameters(), theirs.parameters()):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_packed_rows_give_the_same_loss(tokenizer, tokens):
+    """A bin of packed rows is as good as the same rows side by side."""
+    one_step = {"epochs": 1, "batch_size": len(ROWS), "max_length": 1024}
+    side_by_side = finetune(tiny_model(), tokenizer, tokens, SFTSettings(**one_step), 0)
+    packed = finetune(tiny_model(), tokenizer, tokens, SFTSettings(**one_step, packing=True), 0)
+    assert packed["steps"] == side_by_side["steps"] == 1
+    assert packed["loss"] == pytest.approx(side_by_side["loss"], rel=1e-5)
+
+
+def test_training_lowers_the_loss_and_counts_its_work(tokenizer, tokens):
+    """Stats report the tokens of all epochs without padding, and the loss falls."""
+    model, start = tiny_model(), tiny_model()
+    stats = finetune(model, tokenizer, tokens, SFTSettings(learning_rate=3e-3, epochs=3, batch_size=8), 0)
+    again = finetune(start, tokenizer, tokens, QUICK, 0)
+    assert stats["loss"] < again["loss"]
+    assert (stats["steps"], stats["rows"]) == (9, len(ROWS))
+    assert stats["tokens"] == 3 * sum(map(len, tokens["input_ids"]))
+
+
+def test_equal_seeds_give_identical_weights(tokenizer, tokens):
+    """One seed, one result, to the last bit; another seed, another order of rows."""
+    results = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(len(results))  # the state of the global generator must not matter
+        model = tiny_model()
+        finetune(model, tokenizer, tokens, QUICK, seed)
+        results.append(weights(model))
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+def test_divergence_is_an_error(tokenizer, tokens):
+    """A loss that stops being finite ends the run at once, with a clear message."""
+    with pytest.raises(FloatingPointError, match="diverged at step 1:"):
+        finetune(tiny_model(), tokenizer, tokens, SFTSettings(learning_rate=1e30, epochs=2, batch_size=8, warmup=0), 0)
+
+
+def test_a_run_leaves_no_file_and_prints_nothing(tokenizer, tokens, tmp_path, monkeypatch, capfd):
+    """Neither the working nor the temporary directory keeps anything."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    finetune(tiny_model(), tokenizer, tokens, QUICK, 0)
+    assert os.listdir(tmp_path) == []
+    assert capfd.readouterr().out == ""
+
+
+def test_long_rows_are_cut_and_dropped_when_nothing_is_left_to_learn(tokenizer):
+    """Rows keep their beginning; those whose completion lies beyond the limit do not count."""
+    tokenized = tokenize([row("cold", "hot"), row("what is the opposite of " * 9, "dry")], tokenizer)
+    limit = len(tokenized[0]["input_ids"])
+    stats = finetune(tiny_model(), tokenizer, tokenized, SFTSettings(epochs=1, max_length=limit), 0)
+    assert (stats["rows"], stats["tokens"]) == (1, limit)
+    with pytest.raises(InputError, match="max_length"):
+        finetune(tiny_model(), tokenizer, tokenized, SFTSettings(epochs=1, max_length=4), 0)
+
+
+def test_sampler_sees_each_row_once_and_saves_padding():
+    """An epoch is a permutation, epochs differ, and batches hold rows of similar length."""
+    lengths = torch.randint(5, 60, (203,), generator=torch.Generator().manual_seed(0)).tolist()
+    sampler = GroupedSampler(lengths, batch_size=8, seed=3)
+    first, second = list(sampler), list(sampler)
+    assert sorted(first) == list(range(203)) and first != second
+    padded = sum(8 * max(lengths[i] for i in first[s : s + 8]) for s in range(0, 200, 8))
+    assert sum(lengths) / padded > 0.85  # in random order it is about 0.6
+
+
+@pytest.mark.parametrize("change", [{"learning_rate": 0.0}, {"batch_size": 0}, {"epochs": float("nan")}])
+def test_senseless_settings_are_refused(change):
+    """A hyper-parameter that must be positive says so."""
+    with pytest.raises(InputError, match=next(iter(change))):
+        SFTSettings(**change)
+
+
+def test_settings_survive_a_run_specification():
+    """What a specification records gives the same settings back; an unknown name is refused."""
+    settings = SFTSettings(learning_rate=2e-3, packing=True)
+    assert SFTSettings.from_pairs([list(pair) for pair in settings.as_pairs()]) == settings
+    with pytest.raises(InputError, match="learnig_rate"):
+        SFTSettings.from_pairs([("learnig_rate", 1e-3)])

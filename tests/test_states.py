@@ -1,0 +1,101 @@
+"""Tilts, candidate pools, covariates and training samples."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix import states
+from causalmix.errors import InputError
+
+DOMAINS = ("a", "b")
+
+
+@pytest.fixture(scope="module")
+def pool():
+    rng = np.random.default_rng(0)
+    codes = np.repeat([0, 1], 2_000)
+    scores = rng.normal(size=(4_000, 3)) + codes[:, None] * [0.0, 1.0, 2.0]
+    return states.ScoredPool(DOMAINS, codes, scores)
+
+
+def table(**changes) -> pd.DataFrame:
+    columns = {"domain": ["a", "a", "b", "b"]} | {name: [0.0, 1.0, 2.0, 3.0] for name in states.SCORES}
+    return pd.DataFrame(columns | changes)
+
+
+def test_candidates_are_distinct_and_even(pool):
+    """As many candidates in each domain as asked for, none twice."""
+    chosen = states.draw_candidates(pool, [1, -1, 0], 300, seed=1)
+    assert len(set(chosen)) == 600
+    assert (pool.codes[chosen] == 0).sum() == 300
+
+
+def test_tilt_moves_its_own_covariate(pool):
+    """Each component of the tilt moves its own score by a known amount: about λσ² for a light draw."""
+    for j in range(3):
+        tilt = np.zeros(3)
+        tilt[j] = 1.0
+        plain = states.domain_means(pool, states.draw_candidates(pool, np.zeros(3), 100, 2))
+        tilted = states.domain_means(pool, states.draw_candidates(pool, tilt, 100, 2))
+        spread = pool.scores[:, j].std()
+        within = pool.scores[pool.codes == 0, j].var() / spread
+        assert np.allclose((tilted - plain)[:, j], within, atol=0.3)
+        assert np.abs(np.delete(tilted - plain, j, axis=1)).max() < 0.3
+
+
+def test_covariates_weight_domains_equally(pool):
+    """X does not change when one domain merely has more candidates."""
+    every = np.arange(4_000)
+    lopsided = np.concatenate([np.arange(2_000), np.arange(2_000, 2_100)])
+    x, y = (states.candidate_covariates(pool, rows) for rows in (every, lopsided))
+    assert x["x_writing_style"] == pytest.approx(pool.scores[:2000, 2].mean() / 2 + pool.scores[2000:, 2].mean() / 2)
+    assert y["x_writing_style"] == pytest.approx(x["x_writing_style"], abs=0.15)
+    assert states.mixed_covariates(pool, lopsided)["x_writing_style"] < 0.3
+
+
+def test_mixed_covariates_are_explained_by_the_mixture_and_candidates_are_not(pool):
+    """After mixing T explains X almost fully, before mixing hardly at all."""
+    rng = np.random.default_rng(4)
+    tilts, weights = rng.uniform(-0.5, 0.5, (150, 3)), rng.dirichlet([1, 1], 150)
+    before, after = [], []
+    for i in range(150):
+        chosen = states.draw_candidates(pool, tilts[i], 400, i)
+        sample, _ = states.draw_sample(pool, chosen, weights[i], 300, i)
+        before.append(list(states.candidate_covariates(pool, chosen).values()))
+        after.append(list(states.mixed_covariates(pool, sample).values()))
+    shares = states.overlap_table(np.array(before), np.array(after), weights)
+    assert shares["measured_before_mixing"].max() < 0.1
+    assert shares["measured_after_mixing"].iloc[2] > 0.7
+
+
+def test_sample_has_the_mixtures_counts_and_reports_repeats(pool):
+    """Counts follow the mixture; a domain that runs out repeats whole rounds and says so."""
+    chosen = states.draw_candidates(pool, np.zeros(3), 100, seed=3)
+    sample, repeats = states.draw_sample(pool, chosen, [0.9, 0.1], 500, seed=3)
+    counts = np.bincount(pool.codes[sample])
+    assert counts.tolist() == [450, 50]
+    assert repeats == {"a": 350}
+    times = np.unique(sample[pool.codes[sample] == 0], return_counts=True)[1]
+    assert set(times) <= {4, 5}
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (table().iloc[:0], "found none"),
+        (table(domain=["a", "a", "b", "c"]), "found c"),
+        (table(domain=["a"] * 4), "none in b"),
+        (table(hes=[0.0, np.nan, 1.0, 2.0]), "1 NaN"),
+        (table().drop(columns="hes"), "hes not found"),
+    ],
+)
+def test_bad_pools_are_refused(frame, message):
+    """Empty pool, unknown domain, domain without rows, NaN and missing column: one sentence each."""
+    with pytest.raises(InputError, match=message):
+        states.ScoredPool.from_table(frame, DOMAINS)
+
+
+def test_bad_state_is_refused(pool):
+    """A state needs one finite tilt for each score."""
+    with pytest.raises(InputError, match="state of 3 finite numbers"):
+        states.draw_candidates(pool, [1.0, np.inf, 0.0], 10, 0)

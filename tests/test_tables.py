@@ -1,0 +1,130 @@
+"""Validated tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix.errors import InputError
+from causalmix.paths import results_dir
+from causalmix.tables import check_history, read_history, read_table, write_table
+
+
+@pytest.fixture
+def frame():
+    """A valid history of 24 runs: two domains, one covariate, two axes."""
+    rng = np.random.default_rng(0)
+    w = rng.uniform(size=24)
+    return pd.DataFrame(
+        {"run_id": [f"{i:04d}" for i in range(24)], "seed": 0, "w_math": w, "w_safety": 1 - w}
+        | {name: rng.uniform(size=24) for name in ("x_hes", "y_dev", "y_unseen", "y_math", "y_safety", "y_math_unseen")}
+    )
+
+
+def test_history_gives_arrays(frame):
+    """T, X and y are the columns of their prefix, in the order of the table."""
+    history = check_history(frame)
+    assert (history.domains, history.covariates, history.axes) == (("math", "safety"), ("hes",), ("math", "safety"))
+    assert len(history) == 24 and history.T.shape == (24, 2) and history.X.shape == (24, 1)
+    np.testing.assert_array_equal(history.y("y_math"), frame["y_math"])
+    with pytest.raises(InputError, match="among y_dev, y_unseen, .*found 'y_code'"):
+        history.y("y_code")
+
+
+def test_history_without_covariates(frame):
+    """A sweep without X is valid, and X then has no columns."""
+    history = check_history(frame.drop(columns="x_hes"))
+    assert history.covariates == () and history.X.shape == (24, 0)
+
+
+def test_rounded_weights_are_renormalised(frame):
+    """Weights of a public sweep, a little off 1, sum to 1 again; the caller's table is untouched."""
+    frame["w_math"] = frame["w_math"] + 0.004
+    before = frame.copy()
+    np.testing.assert_allclose(check_history(frame).T.sum(axis=1), 1, atol=1e-15)
+    pd.testing.assert_frame_equal(frame, before)
+
+
+def put(column, row, value):
+    """A change of one cell."""
+    return lambda frame: frame.assign(**{column: frame[column].astype(object).where(frame.index != row, value)})
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (put("w_math", 3, 0.99), "found the sum 1.97347 in run 0003; give shares, not percentages or counts."),
+        (put("w_math", 3, -0.5), "found the weight -0.5 in run 0003; give shares, not percentages or counts."),
+        (put("x_hes", 5, np.nan), "finite numbers in x_hes of h.csv, found nan in run 0005; correct the value or drop"),
+        (put("w_math", 5, np.nan), "finite numbers in w_math of h.csv, found nan in run 0005; correct the value or drop"),
+        (put("y_dev", 5, "high"), "finite numbers in y_dev of h.csv, found high in run 0005; correct the value or drop"),
+        (put("y_dev", 5, np.inf), "finite numbers in y_dev of h.csv, found inf in run 0005; correct the value or drop"),
+        (put("run_id", 5, "0001"), "each run_id once in h.csv, found 0001 2 times; keep one row per run."),
+        (put("run_id", 5, None), "a run_id in every row of h.csv, found none in row 6; name each run."),
+        (lambda f: f.drop(columns="run_id"), "the columns run_id in h.csv, found only seed, w_math"),
+        (lambda f: f.drop(columns=["w_math", "w_safety"]), "the columns w_* in h.csv, found only run_id, seed"),
+        (lambda f: f[["run_id", "w_math", "w_safety"]], "the columns y_* in h.csv, found only run_id, w_math"),
+        (lambda f: f.drop(columns="w_math"), "two or more w_ columns in h.csv, found only w_safety; add the other"),
+        (lambda f: f.head(19), "at least 20 runs in h.csv, found 19; add runs."),
+    ],
+)  # fmt: skip
+def test_bad_histories_are_refused(frame, change, sentence):
+    """Each fault is told in one sentence: expected, found, what to do."""
+    with pytest.raises(InputError) as caught:
+        check_history(change(frame), "h.csv")
+    text = str(caught.value)
+    assert text.startswith("Expected ") and sentence in text and "; " in text and "\n" not in text
+
+
+def test_files_round_trip(frame, tmp_path):
+    """A written history reads back to six digits, its run_id as the text it was."""
+    path = tmp_path / "new" / "history.csv"
+    frame["run_id"] = [f"{i}e{i}" for i in range(10, 34)]
+    write_table(path, frame)
+    history = read_history(path)
+    assert history.frame["run_id"].tolist() == frame["run_id"].tolist()
+    np.testing.assert_allclose(history.y("y_dev"), frame["y_dev"], rtol=1e-5)
+    assert path.read_bytes().count(b"\r") == 0
+
+
+def test_failed_write_leaves_the_old_table(frame, tmp_path):
+    """A write that dies half-way changes nothing and leaves nothing behind."""
+
+    class Bomb:
+        def __str__(self):
+            raise RuntimeError("disk on fire")
+
+    path = tmp_path / "history.csv"
+    write_table(path, frame)
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError, match="disk on fire"):
+        write_table(path, frame.assign(seed=[*range(23), Bomb()]))
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_unreadable_tables(tmp_path):
+    """A missing file, an empty one and one that is no table are errors of the input."""
+    with pytest.raises(InputError, match="found no such file"):
+        read_history(tmp_path / "none.csv")
+    for name, content in (("empty.csv", b""), ("ragged.csv", b"a\n1,2\n1,2,3\n"), ("binary.csv", b"\xff\xfe\x00")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=f"Expected a CSV table in {name}"):
+            read_table(tmp_path / name)
+
+
+def test_schemas_are_checked_by_file_name(frame, tmp_path):
+    """A table of a known name must have that table's columns, besides those asked for."""
+    write_table(tmp_path / "mixtures.csv", pd.DataFrame({"method": ["equal"], "pool": ["tiny"], "w_math": [1.0]}))
+    with pytest.raises(InputError, match="the columns predicted_gain, gain_ci_low, .* in mixtures.csv"):
+        read_table(tmp_path / "mixtures.csv")
+    write_table(tmp_path / "other.csv", frame)
+    assert len(read_table(tmp_path / "other.csv", required=["y_dev"])) == 24
+    with pytest.raises(InputError, match="the columns z in other.csv"):
+        read_table(tmp_path / "other.csv", required=["z"])
+
+
+def test_study_names_stay_below_results():
+    """A study's name cannot lead out of the results folder."""
+    assert results_dir("laptop").name == "laptop"
+    for name in ("", "..", "a/b", "/tmp"):
+        with pytest.raises(InputError, match="plain name"):
+            results_dir(name)

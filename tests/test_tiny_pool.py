@@ -1,0 +1,100 @@
+"""The embedded world's pool and tasks."""
+
+import numpy as np
+import pytest
+
+from causalmix.errors import InputError
+from causalmix.pools.tiny import make_pool, unreserved
+from causalmix.pools.tiny_items import AXES, DOMAINS, GENERATORS, obeys, reserved
+from causalmix.tasks.tiny import tiny_tasks
+from causalmix.world import documents
+
+
+@pytest.fixture(scope="module")
+def pool():
+    return make_pool(40_000, 0)
+
+
+def prompts_of(pool) -> set[str]:
+    return {messages[0]["content"] for messages in pool["messages"][:]}
+
+
+def test_default_pool_is_large_and_even(pool):
+    """40,000 rows, as many in each domain, with unique row ids."""
+    counts = {d: 0 for d in DOMAINS}
+    for domain in pool["domain"][:]:
+        counts[domain] += 1
+    assert set(counts.values()) == {8_000}
+    assert len(set(pool["row_id"][:])) == 40_000
+
+
+def test_no_prompt_of_a_task_is_in_the_pool(pool):
+    """Neither Dev nor Unseen prompts occur among the rows."""
+    tasks = {prompt for task in tiny_tasks() for prompt in task.prompts}
+    assert not tasks & prompts_of(pool)
+
+
+def test_no_prompt_of_a_task_is_in_the_base_models_corpus():
+    """The base model has not read any prompt of a task either."""
+    tasks = {prompt for task in tiny_tasks() for prompt in task.prompts}
+    texts = [text for _, text in zip(range(20_000), documents(1))]
+    read = {t.split("\n")[1 if t.startswith("<|im_start|>") else 0].removesuffix("<|im_end|>") for t in texts}
+    assert len(read) > 5_000
+    assert not tasks & read
+
+
+def test_every_axis_has_enough_dev_items():
+    """Dev tasks have 300 items on every axis, so that one item is a third of a point."""
+    sizes = {(t.axis, t.split): len(t.prompts) for t in tiny_tasks()}
+    assert {sizes[axis, "dev"] for axis in AXES} == {300}
+    assert min(sizes[axis, "unseen"] for axis in AXES) >= 80
+
+
+def test_seed_determines_the_pool():
+    """Equal seeds give equal rows, others do not, and the size is what was asked for."""
+    first, again, other = make_pool(503, 1), make_pool(503, 1), make_pool(503, 2)
+    assert len(first) == 503
+    assert first[:] == again[:] != other[:]
+
+
+def test_clean_rows_are_right_and_spoiled_ones_are_often_not(pool):
+    """A clean sum is right; among spoiled ones most last numbers are wrong."""
+    right = {True: [], False: []}
+    for row in pool.filter(lambda r: r["source"] == "sum").select(range(1_000)):
+        prompt, completion = (m["content"] for m in row["messages"])
+        numbers = [w for w in completion.split() if w.lstrip("-").isdigit()]
+        right[row["spoiled"]].append(int(numbers[0]) == eval(prompt.removeprefix("compute ")))  # noqa: S307
+    assert all(right[False])
+    assert np.mean(right[True]) < 0.2
+
+
+def test_too_small_a_pool_is_refused():
+    """A pool that cannot hold every domain is refused in one sentence."""
+    with pytest.raises(InputError, match="at least 100 rows, found 7"):
+        make_pool(7)
+
+
+@pytest.mark.parametrize("axis", ["instruction"])
+def test_reference_answers_obey_and_wrong_ones_do_not(axis):
+    """The checked rule accepts every reference answer and rejects every wrong one."""
+    for _, item in zip(range(500), GENERATORS[axis](np.random.default_rng(3))):
+        assert obeys(item.rule, item.answer), item
+        assert not obeys(item.rule, item.wrong), item
+
+
+def test_rule_accepts_any_obedient_answer():
+    """Another choice of three fruits is as good; a repeated or a foreign word is not."""
+    rule = ("list", "3", "fruits", "apple", "done")
+    assert obeys(rule, "plum fig lime done")
+    assert not obeys(rule, "plum fig fig done")
+    assert not obeys(rule, "plum fig cat done")
+    assert not obeys(rule, "plum fig lime")
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_unreserved_items_leave_the_tasks_alone(axis):
+    """What the pool may draw is never a reserved prompt, and a fifth or so is reserved."""
+    drawn = [item.prompt for _, item in zip(range(500), unreserved(axis, np.random.default_rng(0)))]
+    assert not any(map(reserved, drawn))
+    everything = {item.prompt for _, item in zip(range(2_000), GENERATORS[axis](np.random.default_rng(0)))}
+    assert 0.1 < np.mean([reserved(p) for p in everything]) < 0.3
