@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler instead of a local cluster")
     command.add_argument("--retry-failed", action="store_true", help="train failed runs again")
 
-    command = commands.add_parser("world", help="rebuild the base models of the embedded world (hours)")
+    command = commands.add_parser("world", help="rebuild the base models of the embedded world (ten minutes or so)")
     command.set_defaults(do=_world)
     command.add_argument("--out", type=Path, default=paths.ASSETS / "tiny", help="folder to write to; default: the package's own")
     return parser

@@ -53,7 +53,7 @@ class Design:
     learning_rate: float = 7e-4
     batch_size: int = 8
     concentration: float = 1.0
-    tilt: float = 2.0
+    tilt: float = 1.0
     assignment: str = "randomized"
     noise_specs: int = 24
     noise_seeds: int = 4

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from causalmix import paths, stamps
+from causalmix import pages, paths, stamps
 from causalmix.errors import InputError
 from causalmix.parameters import Parameter, Study, check, check_name, declared, read_notebook, read_study, study_values
 from causalmix.progress import CHANNEL, Display
@@ -27,8 +26,6 @@ from causalmix.progress import CHANNEL, Display
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
-KEPT = ("tags", "mystnb")  # of a cell's metadata; the rest is when and by what it was executed
 QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
@@ -91,10 +88,10 @@ def plan(study_name: str, chapters: Sequence[str] = (), given: Mapping[str, obje
     usual = {chapter: study_values(study, chapter, names) for chapter, names in known.items()}
     asked = {chapter: check({n: v for n, v in given.items() if n in names}, names) for chapter, names in known.items()}
     changes = {n: v for chapter, values in asked.items() for n, v in values.items() if v != usual[chapter][n]}
-    folder, pages = _places(study_name, changes, root)
+    folder, shelf = _places(study_name, changes, root)
     where = {"study": study_name} | ({"results_dir": folder.relative_to(root).as_posix()} if changes else {})
     return [
-        Job(root / "notebooks" / f"{chapter}.ipynb", pages / f"{chapter}.ipynb", study_name,
+        Job(root / "notebooks" / f"{chapter}.ipynb", shelf / f"{chapter}.ipynb", study_name,
             _injected(usual[chapter] | asked[chapter] | where, names), folder)
         for chapter, names in known.items()
     ]  # fmt: skip
@@ -187,11 +184,11 @@ def _make_page(job: Job, at_cell: Callable[[int], None], env: dict[str, str], ro
     started = time.time()
     source = read_notebook(job.source)
     page = _execute(job, at_cell, env, root)
-    clean(page)
-    if found := faults(page):
+    pages.clean(page)
+    if found := pages.faults(page):
         raise ChapterError(f"{job.source.stem} is no page: {'; '.join(found)}. The old page is left in place.")
     changed = {name: value for name, value in job.parameters.items() if name not in stamps.OWN}
-    page.metadata[stamps.KEY] = stamps.make_stamp(source, page, job.study, changed, _inputs(page))
+    page.metadata[stamps.KEY] = stamps.make_stamp(source, page, job.study, changed, pages.inputs(page))
     _replace(job.page, nbformat.writes(page) + "\n")
     _log_time(job, started)
 
@@ -200,7 +197,6 @@ def _execute(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root
     """The executed copy of a notebook; what its kernel says besides goes into a log."""
     import nbformat  # imported here, for a refusal must not wait for it
     import papermill
-    from nbclient.exceptions import DeadKernelError
 
     from causalmix.kernel import kernel_manager
 
@@ -211,7 +207,7 @@ def _execute(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root
     try:
         return papermill.execute_notebook(
             nbformat.read(job.source, as_version=4), None, job.parameters, kernel_name="python3", cwd=root,
-            progress_bar=False, request_save_on_cell_execute=False, on_cell_start=lambda cell, cell_index: at_cell(cell_index + 1),
+            progress_bar=False, start_timeout=300, request_save_on_cell_execute=False, on_cell_start=lambda cell, cell_index: at_cell(cell_index + 1),
             kernel_manager_class=kernel_manager({**os.environ, **QUIET, **env, "PYTHONPATH": path}, log),
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
@@ -219,56 +215,8 @@ def _execute(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root
             raise InputError(error.evalue) from None
         cell = "\n".join(f"    {line}" for line in error.source.splitlines())
         raise ChapterError(f"{job.source.stem} failed in cell {error.cell_index + 1}:\n{cell}\n{error.ename}: {error.evalue}") from None
-    except DeadKernelError as error:
-        raise ChapterError(f"{job.source.stem} failed: its kernel died, perhaps for lack of memory; read {log}.") from error
-
-
-def clean(page: NotebookNode) -> None:
-    """Take out of an executed notebook, in place, all that says when and by what it was executed."""
-    page.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
-    for cell in page.cells:
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell["id"] = "injected-parameters"  # papermill gives it a new one each time
-        cell.metadata = {name: cell.metadata[name] for name in KEPT if cell.metadata.get(name)}
-        if cell.cell_type == "code":
-            cell.outputs = _merge_streams(cell.outputs)
-
-
-def _merge_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
-    """Neighbouring pieces of one stream as one: where it was cut depends on the moment."""
-    merged: list[NotebookNode] = []
-    for output in outputs:
-        if merged and output.output_type == merged[-1].output_type == "stream" and output.name == merged[-1].name:
-            merged[-1].text += output.text
-        else:
-            merged.append(output)
-    return merged
-
-
-def faults(page: NotebookNode) -> list[str]:
-    """What keeps an executed notebook from being a page: errors, order, noise, what differs each time."""
-    found = []
-    code = [(number, cell) for number, cell in enumerate(page.cells, 1) if cell.cell_type == "code" and cell.source.strip()]
-    if [cell.execution_count for _, cell in code] != list(range(1, len(code) + 1)):
-        found.append("its cells were not executed once each, in order")
-    for number, cell in code:
-        for output in cell.outputs:
-            if output.output_type == "error":
-                found.append(f"cell {number} ended in {output.ename}")
-            elif output.get("name") == "stderr":
-                found.append(f"cell {number} wrote to stderr: {output.text.strip().splitlines()[-1]}")
-            elif ADDRESS.search(json.dumps(output)):
-                found.append(f"cell {number} shows a memory address; end it with plt.show() or show a table")
-    return found
-
-
-def _inputs(page: NotebookNode) -> dict[str, str]:
-    """Input files with their hashes, as the provenance footer tells them."""
-    outputs = [output for cell in page.cells for output in cell.get("outputs", [])]
-    return {n: h for o in outputs for n, h in o.get("metadata", {}).get(stamps.KEY, {}).get("inputs", {}).items()}
+    except RuntimeError as error:  # nbclient's, for a kernel that died or never answered
+        raise ChapterError(f"{job.source.stem} failed: {error} (perhaps for lack of memory); its kernel's log is {log}.") from error
 
 
 def _replace(path: Path, text: str) -> None:

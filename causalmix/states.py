@@ -1,8 +1,9 @@
 """Data states: tilted candidate pools, the covariates X measured on them, and training samples.
 
 A state is a tilt λ in R^d, one component for each score.  Within each domain candidate rows are
-drawn without replacement with probability proportional to exp(λ·s), where s are the row's
-standardised scores.  X is measured on the candidates, *before* mixing, so it is pre-treatment by
+drawn without replacement with probability proportional to exp(λ·s), where s are the row's scores
+standardised within its domain: a tilt then has the same force everywhere, even where the domains' own
+means and spreads lie far apart.  X is measured on the candidates, *before* mixing, so it is pre-treatment by
 construction (the paper's summaries leave open whether X is taken before or after mixing; the
 second reading is :func:`mixed_covariates`).
 """
@@ -68,9 +69,13 @@ class ScoredPool:
         return cls(tuple(domains), codes, scores, tuple(names))
 
     def standardised(self) -> np.ndarray:
-        """Scores with mean 0 and standard deviation 1 over the whole pool, shape (n_rows, n_scores)."""
-        spread = self.scores.std(axis=0)
-        return (self.scores - self.scores.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+        """Scores with mean 0 and standard deviation 1 in each domain, shape (n_rows, n_scores)."""
+        standard = np.empty_like(self.scores)
+        for code in range(len(self.domains)):
+            part = self.scores[self.codes == code]
+            spread = part.std(axis=0)
+            standard[self.codes == code] = (part - part.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+        return standard
 
 
 def draw_candidates(pool: ScoredPool, state: np.ndarray, per_domain: int, seed: int) -> np.ndarray:
@@ -80,7 +85,7 @@ def draw_candidates(pool: ScoredPool, state: np.ndarray, per_domain: int, seed: 
     ----------
     pool : ScoredPool
     state : array_like, shape (n_scores,)
-        The tilt λ, per standard deviation of each score; zeros leave the pool as it is.
+        The tilt λ, per standard deviation of each score in its domain; zeros leave the pool as it is.
     per_domain : int
         Candidates in each domain (all its rows where it has fewer).
     seed : int

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from causalmix import cli, parameters, run
+from causalmix.design import Design
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -59,8 +60,6 @@ def test_every_parameter_is_read_and_never_replaced(source):
     stored = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     stored |= {(alias.asname or alias.name) for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for alias in node.names}
     if any("from_parameters(globals())" in code for code in code_of(source)):
-        from causalmix.study import Design
-
         used |= {field.name for field in fields(Design)}
     assert [name for name in names if name not in used] == []
     assert [name for name in names if name in stored] == []

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from causalmix import cli, kernel, parameters, paths, progress, run, stamps
+from causalmix import cli, kernel, pages, parameters, paths, progress, run, stamps
 from causalmix.errors import InputError
 
 PARAMETERS = '''\
@@ -196,7 +196,7 @@ def test_another_study_leaves_the_committed_study_alone(root):
         ("from causalmix.errors import InputError\nraise InputError('Expected a, found b; do c.')", 2, ["causalmix: Expected a, found b; do c.\n"]),
         ("import sys; print('careful', file=sys.stderr)", 1, ["cell 8 wrote to stderr: careful", "old page"]),
         ("object()", 1, ["cell 8 shows a memory address"]),
-        ("import os; os._exit(3)", 1, ["kernel died"]),
+        ("import os; os._exit(3)", 1, ["01_small failed: Kernel died", "log is"]),
     ],
 )
 def test_a_bad_run_leaves_the_old_page(root, capsys, cell, code, told):
@@ -283,7 +283,7 @@ def test_no_progress_reaches_a_page(monkeypatch, capsys):
 def test_streams_are_merged():
     """How a stream was cut into pieces depends on the moment and must not show."""
     pieces = [nbformat.v4.new_output("stream", name="stdout", text=text) for text in ("a", "b")]
-    assert [o.text for o in run._merge_streams(pieces)] == ["ab"]
+    assert [o.text for o in pages._merge_streams(pieces)] == ["ab"]
 
 
 def test_plain_papermill_works_too(root):

@@ -18,8 +18,8 @@ from causalmix.errors import InputError
 from causalmix.pools.tiny_items import DOMAINS, GENERATORS, Item, reserved
 
 #: Share of spoiled rows in each domain of the pool, and how often a spoiled row's answer is wrong.
-SPOILED_SHARE = {"coding": 0.35, "instruction": 0.35, "math": 0.45, "knowledge": 0.5, "safety": 0.4}
-WRONG_SHARE = {"coding": 0.4, "instruction": 0.2, "math": 0.95, "knowledge": 0.95, "safety": 0.7}
+SPOILED_SHARE = {"coding": 0.35, "instruction": 0.35, "math": 0.45, "knowledge": 0.5, "safety": 0.45}
+WRONG_SHARE = {"coding": 0.4, "instruction": 0.2, "math": 0.95, "knowledge": 0.95, "safety": 0.95}
 
 FILLERS = ("lol", "umm", "idk", "well", "pff", "hmm", "yo", "meh")
 

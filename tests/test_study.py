@@ -1,0 +1,96 @@
+"""Designs, training of one run, and the history that runs make."""
+
+import numpy as np
+import pytest
+
+from causalmix import design as designs
+from causalmix import study
+from causalmix.errors import InputError
+from causalmix.pools.tiny_items import DOMAINS
+from causalmix.tables import check_history
+
+SMALL = designs.Design(pool_rows=600, candidates=60, n_runs=24, n_samples=48, noise_specs=2, noise_seeds=3)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAUSALMIX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        study.load_world.cache_clear()
+        yield study.load_world(SMALL.pool_rows, SMALL.pool_seed)
+        study.load_world.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def records(world):
+    specs = designs.specs_of(SMALL, world.name)[:2]
+    return [{"run_id": s.run_id, "spec": s.as_dict(), "status": "finished"} | study.train(s.as_dict()) for s in specs]
+
+
+def test_equal_designs_give_equal_runs_and_other_seeds_other_runs():
+    """A design determines its runs; each run has an identity of its own."""
+    ids = [s.run_id for s in designs.specs_of(SMALL, "w")]
+    assert ids == [s.run_id for s in designs.specs_of(SMALL, "w")]
+    assert len(set(ids)) == 24
+    assert not set(ids) & {s.run_id for s in designs.specs_of(designs.replace(SMALL, seed=1), "w")}
+    assert not set(ids) & {s.run_id for s in designs.specs_of(SMALL, "another world")}
+
+
+def test_noise_panel_differs_from_the_study_in_seeds_only():
+    """Each panel specification has its remaining seeds, and nothing else changes."""
+    specs = designs.specs_of(SMALL, "w")
+    panel = designs.noise_panel(SMALL, specs)
+    assert len({s.run_id for s in [*panel, *specs]}) == 24 + 2 * 2
+    assert {(s.weights, s.state) for s in panel} == {(s.weights, s.state) for s in specs[:2]}
+
+
+def test_confounded_mixtures_follow_the_state_and_randomized_ones_do_not():
+    """Regressing T on the state explains something only where assignment is confounded."""
+    shares = {}
+    for assignment in ("randomized", "confounded"):
+        specs = designs.specs_of(designs.replace(SMALL, n_runs=600, assignment=assignment), "w")
+        tilts = np.column_stack([np.ones(600), [s.state for s in specs]])
+        weights = np.array([s.weights for s in specs])
+        fitted = tilts @ np.linalg.lstsq(tilts, weights, rcond=None)[0]
+        shares[assignment] = fitted.var(axis=0).sum() / weights.var(axis=0).sum()
+    assert shares["randomized"] < 0.03 < 0.1 < shares["confounded"]
+
+
+def test_unknown_assignment_and_study_are_refused():
+    """One sentence each, naming what is possible."""
+    with pytest.raises(InputError, match="randomized or confounded"):
+        designs.specs_of(designs.replace(SMALL, assignment="random"), "w")
+    with pytest.raises(InputError, match="laptop"):
+        designs.Design.of_study("lapdog")
+
+
+def test_a_run_trains_scores_and_measures(records):
+    """A run has an accuracy for each task and its covariates before and after mixing."""
+    for record in records:
+        assert set(record["scores"]) == {t.name for t in study.tiny_tasks()}
+        assert all(0 <= v <= 1 for v in record["scores"].values())
+        assert len(record["covariates"]) == 6
+        assert record["training"]["tokens"] > 500
+
+
+def test_the_same_spec_trains_to_the_same_scores(records):
+    """Training again from the spec alone gives the same record, to the last item."""
+    again = study.train(records[0]["spec"])
+    assert again["scores"] == records[0]["scores"]
+    assert again["covariates"] == records[0]["covariates"]
+
+
+def test_history_is_a_valid_input_of_the_estimation(records):
+    """The history satisfies the contract; the other reading of X changes only X."""
+    many = [records[i % 2] | {"run_id": str(i)} for i in range(24)]
+    frame, mixed = study.history(many), study.history(many, "mixed")
+    assert check_history(frame, "test").domains == DOMAINS
+    different = {c for c in frame if not frame[c].equals(mixed[c])}
+    assert different == {"x_hes", "x_normalized_loss", "x_writing_style"}
+
+
+def test_a_record_of_another_world_is_not_trained(records):
+    """A spec written for other content is refused, not silently trained on this one."""
+    spec = records[0]["spec"] | {"world": "tiny/600/0/000000000000/60"}
+    with pytest.raises(InputError, match="Expected the world 000000000000"):
+        study.train(spec)
