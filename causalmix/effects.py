@@ -8,15 +8,13 @@ causal forest as in the paper, or linearly in x.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-from econml.cate_interpreter import SingleTreeCateInterpreter
 from econml.dml import CausalForestDML, LinearDML
+from econml.inference import StatsModelsInference
 from lightgbm import LGBMRegressor
-from scipy.stats import norm, spearmanr
+from scipy.stats import norm
 from sklearn.model_selection import KFold
 from sklearn.multioutput import MultiOutputRegressor
 
@@ -34,9 +32,6 @@ STAGES = ("forest", "linear")
 #: made for tens of thousands of rows; on a few hundred with three covariates they fit noise, and
 #: the out-of-fold R2 of e0 on randomised mixtures then falls from about -0.05 to -0.25.
 NUISANCE = {"n_estimators": 100, "learning_rate": 0.05, "num_leaves": 5, "min_child_samples": 10}
-
-#: Columns of residuals_ in EconML, whose names are those of the estimator's arguments.
-Residuals = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -73,7 +68,7 @@ class Effects:
     eps: float
     varying: tuple[int, ...]
     fits: tuple
-    residuals: tuple[Residuals, ...]
+    residuals: tuple[tuple[np.ndarray, np.ndarray], ...]
 
     def theta(self, X: np.ndarray) -> np.ndarray:
         """Returns in the states X: the median over repeats.
@@ -91,9 +86,7 @@ class Effects:
 
     def repeats(self, X: np.ndarray) -> np.ndarray:
         """Returns of every repeat, shape (n_repeats, n, K); their spread is that of the sample splits."""
-        n = len(np.atleast_2d(X))
-        thetas = [fit.const_marginal_effect(self._states(X)) for fit in self.fits]
-        return np.stack([np.broadcast_to(theta.reshape(-1, len(self.history.domains)), (n, len(self.history.domains))) for theta in thetas])
+        return np.stack([self._per_state(fit.const_marginal_effect(self._states(X)), X) for fit in self.fits])
 
     def interval(self, X: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Pointwise confidence interval of the returns.
@@ -112,10 +105,10 @@ class Effects:
         -------
         low, high : ndarray, shape (n, K)
         """
-        k, n = len(self.history.domains), len(np.atleast_2d(X))
         fitted = [fit.const_marginal_effect_inference(self._states(X)) for fit in self.fits]
-        errors = np.stack([np.broadcast_to(one.stderr.reshape(-1, k), (n, k)) for one in fitted])
-        return _interval(self.theta(X), self.repeats(X), errors, level)
+        points, errors = (np.stack([self._per_state(v, X) for v in values]) for values in
+                          ([one.point_estimate for one in fitted], [one.stderr for one in fitted]))  # fmt: skip
+        return _interval(np.median(points, axis=0), points, errors, level)
 
     def gain(self, X: np.ndarray, T_from: np.ndarray, T_to: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Predicted gain theta(x)'(Z_to - Z_from) of moving from one mixture to another.
@@ -139,8 +132,9 @@ class Effects:
         X, Z0, Z1 = self._rows(X, log_treatment(T_from, self.eps), log_treatment(T_to, self.eps))
         states = self._states(X)
         fitted = [fit.effect_inference(states, T0=Z0, T1=Z1) for fit in self.fits]
-        points = np.einsum("rnk,nk->rn", self.repeats(X), Z1 - Z0)
-        gain = np.einsum("nk,nk->n", self.theta(X), Z1 - Z0)
+        thetas = self.repeats(X)
+        points = np.einsum("rnk,nk->rn", thetas, Z1 - Z0)
+        gain = np.einsum("nk,nk->n", np.median(thetas, axis=0), Z1 - Z0)
         return gain, *_interval(gain, points, np.stack([np.ravel(one.stderr) for one in fitted]), level)
 
     def nuisances(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -177,6 +171,11 @@ class Effects:
         arrays = [np.atleast_2d(np.asarray(a, dtype=float)) for a in (X, *Z)]
         n = max(len(a) for a in arrays)
         return tuple(np.ascontiguousarray(np.broadcast_to(a, (n, a.shape[1]))) for a in arrays)
+
+    def _per_state(self, values: np.ndarray, X: np.ndarray) -> np.ndarray:
+        """One row for each state, also where EconML gives one for all because there are no covariates."""
+        shape = (len(np.atleast_2d(X)), len(self.history.domains))
+        return np.broadcast_to(np.reshape(values, (-1, shape[1])), shape)
 
     def _states(self, X: np.ndarray) -> np.ndarray | None:
         """What EconML's final stage takes for X."""
@@ -260,7 +259,10 @@ def fit_effects(
             f"coefficient, found {len(y)}; add runs or leave out covariates."
         )
     X = history.X[:, list(varying)] if varying else None
-    fits = tuple(_estimator(used, n_trees, cv_folds, min_samples_leaf, s).fit(y, Z, X=X, cache_values=True) for s in _seeds(seed, n_repeats))
+    # HC1 scales the robust covariance of the linear stage to the few runs per coefficient.
+    inference = "auto" if used == "forest" else StatsModelsInference(cov_type="HC1")
+    models = [_estimator(used, n_trees, cv_folds, min_samples_leaf, s) for s in _seeds(seed, n_repeats)]
+    fits = tuple(model.fit(y, Z, X=X, cache_values=True, inference=inference) for model in models)
     residuals = tuple(fit.residuals_[:2] for fit in fits)
     return Effects(history, outcome, used, note, eps, varying, fits, residuals)
 
@@ -306,216 +308,3 @@ def _check_settings(stage: str, n_trees: int, cv_folds: int, n_repeats: int, min
             raise InputError(f"Expected {name} of at least {lowest}, found {value}; give a larger number.")
     if cv_folds > MIN_ROWS // 2:
         raise InputError(f"Expected at most {MIN_ROWS // 2} cv_folds, found {cv_folds}; give a smaller number.")
-
-
-def returns_table(effects: Effects, x: np.ndarray, level: float = 0.95) -> pd.DataFrame:
-    """Returns of every domain in one state.
-
-    Parameters
-    ----------
-    effects : Effects
-    x : ndarray, shape (d,)
-        The state.
-    level : float
-        Nominal coverage.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``domain, theta, ci_low, ci_high``; accuracy per unit of log share.
-    """
-    low, high = effects.interval(x, level)
-    return pd.DataFrame({"domain": effects.history.domains, "theta": effects.theta(x)[0], "ci_low": low[0], "ci_high": high[0]})
-
-
-def return_curves(effects: Effects, points: int = 25, level: float = 0.95) -> pd.DataFrame:
-    """Returns along each covariate from its 5th to its 95th percentile, the others at their means.
-
-    Parameters
-    ----------
-    effects : Effects
-    points : int
-        States for each covariate.
-    level : float
-        Nominal coverage, pointwise.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``covariate, value, domain, theta, ci_low, ci_high``.  Without covariates there is
-        one curve, constant, whose covariate is called ``any state``.
-    """
-    history = effects.history
-    centre, parts = history.X.mean(axis=0), []
-    for j, name in enumerate(history.covariates or ("any state",)):
-        values = np.linspace(*np.quantile(history.X[:, j], (0.05, 0.95)), points) if history.covariates else np.array([0.0, 1.0])
-        X = np.tile(centre, (len(values), 1))
-        X[:, j : j + 1] = values[:, None]
-        low, high = effects.interval(X, level)
-        columns = {"theta": effects.theta(X), "ci_low": low, "ci_high": high}
-        for k, domain in enumerate(history.domains):
-            parts.append(pd.DataFrame({"covariate": name, "value": values, "domain": domain} | {c: v[:, k] for c, v in columns.items()}))
-    return pd.concat(parts, ignore_index=True)
-
-
-def nuisance_table(effects: Effects) -> pd.DataFrame:
-    """How much of the outcome and of each log share the state explains, out of fold.
-
-    Values near 0 for the log shares say that mixtures do not follow the state, as in a randomised
-    sweep; near 1, a state was hardly ever seen with another mixture, and overlap fails.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``quantity, r2``, the mean over repeats; 1 + K rows.
-    """
-    history = effects.history
-    observed = np.column_stack([history.y(effects.outcome), log_treatment(history.T, effects.eps)])
-    left = [np.column_stack([y, z]) for y, z in effects.residuals]
-    r2 = 1 - np.mean([r.var(axis=0) for r in left], axis=0) / observed.var(axis=0)
-    return pd.DataFrame({"quantity": [effects.outcome, *(f"log share of {d}" for d in history.domains)], "r2": r2})
-
-
-def spread_table(effects: Effects) -> pd.DataFrame:
-    """How far the repeats disagree, beside the standard errors, on average over the runs' states.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``domain, between_repeats, standard_error``; accuracy per unit of log share.
-    """
-    X = effects.history.X
-    low, high = effects.interval(X)
-    errors = (high - low) / (2 * norm.ppf(0.975))
-    return pd.DataFrame(
-        {
-            "domain": effects.history.domains,
-            "between_repeats": effects.repeats(X).std(axis=0).mean(axis=0),
-            "standard_error": errors.mean(axis=0),
-        }
-    )
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Predictions for runs that no part of the fit has seen.
-
-    Attributes
-    ----------
-    n_test : int
-        Runs of each split that were held out.
-    runs : DataFrame
-        Columns ``split, model, run_id, observed, predicted``.
-    scores : DataFrame
-        Columns ``split, model, spearman, r2``.
-    """
-
-    n_test: int
-    runs: pd.DataFrame
-    scores: pd.DataFrame
-
-    @property
-    def summary(self) -> pd.DataFrame:
-        """One row for each model: means over splits and, from two splits on, their standard deviations."""
-        grouped = self.scores.groupby("model", sort=False)[["spearman", "r2"]]
-        return grouped.mean().join(grouped.std().add_suffix("_sd")).reset_index()
-
-
-#: What a held-out check compares; all three share m0 and e0.
-MODELS = ("theta(x)", "constant theta", "X alone")
-
-
-def held_out_check(
-    history: History, outcome: str = "y_dev", n_test: int = 64, n_splits: int = 5, seed: int = 0, **settings: object
-) -> HeldOut:
-    """Predict runs that were never seen, with theta(x), with a constant theta and with X alone.
-
-    The difference between the first two says whether the state changes what a mixture is worth;
-    that between the last two, whether the mixture matters at all.
-
-    Parameters
-    ----------
-    history : History
-    outcome : str
-    n_test : int
-        Runs held out in each split (64 in the paper); at most a quarter of the history is.
-    n_splits : int
-        Splits; their held-out runs are disjoint as long as there are enough.
-    seed : int
-        Seed of the splits and of the fits.
-    **settings
-        Further arguments of :func:`fit_effects`.
-
-    Returns
-    -------
-    HeldOut
-
-    Raises
-    ------
-    InputError
-        When fewer than 5 runs would be held out or fewer than 20 left.
-    """
-    n = len(history)
-    n_test = min(n_test, n // 4)
-    if n_test < 5 or n - n_test < MIN_ROWS or n_splits < 1:
-        raise InputError(f"Expected at least 5 runs to hold out and {MIN_ROWS} to fit, found {n} runs in all and n_test {n_test}; add runs.")
-    order = np.concatenate([np.random.default_rng([seed, s]).permutation(n) for s in range(-(-n_splits * n_test // n) + 1)])
-    parts = []
-    for split in range(n_splits):
-        test = np.unique(order[split * n_test : (split + 1) * n_test])
-        train = History(history.frame.drop(index=test).reset_index(drop=True), history.domains, history.covariates, history.axes)
-        fitted = fit_effects(train, outcome, seed=seed + split, **settings)
-        parts.append(_predictions(fitted, history, test).assign(split=split))
-    runs = pd.concat(parts, ignore_index=True)
-    return HeldOut(n_test, runs, _scores(runs))
-
-
-def _predictions(fitted: Effects, history: History, test: np.ndarray) -> pd.DataFrame:
-    """Predictions of the three models for the given runs."""
-    X, T, y = history.X[test], history.T[test], history.y(fitted.outcome)[test]
-    level, usual = fitted.nuisances(X)
-    surprise = log_treatment(T, fitted.eps) - usual
-    with_state = level + np.einsum("nk,nk->n", fitted.theta(X), surprise)
-    predicted = dict(zip(MODELS, (with_state, level + surprise @ fitted.constant, level)))
-    ids = history.frame["run_id"].to_numpy()[test]
-    return pd.concat([pd.DataFrame({"model": m, "run_id": ids, "observed": y, "predicted": p}) for m, p in predicted.items()])
-
-
-def _scores(runs: pd.DataFrame) -> pd.DataFrame:
-    """Rank correlation and share of variance explained, for each split and model."""
-    rows = []
-    for (split, model), part in runs.groupby(["split", "model"], sort=False):
-        observed, predicted = part["observed"], part["predicted"]
-        # A prediction that never varies orders nothing; its rank correlation is undefined.
-        rho = spearmanr(observed, predicted).statistic if predicted.nunique() > 1 and observed.nunique() > 1 else 0.0
-        r2 = 1 - ((observed - predicted) ** 2).sum() / ((observed - observed.mean()) ** 2).sum()
-        rows.append({"split": split, "model": model, "spearman": float(rho), "r2": float(r2)})
-    return pd.DataFrame(rows)
-
-
-def cate_tree(effects: Effects, max_depth: int = 2) -> SingleTreeCateInterpreter:
-    """A shallow tree over theta(x) of all runs, to be read and not to predict with.
-
-    Parameters
-    ----------
-    effects : Effects
-        Its median over repeats is what the tree describes.
-    max_depth : int
-        Levels of questions.
-
-    Returns
-    -------
-    SingleTreeCateInterpreter
-        EconML's interpreter, fitted; ``tree_model_`` and ``node_dict_`` hold the tree.  Without
-        covariates it is a single leaf.
-    """
-
-    class Median:
-        """What the interpreter asks of an estimator, over the median of the repeats."""
-
-        const_marginal_effect: Callable = staticmethod(lambda _: effects.theta(effects.history.X))
-
-    X = effects.history.X if effects.history.covariates else np.zeros((len(effects.history), 1))
-    # A leaf of less than a tenth of the runs would be read as a finding and be an accident.
-    tree = SingleTreeCateInterpreter(max_depth=max_depth, min_samples_leaf=max(2, len(X) // 10), random_state=0)
-    return tree.interpret(Median, X)

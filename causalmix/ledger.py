@@ -125,7 +125,7 @@ class Ledger:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise InputError(
-                    f"Expected to be the only writer of {self.path}, found another one at work; wait until it has ended."
+                    f"Expected to be the only writer of {self.path}, found another one at work; wait for its end."
                 ) from error
             self._writing = True
             try:

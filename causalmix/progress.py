@@ -96,12 +96,11 @@ class Display:
             return None
 
     def _seconds_left(self, news: list | None) -> float | None:
-        """Of the sweep at work and the chapters to come, or of what the chapters usually take."""
-        to_come = 60 * sum(self.minutes[self.number :])
-        if news and news[2] is not None:
-            return news[2] + to_come
-        here = 60 * self.minutes[self.number - 1] if self.number else 0
-        return max(here - (time.monotonic() - self.since), 0) + to_come if here else None
+        """Of this chapter, by what it usually takes and by what it tells, and of the chapters to come."""
+        usual = 60 * self.minutes[self.number - 1]
+        here = [max(usual - (time.monotonic() - self.since), 0)] if usual else []
+        here += [news[2]] if news and news[2] is not None else []
+        return max(here) + 60 * sum(self.minutes[self.number :]) if here else None
 
     def _watch(self) -> None:
         while not self._stop.wait(0.5):

@@ -157,7 +157,8 @@ def run(jobs: Sequence[Job], minutes: Mapping[str, float] = {}, root: Path = pat
         with Display(channel, [minutes.get(job.source.stem, 0) for job in jobs]) as display:
             for number, job in enumerate(jobs, 1):
                 _start_from_study(job, root)
-                display.chapter(number, job.source.stem, len(read_notebook(job.source)["cells"]))
+                cells = len(read_notebook(job.source)["cells"]) + bool(job.parameters)  # papermill adds one for these
+                display.chapter(number, job.source.stem, cells)
                 _make_page(job, display.at_cell, {CHANNEL: str(channel), "CAUSALMIX_ROOT": str(root)}, root)
     return [job.page for job in jobs]
 

@@ -114,5 +114,7 @@ class RunSpec:
         names = {field.name for field in fields(cls)}
         if set(values) != names:
             off = ", ".join(sorted(names ^ set(values)))
-            raise InputError(f"Expected the fields {', '.join(sorted(names))} in a run, found {off} amiss; correct them.")
+            raise InputError(
+                f"Expected the fields {', '.join(sorted(names))} in a run, found {off} amiss; correct them."
+            )
         return cls(**values)

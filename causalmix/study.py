@@ -6,12 +6,15 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from datasets import Dataset, load_from_disk
 
 from causalmix import outcomes, scores, sft, states, world
@@ -28,6 +31,17 @@ from causalmix.tasks.tiny import tiny_tasks
 MAX_NEW_TOKENS = 24  # the longest order of the world takes fewer
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Arithmetic on one thread: sums come out the same on every number of cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @dataclass(frozen=True)
 class World:
     """A scored, tokenised pool with its models and tasks; ``name`` identifies all of its content."""
@@ -39,7 +53,7 @@ class World:
 
 
 @cache
-def load_world(pool_rows: int, pool_seed: int, progress: bool = False) -> World:
+def load_world(pool_rows: int, pool_seed: int) -> World:
     """Generate the pool, and score and tokenise it unless the cache holds that already."""
     pool = make_pool(pool_rows, pool_seed)
     digest = _content_digest(pool)
@@ -64,6 +78,7 @@ def _content_digest(pool: Dataset) -> str:
     return digest.hexdigest()[:12]
 
 
+@one_thread()
 def _score_into(folder: Path, pool: Dataset) -> None:
     """Score and tokenise a pool; the folder appears only when it is complete."""
     model, tokenizer = world.load_base("proxy"), world.load_tokenizer()
@@ -80,6 +95,7 @@ def _score_into(folder: Path, pool: Dataset) -> None:
             os.rename(os.path.join(scratch, "new"), folder)
 
 
+@one_thread()
 def train(spec: dict) -> dict:
     """Train and score one run; what the sweep sends to its workers.
 

@@ -28,6 +28,14 @@ from causalmix.runs import RunSpec
 #: and a run's result does not depend on how many cores there are.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
+LOCAL_SETTINGS = {
+    # A worker holds the run it trains and no other: should it be killed, no other run is blamed.
+    "distributed.scheduler.worker-saturation": 1.0,
+    # A worker that was killed starts anew, which takes long on a busy machine.  Dask would give it
+    # up after 15 seconds, and a sweep without workers waits for ever.
+    "distributed.deploy.lost-worker-timeout": "1 hour",
+}
+
 RESULT_KEYS = ("scores", "covariates", "training")
 
 Train = Callable[[dict], dict]
@@ -187,12 +195,12 @@ def _connect(client: Client | str | None, n_workers: int) -> Iterator[Client]:
     else:
         before = {name: os.environ.get(name) for name in ONE_THREAD}
         try:
-            with _local_cluster(n_workers) as cluster, Client(cluster) as local:
+            with dask.config.set(LOCAL_SETTINGS), _local_cluster(n_workers) as cluster, Client(cluster) as local:
                 yield local
         finally:
             # A nanny sets its worker's variables in this process too; they would slow what follows.
             for name, value in before.items():
-                os.environ.pop(name) if value is None else os.environ.update({name: value})
+                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def _local_cluster(n_workers: int) -> LocalCluster:
@@ -201,15 +209,13 @@ def _local_cluster(n_workers: int) -> LocalCluster:
     Workers exit with the driver, even when it is killed.  Memory is left to the operating
     system: Dask can neither spill a model nor does pausing a worker ever free one.
     """
-    # A worker holds the run it trains and no other: should it be killed, no other run is blamed.
-    with dask.config.set({"distributed.scheduler.worker-saturation": 1.0}):
-        return LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address=None,
-            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # no dashboard either, but any free port
-            memory_limit=0,
-            worker_class=OneThreadNanny,
-            silence_logs=logging.CRITICAL,
-        )
+    return LocalCluster(
+        n_workers=n_workers,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address=None,
+        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # no dashboard either, but any free port
+        memory_limit=0,
+        worker_class=OneThreadNanny,
+        silence_logs=logging.CRITICAL,
+    )

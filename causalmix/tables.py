@@ -119,7 +119,7 @@ def check_history(frame: pd.DataFrame, source: str = "the history") -> History:
     _check_columns(frame, SCHEMAS["history.csv"], source)
     weights = list(_starting(frame, "w_"))
     if len(weights) < 2:
-        raise InputError(f"Expected two or more w_ columns in {source}, found only {weights[0]}; add the other domains.")
+        raise InputError(f"Expected two or more w_ columns in {source}, found only {weights[0]}; add the others.")
     if len(frame) < MIN_ROWS:
         raise InputError(f"Expected at least {MIN_ROWS} runs in {source}, found {len(frame)}; add runs.")
     _check_run_ids(frame["run_id"], source)
@@ -173,12 +173,13 @@ def read_table(path: str | Path, required: Sequence[str] = ()) -> pd.DataFrame:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"Expected a table at {path}, found no such file; run the step that writes it, or correct the path.")
+        raise InputError(f"Expected a table at {path}, found no such file; run the step that writes it.")
     try:
         # As text, for a run_id such as 0012 or 12e45678 reads as a number otherwise.
         frame = pd.read_csv(path, dtype={"run_id": str})
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"Expected a CSV table in {path.name}, found {str(error).strip()}; correct the file.") from error
+        found = str(error).strip()
+        raise InputError(f"Expected a CSV table in {path.name}, found {found}; correct the file.") from error
     _check_columns(frame, [*SCHEMAS.get(path.name, ()), *required], path.name)
     return frame
 
@@ -224,9 +225,9 @@ def _check_run_ids(run_ids: pd.Series, source: str) -> None:
         raise InputError(f"Expected a run_id in every row of {source}, found none in row {row}; name each run.")
     twice = run_ids[run_ids.duplicated()]
     if len(twice):
+        times = int((run_ids == twice.iloc[0]).sum())
         raise InputError(
-            f"Expected each run_id once in {source}, found {twice.iloc[0]} {int((run_ids == twice.iloc[0]).sum())} times; "
-            "keep one row per run."
+            f"Expected each run_id once in {source}, found {twice.iloc[0]} {times} times; keep one row per run."
         )
 
 

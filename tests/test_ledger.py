@@ -60,7 +60,9 @@ def test_last_line_that_only_lacks_its_newline_is_kept(ledger):
     assert list(ledger.finished()) == ["a", "b"]
 
 
-@pytest.mark.parametrize("bad", [b"{torn", b"", b"\x00\xff", b"[1]", b'{"run_id": "x"}', b'{"run_id": 1, "status": "failed"}'])
+@pytest.mark.parametrize(
+    "bad", [b"{torn", b"", b"\x00\xff", b"[1]", b'{"run_id": "x"}', b'{"run_id": 1, "status": "failed"}']
+)
 def test_unreadable_line_in_the_middle(ledger, bad):
     """A bad line that is not the torn last one is an error that names the line."""
     good = json.dumps(record("a")).encode()

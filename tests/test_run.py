@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -112,9 +115,6 @@ def test_a_study_with_a_mistake_is_refused(root, text):
 
 def test_refusing_needs_no_heavy_import():
     """The modules that refuse import neither papermill nor anything numerical."""
-    import subprocess
-    import sys
-
     code = "import sys, causalmix.cli; print({'papermill', 'numpy', 'pandas', 'torch', 'nbformat'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
@@ -250,10 +250,12 @@ def test_code_hash_follows_imports_and_nothing_else(tmp_path, monkeypatch):
     assert stamps.code_hash(notebook) != before
 
 
-def test_the_kernel_is_this_python(root):
+def test_the_kernel_is_this_python(root, monkeypatch):
     """Not whatever a user has installed under the name python3."""
-    import sys
-
+    users = root / "jupyter" / "kernels" / "python3"
+    users.mkdir(parents=True)
+    users.joinpath("kernel.json").write_text(json.dumps({"argv": ["false"], "display_name": "Other", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(root / "jupyter"))
     write_notebook(root, ["import sys\nprint(sys.executable)", "print(n_trees, eps, stage, axes, plot, study, results_dir)"])
     run.run(run.plan("laptop", root=root), root=root)
     assert nbformat.read(page_of(root), as_version=4).cells[2].outputs[0].text == sys.executable + "\n"
@@ -267,8 +269,8 @@ def test_the_terminal_shows_chapter_cell_runs_and_time_left(tmp_path, monkeypatc
     display.chapter(2, "02_proxy_sft", 9)
     display.at_cell(4)
     assert display.line() == "[2/3] 02_proxy_sft, cell 4 of 9, 12 min left"
-    progress.progress(130, 512, 240.0)
-    assert display.line() == "[2/3] 02_proxy_sft, cell 4 of 9, 130 of 512 runs done, 6 min left"
+    progress.progress(130, 512, 1440.0)
+    assert display.line() == "[2/3] 02_proxy_sft, cell 4 of 9, 130 of 512 runs done, 26 min left"
     display.at_cell(5)
     assert "runs" not in display.line()
 
@@ -289,9 +291,6 @@ def test_streams_are_merged():
 def test_plain_papermill_works_too(root):
     """The same notebook runs without the runner; its footer still tells the chapter and what was changed."""
     import os
-    import subprocess
-    import sys
-
     command = [sys.executable, "-m", "papermill", "notebooks/01_small.ipynb", "out.ipynb", "-p", "n_trees", "400", "--no-progress-bar"]
     env = os.environ | {"CAUSALMIX_ROOT": str(root), "PYTHONPATH": str(stamps.PACKAGE.parent)}
     # A kernel of this Python, for the sources' own kernel name is nobody's.

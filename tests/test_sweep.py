@@ -234,7 +234,9 @@ def test_worker_killed_with_a_result_that_was_not_fetched(ledger, tmp_path):
             os.kill(ledger.records()[0]["training"]["pid"], signal.SIGKILL)
             time.sleep(0.3)  # and that the worker is gone
 
-    records = run_sweep(specs_in(tmp_path, range(4)), ledger, train_and_tell_pid, n_workers=1, progress=kill_after_first)
+    specs = specs_in(tmp_path, range(4))
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "100ms"}):  # a worker never starts that fast
+        records = run_sweep(specs, ledger, train_and_tell_pid, n_workers=1, progress=kill_after_first)
     assert [r["error"] for r in records] == [None] * 4
     first, *others = [r["training"]["pid"] for r in ledger.records()]
     assert first not in others and max(traces(tmp_path, seed) for seed in range(4)) == 2

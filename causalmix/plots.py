@@ -1,0 +1,188 @@
+"""Figures of effects and mixtures; each takes data and an axis and returns the axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from causalmix.effects import Effects
+from causalmix.policy import Proposal
+
+#: Colours that remain distinct for colour-blind readers (Paul Tol's muted scheme).
+COLOURS = ("#332288", "#cc6677", "#117733", "#ddaa33", "#88ccee", "#aa4499", "#44aa99", "#999933", "#882255")
+RETURN = "return (accuracy per unit of log share)"
+
+
+def style() -> None:
+    """Set the look of all figures: a font that ships with matplotlib, no frame above and to the right."""
+    matplotlib.rcParams.update(
+        {
+            "figure.figsize": (6.5, 3.5),
+            "figure.dpi": 120,
+            "figure.constrained_layout.use": True,
+            "font.family": "DejaVu Sans",
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+            "legend.frameon": False,
+        }
+    )
+
+
+def _colour(place: int) -> str:
+    return COLOURS[place % len(COLOURS)]
+
+
+def _rows(names: Sequence[str], ax: Axes) -> np.ndarray:
+    """Name the rows of an axis from top to bottom and return their places."""
+    places = np.arange(len(names))[::-1]
+    ax.set_yticks(places, names)
+    ax.set_ylim(-0.6, len(names) - 0.4)
+    return places
+
+
+def _nought(ax: Axes) -> None:
+    """A line where a return or a gain is nought."""
+    ax.axvline(0, color="0.6", linewidth=0.8, zorder=0)
+
+
+def returns(effects: Effects, states: Mapping[str, np.ndarray], ax: Axes) -> Axes:
+    """Returns of every domain in some states, with 95% intervals.
+
+    Parameters
+    ----------
+    effects : Effects
+    states : dict of str to ndarray, shape (d,)
+        Covariates by the state's name.
+    ax : Axes
+    """
+    places = _rows(effects.history.domains, ax)
+    offsets = (np.arange(len(states)) - (len(states) - 1) / 2) * 0.22
+    for j, ((name, x), offset) in enumerate(zip(states.items(), offsets)):
+        x = np.atleast_2d(x)
+        (low,), (high,), (theta,) = *effects.interval(x), effects.theta(x)
+        ax.hlines(places - offset, low, high, color=_colour(j), linewidth=1.6)
+        ax.plot(theta, places - offset, "o", color=_colour(j), markersize=4, label=name)
+    if len(states) > 1:
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=1 if len(states) > 3 else len(states), fontsize=8)
+    ax.set_xlabel(RETURN)
+    _nought(ax)
+    return ax
+
+
+def returns_grid(effects: Effects, axes: np.ndarray, points: int = 25) -> np.ndarray:
+    """Returns along each covariate from its 5th to its 95th percentile, the others at their medians.
+
+    Parameters
+    ----------
+    effects : Effects
+    axes : ndarray of Axes, shape (K, d)
+        One row for each domain, one column for each covariate.
+    points : int
+        States along each covariate.
+    """
+    history = effects.history
+    for j, covariate in enumerate(history.covariates):
+        X = np.tile(np.median(history.X, axis=0), (points, 1))
+        X[:, j] = np.linspace(*np.quantile(history.X[:, j], (0.05, 0.95)), points)
+        theta, (low, high) = effects.theta(X), effects.interval(X)
+        for k, ax in enumerate(axes[:, j]):
+            ax.axhline(0, color="0.6", linewidth=0.8, zorder=0)
+            ax.fill_between(X[:, j], low[:, k], high[:, k], color=_colour(k), alpha=0.2, linewidth=0)
+            ax.plot(X[:, j], theta[:, k], color=_colour(k))
+        axes[-1, j].set_xlabel(covariate)
+    for domain, ax in zip(history.domains, axes[:, 0]):
+        ax.set_ylabel(domain)
+    return axes
+
+
+def held_out(check: pd.DataFrame, ax: Axes) -> Axes:
+    """Rank correlation of predicted and observed outcome: every split as a dot, the mean as a bar.
+
+    Parameters
+    ----------
+    check : DataFrame
+        Columns ``split, predictor, spearman``; see :func:`causalmix.validation.held_out_check`.
+    ax : Axes
+    """
+    names = list(check["predictor"].unique())
+    for j, (name, place) in enumerate(zip(names, _rows(names, ax))):
+        values = check.loc[check["predictor"] == name, "spearman"]
+        # Dots of one row apart, in the order of the splits, so that equal values stay visible.
+        ax.plot(values, place + np.linspace(-0.2, 0.2, len(values)), "o", color=_colour(j), alpha=0.55, markersize=3.5)
+        ax.vlines(values.mean(), place - 0.34, place + 0.34, color="black", linewidth=2)
+    ax.set_xlabel("Spearman correlation with the observed outcome")
+    return ax
+
+
+def cate_tree(leaves: pd.DataFrame, ax: Axes) -> Axes:
+    """Leaves of a CATE tree as a coloured table of mean returns.
+
+    Parameters
+    ----------
+    leaves : DataFrame
+        Columns ``state, runs, theta_<domain>…``; see :func:`causalmix.validation.tree_leaves`.
+    ax : Axes
+    """
+    columns = [c for c in leaves if c.startswith("theta_")]
+    values = leaves[columns].to_numpy()
+    reach = np.abs(values).max()
+    image = ax.imshow(values, cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto")
+    for (i, k), value in np.ndenumerate(values):
+        light = abs(value) > 0.6 * reach
+        ax.text(k, i, f"{value:+.3f}", ha="center", va="center", fontsize=8, color="white" if light else "black")
+    conditions = [state.replace(" and ", "\n") for state in leaves["state"]]
+    ax.set_yticks(range(len(leaves)), [f"{state}\n({runs} runs)" for state, runs in zip(conditions, leaves["runs"])], fontsize=8)
+    ax.set_xticks(range(len(columns)), [c.removeprefix("theta_") for c in columns])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.figure.colorbar(image, ax=ax, label="mean return", fraction=0.04)
+    return ax
+
+
+def mixtures(proposals: Mapping[str, Proposal], domains: Sequence[str], ax: Axes) -> Axes:
+    """Mixtures as stacked bars, shares in percent.
+
+    Parameters
+    ----------
+    proposals : dict of str to Proposal
+        By method.
+    domains : sequence of str, length K
+    ax : Axes
+    """
+    weights = np.array([proposal.weights for proposal in proposals.values()])
+    places, left = _rows(list(proposals), ax), np.zeros(len(weights))
+    for k, domain in enumerate(domains):
+        ax.barh(places, weights[:, k], left=left, height=0.6, color=_colour(k), edgecolor="white", label=domain)
+        for place, start, share in zip(places, left, weights[:, k]):
+            if share >= 0.05:  # below, the number would not fit
+                ink = "white" if _colour(k) in ("#332288", "#117733", "#882255") else "black"
+                ax.text(start + share / 2, place, f"{100 * share:.0f}", ha="center", va="center", fontsize=8, color=ink)
+        left = left + weights[:, k]
+    ax.set_xlim(0, 1)
+    ax.set_xlabel("share of the training sample (numbers in percent)")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=min(len(domains), 5), fontsize=8)
+    return ax
+
+
+def gains(table: pd.DataFrame, ax: Axes) -> Axes:
+    """Predicted gains over Equal with 95% intervals; Equal itself is the line at nought.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``mixtures.csv``; see :func:`causalmix.policy.mixtures_table`.
+    ax : Axes
+    """
+    table = table[table["method"] != "Equal"]
+    places = _rows(list(table["method"]), ax)
+    ax.hlines(places, table["gain_ci_low"], table["gain_ci_high"], color=_colour(0), linewidth=1.8)
+    ax.plot(table["predicted_gain"], places, "o", color=_colour(0))
+    ax.set_xlabel("predicted gain over Equal (accuracy)")
+    _nought(ax)
+    return ax

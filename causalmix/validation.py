@@ -1,0 +1,202 @@
+"""Does the causal model predict runs that it has never seen, and how can theta(x) be read?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from econml.cate_interpreter import SingleTreeCateInterpreter
+from scipy.stats import spearmanr
+
+from causalmix.effects import Effects, fit_effects
+from causalmix.errors import InputError
+from causalmix.simplex import log_treatment
+from causalmix.tables import MIN_ROWS, History
+
+PREDICTORS = ("theta(x)", "constant theta", "state alone")
+
+
+def split_history(history: History, n_test: int, seed: int) -> tuple[History, History]:
+    """Runs to fit and runs held out, at random.
+
+    Raises
+    ------
+    InputError
+        When too few runs would be left to fit.
+    """
+    n = len(history.frame)
+    if n - n_test < MIN_ROWS:
+        raise InputError(f"Expected at least {MIN_ROWS} runs besides the {n_test} held out, found {n - n_test}; lower n_test.")
+    order = np.random.default_rng([seed, 40]).permutation(n)
+    parts = (np.sort(order[n_test:]), np.sort(order[:n_test]))
+    return tuple(replace(history, frame=history.frame.iloc[rows].reset_index(drop=True)) for rows in parts)
+
+
+def predictions(effects: Effects, held_out: History) -> dict[str, np.ndarray]:
+    """Three predictions of each held-out run, shape (n,): with theta(x), with one theta for all states, from the state alone.
+
+    All three share the level m0(x) and differ in what the mixture adds.
+    """
+    level, usual = effects.nuisances(held_out.X)
+    treatment = log_treatment(held_out.T, effects.eps) - usual
+    return {
+        "theta(x)": level + np.einsum("nk,nk->n", effects.theta(held_out.X), treatment),
+        "constant theta": level + treatment @ effects.constant,
+        "state alone": level,
+    }
+
+
+def held_out_check(
+    history: History, outcome: str = "y_dev", n_test: int = 64, n_splits: int = 5, seed: int = 0, **settings
+) -> pd.DataFrame:
+    """Fit on part of the runs, predict the rest, over several splits.
+
+    Parameters
+    ----------
+    history : History
+    outcome : str
+    n_test : int
+        Runs held out in each split (64 as reported for the choice of covariates, secondary source).
+    n_splits : int
+        Random splits; their spread gives the error bars.
+    seed : int
+    **settings
+        Of :func:`causalmix.effects.fit_effects`.
+
+    Returns
+    -------
+    DataFrame
+        ``split, predictor, spearman, r2``.
+    """
+    rows = []
+    for split in range(n_splits):
+        fitted, held_out = split_history(history, n_test, seed + split)
+        effects = fit_effects(fitted, outcome, seed=seed + split, **settings)
+        observed = held_out.y(outcome)
+        for name, predicted in predictions(effects, held_out).items():
+            r2 = 1 - np.mean((observed - predicted) ** 2) / observed.var()
+            rows.append({"split": split, "predictor": name, "spearman": spearmanr(predicted, observed)[0], "r2": r2})
+    return pd.DataFrame(rows)
+
+
+def check_summary(check: pd.DataFrame) -> pd.DataFrame:
+    """Mean over splits and standard deviation between splits, and the paired difference of theta(x) to each rival.
+
+    Splits share runs, so the deviation describes how much the choice of split matters; it is no
+    standard error.
+    """
+    wide = check.pivot(index="split", columns="predictor", values=["spearman", "r2"])
+    rows = []
+    for name in PREDICTORS:
+        row: dict[str, object] = {"predictor": name}
+        for measure in ("spearman", "r2"):
+            values, best = wide[measure][name], wide[measure]["theta(x)"]
+            row |= {measure: values.mean(), f"{measure}_sd": values.std()}
+            row[f"theta(x)_ahead_in_{measure}"] = f"{int((best > values).sum())} of {len(values)}" if name != "theta(x)" else "–"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def check_sentence(check: pd.DataFrame) -> str:
+    """What the held-out check says of the state, worded from its numbers."""
+    wide = check.pivot(index="split", columns="predictor", values="r2")
+    ahead = wide["theta(x)"] - wide["constant theta"]
+    wins, n = int((ahead > 0).sum()), len(ahead)
+    verdict = "better" if ahead.mean() > 0 and wins > n / 2 else "worse" if ahead.mean() < 0 and wins < n / 2 else "neither better nor worse"
+    return (
+        f"On held-out runs, returns that depend on the state predict **{verdict}** than returns that do not: R² differs by "
+        f"{ahead.mean():+.3f} on average, and is higher in {wins} of {n} splits."
+    )
+
+
+def cate_tree(effects: Effects, max_depth: int = 2, min_share: float = 0.1, seed: int = 0) -> SingleTreeCateInterpreter | None:
+    """A shallow tree that sums up how returns vary with the state (EconML's interpreter); None without covariates.
+
+    Parameters
+    ----------
+    effects : Effects
+        Its first repeat is interpreted.
+    max_depth : int
+    min_share : float
+        Fewest runs in a leaf, as a share of all.
+    seed : int
+    """
+    if not effects.varying:
+        return None
+    states = effects.history.X[:, list(effects.varying)]
+    leaf = max(2, int(min_share * len(states)))
+    tree = SingleTreeCateInterpreter(max_depth=max_depth, min_samples_leaf=leaf, random_state=seed)
+    return tree.interpret(effects.fits[0], states)
+
+
+def tree_leaves(effects: Effects, tree: SingleTreeCateInterpreter | None) -> pd.DataFrame:
+    """Each leaf in words: its conditions, its runs and the mean return of every domain there."""
+    theta = effects.theta(effects.history.X)
+    columns = [f"theta_{d}" for d in effects.history.domains]
+    if tree is None:
+        return pd.DataFrame([{"state": "all", "runs": len(theta)} | dict(zip(columns, theta.mean(axis=0)))])
+    names = [effects.history.covariates[j] for j in effects.varying]
+    inner = tree.tree_model_.tree_
+    leaf_of = tree.tree_model_.apply(effects.history.X[:, list(effects.varying)].astype(np.float32))
+    rows = []
+    for leaf, conditions in _paths(inner, names):
+        members = leaf_of == leaf
+        rows.append({"state": " and ".join(conditions) or "all", "runs": int(members.sum())} | dict(zip(columns, theta[members].mean(axis=0))))
+    return pd.DataFrame(rows)
+
+
+def _paths(tree, names: list[str], node: int = 0, conditions: tuple[str, ...] = ()) -> list[tuple[int, tuple[str, ...]]]:
+    """Leaves of a tree with the conditions that lead there, left to right."""
+    left, right = tree.children_left[node], tree.children_right[node]
+    if left == right:
+        return [(node, conditions)]
+    name, cut = names[tree.feature[node]], f"{tree.threshold[node]:.3g}"
+    below, above = (*conditions, f"{name} ≤ {cut}"), (*conditions, f"{name} > {cut}")
+    return _paths(tree, names, left, below) + _paths(tree, names, right, above)
+
+
+def history_sentence(history: History, outcome: str) -> str:
+    """What a history holds, in one sentence."""
+    y = history.y(outcome)
+    known = ", ".join(history.covariates) or "none"
+    return (
+        f"The history holds {len(history)} runs over {len(history.domains)} domains ({', '.join(history.domains)}); covariates: {known}. "
+        f"The outcome `{outcome}` has mean {y.mean():.3f} and standard deviation {y.std():.3f}."
+    )
+
+
+def typical_states(history: History) -> dict[str, np.ndarray]:
+    """States to look at: all covariates at their means, and the last one at its 10th and 90th percentile."""
+    mean = history.X.mean(axis=0)
+    states = {"mean state": mean}
+    if history.covariates:
+        for percent in (10, 90):
+            x = mean.copy()
+            x[-1] = np.quantile(history.X[:, -1], percent / 100)
+            states[f"{history.covariates[-1]} at its {percent}th percentile"] = x
+    return states
+
+
+def effects_table(effects: Effects, states: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Returns in some states: one row per state and domain with its 95% interval and the one return for all states."""
+    rows = []
+    for name, x in states.items():
+        theta = effects.theta(np.atleast_2d(x))[0]
+        low, high = (v[0] for v in effects.interval(np.atleast_2d(x)))
+        for k, domain in enumerate(effects.history.domains):
+            row = {"state": name, "domain": domain, "theta": theta[k], "ci_low": low[k], "ci_high": high[k]}
+            rows.append(row | {"theta_constant": effects.constant[k]})
+    return pd.DataFrame(rows)
+
+
+def tree_sentence(leaves: pd.DataFrame) -> str:
+    """Which domains help or hurt in every leaf of a tree, and which change sign, in plain words."""
+    signs = np.sign(leaves[[c for c in leaves if c.startswith("theta_")]])
+    groups = {"help in every group of states": [], "hurt in every group": [], "help in some groups and hurt in others": []}
+    for column in signs:
+        name = column.removeprefix("theta_")
+        kind = 0 if (signs[column] > 0).all() else 1 if (signs[column] < 0).all() else 2
+        list(groups.values())[kind].append(name)
+    told = [f"{', '.join(names)} {what}" for what, names in groups.items() if names]
+    return "By point estimates, " + "; ".join(told) + "."
