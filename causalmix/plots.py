@@ -120,6 +120,45 @@ def held_out(check: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
+def tree(splits: Mapping | str, leaves: pd.DataFrame, ax: Axes) -> Axes:
+    """A CATE tree: each question with its answers, and at each leaf its runs and mean returns.
+
+    Parameters
+    ----------
+    splits : dict or str
+        As :func:`causalmix.validation.tree_splits` nests them.
+    leaves : DataFrame
+        As :func:`causalmix.validation.tree_leaves` returns them, left to right.
+    ax : Axes
+    """
+    rows, place = leaves.set_index("state"), iter(range(len(leaves)))
+    box = {"boxstyle": "round", "facecolor": "white", "edgecolor": "0.6"}
+
+    def draw(node: Mapping | str, depth: int) -> float:
+        if isinstance(node, str):
+            x, row = float(next(place)), rows.loc[node]
+            told = [f"{int(row['runs'])} runs", *(f"{c.removeprefix('theta_')} {row[c]:+.3f}" for c in rows if c != "runs")]
+            ax.text(x, -depth, "\n".join(told), ha="center", va="top", fontsize=8, bbox=box)
+            return x
+        below = {answer: draw(node[answer], depth + 1) for answer in ("yes", "no")}
+        x = float(np.mean(list(below.values())))
+        for answer, to in below.items():
+            ax.plot([x, to], [-depth, -depth - 1], color="0.6", zorder=0)
+            ax.text((x + to) / 2, -depth - 0.5, answer, ha="center", va="center", fontsize=8, backgroundcolor="white")
+        ax.text(x, -depth, node["question"], ha="center", va="center", bbox=box)
+        return x
+
+    draw(splits, 0)
+    ax.set_xlim(-0.6, len(leaves) - 0.4)
+    ax.set_ylim(-_depth(splits) - 1.1, 0.3)
+    ax.axis("off")
+    return ax
+
+
+def _depth(splits: Mapping | str) -> int:
+    return 0 if isinstance(splits, str) else 1 + max(_depth(splits["yes"]), _depth(splits["no"]))
+
+
 def cate_tree(leaves: pd.DataFrame, ax: Axes) -> Axes:
     """Leaves of a CATE tree as a coloured table of mean returns.
 

@@ -146,6 +146,23 @@ def tree_leaves(effects: Effects, tree: SingleTreeCateInterpreter | None) -> pd.
     return pd.DataFrame(rows)
 
 
+def tree_splits(effects: Effects, tree: SingleTreeCateInterpreter | None) -> dict | str:
+    """A tree as nested dictionaries ``question, yes, no``; a leaf is the text that :func:`tree_leaves` has for it."""
+    if tree is None:
+        return "all"
+    names = [effects.history.covariates[j] for j in effects.varying]
+    inner, leaves = tree.tree_model_.tree_, iter(tree_leaves(effects, tree)["state"])
+
+    def nested(node: int) -> dict | str:
+        left, right = inner.children_left[node], inner.children_right[node]
+        if left == right:
+            return next(leaves)
+        question = f"{names[inner.feature[node]]} ≤ {inner.threshold[node]:.3g}"
+        return {"question": question, "yes": nested(left), "no": nested(right)}
+
+    return nested(0)
+
+
 def _paths(tree, names: list[str], node: int = 0, conditions: tuple[str, ...] = ()) -> list[tuple[int, tuple[str, ...]]]:
     """Leaves of a tree with the conditions that lead there, left to right."""
     left, right = tree.children_left[node], tree.children_right[node]
@@ -193,10 +210,10 @@ def effects_table(effects: Effects, states: dict[str, np.ndarray]) -> pd.DataFra
 def tree_sentence(leaves: pd.DataFrame) -> str:
     """Which domains help or hurt in every leaf of a tree, and which change sign, in plain words."""
     signs = np.sign(leaves[[c for c in leaves if c.startswith("theta_")]])
-    groups = {"help in every group of states": [], "hurt in every group": [], "help in some groups and hurt in others": []}
+    groups = {"helping in every group of states": [], "hurting in every group": [], "helping in some and hurting in others": []}
     for column in signs:
         name = column.removeprefix("theta_")
         kind = 0 if (signs[column] > 0).all() else 1 if (signs[column] < 0).all() else 2
         list(groups.values())[kind].append(name)
-    told = [f"{', '.join(names)} {what}" for what, names in groups.items() if names]
+    told = [f"{what}: {', '.join(names)}" for what, names in groups.items() if names]
     return "By point estimates, " + "; ".join(told) + "."

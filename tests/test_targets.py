@@ -1,0 +1,67 @@
+"""The pool that a mixture is for."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix import targets
+from causalmix.errors import InputError
+from causalmix.simulate import simulate_history
+
+
+@pytest.fixture(scope="module")
+def history():
+    return simulate_history(n=60, seed=2).history
+
+
+def written(folder, history, **changes):
+    line = {"pool": "mine", "n_samples": 100} | {f"x_{c}": 0.5 for c in history.covariates}
+    line |= {f"rows_{d}": 40 for d in history.domains} | changes
+    pd.DataFrame([{k: v for k, v in line.items() if v is not None}]).to_csv(folder / "target_state.csv", index=False)
+    return folder
+
+
+def test_study_target_is_read_with_its_caps(tmp_path, history):
+    """State, rows and caps come from the table; caps are rows over the training set's size."""
+    goal = targets.find_target(history, written(tmp_path, history))
+    assert goal.x.tolist() == [0.5] * len(history.covariates)
+    assert np.allclose(goal.caps(False), 0.4)
+    assert goal.caps(True) is None
+
+
+def test_columns_are_matched_by_name(tmp_path, history):
+    """A target whose columns come in another order means the same."""
+    line = {f"x_{c}": float(i) for i, c in reversed(list(enumerate(history.covariates)))}
+    pd.DataFrame([line | {"pool": "p", "n_samples": 10}]).to_csv(tmp_path / "target_state.csv", index=False)
+    assert targets.find_target(history, tmp_path).x.tolist() == [float(i) for i in range(len(history.covariates))]
+
+
+def test_foreign_history_gets_its_mean_state(tmp_path, history):
+    """The study's target is not used for somebody else's history."""
+    goal = targets.find_target(history, written(tmp_path, history), own_history=False)
+    assert np.allclose(goal.x, history.X.mean(axis=0))
+    assert goal.rows is None and not goal.files
+
+
+@pytest.mark.parametrize(("change", "message"), [({"n_samples": None}, "n_samples"), ({"pool": None}, "pool")])
+def test_target_without_a_column_is_refused(tmp_path, history, change, message):
+    """A missing column is named."""
+    with pytest.raises(InputError, match=message):
+        targets.find_target(history, written(tmp_path, history, **change))
+
+
+def test_gain_sentence_follows_the_interval():
+    """The wording follows from the numbers."""
+    frame = pd.DataFrame(
+        {
+            "method": ["Equal", "A", "S"],
+            "predicted_gain": [0.0, 0.02, 0.01],
+            "gain_ci_low": [0.0, 0.01, -0.01],
+            "gain_ci_high": [0.0, 0.03, 0.03],
+            "in_support": [True, True, False],
+            "note": ["", "", "held"],
+        }
+    )
+    told = targets.gain_sentence(frame)
+    assert "**A** +0.0200 (its interval is above zero; in support)" in told
+    assert "**S** +0.0100 (its interval includes zero; outside the support of the history; held)" in told
