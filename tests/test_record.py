@@ -1,0 +1,58 @@
+"""The committed record of the default study."""
+
+import pandas as pd
+import pytest
+
+from causalmix import audit, study
+from causalmix.design import Design, noise_panel, specs_of
+from causalmix.paths import results_dir
+from causalmix.run import chapter_parameters
+from causalmix.tables import read_history
+
+OUT = results_dir("laptop")
+
+
+@pytest.fixture(scope="module")
+def finished():
+    return study.ledger_of("laptop").finished()
+
+
+@pytest.fixture(scope="module")
+def specs(finished):
+    world = next(iter(finished.values()))["spec"]["world"].rsplit("/", 1)[0]
+    return specs_of(Design.of_study("laptop"), world)
+
+
+def test_every_run_of_the_design_is_on_record(finished, specs):
+    """512 runs and a noise panel of 24 specifications with four seeds each, all finished, none of another design."""
+    panel = noise_panel(Design.of_study("laptop"), specs)
+    assert len(specs) == 512
+    assert len(panel) == 24 * 3
+    assert {s.run_id for s in [*specs, *panel]} == set(finished)
+
+
+def test_history_is_what_the_ledger_says(finished, specs):
+    """Every number of history.csv follows from runs.jsonl."""
+    expected = study.history([finished[s.run_id] for s in specs]).set_index("run_id")
+    found = pd.read_csv(OUT / "history.csv").set_index("run_id")
+    assert list(found.columns) == list(expected.columns)
+    numbers = found.select_dtypes("number").columns
+    pd.testing.assert_frame_equal(found[numbers], expected[numbers], rtol=1e-4, atol=1e-6, check_dtype=False)
+    assert len(read_history(OUT / "history.csv")) == 512
+
+
+def test_the_world_is_worth_recording(finished, specs):
+    """Reliability of y_dev is at least 0.75, and every Dev axis moves by at least ten points."""
+    history = study.history([finished[s.run_id] for s in specs])
+    panel = study.panel_history(study.ledger_of("laptop"), Design.of_study("laptop"), specs)
+    assert audit.reliability(panel["spec"], panel["y_dev"])["ci_low"] >= 0.75
+    dev = [c for c in history if c.startswith("y_") and not c.endswith("unseen") and c != "y_dev"]
+    assert len(dev) == 6
+    assert audit.movement(history, dev)["spread"].min() >= 0.10
+
+
+def test_notebooks_default_to_the_study(specs):
+    """The design's own defaults are those of the notebooks, so that the book's pages are the default study."""
+    declared = chapter_parameters()["02_proxy_sft"]
+    for name, value in vars(Design.of_study("laptop")).items():
+        assert declared[name].default == value, name

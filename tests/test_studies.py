@@ -1,0 +1,123 @@
+"""Whole studies as a user runs them: by command, with other parameters, with other people's histories."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix import paths
+from causalmix.simulate import simulate_history
+from causalmix.tables import read_history, write_table
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A repository of its own: the notebooks, and nothing recorded."""
+    folder = tmp_path_factory.mktemp("root")
+    shutil.copytree(paths.NOTEBOOKS, folder / "notebooks")
+    return folder
+
+
+def causalmix(root, *arguments):
+    environment = os.environ | {"CAUSALMIX_ROOT": str(root), "OMP_NUM_THREADS": "1"}
+    environment.pop("CAUSALMIX_CACHE", None)
+    return subprocess.run([sys.executable, "-m", "causalmix", *arguments], env=environment, capture_output=True, text=True)
+
+
+def page_text(path) -> str:
+    """Everything that a page shows."""
+    cells = nbformat.read(path, 4).cells
+    assert not [o for c in cells for o in c.get("outputs", []) if o.output_type == "error"]
+    shown = [o["data"] for c in cells for o in c.get("outputs", []) if "data" in o]
+    return "\n".join(str(data.get("text/markdown", data.get("text/html", ""))) for data in shown)
+
+
+@pytest.fixture(scope="module")
+def quick(root):
+    done = causalmix(root, "run", "--study", "quick")
+    assert done.returncode == 0, done.stderr
+    return root / "results" / "quick"
+
+
+def test_quick_study_goes_from_pool_to_mixture(quick):
+    """One command trains every run and leaves every table of the contract."""
+    history = read_history(quick / "history.csv")
+    assert len(history) == 32
+    mixtures = pd.read_csv(quick / "mixtures.csv")
+    assert mixtures["method"].tolist() == ["Equal", "CausalMix-A", "CausalMix-S"]
+    weights = mixtures[[c for c in mixtures if c.startswith("w_")]]
+    assert np.allclose(weights.sum(axis=1), 1, atol=1e-5)
+    assert (mixtures["proxy_runs_used"] == 32).all()
+    assert len(pd.read_csv(quick / "reliability.csv")) >= 14
+
+
+def test_quick_study_again_trains_nothing(root, quick):
+    """A second execution finds every run on record."""
+    before = (quick / "runs.jsonl").read_bytes()
+    assert causalmix(root, "run", "--study", "quick", "02_proxy_sft").returncode == 0
+    assert (quick / "runs.jsonl").read_bytes() == before
+
+
+def test_its_audit_agrees_with_the_record(quick):
+    """A run trained again gives what the ledger says, to the last item."""
+    assert pd.read_csv(quick / "audit.csv")["largest_difference"].max() == 0
+
+
+@pytest.fixture(scope="module")
+def foreign(root):
+    """A sweep of other domains without covariates, and one with a single covariate."""
+    bare = simulate_history(n=80, domains=("web", "code", "law"), covariates=(), seed=1).history.frame
+    scaled = simulate_history(n=80, domains=("web", "code", "law"), covariates=("model_size",), seed=2).history.frame
+    write_table(root / "bare.csv", bare)
+    write_table(root / "scaled.csv", scaled)
+    return root
+
+
+@pytest.mark.parametrize(("name", "told"), [("bare", "no covariate"), ("scaled", "model_size")])
+def test_other_peoples_histories_run_unchanged(foreign, name, told):
+    """Chapters 04 and 05 take any history of the contract, and the pages speak of its own domains."""
+    done = causalmix(foreign, "run", "04_effects", "05_mixture", "-p", f"history={foreign / name}.csv", "-p", "n_trees=24",
+                     "-p", "n_repeats=1", "-p", "n_splits=2", "-p", "n_test=20", "-p", "n_candidates=1000")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    pages = [foreign / line.strip() for line in done.stdout.splitlines() if line.strip().endswith(".ipynb")]
+    text = "".join(page_text(p) for p in pages)
+    assert len(pages) == 2
+    assert "web, code, law" in text
+    assert "safety" not in text
+    assert told in text or told == "no covariate" and "same in every state" in text
+
+
+def test_another_outcome_leaves_the_study_alone(root, quick):
+    """Other parameters go to a folder of their own; the page speaks of the outcome that was asked for."""
+    before = (quick / "effects.csv").read_bytes()
+    done = causalmix(root, "run", "--study", "quick", "04_effects", "-p", "outcome=y_math", "-p", "stage=forest",
+                     "-p", f"history={quick / 'history.csv'}")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    page = root / next(line.strip() for line in done.stdout.splitlines() if line.strip().endswith(".ipynb"))
+    assert "y_math" in page_text(page)
+    assert (quick / "effects.csv").read_bytes() == before
+
+
+def test_bad_history_is_one_sentence_and_exit_code_two(root):
+    """A history off the simplex is refused in one sentence, without a page."""
+    frame = simulate_history(n=40, seed=3).history.frame
+    write_table(root / "off.csv", frame.assign(w_math=0.9))
+    done = causalmix(root, "run", "04_effects", "-p", f"history={root / 'off.csv'}")
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1 or "Traceback" not in done.stderr
+    assert "sum to 1" in done.stderr
+
+
+def test_plain_papermill_works(root, foreign, tmp_path):
+    """Without the runner, papermill alone executes a notebook with other parameters."""
+    command = [sys.executable, "-m", "papermill", str(paths.NOTEBOOKS / "04_effects.ipynb"), str(tmp_path / "out.ipynb"),
+               "-k", "python3", "-p", "history", str(foreign / "scaled.csv"), "-p", "results_dir", str(tmp_path),
+               "-p", "n_trees", "24", "-p", "n_splits", "2", "-p", "n_test", "20", "--no-progress-bar"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, cwd=paths.ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "model_size" in page_text(tmp_path / "out.ipynb")
