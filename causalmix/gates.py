@@ -14,7 +14,7 @@ import nbformat
 import yaml
 
 from causalmix.paths import ROOT
-from causalmix.run import faults
+from causalmix.pages import faults
 from causalmix.stamps import COMMITTED, state
 
 FETCHING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "audio": "src",

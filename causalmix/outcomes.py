@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -160,6 +161,22 @@ def axis_scores(scores: Mapping[str, float], tasks: Sequence[Task]) -> dict[str,
         | {f"y_{axis}": y for axis, y in means["dev"].items()}
         | {f"y_{axis}_unseen": y for axis, y in means["unseen"].items()}
     )
+
+
+def task_table(tasks: Sequence[Task]) -> pd.DataFrame:
+    """The tasks of a study: axis, split, items, how an answer is judged, and an example."""
+    rows = [
+        {
+            "axis": task.axis,
+            "split": task.split,
+            "items": len(task.prompts),
+            "judged_by": "exact match" if task.check is None else "rule",
+            "example_prompt": task.prompts[0],
+            "example_answer": task.golds[0] if task.golds else "any that obeys",
+        }
+        for task in tasks
+    ]
+    return pd.DataFrame(rows)
 
 
 def _prompt_ids(prompts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from causalmix.errors import InputError
@@ -17,6 +18,9 @@ BOOK = ROOT / "book"
 CHAPTERS = BOOK / "chapters"
 RESULTS = ROOT / "results"
 ASSETS = _PACKAGE / "assets"
+
+#: Environment variable that is set where the runner executes a notebook; it names a file for progress.
+RUNNER = "CAUSALMIX_PROGRESS"
 
 
 def results_dir(study: str) -> Path:
@@ -43,8 +47,29 @@ def results_dir(study: str) -> Path:
 
 
 def out_dir(study: str, results: str = "") -> Path:
-    """Where a notebook writes: the folder it was given, else that of its study."""
-    return Path(results) if results else results_dir(study)
+    """Where a notebook reads and writes.
+
+    Parameters
+    ----------
+    study : str
+    results : str
+        A folder; where empty, the runner's pages use the study's own, and a notebook that is
+        executed by hand (by papermill or in an editor) a copy, so that it cannot change the record.
+
+    Returns
+    -------
+    Path
+    """
+    if results:
+        return Path(results)
+    if RUNNER in os.environ:
+        return results_dir(study)
+    copy = RESULTS / "runs" / f"by_hand_{study}"
+    copy.mkdir(parents=True, exist_ok=True)
+    for path in [*results_dir(study).glob("*.csv"), *results_dir(study).glob("*.jsonl")]:
+        if not (copy / path.name).exists():
+            shutil.copyfile(path, copy / path.name)
+    return copy
 
 
 def cache_dir() -> Path:

@@ -14,8 +14,10 @@ import time
 from pathlib import Path
 from typing import TextIO
 
+from causalmix.paths import RUNNER
+
 #: Environment variable with the file through which a kernel tells its progress.
-CHANNEL = "CAUSALMIX_PROGRESS"
+CHANNEL = RUNNER
 
 LOG_SECONDS = 20  # between lines, where the output is not a terminal
 

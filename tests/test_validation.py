@@ -38,7 +38,7 @@ def test_theta_of_the_state_wins_where_returns_depend_on_it(simulation):
 def test_too_few_runs_to_hold_any_out(simulation):
     """Holding out nearly all runs is refused."""
     with pytest.raises(InputError, match="lower n_test"):
-        validation.held_out_check(simulation.history, n_test=295)
+        validation.split_history(simulation.history, 295, seed=0)
 
 
 def test_leaves_partition_the_runs_and_average_their_returns(simulation):
