@@ -127,6 +127,8 @@ def settings_table(settings: object) -> pd.DataFrame:
     rows = []
     for field in fields(settings):
         comment = re.search(rf"^ +{field.name}: [^#\n]*# (.*)$", source, re.MULTILINE)
-        value = str(getattr(settings, field.name))
-        rows.append({"setting": field.name, "value": value, "where it comes from": comment[1] if comment else "–"})
+        value, source_of = getattr(settings, field.name), comment[1] if comment else "–"
+        if value != field.default:
+            source_of = f"set by the study, ours; the default {field.default} is from: {source_of}"
+        rows.append({"setting": field.name, "value": str(value), "where it comes from": source_of})
     return pd.DataFrame(rows)

@@ -102,16 +102,16 @@ def check_summary(check: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_sentence(check: pd.DataFrame) -> str:
-    """What the held-out check says of the state, worded from its numbers."""
-    wide = check.pivot(index="split", columns="predictor", values="r2")
-    ahead = wide["theta(x)"] - wide["constant theta"]
-    ahead = ahead.where(ahead.abs() > 1e-4, 0.0)  # two ways to the same constant differ in the last digits
-    wins, n = int((ahead > 0).sum()), len(ahead)
-    verdict = "better" if ahead.mean() > 0 and wins > n / 2 else "worse" if ahead.mean() < 0 and wins < n / 2 else "neither better nor worse"
-    return (
-        f"On held-out runs, returns that depend on the state predict **{verdict}** than returns that do not: R² differs by "
-        f"{ahead.mean():+.3f} on average, and is higher in {wins} of {n} splits."
-    )
+    """What the held-out check says of the state, worded from its numbers: in size (R²) and in order (Spearman)."""
+    told = []
+    for measure, name in (("r2", "R²"), ("spearman", "Spearman's correlation")):
+        wide = check.pivot(index="split", columns="predictor", values=measure)
+        ahead = wide["theta(x)"] - wide["constant theta"]
+        ahead = ahead.where(ahead.abs() > 1e-4, 0.0)  # two ways to the same constant differ in the last digits
+        wins, n = int((ahead > 0).sum()), len(ahead)
+        verdict = "better" if ahead.mean() > 0 and wins > n / 2 else "worse" if ahead.mean() < 0 and wins < n / 2 else "neither better nor worse"
+        told.append(f"**{verdict}** by {name} ({ahead.mean():+.3f} on average, higher in {wins} of {n} splits)")
+    return f"Returns that depend on the state predict held-out runs {told[0]} than returns that do not, and {told[1]}."
 
 
 def cate_tree(effects: Effects, max_depth: int = 2, min_share: float = 0.1, seed: int = 0) -> SingleTreeCateInterpreter | None:
