@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -99,7 +99,7 @@ def specs_of(design: Design, world: str) -> list[RunSpec]:
     tilts = rng.uniform(-design.tilt, design.tilt, (design.n_runs, len(SCORES)))
     mixtures = _assign(design, tilts)
     return [
-        _spec(design, world, weights, tilt, seed=design.seed * 100_000 + i)
+        spec_of(design, world, weights, tilt, seed=design.seed * 100_000 + i)
         for i, (weights, tilt) in enumerate(zip(mixtures, tilts))
     ]
 
@@ -118,17 +118,50 @@ def _assign(design: Design, tilts: np.ndarray) -> np.ndarray:
     raise InputError(f"Expected assignment randomized or confounded, found {design.assignment!r}; choose one of the two.")
 
 
-def _spec(design: Design, world: str, weights: Iterable[float], tilt: Iterable[float], seed: int) -> RunSpec:
+def spec_of(
+    design: Design,
+    world: str,
+    weights: Iterable[float],
+    tilt: Iterable[float],
+    seed: int,
+    *,
+    model: str = "proxy",
+    n_samples: int | None = None,
+    candidates: int | None = None,
+    domains: tuple[str, ...] = DOMAINS,
+    mixing: Mapping[str, object] | None = None,
+) -> RunSpec:
+    """One run of a study's kind.
+
+    Parameters
+    ----------
+    design : Design
+        Gives the hyper-parameters, and what is not given below.
+    world : str
+        Identity of the pool, its scores, the base models and the tasks.
+    weights : iterable of float, length K
+        Mixture; six digits are kept.
+    tilt : iterable of float
+        State λ; four digits are kept.
+    seed : int
+    model : str
+        Name of a base checkpoint (:func:`causalmix.world.base_name`).
+    n_samples, candidates : int, optional
+        Rows of the training sample, and candidate rows of each domain.
+    domains : tuple of str, length K
+    mixing : mapping, optional
+        How the mixture changes during training (:func:`causalmix.online.make_mixer`).
+    """
     return RunSpec(
-        world=f"{world}/{design.candidates}",
-        model="proxy",
-        domains=DOMAINS,
+        world=f"{world}/{candidates or design.candidates}",
+        model=model,
+        domains=domains,
         weights=tuple(round(float(w), 6) for w in weights),
         state=tuple(round(float(v), 4) for v in tilt),
-        n_samples=design.n_samples,
+        n_samples=n_samples or design.n_samples,
         epochs=design.epochs,
         seed=seed,
-        training=design.settings.as_pairs(),
+        training=design.settings.as_pairs() + tuple((f"mixing_{name}", value) for name, value in (mixing or {}).items()),
     )
 
 

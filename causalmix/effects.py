@@ -3,7 +3,8 @@
 The response is partially linear in the log treatment, mu(x, Z) = g(x) + theta0(x)'Z with
 Z = log(T + eps).  LightGBM learns m0(X) = E[Y|X] and e0(X) = E[Z|X] out of fold; the final stage
 relates the residuals Y - m0(X) to Z - e0(X) with a coefficient that depends on x, by EconML's
-causal forest as in the paper, or linearly in x.
+causal forest as in the paper, or linearly in x.  For ablations, the nuisance models can be replaced
+by plain means, and Z by its isometric log-ratios.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import numpy as np
 from econml.dml import CausalForestDML, LinearDML
 from econml.inference import StatsModelsInference
 from lightgbm import LGBMRegressor
+from scipy.linalg import helmert
 from scipy.stats import norm
+from sklearn.dummy import DummyRegressor
 from sklearn.model_selection import KFold
 from sklearn.multioutput import MultiOutputRegressor
 
@@ -27,6 +30,7 @@ from causalmix.tables import MIN_ROWS, History
 EPS = 0.01
 
 STAGES = ("forest", "linear")
+TREATMENTS = ("log", "ilr")
 
 #: Sizes of the nuisance models, all ours. LightGBM's defaults (31 leaves, learning rate 0.1) are
 #: made for tens of thousands of rows; on a few hundred with three covariates they fit noise, and
@@ -59,6 +63,9 @@ class Effects:
         One fitted EconML estimator for each repeat.
     residuals : tuple of pairs of ndarray, shapes (n,) and (n, K)
         Out-of-fold residuals of outcome and log treatment, one pair for each repeat.
+    treatment : {"log", "ilr"}
+        Coordinates in which the final stage was fitted; with "ilr" all log treatments, here and in
+        what the methods return, are centred, and returns sum to 0.
     """
 
     history: History
@@ -69,6 +76,7 @@ class Effects:
     varying: tuple[int, ...]
     fits: tuple
     residuals: tuple[tuple[np.ndarray, np.ndarray], ...]
+    treatment: str = "log"
 
     def theta(self, X: np.ndarray) -> np.ndarray:
         """Returns in the states X: the median over repeats.
@@ -105,10 +113,18 @@ class Effects:
         -------
         low, high : ndarray, shape (n, K)
         """
-        fitted = [fit.const_marginal_effect_inference(self._states(X)) for fit in self.fits]
-        points, errors = (np.stack([self._per_state(v, X) for v in values]) for values in
-                          ([one.point_estimate for one in fitted], [one.stderr for one in fitted]))  # fmt: skip
+        points, n = self.repeats(X), len(np.atleast_2d(X))
+        errors = np.stack([self._errors(fit, self._states(X), n) for fit in self.fits])
         return _interval(np.median(points, axis=0), points, errors, level)
+
+    def _errors(self, fit: CausalForestDML | LinearDML, states: np.ndarray | None, n: int) -> np.ndarray:
+        """Standard errors of the returns in n states by one repeat, shape (n, K)."""
+        if self.treatment == "log":
+            found = np.reshape(fit.const_marginal_effect_inference(states).stderr, (-1, len(self.history.domains)))
+            return np.broadcast_to(found, (n, found.shape[1]))
+        # A return is a contrast of coordinates; its error needs their covariance, as that of a gain does.
+        steps = [np.tile(column, (n, 1)) for column in self._basis.T]
+        return np.column_stack([np.ravel(fit.effect_inference(states, T0=0 * step, T1=step).stderr) for step in steps])
 
     def gain(self, X: np.ndarray, T_from: np.ndarray, T_to: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Predicted gain theta(x)'(Z_to - Z_from) of moving from one mixture to another.
@@ -131,7 +147,8 @@ class Effects:
         """
         X, Z0, Z1 = self._rows(X, log_treatment(T_from, self.eps), log_treatment(T_to, self.eps))
         states = self._states(X)
-        fitted = [fit.effect_inference(states, T0=Z0, T1=Z1) for fit in self.fits]
+        T0, T1 = Z0 @ self._basis.T, Z1 @ self._basis.T
+        fitted = [fit.effect_inference(states, T0=T0, T1=T1) for fit in self.fits]
         thetas = self.repeats(X)
         points = np.einsum("rnk,nk->rn", thetas, Z1 - Z0)
         gain = np.einsum("nk,nk->n", np.median(thetas, axis=0), Z1 - Z0)
@@ -142,7 +159,8 @@ class Effects:
         features = self._features(np.atleast_2d(X))
         models_y = [model for fit in self.fits for model in fit.models_y[0]]
         models_t = [model for fit in self.fits for model in fit.models_t[0]]
-        return tuple(np.mean([model.predict(features) for model in models], axis=0) for models in (models_y, models_t))
+        level, usual = (np.mean([model.predict(features) for model in models], axis=0) for models in (models_y, models_t))
+        return np.reshape(level, len(features)), usual @ self._basis
 
     def predict(self, X: np.ndarray, T: np.ndarray) -> np.ndarray:
         """Expected outcome m0(X) + theta(X)'(Z - e0(X)).
@@ -173,9 +191,14 @@ class Effects:
         return tuple(np.ascontiguousarray(np.broadcast_to(a, (n, a.shape[1]))) for a in arrays)
 
     def _per_state(self, values: np.ndarray, X: np.ndarray) -> np.ndarray:
-        """One row for each state, also where EconML gives one for all because there are no covariates."""
+        """Returns of the domains, one row for each state, also where EconML gives one for all without covariates."""
         shape = (len(np.atleast_2d(X)), len(self.history.domains))
-        return np.broadcast_to(np.reshape(values, (-1, shape[1])), shape)
+        return np.broadcast_to(np.reshape(values, (-1, len(self._basis))) @ self._basis, shape)
+
+    @property
+    def _basis(self) -> np.ndarray:
+        """Rows are the coordinates of the final stage as directions of the log treatment."""
+        return _basis_of(self.treatment, len(self.history.domains))
 
     def _states(self, X: np.ndarray) -> np.ndarray | None:
         """What EconML's final stage takes for X."""
@@ -190,6 +213,11 @@ class Effects:
     def _features(self, X: np.ndarray) -> np.ndarray:
         """What the nuisance models take for X; without covariates EconML gives them a column of ones."""
         return X[:, list(self.varying)] if self.varying else np.ones((len(X), 1))
+
+
+def _basis_of(treatment: str, k: int) -> np.ndarray:
+    """Orthonormal directions of the log treatment: all k of them, or the k - 1 whose parts sum to 0 (Helmert's)."""
+    return np.eye(k) if treatment == "log" else helmert(k)
 
 
 def _interval(centre: np.ndarray, points: np.ndarray, errors: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
@@ -211,6 +239,8 @@ def fit_effects(
     n_repeats: int = 5,
     min_samples_leaf: int = 5,
     seed: int = 0,
+    orthogonalise: bool = True,
+    treatment: str = "log",
 ) -> Effects:
     """Estimate returns from a history by double machine learning (Chernozhukov et al. 2018, doi:10.1111/ectj.12097).
 
@@ -236,6 +266,12 @@ def fit_effects(
         Fewest runs in a leaf of the forest.
     seed : int
         Everything random follows from it.
+    orthogonalise : bool
+        False puts the plain means of the outcome and of the log treatment in the place of m0 and e0.
+    treatment : {"log", "ilr"}
+        Whether the final stage sees log(T + eps) or its isometric log-ratios, K - 1 coordinates that
+        hold all that centred log-ratios do; centred ones themselves sum to 0, so their coefficients
+        are not identified.  Returns come back for each domain either way.
 
     Returns
     -------
@@ -251,6 +287,8 @@ def fit_effects(
     varying = tuple(int(j) for j in np.flatnonzero(np.ptp(history.X, axis=0) > 0))
     _check_variation(y, history, outcome)
     _check_settings(stage, n_trees, cv_folds, n_repeats, min_samples_leaf)
+    _check_treatment(treatment)
+    basis = _basis_of(treatment, Z.shape[1])
     note = "" if varying or stage == "linear" else "No covariate varies between runs, so the linear stage stands in for the forest."
     used = "linear" if note else stage
     if used == "linear" and len(y) <= 2 * Z.shape[1] * (1 + len(varying)):
@@ -261,10 +299,10 @@ def fit_effects(
     X = history.X[:, list(varying)] if varying else None
     # HC1 scales the robust covariance of the linear stage to the few runs per coefficient.
     inference = "auto" if used == "forest" else StatsModelsInference(cov_type="HC1")
-    models = [_estimator(used, n_trees, cv_folds, min_samples_leaf, s) for s in _seeds(seed, n_repeats)]
-    fits = tuple(model.fit(y, Z, X=X, cache_values=True, inference=inference) for model in models)
-    residuals = tuple(fit.residuals_[:2] for fit in fits)
-    return Effects(history, outcome, used, note, eps, varying, fits, residuals)
+    models = [_estimator(used, n_trees, cv_folds, min_samples_leaf, s, orthogonalise) for s in _seeds(seed, n_repeats)]
+    fits = tuple(model.fit(y, Z @ basis.T, X=X, cache_values=True, inference=inference) for model in models)
+    residuals = tuple((y_left, z_left @ basis) for y_left, z_left, *_ in (fit.residuals_ for fit in fits))
+    return Effects(history, outcome, used, note, eps, varying, fits, residuals, treatment)
 
 
 def _seeds(seed: int, n: int) -> list[int]:
@@ -272,11 +310,12 @@ def _seeds(seed: int, n: int) -> list[int]:
     return [int(s) for s in np.random.default_rng(seed).integers(2**31 - 1, size=n)]
 
 
-def _estimator(stage: str, n_trees: int, cv_folds: int, min_samples_leaf: int, seed: int) -> CausalForestDML | LinearDML:
+def _estimator(stage: str, n_trees: int, cv_folds: int, min_samples_leaf: int, seed: int, orthogonalise: bool) -> CausalForestDML | LinearDML:
     """One EconML estimator, all of whose randomness follows from an integer."""
     learner = LGBMRegressor(**NUISANCE, deterministic=True, force_row_wise=True, n_jobs=1, random_state=seed, verbose=-1)
     folds = KFold(cv_folds, shuffle=True, random_state=seed)
-    shared = {"model_y": learner, "model_t": MultiOutputRegressor(learner), "cv": folds, "random_state": seed}
+    nuisances = (learner, MultiOutputRegressor(learner)) if orthogonalise else (DummyRegressor(), DummyRegressor())
+    shared = {"model_y": nuisances[0], "model_t": nuisances[1], "cv": folds, "random_state": seed}
     if stage == "linear":
         return LinearDML(**shared)
     return CausalForestDML(
@@ -297,6 +336,13 @@ def _check_variation(y: np.ndarray, history: History, outcome: str) -> None:
     stuck = np.flatnonzero(np.ptp(history.T, axis=0) == 0)
     if len(stuck):
         raise InputError(f"Expected shares that differ between runs, found w_{history.domains[stuck[0]]} the same in all; leave this domain out.")
+
+
+def _check_treatment(treatment: str) -> None:
+    if treatment == "clr":
+        raise InputError("Expected a treatment whose coefficients are identified, found clr, whose coordinates sum to 0; choose ilr, which holds the same.")
+    if treatment not in TREATMENTS:
+        raise InputError(f"Expected a treatment among {', '.join(TREATMENTS)}, found {treatment!r}; choose one of these.")
 
 
 def _check_settings(stage: str, n_trees: int, cv_folds: int, n_repeats: int, min_samples_leaf: int) -> None:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from torch.nn.functional import cross_entropy
@@ -25,6 +26,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl import SFTConfig, SFTTrainer
 
 from causalmix.errors import InputError
+from causalmix.online import Mixer
 
 IGNORED = -100  # label of a token that is not scored
 
@@ -117,6 +119,7 @@ def finetune(
     dataset: Dataset,
     settings: SFTSettings,
     seed: int,
+    mixer: Mixer | None = None,
 ) -> dict[str, float]:
     """Fine-tune ``model`` in place.
 
@@ -132,6 +135,9 @@ def finetune(
         Hyper-parameters.
     seed : int
         Fixes the order of the rows; equal seeds give bit-identical weights on one machine.
+    mixer : Mixer, optional
+        Chooses the rows of every batch in place of a random order (see :mod:`causalmix.online`);
+        it hands out each row that it wants, so ``settings.epochs`` should be 1.
 
     Returns
     -------
@@ -147,6 +153,8 @@ def finetune(
         If the loss or a weight stops being finite.
     """
     rows = _labelled(dataset, settings.max_length)
+    if mixer is not None and len(rows) != len(dataset):
+        raise InputError(f"Expected rows that all fit max_length={settings.max_length}, found {len(dataset) - len(rows)} too long; raise max_length.")
     with tempfile.TemporaryDirectory(prefix="causalmix-sft-") as scratch:
         trainer = _Trainer(
             model=model,
@@ -154,6 +162,7 @@ def finetune(
             train_dataset=rows,
             processing_class=tokenizer,
         )
+        trainer.mixer = mixer
         trainer.remove_callback(PrinterCallback)
         with _quick_collection():
             start = time.perf_counter()
@@ -164,8 +173,8 @@ def finetune(
     model.eval()
     return {
         "loss": float(result.training_loss),
-        "tokens": int(sum(rows["length"][:]) * settings.epochs),
-        "rows": len(rows),
+        "tokens": int(sum(rows["length"][:]) * settings.epochs) if mixer is None else trainer.tokens_seen,
+        "rows": len(rows) if mixer is None else len(mixer),
         "steps": result.global_step,
         "seconds": seconds,
     }
@@ -182,8 +191,14 @@ class _Trainer(SFTTrainer):
     attention needs no mask.  Both give the same loss (a test compares them).
     """
 
+    mixer: Mixer | None = None
+    tokens_seen = 0
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        if self.args.use_cpu:
+        if self.mixer is not None:
+            self.tokens_seen += int(inputs["attention_mask"].sum())
+            loss = self.mixer.loss(*token_losses(model, inputs))
+        elif self.args.use_cpu:
             loss = completion_loss(model, inputs, num_items_in_batch)
         else:
             loss = super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
@@ -192,6 +207,8 @@ class _Trainer(SFTTrainer):
         return loss
 
     def _get_train_sampler(self, train_dataset=None) -> Sampler | None:
+        if self.mixer is not None:
+            return self.mixer
         if self.args.packing:
             return super()._get_train_sampler(train_dataset)
         return GroupedSampler(self.train_dataset["length"][:], self.args.train_batch_size, self.args.seed)
@@ -235,6 +252,11 @@ class GroupedSampler(Sampler[int]):
         return iter([row for batch in (*shuffled, *range(full, len(batches))) for row in batches[batch]])
 
 
+def validation_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dataset: Dataset) -> float:
+    """Mean loss over all scored tokens of tokenised rows, in nats."""
+    return float(np.concatenate(row_losses(model, tokenizer, dataset)).mean())
+
+
 def completion_loss(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], n_scored: int | None) -> torch.Tensor:
     """Mean negative log-likelihood of the scored tokens, in nats.
 
@@ -256,6 +278,43 @@ def completion_loss(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], 
     states = hidden[:, :-1].flatten(0, 1).index_select(0, scored)
     total = cross_entropy(model.get_output_embeddings()(states).float(), targets[scored], reduction="sum")
     return total / (len(scored) if n_scored is None else n_scored)
+
+
+def token_losses(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss of each scored token in nats and the row that it belongs to, both of shape (n_scored,).
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+    inputs : mapping
+        As for :func:`completion_loss`, rows not packed.
+    """
+    hidden = model.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
+    owner, position = inputs["labels"][:, 1:].ne(IGNORED).nonzero(as_tuple=True)
+    logits = model.get_output_embeddings()(hidden[owner, position]).float()
+    return cross_entropy(logits, inputs["labels"][owner, position + 1], reduction="none"), owner
+
+
+@torch.inference_mode()
+def row_losses(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dataset: Dataset, batch_size: int = 64) -> list[np.ndarray]:
+    """For each tokenised row, the loss on its scored tokens in nats."""
+    rows = _labelled(dataset, model.config.max_position_embeddings)
+    order, losses = np.argsort(rows["length"][:], kind="stable"), [np.empty(0)] * len(rows)
+    model.eval()
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        values, owner = token_losses(model, _padded(rows[chosen], tokenizer.pad_token_id, model.device))
+        for i, row in enumerate(chosen):
+            losses[row] = values[owner == i].double().cpu().numpy()
+    return losses
+
+
+def _padded(batch: Mapping[str, list], pad_id: int, device: torch.device) -> dict[str, torch.Tensor]:
+    """Labelled rows as tensors, padded on the right."""
+    width = max(batch["length"])
+    fill = {"input_ids": pad_id, "labels": IGNORED}
+    padded = {name: [row + [value] * (width - len(row)) for row in batch[name]] for name, value in fill.items()}
+    return {name: torch.tensor(rows, device=device) for name, rows in padded.items()}
 
 
 def _labelled(dataset: Dataset, max_length: int) -> Dataset:

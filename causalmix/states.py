@@ -102,7 +102,8 @@ def draw_candidates(pool: ScoredPool, state: np.ndarray, per_domain: int, seed: 
     chosen = []
     for code in range(len(pool.domains)):
         rows = np.flatnonzero(pool.codes == code)
-        chosen.append(rows[np.argsort(-keys[rows], kind="stable")[:per_domain]])
+        # In the pool's order: keys that differ in their last digits between machines must not reorder a sample.
+        chosen.append(np.sort(rows[np.argsort(-keys[rows], kind="stable")[:per_domain]]))
     return np.concatenate(chosen)
 
 

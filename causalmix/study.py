@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -21,14 +21,34 @@ from causalmix import outcomes, scores, sft, states, world
 from causalmix.design import Design, noise_panel, specs_of
 from causalmix.errors import InputError
 from causalmix.ledger import Ledger
+from causalmix.online import make_mixer
 from causalmix.paths import cache_dir, results_dir
-from causalmix.pools.tiny import make_pool
+from causalmix.pools import tiny, tiny_longcot
 from causalmix.pools.tiny_items import DOMAINS
 from causalmix.runs import RunSpec
 from causalmix.sweep import run_sweep
+from causalmix.tasks import Task
 from causalmix.tasks.tiny import tiny_tasks
+from causalmix.tasks.tiny_longcot import longcot_tasks
 
-MAX_NEW_TOKENS = 24  # the longest order of the world takes fewer
+
+SCORE_DIGITS = 4  # decimals of a score, bits or log-odds
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A family of pools: how one is made, its domains, its tasks, and the longest answer in tokens."""
+
+    make_pool: Callable[[int, int], Dataset]
+    domains: tuple[str, ...]
+    tasks: Callable[[], tuple[Task, ...]]
+    max_new_tokens: int
+
+
+KINDS = {
+    "tiny": Kind(tiny.make_pool, DOMAINS, tiny_tasks, 24),
+    "longcot": Kind(tiny_longcot.make_pool, tiny_longcot.DOMAINS, longcot_tasks, 96),
+}
 
 
 @contextmanager
@@ -53,19 +73,20 @@ class World:
 
 
 @cache
-def load_world(pool_rows: int, pool_seed: int) -> World:
+def load_world(pool_rows: int, pool_seed: int, kind: str = "tiny") -> World:
     """Generate the pool, and score and tokenise it unless the cache holds that already."""
-    pool = make_pool(pool_rows, pool_seed)
-    digest = _content_digest(pool)
-    folder = cache_dir() / f"tiny-{digest}"
+    pool = KINDS[kind].make_pool(pool_rows, pool_seed)
+    digest = _content_digest(pool, KINDS[kind].tasks())
+    folder = cache_dir() / f"{kind}-{digest}"
     if not folder.exists():
         _score_into(folder, pool)
     pool, tokens = load_from_disk(str(folder / "pool")), load_from_disk(str(folder / "tokens"))
     table = pool.select_columns(["domain", *states.SCORES]).to_pandas()
-    return World(f"tiny/{pool_rows}/{pool_seed}/{digest}", pool, tokens, states.ScoredPool.from_table(table, DOMAINS))
+    scored = states.ScoredPool.from_table(table, KINDS[kind].domains)
+    return World(f"{kind}/{pool_rows}/{pool_seed}/{digest}", pool, tokens, scored)
 
 
-def _content_digest(pool: Dataset) -> str:
+def _content_digest(pool: Dataset, tasks: tuple[Task, ...]) -> str:
     """Hash of everything that a run's outcome depends on besides its own spec."""
     digest = hashlib.sha256()
     for part in ("tokenizer", "proxy", "rater"):
@@ -73,7 +94,7 @@ def _content_digest(pool: Dataset) -> str:
             digest.update(path.read_bytes())
     for column in ("domain", "messages"):
         digest.update(json.dumps(pool[column][:]).encode())
-    for task in tiny_tasks():
+    for task in tasks:
         digest.update(json.dumps([task.name, task.prompts, task.golds]).encode())
     return digest.hexdigest()[:12]
 
@@ -85,7 +106,8 @@ def _score_into(folder: Path, pool: Dataset) -> None:
     table = scores.score_rows(pool, model, tokenizer, world.load_rater())
     tokens = sft.tokenize(pool, tokenizer)
     for name in states.SCORES:
-        pool = pool.add_column(name, table[name].tolist())
+        # Rounded, for the last digits of a float differ between machines and would change who is drawn.
+        pool = pool.add_column(name, table[name].round(SCORE_DIGITS).tolist())
     pool = pool.add_column("n_tokens", [len(ids) for ids in tokens["input_ids"]])
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
@@ -114,14 +136,56 @@ def train(spec: dict) -> dict:
     candidates = states.draw_candidates(base.scored, spec.state, candidates_per_domain, spec.seed)
     sample, repeats = states.draw_sample(base.scored, candidates, spec.weights, spec.n_samples, spec.seed)
     model, tokenizer = world.load_base(spec.model), world.load_tokenizer()
-    settings = sft.SFTSettings.from_pairs(spec.training)
-    training = sft.finetune(model, tokenizer, base.tokens.select(sample), settings, spec.seed)
+    settings, mixing = _settings_of(spec)
+    if mixing:
+        training = _train_mixing(base, candidates, spec, settings, mixing, model, tokenizer)
+    else:
+        training = sft.finetune(model, tokenizer, base.tokens.select(sample), settings, spec.seed)
     mixed = {f"{name}_mixed": v for name, v in states.mixed_covariates(base.scored, sample).items()}
+    kind = kind_of(spec.world)
     return {
-        "scores": outcomes.score_tasks(model, tokenizer, tiny_tasks(), MAX_NEW_TOKENS),
+        "scores": outcomes.score_tasks(model, tokenizer, kind.tasks(), kind.max_new_tokens),
         "covariates": states.candidate_covariates(base.scored, candidates) | mixed,
-        "training": training | {"repeats": repeats},
+        "training": training | {"repeats": repeats, "validation_loss": _validation_losses(model, tokenizer, kind)},
     }
+
+
+def _settings_of(spec: RunSpec) -> tuple[sft.SFTSettings, dict]:
+    """Hyper-parameters of a run, and how its mixture changes while it trains (empty where it does not)."""
+    given = dict(spec.training)
+    mixing = {name.removeprefix("mixing_"): given.pop(name) for name in list(given) if name.startswith("mixing_")}
+    return sft.SFTSettings.from_pairs(given.items()), mixing
+
+
+def _train_mixing(base: World, candidates: np.ndarray, spec: RunSpec, settings: sft.SFTSettings, mixing: dict, model, tokenizer) -> dict:
+    """Train with a mixer on all candidates; DoReMi trains its reference model on the same weights first."""
+    rows, codes, known = base.tokens.select(candidates), base.scored.codes[candidates], {}
+    if mixing["method"] == "doremi":
+        sample, _ = states.draw_sample(base.scored, candidates, spec.weights, spec.n_samples, spec.seed)
+        reference = world.load_base(spec.model)
+        sft.finetune(reference, tokenizer, base.tokens.select(sample), settings, spec.seed)
+        known = {"reference": sft.row_losses(reference, tokenizer, rows), "vocabulary": len(tokenizer)}
+    mixer = make_mixer(mixing, codes, np.array(spec.weights), spec.n_samples * spec.epochs, settings.batch_size, spec.seed, **known)
+    training = sft.finetune(model, tokenizer, rows, replace(settings, epochs=1), spec.seed, mixer)
+    return training | {"mixing": mixer.found()}
+
+
+def _validation_losses(model, tokenizer, kind: Kind) -> dict[str, float]:
+    """Loss on clean unseen rows of each domain, nats per scored token; the long-CoT pool has none."""
+    known = _validation_tokens() if kind is KINDS["tiny"] else {}
+    return {domain: sft.validation_loss(model, tokenizer, rows) for domain, rows in known.items()}
+
+
+@cache
+def _validation_tokens() -> dict[str, Dataset]:
+    rows, tokenizer = tiny.validation_rows(), world.load_tokenizer()
+    by_domain = {d: [m for name, m in zip(rows["domain"][:], rows["messages"][:]) if name == d] for d in DOMAINS}
+    return {d: sft.tokenize([{"messages": m} for m in messages], tokenizer) for d, messages in by_domain.items()}
+
+
+def kind_of(world_name: str) -> Kind:
+    """The family of pools that a world's name begins with."""
+    return KINDS[world_name.split("/")[0]]
 
 
 def world_of(spec: RunSpec) -> tuple[World, int]:
@@ -132,8 +196,8 @@ def world_of(spec: RunSpec) -> tuple[World, int]:
     InputError
         When the package's world is no longer the one that the spec names.
     """
-    _, rows, seed, digest, candidates = spec.world.split("/")
-    found = load_world(int(rows), int(seed))
+    kind, rows, seed, digest, candidates = spec.world.split("/")
+    found = load_world(int(rows), int(seed), kind)
     if not found.name.endswith(digest):
         raise InputError(f"Expected the world {digest}, found {found.name}; check out the version that recorded this run.")
     return found, int(candidates)
@@ -149,7 +213,7 @@ def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFra
             {"run_id": record["run_id"], "seed": spec["seed"], "n_samples": spec["n_samples"], "model": spec["model"]}
             | {f"w_{d}": w for d, w in zip(spec["domains"], spec["weights"])}
             | {f"x_{s}": record["covariates"][f"x_{s}{suffix}"] for s in states.SCORES}
-            | outcomes.axis_scores(record["scores"], tiny_tasks())
+            | outcomes.axis_scores(record["scores"], kind_of(spec["world"]).tasks())
         )
     return pd.DataFrame(rows)
 

@@ -27,7 +27,7 @@ SCHEMAS = {
     ),  # fmt: skip
     "targets.csv": ("method", "model", "n_samples", "seed", "y_*"),
     "longcot.csv": ("method", "model", "n_samples", "seed", "y_*"),
-    "ablations.csv": ("method", "model", "n_samples", "seed", "y_*"),
+    "ablations.csv": ("ablation", "variant", "split", "spearman", "r2"),
 }
 
 

@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast, Qwen2Config, Qwen3Config
 
+from causalmix.errors import InputError
 from causalmix.paths import ASSETS
 from causalmix.pools.tiny import FILLERS, spoil, unreserved
 from causalmix.pools.tiny_items import AXES, DOMAINS, HARMFUL_VERBS
@@ -27,11 +28,19 @@ from causalmix.scores import StyleRater
 TINY = ASSETS / "tiny"
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
-#: Architecture by role (ours): the target holds at least five times the proxy's parameters.
+#: Shape by role (ours): the target holds at least five times the proxy's parameters.
 SHAPES = {
     "proxy": {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 4, "num_attention_heads": 4},
     "target": {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 6, "num_attention_heads": 8},
-}
+    "longcot": {
+        "hidden_size": 160, "intermediate_size": 448, "num_hidden_layers": 4, "num_attention_heads": 4, "head_dim": 40,
+    },
+}  # fmt: skip
+#: Architecture by role, as in the paper: Qwen2.5 (whose architecture is Qwen2) and, for long chains of thought, Qwen3.
+ARCHITECTURES = {"proxy": Qwen2Config, "target": Qwen2Config, "longcot": Qwen3Config}
+#: Tokens of pre-training by role (ours): base skills half learned, so that fine-tuning matters.
+PRETRAINING = {"proxy": 4_000_000, "target": 1_500_000, "longcot": 3_000_000}
+PEAK_RATE = {"proxy": 3e-3, "target": 2e-3, "longcot": 3e-3}  # ours, of pre-training
 CORPUS_SHARES = {"coding": 0.2, "instruction": 0.14, "math": 0.3, "knowledge": 0.16, "safety": 0.1, "reasoning": 0.1}
 KNOWN_HARMS = HARMFUL_VERBS[: len(HARMFUL_VERBS) // 2]  # what the base has seen refused
 CHAT_SHARE = 0.1  # of the corpus in chat form, as today's base models have seen some
@@ -85,11 +94,11 @@ def build_tokenizer(seed: int, vocabulary: int = 768) -> PreTrainedTokenizerFast
     )
 
 
-def new_model(role: str, tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalLM:
-    """A randomly initialised model of the shape that ``role`` has in :data:`SHAPES`."""
+def new_model(role: str, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
+    """A randomly initialised model of the architecture and shape that ``role`` has."""
     torch.manual_seed(seed)
     shape = SHAPES[role]
-    config = Qwen2Config(
+    config = ARCHITECTURES[role](
         **shape,
         num_key_value_heads=shape["num_attention_heads"],
         vocab_size=math.ceil(len(tokenizer) / 64) * 64,
@@ -99,7 +108,7 @@ def new_model(role: str, tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
     )
-    return Qwen2ForCausalLM(config)
+    return AutoModelForCausalLM.from_config(config)
 
 
 def _blocks(tokenizer: PreTrainedTokenizerFast, seed: int, batch: int) -> Iterator[torch.Tensor]:
@@ -115,7 +124,7 @@ def _blocks(tokenizer: PreTrainedTokenizerFast, seed: int, batch: int) -> Iterat
 
 
 def pretrain(
-    model: Qwen2ForCausalLM,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     tokens: int,
     seed: int,
@@ -142,26 +151,34 @@ def pretrain(
     return float(loss.detach())
 
 
-def build(out: Path = TINY, seed: int = 1, proxy_tokens: int = 4_000_000, progress=None) -> None:
-    """Rebuild everything that ships with the package; about ten minutes on two cores.
+def build(out: Path = TINY, seed: int = 1, tokens: Mapping[str, int] = PRETRAINING, progress=None) -> None:
+    """Rebuild everything that ships with the package; about half an hour on two cores.
 
     Parameters
     ----------
     out : Path
-        Folder for ``tokenizer/``, ``proxy/`` and ``rater/``.
+        Folder for ``tokenizer/``, ``rater/`` and one checkpoint for each role.
     seed : int
         Determines corpus, initial weights and rating pairs.
-    proxy_tokens : int
-        Tokens of pre-training (ours: base skills half learned, so that fine-tuning matters).
+    tokens : mapping of str to int
+        Tokens of pre-training by role; roles that are absent are not built.
     progress : callable, optional
         Called with step, steps and loss.
     """
     tokenizer = build_tokenizer(seed)
     tokenizer.save_pretrained(out / "tokenizer")
-    model = new_model("proxy", tokenizer, seed)
-    pretrain(model, tokenizer, proxy_tokens, seed, progress=progress)
-    model.save_pretrained(out / "proxy", safe_serialization=True)
     train_rater(seed).save(out / "rater")
+    for role, count in tokens.items():
+        build_base(role, out, tokenizer, seed, count, progress)
+
+
+def build_base(role: str, out: Path, tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int, progress=None) -> None:
+    """Pre-train the base checkpoint of one role into its folder below ``out``."""
+    model = new_model(role, tokenizer, seed)
+    pretrain(model, tokenizer, tokens, seed, PEAK_RATE[role], progress=progress)
+    if role != "proxy":  # half of the bytes to ship; :func:`load_base` computes in float32 all the same
+        model = model.half()
+    model.save_pretrained(out / role, safe_serialization=True)
 
 
 def train_rater(seed: int, pairs: int = 3_000) -> StyleRater:
@@ -181,8 +198,34 @@ def load_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast.from_pretrained(TINY / "tokenizer")
 
 
-def load_base(role: str = "proxy") -> Qwen2ForCausalLM:
-    """A fresh copy of a base checkpoint in float32."""
+def base_name(role: str) -> str:
+    """The role with a digest of its checkpoint, such as ``target@1a2b3c4d``: what a run's specification names.
+
+    The proxy's checkpoint is part of the world's own identity already, so its role is enough.
+    """
+    return role if role == "proxy" else f"{role}@{_digest(role)}"
+
+
+@cache
+def _digest(role: str) -> str:
+    folder = TINY / role
+    if not folder.is_dir():
+        raise InputError(f"Expected a base checkpoint at {folder.name}, found none; rebuild it with `causalmix world`.")
+    parts = (path.read_bytes() for path in sorted(folder.iterdir()))
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:8]
+
+
+def load_base(name: str = "proxy") -> PreTrainedModel:
+    """A fresh copy of a base checkpoint in float32, by its role or by its :func:`base_name`.
+
+    Raises
+    ------
+    InputError
+        When the checkpoint is not there, or is no longer the one that is named.
+    """
+    role, _, digest = name.partition("@")
+    if digest and digest != _digest(role):
+        raise InputError(f"Expected the checkpoint {name}, found {base_name(role)}; check out the version that recorded this run.")
     return AutoModelForCausalLM.from_pretrained(TINY / role, dtype=torch.float32)
 
 

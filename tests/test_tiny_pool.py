@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from causalmix.errors import InputError
-from causalmix.pools.tiny import make_pool, unreserved
+from causalmix.pools.tiny import POOL_SHARE, make_pool, unreserved, validation_rows
 from causalmix.pools.tiny_items import AXES, DOMAINS, GENERATORS, obeys, reserved
 from causalmix.tasks.tiny import tiny_tasks
 from causalmix.world import documents
@@ -19,12 +19,12 @@ def prompts_of(pool) -> set[str]:
     return {messages[0]["content"] for messages in pool["messages"][:]}
 
 
-def test_default_pool_is_large_and_even(pool):
-    """40,000 rows, as many in each domain, with unique row ids."""
+def test_default_pool_is_large_and_has_its_shares(pool):
+    """40,000 rows, divided over the domains as told, with unique row ids."""
     counts = {d: 0 for d in DOMAINS}
     for domain in pool["domain"][:]:
         counts[domain] += 1
-    assert set(counts.values()) == {8_000}
+    assert counts == {d: round(40_000 * share) for d, share in POOL_SHARE.items()}
     assert len(set(pool["row_id"][:])) == 40_000
 
 

@@ -54,7 +54,7 @@ def test_a_target_is_at_least_five_times_a_proxy():
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_rebuilding_writes_what_the_package_loads(tmp_path, monkeypatch):
     """A build in miniature leaves a tokenizer, a checkpoint without pickles and a rater that load."""
-    world.build(tmp_path, proxy_tokens=3 * 16 * world.BLOCK)
+    world.build(tmp_path, tokens=dict.fromkeys(world.SHAPES, 3 * 16 * world.BLOCK))
     files = {p.suffix for p in tmp_path.rglob("*") if p.is_file()}
     assert files <= {".json", ".jinja", ".safetensors"}
     monkeypatch.setattr(world, "TINY", tmp_path)

@@ -16,9 +16,13 @@ from sklearn.metrics import roc_auc_score
 
 from causalmix.errors import InputError
 from causalmix.pools.tiny_items import DOMAINS, GENERATORS, Item, reserved
+from causalmix.simplex import to_counts
 
+#: Share of each domain in the pool: uneven, as collected data is.
+POOL_SHARE = {"coding": 0.2, "instruction": 0.2, "math": 0.25, "knowledge": 0.2, "safety": 0.15}
 #: Share of spoiled rows in each domain of the pool, and how often a spoiled row's answer is wrong.
-SPOILED_SHARE = {"coding": 0.35, "instruction": 0.35, "math": 0.45, "knowledge": 0.5, "safety": 0.45}
+#: They differ between domains so that a state changes what one domain teaches more than what another does.
+SPOILED_SHARE = {"coding": 0.25, "instruction": 0.35, "math": 0.5, "knowledge": 0.35, "safety": 0.6}
 WRONG_SHARE = {"coding": 0.4, "instruction": 0.2, "math": 0.95, "knowledge": 0.95, "safety": 0.95}
 
 FILLERS = ("lol", "umm", "idk", "well", "pff", "hmm", "yo", "meh")
@@ -40,7 +44,7 @@ def make_pool(n_rows: int = 40_000, seed: int = 0) -> Dataset:
     Parameters
     ----------
     n_rows : int
-        Number of rows, divided evenly over the five domains; at least 100.
+        Number of rows, divided over the domains by :data:`POOL_SHARE`; at least 100.
     seed : int
         Determines every row.
 
@@ -52,11 +56,25 @@ def make_pool(n_rows: int = 40_000, seed: int = 0) -> Dataset:
     """
     if n_rows < 100:
         raise InputError(f"Expected a pool of at least 100 rows, found {n_rows}; raise n_rows.")
-    rows = []
+    rows, counts = [], to_counts([POOL_SHARE[d] for d in DOMAINS], n_rows)
     for index, domain in enumerate(DOMAINS):
         rng = np.random.default_rng([seed, index])
-        count = n_rows // len(DOMAINS) + (index < n_rows % len(DOMAINS))
-        rows.extend(_row(domain, i, item, rng) for i, item in zip(range(count), unreserved(domain, rng)))
+        rows.extend(_row(domain, i, item, rng) for i, item in zip(range(counts[index]), unreserved(domain, rng)))
+    return Dataset.from_list(rows)
+
+
+def validation_rows(per_domain: int = 60, seed: int = 0) -> Dataset:
+    """Clean rows of every domain with reserved prompts: where methods that mix by loss measure it.
+
+    Returns
+    -------
+    Dataset
+        Columns ``domain, messages``; no pool holds these prompts.
+    """
+    rows = []
+    for index, domain in enumerate(DOMAINS):
+        items = (i for i in GENERATORS[domain](np.random.default_rng([seed, 50 + index])) if reserved(i.prompt))
+        rows += [{"domain": domain, "messages": _messages(i.prompt, i.answer)} for _, i in zip(range(per_domain), items)]
     return Dataset.from_list(rows)
 
 
@@ -72,10 +90,14 @@ def _row(domain: str, index: int, item: Item, rng: np.random.Generator) -> dict:
         "row_id": f"{domain}-{index:06d}",
         "domain": domain,
         "source": item.kind,
-        "messages": [{"role": "user", "content": item.prompt}, {"role": "assistant", "content": completion}],
+        "messages": _messages(item.prompt, completion),
         "level": float(item.level),
         "spoiled": spoiled,
     }
+
+
+def _messages(prompt: str, completion: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
 
 
 def what_scores_see(table: pd.DataFrame) -> pd.DataFrame:

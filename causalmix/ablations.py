@@ -1,0 +1,345 @@
+"""What each part of the method is worth, from recorded runs alone: nothing here trains a model of language.
+
+Everything is held against runs that were left out of the fit, by three measures: Spearman's correlation
+and R2 of the predicted outcome, and the R-score, which looks at the returns alone.  With residuals Y~, Z~
+that do not depend on what is compared, it is 1 - sum((Y~ - theta(X)'Z~)^2) / sum(Y~^2), the loss of Nie and
+Wager (2021, doi:10.1093/biomet/asaa076) against that of no returns at all.  Without it an ablation of the
+nuisance models would mostly show that the level m0(X) is missing from the prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from causalmix.effects import EPS, Effects, fit_effects
+from causalmix.errors import InputError
+from causalmix.simplex import log_treatment
+from causalmix.states import explained_by_mixture
+from causalmix.tables import MIN_ROWS, History, read_history
+from causalmix.validation import split_history
+
+MEASURES = ("spearman", "r2", "r_score")
+FULL = "full"
+
+#: Most covariates of which all subsets are fitted; of more only singles, leave-one-out and all.
+ALL_SUBSETS = 4
+
+#: The command that makes each table that a study may lack.
+MADE_BY = {
+    "confounded.csv": "causalmix sweep --trials",
+    "history_mixed.csv": "causalmix run --notebook 03_outcomes",
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to estimate.
+
+    Attributes
+    ----------
+    ablation : str
+        The part of the method that it touches.
+    name : str
+    covariates : tuple of str
+        What it knows of the state.
+    options : dict
+        Settings of :func:`causalmix.effects.fit_effects` that differ from the full method's.
+    """
+
+    ablation: str
+    name: str
+    covariates: tuple[str, ...]
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+def method_variants(history: History, n_test: int) -> list[Variant]:
+    """The full method and the same with one part left out or replaced.
+
+    The linear final stage is left out where the runs are too few for it, and a history without
+    covariates has no variant without them.
+    """
+    known, n = history.covariates, len(history) - _n_test(history, n_test)
+    found = [Variant("full method", FULL, known)]
+    if known:
+        found.append(Variant("covariates", "without X", ()))
+        found.append(Variant("orthogonalisation", "without orthogonalisation", known, {"orthogonalise": False}))
+    if known and n > _fewest("linear", history):
+        found.append(Variant("final stage", "linear", known, {"stage": "linear"}))
+    return [*found, Variant("treatment", "log-ratios (ILR)", known, {"treatment": "ilr"})]
+
+
+def subset_variants(history: History) -> list[Variant]:
+    """The full method with each subset of the covariates, none included; of many only singles, all but one, and all."""
+    known = history.covariates
+    sizes = range(len(known) + 1) if len(known) <= ALL_SUBSETS else (0, 1, len(known) - 1, len(known))
+    subsets = [chosen for size in sizes for chosen in combinations(known, size)]
+    return [Variant("subset", " + ".join(chosen) or "none", chosen) for chosen in subsets]
+
+
+def held_out_scores(
+    history: History,
+    variants: Sequence[Variant],
+    outcome: str = "y_dev",
+    n_test: int = 64,
+    n_splits: int = 8,
+    seed: int = 0,
+    progress: Callable | None = None,
+    **settings,
+) -> pd.DataFrame:
+    """Fit every variant to part of the runs and predict the rest; all variants share their splits.
+
+    Parameters
+    ----------
+    history : History
+    variants : sequence of Variant
+        Those that are the same but for their names are fitted once.
+    outcome : str
+    n_test : int
+        Runs held out in each split; at most a quarter of all.
+    n_splits : int
+    seed : int
+    progress : callable, optional
+        Called with splits done, splits in all and None.
+    **settings
+        Of :func:`causalmix.effects.fit_effects`, for all variants.
+
+    Returns
+    -------
+    DataFrame
+        ``ablation, variant, split, spearman, r2, r_score``.
+    """
+    left, rows = residuals_of(history, outcome, seed), []
+    for split in range(_at_least(n_splits, 2, "n_splits")):
+        fitted, tested = split_rows(history, n_test, seed + split)
+        known: dict[tuple, dict] = {}
+        for variant in variants:
+            key = (variant.covariates, tuple(sorted(variant.options.items())))
+            if key not in known:
+                parts = [replace(_rows_of(history, rows_), covariates=variant.covariates) for rows_ in (fitted, tested)]
+                effects = fit_effects(parts[0], outcome, seed=seed + split, **(settings | dict(variant.options)))
+                known[key] = score(effects, parts[1], left.take(tested))
+            rows.append({"ablation": variant.ablation, "variant": variant.name, "split": split} | known[key])
+        if progress:
+            progress(split + 1, n_splits, None)
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Out-of-fold residuals of outcome, shape (n,), and log treatment, shape (n, K): what returns have to explain."""
+
+    y: np.ndarray
+    z: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Residuals:
+        """Those of some runs."""
+        return Residuals(self.y[rows], self.z[rows])
+
+
+def residuals_of(history: History, outcome: str, seed: int = 0, n_repeats: int = 3) -> Residuals:
+    """Residuals of every run of a history by the full method's nuisance models, means over repeats."""
+    effects = fit_effects(history, outcome, n_trees=8, n_repeats=n_repeats, seed=seed)  # the forest is not used
+    return Residuals(*(np.mean([pair[part] for pair in effects.residuals], axis=0) for part in (0, 1)))
+
+
+def score(effects: Effects, held_out: History, left: Residuals, X: np.ndarray | None = None) -> dict[str, float]:
+    """How well effects predict held-out runs: ``spearman, r2`` of the outcome and ``r_score`` of the returns.
+
+    Parameters
+    ----------
+    effects : Effects
+    held_out : History
+        With the covariates of the effects.
+    left : Residuals
+        Of the held-out runs.
+    X : ndarray, shape (n, d), optional
+        States in which the returns are taken; by default those of the held-out runs.
+    """
+    states = held_out.X if X is None else X
+    returned = np.einsum("nk,nk->n", effects.theta(states), left.z)
+    r_score = 1 - np.mean((left.y - returned) ** 2) / np.mean(left.y**2)
+    return _outcome_scores(effects.predict(held_out.X, held_out.T), held_out.y(effects.outcome)) | {"r_score": r_score}
+
+
+def _outcome_scores(predicted: np.ndarray, observed: np.ndarray) -> dict[str, float]:
+    rho = spearmanr(predicted, observed)[0] if np.ptp(predicted) > 0 else np.nan
+    return {"spearman": float(rho), "r2": float(1 - np.mean((observed - predicted) ** 2) / observed.var())}
+
+
+def split_rows(history: History, n_test: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the runs to fit and of those held out; the split of :func:`causalmix.validation.split_history`."""
+    numbered = replace(history, frame=history.frame.assign(position=np.arange(len(history))))
+    fitted, tested = split_history(numbered, _n_test(history, n_test), seed)
+    return fitted.frame["position"].to_numpy(), tested.frame["position"].to_numpy()
+
+
+def covariates_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the subsets as ``covariates, split, spearman, r2, r_score``."""
+    part = scores[scores["ablation"] == "subset"].rename(columns={"variant": "covariates"})
+    return part[["covariates", "split", *MEASURES]].reset_index(drop=True)
+
+
+def summary(scores: pd.DataFrame, by: str = "variant", reference: str | None = None, measures: Sequence[str] = MEASURES) -> pd.DataFrame:
+    """Mean and standard deviation over splits, and the paired difference of a reference to each variant.
+
+    Splits share runs, so the deviation says how much the choice of split matters; it is no standard error.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        ``split``, the column ``by`` and the measures.
+    by : str
+    reference : str, optional
+        Its difference to each other one is told; by default the one with the first row.
+    measures : sequence of str
+
+    Returns
+    -------
+    DataFrame
+        ``<by>``, and for each measure ``<m>, <m>_sd, <m>_behind, <m>_behind_sd``: how far the variant
+        lies behind the reference, and the deviation of that over splits.
+    """
+    reference = scores[by].iloc[0] if reference is None else reference
+    rows = []
+    for name in scores[by].unique():
+        row: dict[str, object] = {by: name}
+        for measure in measures:
+            wide = scores.pivot_table(index="split", columns=by, values=measure, aggfunc="first", dropna=False)
+            gap = wide[reference] - wide[name]
+            row |= {measure: wide[name].mean(), f"{measure}_sd": wide[name].std()}
+            row |= {f"{measure}_behind": np.nan, f"{measure}_behind_sd": np.nan}
+            if name != reference:
+                row |= {f"{measure}_behind": gap.mean(), f"{measure}_behind_sd": gap.std()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def told_apart(gaps: Sequence[float]) -> int:
+    """1 where the mean of paired differences lies above zero by more than their standard deviation, -1 below, else 0."""
+    gaps = np.asarray(gaps, float)
+    gaps = gaps[np.isfinite(gaps)]
+    if len(gaps) < 2:
+        return 0
+    return 0 if abs(gaps.mean()) <= gaps.std(ddof=1) else int(np.sign(gaps.mean()))
+
+
+def _gap(scores: pd.DataFrame, one: str, other: str, measure: str, by: str = "variant") -> np.ndarray:
+    wide = scores.pivot_table(index="split", columns=by, values=measure, aggfunc="first", dropna=False)
+    return (wide[one] - wide[other]).to_numpy()
+
+
+def _signed(gaps: np.ndarray) -> str:
+    return f"{np.nanmean(gaps):+.3f} ± {np.nanstd(gaps, ddof=1):.3f}"
+
+
+def ablation_sentence(scores: pd.DataFrame) -> str:
+    """What the full method gains over each variant, in the prediction and in the returns, worded from the numbers."""
+    verbs = {1: "better", -1: "worse", 0: "not told apart"}
+    told = []
+    for name in (v for v in scores["variant"].unique() if v != FULL):
+        gaps = {m: _gap(scores, FULL, name, m) for m in MEASURES}
+        words = [f"{verbs[told_apart(gaps[m])]} in {label} ({_signed(gaps[m])})" for m, label in (("spearman", "order"), ("r_score", "returns"))]
+        told.append(f"against *{name}*: {' and '.join(words)}")
+    return (
+        f"The full method {'; '.join(told)}. Order is Spearman's correlation, returns are the R-score; a difference is told apart "
+        f"where its mean over {scores['split'].nunique()} splits exceeds its standard deviation."
+    )
+
+
+def covariates_sentence(table: pd.DataFrame, triple: str, measure: str = "spearman") -> str:
+    """Which subset is best, and whether it beats all covariates by more than the spread of paired differences."""
+    means = table.groupby("covariates", sort=False)[measure].mean().dropna()
+    best = means.idxmax()
+    start = f"The best subset of {len(means)} is **{best}** (mean Spearman {means[best]:.3f})"
+    if best == triple:
+        second = means.drop(best).idxmax()
+        gap = _gap(table, best, second, measure, "covariates")
+        sure = "and" if told_apart(gap) else "but not"
+        return f"{start}, all that there are; it is ahead of the next, {second}, {sure} by more than the spread over splits ({_signed(gap)})."
+    gap = _gap(table, best, triple, measure, "covariates")
+    verdict = "beaten beyond" if told_apart(gap) else "not beaten beyond"
+    return f"{start}. All covariates together reach {means[triple]:.3f}: **{verdict}** the spread of paired differences ({_signed(gap)})."
+
+
+def read_second(path: Path, like: History) -> History | None:
+    """A second history of the same world, or None where there is no such file.
+
+    Raises
+    ------
+    InputError
+        When it has other domains or covariates, in another order included.
+    """
+    if not Path(path).is_file():
+        return None
+    found = read_history(path)
+    for what in ("domains", "covariates"):
+        have, want = getattr(found, what), getattr(like, what)
+        if have != want:
+            raise InputError(
+                f"Expected the {what} {', '.join(want) or 'none'} in {Path(path).name}, found {', '.join(have) or 'none'}; "
+                "give a history of the same world."
+            )
+    return found
+
+
+def missing_sentence(path: Path) -> str:
+    """That a table is not there, and what makes it."""
+    name = Path(path).name
+    made = f"`{MADE_BY[name]}` makes it" if name in MADE_BY else "give the path of one that exists"
+    return f"There is no `{name}` in this study, so nothing is said here; {made}."
+
+
+def explained_by_state(history: History, eps: float = EPS) -> pd.DataFrame:
+    """Share of each log share's variance that the state explains linearly, adjusted for its terms; near 0 under randomisation.
+
+    Returns
+    -------
+    DataFrame
+        ``domain, share``; the last row, "all", is of all log shares together.
+    """
+    Z, n, d = log_treatment(history.T, eps), len(history), len(history.covariates)
+    design = np.column_stack([np.ones(n), history.X])
+    left = Z - design @ np.linalg.lstsq(design, Z, rcond=None)[0]
+    shares = 1 - (n - 1) / (n - 1 - d) * left.var(axis=0) / Z.var(axis=0)
+    total = 1 - (n - 1) / (n - 1 - d) * left.var(axis=0).sum() / Z.var(axis=0).sum()
+    return pd.DataFrame({"domain": [*history.domains, "all"], "share": [*shares, total]})
+
+
+def overlap_by_assignment(randomized: History, confounded: History, eps: float = EPS) -> pd.DataFrame:
+    """:func:`explained_by_state` of two histories, side by side."""
+    found = {"randomized": explained_by_state(randomized, eps), "confounded": explained_by_state(confounded, eps)}
+    return pd.DataFrame({"domain": found["randomized"]["domain"]} | {name: table["share"] for name, table in found.items()})
+
+
+def overlap_by_measurement(before: History, after: History) -> pd.DataFrame:
+    """Share of each covariate's variance that the mixture explains, for X before and after mixing."""
+    shares = {name: explained_by_mixture(h.X, h.T) for name, h in (("before_mixing", before), ("after_mixing", after))}
+    return pd.DataFrame({"covariate": before.covariates} | shares)
+
+
+def _n_test(history: History, n_test: int) -> int:
+    """Runs to hold out: as many as asked for, at most a quarter of all."""
+    return min(n_test, len(history) // 4)
+
+
+def _fewest(stage: str, history: History) -> int:
+    """Runs that a final stage needs more than (see :func:`causalmix.effects.fit_effects`)."""
+    return 2 * len(history.domains) * (1 + len(history.covariates)) if stage == "linear" else MIN_ROWS // 2
+
+
+def _at_least(value: int, lowest: int, name: str) -> int:
+    if value < lowest:
+        raise InputError(f"Expected {name} of at least {lowest}, found {value}; give a larger number.")
+    return value
+
+
+def _rows_of(history: History, rows: np.ndarray) -> History:
+    """Some runs of a history."""
+    return replace(history, frame=history.frame.iloc[rows].reset_index(drop=True))

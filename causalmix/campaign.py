@@ -1,0 +1,151 @@
+"""A study's trials from start to end: its tables of mixtures, and the runs that try them, in the order of their cost.
+
+Chapters 06 to 08 read from here what they compare; ``causalmix sweep --trials`` trains it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from causalmix import comparisons, longcot, methods, world
+from causalmix.baselines import Question
+from causalmix.design import Design
+from causalmix.effects import fit_effects
+from causalmix.ledger import Ledger
+from causalmix.paths import results_dir
+from causalmix.runs import RunSpec
+from causalmix.study import World, history, load_world, train
+from causalmix.sweep import run_sweep
+from causalmix.tables import History, read_history, write_table
+from causalmix.targets import Target, find_target
+from causalmix.trials import Trial, trial_table
+
+#: Numbers of seeds and sizes that the committed study has; the chapters' parameters default to the same.
+SEEDS, TARGET_SEEDS, SHIFT_SEEDS, LONGCOT_SEEDS, LEARNING_SEEDS, LARGEST_SCALE = 5, 3, 5, 3, 3, 8
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Trials of one study.
+
+    Attributes
+    ----------
+    out : Path
+        Folder of its tables.
+    design : Design
+    base : World
+        Its pool.
+    runs : History
+    goal : Target
+        The pool that mixtures are for.
+    ledger : Ledger
+        Where trials and the proxies of methods are recorded.
+    outcome : str
+        What methods maximise.
+    n_trees, seed : int
+        Of forests, and of everything random in methods.
+    names : tuple of str
+        The static methods that are asked.
+    progress : callable or None
+    """
+
+    out: Path
+    design: Design
+    base: World
+    runs: History
+    goal: Target
+    ledger: Ledger
+    outcome: str = "y_dev"
+    n_trees: int = 500
+    seed: int = 0
+    names: tuple[str, ...] = tuple(methods.STATIC)
+    progress: Callable | None = None
+
+    @classmethod
+    def of_study(cls, study: str, out: Path | None = None, **settings) -> Campaign:
+        """The campaign of a study whose history is at hand (chapter 03 writes it)."""
+        out, design = Path(out or results_dir(study)), Design.of_study(study)
+        runs = read_history(out / "history.csv")
+        base = load_world(design.pool_rows, design.pool_seed)
+        return cls(out, design, base, runs, find_target(runs, out), Ledger(out / "trials.jsonl"), **settings)
+
+    def mixtures(self) -> pd.DataFrame:
+        """Every method's mixture for the whole pool; methods that train proxies train them here."""
+        train_proxies = methods.trainer(self.design, self.base.name, self.ledger, self.progress)
+        question = Question(self.runs, self.goal.n_samples, self.goal.rows, self.outcome, self.seed, train_proxies)
+        ask = lambda: methods.ask(question, self.goal.x, self.goal.pool, self.names, n_trees=self.n_trees)  # noqa: E731
+        return methods.fixed(self.out / "methods.csv", self._asked(self.goal.x), ask)
+
+    def shifted_states(self) -> dict[str, np.ndarray]:
+        """Covariates of the shifted pools, by name."""
+        tilts = comparisons.SHIFTS.items()
+        return {pool: comparisons.shifted_state(self.base, tilt, self.design.candidates) for pool, tilt in tilts}
+
+    def shifted(self, mixtures: pd.DataFrame) -> pd.DataFrame:
+        """Every method's mixture in the shifted pools."""
+        make = lambda: methods.in_pools(  # noqa: E731
+            mixtures, fit_effects(self.runs, self.outcome, n_trees=self.n_trees, seed=self.seed),
+            self.shifted_states(), self.design.n_samples, self.seed)  # fmt: skip
+        return methods.fixed(self.out / "shifted.csv", self._asked(mixtures.to_csv()), make)
+
+    def longcot(self, mixtures: pd.DataFrame, pool: World) -> pd.DataFrame:
+        """Every method's mixture for the long-CoT pool, from the same records with another outcome."""
+        runs, x = longcot.with_outcome(self.runs), longcot.state_of(pool)
+        question = Question(runs, self.design.n_samples, None, longcot.OUTCOME, self.seed)
+        make = lambda: comparisons.transfer_mixtures(  # noqa: E731
+            mixtures, question, x, "long-CoT", pool.scored.domains, n_trees=self.n_trees)  # fmt: skip
+        return methods.fixed(self.out / "longcot_mixtures.csv", self._asked(x, mixtures.to_csv()), make)
+
+    def learning(self) -> pd.DataFrame:
+        """Mixtures of four methods from parts of the history."""
+        question = Question(self.runs, self.design.n_samples, None, self.outcome, self.seed)
+        make = lambda: comparisons.learning_mixtures(question, self.goal.x, n_trees=self.n_trees)  # noqa: E731
+        return methods.fixed(self.out / "learning_mixtures.csv", self._asked(self.goal.x), make)
+
+    def size_trials(self, mixtures: pd.DataFrame, seeds: int = SEEDS, target_seeds: int = TARGET_SEEDS, largest: int = LARGEST_SCALE) -> list[Trial]:
+        """The whole pool at three sizes, and the target model at the largest."""
+        scales = sorted({1, max(1, largest // 2), largest})
+        return comparisons.size_trials(self.design, self.base, mixtures, scales, seeds, world.base_name("target"), target_seeds)
+
+    def everything(self) -> Iterator[tuple[str, list[RunSpec]]]:
+        """All that the chapters compare, with a name for each part; cheap parts first."""
+        chosen = self.mixtures()
+        sizes = [t.spec for t in self.size_trials(chosen)]
+        small = [s for s in sizes if s.n_samples == self.design.n_samples]
+        yield "the whole pool, smallest size", small
+        yield "shifted pools", [t.spec for t in comparisons.shift_trials(self.design, self.base, self.shifted(chosen), SHIFT_SEEDS)]
+        pool = longcot.load()
+        trials = longcot.longcot_trials(self.design, pool, self.longcot(chosen, pool), LONGCOT_SEEDS, world.base_name("longcot"))
+        yield "long chains of thought", [t.spec for t in trials]
+        yield "learning curve", [t.spec for t in comparisons.learning_trials(self.design, self.base, self.learning(), LEARNING_SEEDS)]
+        yield "confounded history", comparisons.confounded_specs(self.design, self.base.name)
+        yield "the whole pool, larger sizes", [s for s in sizes if s not in small and s.model == "proxy"]
+        yield "the target model", [s for s in sizes if s.model != "proxy"]
+
+    def train(self, **options) -> Iterator[tuple[str, list[dict]]]:
+        """Train what the ledger lacks, part by part; options are those of :func:`causalmix.sweep.run_sweep`."""
+        for part, specs in self.everything():
+            yield part, run_sweep(specs, self.ledger, train, progress=self.progress, **options)
+        self.write_tables()
+
+    def write_tables(self) -> None:
+        """Tables of the confounded history and of the learning curve, from what is on record."""
+        finished = self.ledger.finished()
+        specs = comparisons.confounded_specs(self.design, self.base.name)
+        if all(spec.run_id in finished for spec in specs):
+            write_table(self.out / "confounded.csv", history([finished[spec.run_id] for spec in specs]))
+        trials = comparisons.learning_trials(self.design, self.base, self.learning(), LEARNING_SEEDS)
+        if all(t.spec.run_id in finished for t in trials):
+            table = trial_table(trials, [finished[t.spec.run_id] for t in trials])
+            named = table["method"].str.split("/", expand=True)
+            write_table(self.out / "learning_trained.csv", table.assign(method=named[0], n_runs=named[1].astype(int)))
+
+    def _asked(self, *what: object) -> str:
+        """What determines a table of mixtures, as text; numbers in the digits that tables keep."""
+        plain = [w.round(4).tolist() if isinstance(w, np.ndarray) else w for w in what]
+        return f"{self.runs.frame.to_csv(index=False)} {plain} {self.outcome} {self.n_trees} {self.seed} {self.names} {self.design}"

@@ -1,0 +1,280 @@
+"""Trials: every method's mixture trained with several fresh seeds, and what the comparison says.
+
+What a method promises is the maximum of a noisy surface, and flatters (the winner's curse); what
+counts is the score of runs that no method has seen.  All methods share their seeds, so that a
+difference to the reference is a paired one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import kendalltau, spearmanr
+from scipy.stats import t as t_distribution
+
+from causalmix.design import Design, spec_of
+from causalmix.errors import InputError
+from causalmix.outcomes import axis_scores
+from causalmix.runs import RunSpec
+from causalmix.study import kind_of
+
+REFERENCE = "Equal"
+FIRST_SEED = 90_000  # of a design's hundred thousand; its own runs count from 0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One method's mixture in one pool, and the run that tries it."""
+
+    method: str
+    pool: str
+    spec: RunSpec
+
+
+def trials_of(
+    design: Design,
+    world: str,
+    mixtures: pd.DataFrame,
+    *,
+    pool: str,
+    state: Sequence[float],
+    candidates: int,
+    n_samples: int,
+    seeds: int,
+    model: str = "proxy",
+) -> list[Trial]:
+    """Runs that try mixtures in one pool.
+
+    Parameters
+    ----------
+    design : Design
+        Gives the hyper-parameters.
+    world : str
+        Identity of the world.
+    mixtures : DataFrame
+        ``method, w_<domain>…``.
+    pool : str
+        What the pool is called.
+    state : sequence of float
+        Its tilt λ; zeros for the pool as it is.
+    candidates : int
+        Rows of each domain to draw from; as many as the pool has for all of it.
+    n_samples, seeds : int
+        Rows of a training sample, and runs of each mixture.
+    model : str
+        Name of a base checkpoint.
+    """
+    weights = [c for c in mixtures if c.startswith("w_")]
+    domains = tuple(c.removeprefix("w_") for c in weights)
+    return [
+        Trial(
+            row["method"],
+            pool,
+            spec_of(design, world, row[weights].astype(float), state, design.seed * 100_000 + FIRST_SEED + j,
+                    model=model, n_samples=n_samples, candidates=candidates, domains=domains),
+        )
+        for _, row in mixtures.iterrows()
+        for j in range(seeds)
+    ]  # fmt: skip
+
+
+def trial_table(trials: Iterable[Trial], records: Iterable[dict]) -> pd.DataFrame:
+    """The contract's ``targets.csv``: one row for each trial, with its outcomes.
+
+    Parameters
+    ----------
+    trials : iterable of Trial
+    records : iterable of dict
+        The ledger's record of each trial's run, in the same order.
+
+    Raises
+    ------
+    InputError
+        When a run failed.
+    """
+    rows = []
+    for trial, record in zip(trials, records):
+        if record["status"] != "finished":
+            raise InputError(f"Expected a finished run of {trial.method} in {trial.pool}, found {record['error']}; sweep again with --retry-failed.")
+        spec = trial.spec
+        rows.append(
+            {"method": trial.method, "pool": trial.pool, "model": spec.model.partition("@")[0], "n_samples": spec.n_samples}
+            | {"seed": spec.seed, "run_id": spec.run_id}
+            | {f"w_{d}": w for d, w in zip(spec.domains, spec.weights)}
+            | axis_scores(record["scores"], kind_of(spec.world).tasks())
+        )
+    return pd.DataFrame(rows)
+
+
+def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+    """Mean and its t-interval over seeds; without a second value the interval is unknown (NaN)."""
+    values = np.asarray(values, float)
+    if len(values) < 2:
+        return float(values.mean()), np.nan, np.nan
+    half = t_distribution.ppf(0.5 + level / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
+
+
+def compare(table: pd.DataFrame, outcome: str = "y_dev", reference: str = REFERENCE, level: float = 0.95) -> pd.DataFrame:
+    """Mean outcome of each method and its paired difference to the reference, with intervals over seeds.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`trial_table`; every group of pool, model and size is compared by itself.
+    outcome : str
+        A ``y_`` column.
+    reference : str
+        The method that differences are to.
+    level : float
+        Nominal coverage of each interval by itself; they are not adjusted for their number.
+
+    Returns
+    -------
+    DataFrame
+        ``pool, model, n_samples, method, seeds, mean, ci_low, ci_high, difference, difference_low,
+        difference_high``.
+    """
+    rows = []
+    for key, group in table.groupby(["pool", "model", "n_samples"], sort=False):
+        wide = group.pivot(index="seed", columns="method", values=outcome)
+        for method in group["method"].unique():
+            mean, low, high = mean_interval(wide[method].dropna(), level)
+            row = dict(zip(("pool", "model", "n_samples"), key)) | {"method": method, "seeds": int(wide[method].notna().sum())}
+            row |= {"mean": mean, "ci_low": low, "ci_high": high}
+            gap = (wide[method] - wide[reference]).dropna() if reference in wide else pd.Series(dtype=float)
+            if method != reference and len(gap):
+                row |= dict(zip(("difference", "difference_low", "difference_high"), mean_interval(gap, level)))
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def axis_table(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Mean of each outcome by method, and ``±`` half of the 95% interval, as text in points."""
+    def cell(values: pd.Series) -> str:
+        mean, low, high = mean_interval(values.to_numpy())
+        return f"{100 * mean:.1f} ± {50 * (high - low):.1f}"
+
+    grouped = table.groupby("method", sort=False)
+    return pd.DataFrame({c.removeprefix("y_"): grouped[c].apply(cell) for c in columns}).reset_index()
+
+
+def rank_agreement(table: pd.DataFrame, one: dict, other: dict, outcome: str = "y_dev", draws: int = 2000, seed: int = 0) -> dict[str, float]:
+    """How far two groups of trials order the methods alike.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`trial_table`.
+    one, other : dict
+        Values of ``pool, model, n_samples`` that pick each group.
+    outcome : str
+    draws, seed : int
+        Of a bootstrap over the seeds of each method.
+
+    Returns
+    -------
+    dict
+        ``methods, spearman, spearman_low, spearman_high, kendall``; the interval holds the middle
+        95% of the bootstrap, in which seeds are drawn anew within each method and group.
+    """
+    groups = []
+    for choice in (one, other):
+        mask = np.logical_and.reduce([table[name] == value for name, value in choice.items()])
+        groups.append({m: part[outcome].to_numpy() for m, part in table[mask].groupby("method", sort=False)})
+    methods = [m for m in groups[0] if m in groups[1]]
+    if len(methods) < 3:
+        raise InputError(f"Expected at least 3 methods in both groups, found {len(methods)}; train the others too.")
+    means = [np.array([g[m].mean() for m in methods]) for g in groups]
+    rng, drawn = np.random.default_rng([seed, 70]), []
+    for _ in range(draws):
+        again = [[rng.choice(g[m], len(g[m])).mean() for m in methods] for g in groups]
+        drawn.append(spearmanr(*again)[0])
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return {
+        "methods": len(methods),
+        "spearman": float(spearmanr(*means)[0]),
+        "spearman_low": float(low),
+        "spearman_high": float(high),
+        "kendall": float(kendalltau(*means)[0]),
+    }
+
+
+def verdict(low: float, high: float) -> str:
+    """What an interval of a difference says: above zero, below zero, or neither."""
+    if not np.isfinite([low, high]).all():
+        return "unknown (a single seed has no interval)"
+    return "above zero" if low > 0 else "below zero" if high < 0 else "not told apart from zero"
+
+
+def comparison_sentence(compared: pd.DataFrame) -> str:
+    """Which methods differ from the reference by their intervals, for one group of :func:`compare`."""
+    rivals = compared.dropna(subset=["difference"]) if "difference" in compared else compared.iloc[:0]
+    if rivals.empty:
+        return "Only one method was trained, so there is nothing to compare."
+    told = {"above zero": [], "below zero": [], "not told apart from zero": []}
+    for row in rivals.itertuples():
+        said = verdict(row.difference_low, row.difference_high)
+        told.setdefault(said, []).append(f"{row.method} ({100 * row.difference:+.1f} points)")
+    parts = [f"{what}: {', '.join(who)}" for what, who in told.items() if who]
+    best = compared.loc[compared["mean"].idxmax()]
+    return f"Paired difference to {REFERENCE} {'; '.join(parts)}. The highest mean is that of **{best['method']}** ({100 * best['mean']:.1f} points)."
+
+
+def join(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables of trials or of comparisons, one below the other."""
+    return pd.concat(tables, ignore_index=True)
+
+
+def groups_of(table: pd.DataFrame) -> list[dict]:
+    """The groups of trials that are compared among themselves, in order: values of pool, model and size."""
+    keys = ["pool", "model", "n_samples"]
+    return [dict(zip(keys, row)) for row in table[keys].drop_duplicates().itertuples(index=False)]
+
+
+def agreement_table(table: pd.DataFrame, groups: Sequence[dict], outcome: str = "y_dev") -> pd.DataFrame:
+    """Rank agreement of the first group with each other one, with bootstrap intervals over seeds."""
+    name = lambda g: f"{g['model']}, {g['n_samples']:,} rows"  # noqa: E731
+    pairs = [(groups[0], other) for other in groups[1:]]
+    rows = [{"one": name(a), "other": name(b)} | rank_agreement(table, a, b, outcome) for a, b in pairs]
+    columns = ["one", "other", "methods", "spearman", "spearman_low", "spearman_high", "kendall"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def promised(mixtures: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
+    """Each method's cost and promise beside what its runs gained.
+
+    Parameters
+    ----------
+    mixtures : DataFrame
+        The contract's ``mixtures.csv``.
+    compared : DataFrame
+        From :func:`compare`; its smallest size with the proxy is held against the promise.
+
+    Returns
+    -------
+    DataFrame
+        ``method, proxy_runs_used, seeds, in_support, predicted_gain, gain_ci_low, gain_ci_high,
+        mean, ci_low, ci_high, difference, difference_low, difference_high``.
+    """
+    proxy = compared[compared["model"] == "proxy"]
+    proxy = proxy[proxy["n_samples"] == proxy["n_samples"].min()]
+    ours = ["method", "proxy_runs_used", "in_support", "predicted_gain", "gain_ci_low", "gain_ci_high"]
+    theirs = ["method", "seeds", "mean", "ci_low", "ci_high", "difference", "difference_low", "difference_high"]
+    return mixtures[ours].merge(proxy[theirs], on="method", how="left")
+
+
+def state_sentence(table: pd.DataFrame, outcome: str = "y_dev", moving: str = "CausalMix-A", still: str = "CausalMix-A without X") -> str:
+    """Whether the state-dependent mixture beats the one without the state, pool by pool, by paired differences."""
+    told = []
+    for pool, part in table.groupby("pool", sort=False):
+        wide = part.pivot(index="seed", columns="method", values=outcome)
+        if {moving, still} <= set(wide):
+            gap, low, high = mean_interval((wide[moving] - wide[still]).dropna())
+            told.append(f"{pool} {100 * gap:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] ({verdict(low, high)})")
+    if not told:
+        return f"{moving} and {still} were not both trained, so the use of the state cannot be told."
+    return f"{moving} minus {still}, points: " + "; ".join(told) + "."

@@ -1,0 +1,71 @@
+"""A study's trials: which runs they are, and what a partial record shows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix import comparisons
+from causalmix.design import Design
+from causalmix.errors import InputError
+from causalmix.ledger import Ledger
+from causalmix.pools.tiny_items import DOMAINS
+from causalmix.trials import trials_of
+
+MIXTURES = pd.DataFrame([{"method": m} | {f"w_{d}": 0.2 for d in DOMAINS} for m in ("Equal", "A")])
+
+
+def trials(seeds: int = 2):
+    return trials_of(Design(), "w/1/0/x", MIXTURES, pool="whole", state=(0, 0, 0), candidates=10, n_samples=50, seeds=seeds)
+
+
+def finished(trial) -> dict:
+    return {"run_id": trial.spec.run_id, "spec": trial.spec.as_dict(), "status": "finished", "error": None, "scores": {}, "covariates": {}, "training": {}}
+
+
+def test_methods_share_their_seeds_and_the_designs_own_are_others():
+    """Every method has the same seeds, none of which a run of the design has."""
+    made = trials(3)
+    by_method = {m: [t.spec.seed for t in made if t.method == m] for m in ("Equal", "A")}
+    assert by_method["Equal"] == by_method["A"] == [90_000, 90_001, 90_002]
+
+
+def test_what_is_not_on_record_is_told_and_not_trained(tmp_path):
+    """Without leave to train, the chapter shows the recorded part and says what is missing."""
+    ledger, planned = Ledger(tmp_path / "trials.jsonl"), [t for t in trials(3) if t.method == "A"]
+    with pytest.raises(InputError, match="set train_missing to train 3"):
+        comparisons.recorded_or_trained(planned, ledger, False)
+    with ledger.writer():
+        ledger.append(finished(planned[0]))
+    kept, records = comparisons.recorded_or_trained(planned, ledger, False)
+    assert [t.spec.run_id for t in kept] == [r["run_id"] for r in records] == [planned[0].spec.run_id]
+    assert "1 of 3" in comparisons.coverage_sentence(kept, planned)
+    assert "All 3" in comparisons.coverage_sentence(planned, planned)
+
+
+def test_confounded_mixtures_follow_the_state():
+    """In the second history the state explains part of the mixtures, in the first it explains none."""
+
+    def explained(specs) -> float:
+        X = np.column_stack([np.ones(len(specs)), [s.state for s in specs]])
+        T = np.array([s.weights for s in specs])
+        left = T - X @ np.linalg.lstsq(X, T, rcond=None)[0]
+        return 1 - left.var() / (T - T.mean(axis=0)).var()
+
+    from causalmix.design import specs_of
+
+    second = comparisons.confounded_specs(Design(), "w/1/0/x", 400)
+    assert explained(second) > 0.1
+    assert explained(specs_of(Design(n_runs=400), "w/1/0/x")) < 0.03
+    assert not {s.seed for s in second} & {s.seed for s in specs_of(Design(), "w/1/0/x")}
+
+
+def test_shares_of_some_domains_are_divided_by_their_sum():
+    """Domains that the pool lacks leave no trace; without any share the kept ones are equal."""
+    assert comparisons.restricted(np.array([0.2, 0.6, 0.2]), [0, 1]) == pytest.approx([0.25, 0.75])
+    assert comparisons.restricted(np.array([0.0, 0.0, 1.0]), [0, 1]) == pytest.approx([0.5, 0.5])
+
+
+def test_two_shifted_pools_lie_within_the_states_seen_and_one_beyond():
+    """Components of a state are drawn from [-tilt, tilt]."""
+    inside = [max(map(abs, tilt)) <= Design().tilt for tilt in comparisons.SHIFTS.values()]
+    assert sorted(inside) == [False, True, True]

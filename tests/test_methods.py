@@ -1,0 +1,259 @@
+"""Baselines and CausalMix asked the same question: known optima, determinism, bad input, fixed tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix import methods
+from causalmix.baselines import ProxyRun, Question, dmo, doremi, equal, grid, odm, proportional, regmix, ridge
+from causalmix.errors import InputError
+from causalmix.simplex import sample_dirichlet
+from causalmix.tables import check_history
+
+BEST = np.array([0.5, 0.3, 0.2])
+
+
+def history(n: int = 200, flat: bool = False, seed: int = 0):
+    """Runs whose outcome is largest at BEST: sum of BEST_k log(T_k + 0.01), and a little noise."""
+    T = sample_dirichlet(n, 1.0, 3, seed)
+    y = 0.5 + 0.1 * np.log(T + 0.01) @ BEST + np.random.default_rng(seed).normal(0, 0.005, n)
+    frame = pd.DataFrame(T, columns=["w_a", "w_b", "w_c"]).assign(y_dev=0.5 if flat else y, n_samples=900, x_q=np.linspace(0, 1, n))
+    return check_history(frame.assign(run_id=[f"r{i}" for i in range(n)]))
+
+
+def law_of_three() -> dmo.Law:
+    """The published parameters of the law for a model of three domains."""
+    return dmo.Law(
+        beta=np.array([0.051, 0.043, 0.0439]),
+        c=np.array([1.156484, 0.750850, 0.982818]),
+        gamma=np.array([0.197807, 0.040025, 0.126060]),
+        alpha=np.array([0.475964, 0.435039, 0.467028]),
+        e=np.array([1.096446, 1.493744, 1.267061]),
+    )
+
+
+def trains(law: dmo.Law, domains=("a", "b", "c")):
+    """A way to train whose runs have the losses of a law, and the mixtures of mixers made up from their settings."""
+
+    def train(runs):
+        records = []
+        for run in runs:
+            losses = law.losses(np.array(run.weights) * run.n_samples)
+            mixing = {"weights": [0.6, 0.3, 0.1], "trajectory": [[0.6, 0.3, 0.1]], "updates": 11, "new_epochs": [0, 0, 0]}
+            records.append({"status": "finished", "training": {"validation_loss": dict(zip(domains, losses)), "mixing": mixing}})
+        return records
+
+    return train
+
+
+@pytest.mark.parametrize(
+    "n, weights, objective",
+    [
+        (5, (0.4116, 0.2684, 0.3200), 6.660530),
+        (20, (0.4200, 0.2573, 0.3227), 6.492995),
+        (200, (0.4231, 0.2513, 0.3256), 6.230204),
+    ],
+)
+def test_dmo_finds_the_published_optimum(n, weights, objective):
+    """Weights and objective at three sizes; the optimum is so flat that weights are known to three digits."""
+    found, total = dmo.optimal_weights(law_of_three(), n)
+    assert found == pytest.approx(weights, abs=3e-4)
+    assert total == pytest.approx(objective, abs=2e-6)
+
+
+def test_dmo_fits_a_known_law_from_its_own_design():
+    """From 4k + 1 noisy points the optimal mixture at the target's size comes out near the true one."""
+    true = dmo.Law(np.array([0.3, 0.2, 0.4]), np.array([3.0, 2, 5]), np.array([0.2, 0.05, 0.1]), np.array([0.6, 0.5, 0.7]), np.array([0.3, 0.5, 0.2]))
+    runs = dmo.design(3, 300, 2, 0)
+    assert len(runs) == 2 * 13
+    assert len({(r.weights, r.n_samples) for r in runs}) == 13
+    sizes = np.array([np.array(r.weights) * r.n_samples for r in runs])
+    noisy = true.losses(sizes) + np.random.default_rng(0).normal(0, 0.001, sizes.shape)
+    found, _ = dmo.optimal_weights(dmo.fit(sizes, noisy), 12_000)
+    assert found == pytest.approx(dmo.optimal_weights(true, 12_000)[0], abs=0.05)
+
+
+def test_dmo_respects_caps():
+    """A domain with few rows gets no more than it has."""
+    capped, _ = dmo.optimal_weights(law_of_three(), 20, np.array([0.3, 1, 1]))
+    assert capped[0] <= 0.3 + 1e-9
+    assert capped.sum() == pytest.approx(1)
+
+
+def test_dmo_on_a_table_says_what_it_is():
+    """The table fit is labelled, and refuses losses that do not fit the runs."""
+    runs = history()
+    losses = law_of_three().losses(runs.T * 900)
+    answer = dmo.table_fit(Question(runs, 900), losses)
+    assert "not the authors' design" in answer.note
+    assert answer.weights == pytest.approx(dmo.optimal_weights(law_of_three(), 900)[0], abs=0.05)
+    with pytest.raises(InputError, match="losses of .* runs and domains"):
+        dmo.table_fit(Question(runs, 900), losses[:5])
+
+
+@pytest.mark.parametrize("method", [regmix, ridge])
+def test_searches_find_the_best_mixture(method):
+    """Trees and ridge both end near the optimum of a concave response."""
+    assert method.mixture(Question(history(400), 900)).weights == pytest.approx(BEST, abs=0.1)
+
+
+def test_regmix_stops_its_trees_on_training_rows_only(monkeypatch):
+    """Rows that stop the trees are part of what was given to fit, and never among those that grow them."""
+    seen = []
+    real = regmix.train
+
+    def spy(settings, rows, trees, stops, **options):
+        seen.append((rows.data.copy(), stops[0].data.copy()))
+        return real(settings, rows, trees, stops, **options)
+
+    monkeypatch.setattr(regmix, "train", spy)
+    runs = history(100)
+    regmix.fit(runs.T, runs.y())
+    assert len(seen) == regmix.FOLDS
+    for grown, stopped in seen:
+        assert len(grown) + len(stopped) == 100
+        assert not {tuple(r) for r in grown} & {tuple(r) for r in stopped}
+        assert {tuple(r) for r in stopped} <= {tuple(r) for r in runs.T}
+
+
+def test_search_keeps_within_the_rows_that_exist():
+    """Candidates that need more rows of a domain than there are play no part."""
+    answer = regmix.mixture(Question(history(), 900, np.array([180, 900, 900])))
+    assert answer.weights[0] <= 0.2
+    with pytest.raises(InputError, match="within the caps"):
+        regmix.search(lambda T: T[:, 0], 3, caps=np.array([0.4, 0.3, 0.3]), n_candidates=1000)
+
+
+def test_grid_is_the_best_run_as_it_is():
+    """Nothing is interpolated, and the sweep's runs are its cost."""
+    runs = history()
+    answer = grid.mixture(Question(runs, 900))
+    assert answer.weights == pytest.approx(runs.T[np.argmax(runs.y())])
+    assert answer.runs_used == len(runs)
+    assert answer.details["runs"]["y_dev"].is_monotonic_decreasing
+
+
+def test_free_baselines_need_no_run():
+    """Equal and Proportional cost nothing; Proportional needs the pool's rows."""
+    asked = Question(history(), 900, np.array([100, 300, 600]))
+    assert equal.mixture(asked).weights == pytest.approx([1 / 3] * 3)
+    assert proportional.mixture(asked).weights == pytest.approx([0.1, 0.3, 0.6])
+    assert equal.mixture(asked).runs_used == proportional.mixture(asked).runs_used == 0
+    with pytest.raises(InputError, match="Proportional"):
+        proportional.mixture(Question(history(), 900))
+
+
+@pytest.mark.parametrize("name", list(methods.STATIC))
+def test_each_method_answers_the_same_twice(name):
+    """One question, one seed, one mixture on the simplex."""
+    asked = Question(history(), 900, np.array([500, 600, 700]), seed=3, train=trains(law_of_three()))
+    first, again = (methods.STATIC[name](asked) for _ in range(2))
+    assert np.array_equal(first.weights, again.weights)
+    assert first.weights.sum() == pytest.approx(1)
+    assert (first.weights >= 0).all()
+
+
+@pytest.mark.parametrize("method", [grid, regmix, ridge])
+def test_methods_that_learn_refuse_what_teaches_nothing(method):
+    """Outcomes that are all alike are refused in one sentence."""
+    with pytest.raises(InputError, match="differs between runs"):
+        method.mixture(Question(history(flat=True), 900))
+
+
+def test_too_few_runs_are_refused():
+    """Fewer runs than a method's least are named with the method."""
+    with pytest.raises(InputError, match="at least 300 runs for RegMix, found 200"):
+        Question(history(), 900).outcomes("RegMix", 300)
+
+
+def test_a_domain_without_rows_is_refused():
+    """The question itself is refused, so no method meets such a pool."""
+    with pytest.raises(InputError, match="rows in each of a, b, c"):
+        Question(history(), 900, np.array([0, 10, 10]))
+
+
+@pytest.mark.parametrize("method", [doremi, odm, dmo])
+def test_methods_that_train_say_so_where_nothing_can_be_trained(method):
+    """Without a way to train there is one sentence, and after a failed proxy another."""
+    with pytest.raises(InputError, match="a way to train"):
+        method.mixture(Question(history(), 900))
+    failed = lambda runs: [{"status": "failed", "error": "MemoryError"}] * len(runs)  # noqa: E731
+    with pytest.raises(InputError, match="MemoryError"):
+        method.mixture(Question(history(), 900, train=failed))
+
+
+def test_bad_settings_are_refused():
+    """A step size of zero, an unknown form, a base point without rows, an unknown method."""
+    asked = Question(history(), 900, train=trains(law_of_three()))
+    for call, told in (
+        (lambda: doremi.mixture(asked, eta=0), "eta above zero"),
+        (lambda: odm.mixture(asked, form="exp4"), "form of ODM"),
+        (lambda: dmo.mixture(asked, n0=1), "base point"),
+        (lambda: methods.names_of("RegMix,Regmax"), "Regmax"),
+    ):
+        with pytest.raises(InputError, match=told):
+            call()
+
+
+def test_doremi_reports_every_step_size():
+    """The step size times the updates is what tells how far weights could move."""
+    answer = doremi.mixture(Question(history(), 900, train=trains(law_of_three())), eta=0.1)
+    assert list(answer.details["etas"]["eta"]) == [0.01, 0.1, 1.0]
+    assert list(answer.details["etas"]["eta_times_updates"]) == pytest.approx([0.1, 1.0, 10.0])
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Mixtures of a few methods for one pool."""
+    asked = Question(history(), 900, np.array([500, 600, 700]))
+    return methods.ask(asked, np.array([0.5]), "whole", ("Equal", "Grid", "RegMix-ridge"), n_trees=40, n_repeats=1)
+
+
+def test_table_holds_what_a_reader_needs(table):
+    """Runs used, predicted gain, support flag, and shares that sum to one in their four digits."""
+    assert list(table["method"]) == ["Equal", "Grid", "RegMix-ridge", "CausalMix-A", "CausalMix-S", methods.WITHOUT_X]
+    assert dict(zip(table["method"], table["proxy_runs_used"]))["Equal"] == 0
+    assert {"in_support", "predicted_gain", "gain_ci_low"} <= set(table)
+    weights = table[["w_a", "w_b", "w_c"]].to_numpy()
+    assert np.array_equal(weights, weights.round(4))
+    assert weights.sum(axis=1) == pytest.approx(1, abs=1e-9)
+
+
+def test_mixtures_are_fixed_for_their_question(table, tmp_path):
+    """The same question reads the table, another works it out anew."""
+    calls = []
+
+    def make():
+        calls.append(1)
+        return table
+
+    path = tmp_path / "methods.csv"
+    first, again = methods.fixed(path, "one", make), methods.fixed(path, "one", make)
+    pd.testing.assert_frame_equal(first, again)
+    assert len(calls) == 1
+    methods.fixed(path, "two", make)
+    assert len(calls) == 2
+
+
+def test_only_causalmix_moves_with_the_state(table):
+    """In other pools static methods keep their mixtures."""
+    from causalmix.effects import fit_effects
+
+    effects = fit_effects(history(), n_trees=40, n_repeats=1)
+    moved = methods.in_pools(table, effects, {"low": np.array([0.0]), "high": np.array([1.0])}, 900)
+    assert list(moved["pool"].unique()) == ["low", "high"]
+    still = [m for m in table["method"] if m not in methods.OURS]
+    for pool in ("low", "high"):
+        part = moved[moved["pool"] == pool].set_index("method").loc[still, ["w_a", "w_b", "w_c"]]
+        assert np.array_equal(part.to_numpy(), table.set_index("method").loc[still, ["w_a", "w_b", "w_c"]].to_numpy())
+
+
+def test_rounding_keeps_a_mixture_a_mixture():
+    """Thirds in four digits sum to one."""
+    assert methods.rounded(np.full(3, 1 / 3)).sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_proxy_runs_are_specs_of_the_ledger():
+    """A proxy run is hashable data: nothing of it depends on when it is asked for."""
+    assert dmo.design(3, 300, 1, 5) == dmo.design(3, 300, 1, 5)
+    assert isinstance(dmo.design(3, 300, 1, 5)[0], ProxyRun)
