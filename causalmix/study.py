@@ -1,206 +1,48 @@
-"""The embedded world's runs: how one is trained, and the history that many make."""
+"""A study's runs, and the history that they make."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-import torch
-from datasets import Dataset, load_from_disk
+from datasets import Dataset
 
-from causalmix import outcomes, scores, sft, states, world
+from causalmix import outcomes, states
 from causalmix.design import Design, noise_panel, specs_of
 from causalmix.errors import InputError
+from causalmix.kinds import Kind, kind_of, load_model
 from causalmix.ledger import Ledger
-from causalmix.online import make_mixer
-from causalmix.paths import cache_dir, results_dir
-from causalmix.pools import tiny, tiny_longcot
-from causalmix.pools.tiny_items import DOMAINS
+from causalmix.paths import results_dir
 from causalmix.runs import RunSpec
 from causalmix.sweep import run_sweep
-from causalmix.tasks import Task
-from causalmix.tasks.tiny import tiny_tasks
-from causalmix.tasks.tiny_longcot import longcot_tasks
-
-
-SCORE_DIGITS = 4  # decimals of a score, bits or log-odds
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A family of pools: how one is made, its domains, its tasks, and the longest answer in tokens."""
-
-    make_pool: Callable[[int, int], Dataset]
-    domains: tuple[str, ...]
-    tasks: Callable[[], tuple[Task, ...]]
-    max_new_tokens: int
-
-
-KINDS = {
-    "tiny": Kind(tiny.make_pool, DOMAINS, tiny_tasks, 24),
-    "longcot": Kind(tiny_longcot.make_pool, tiny_longcot.DOMAINS, longcot_tasks, 96),
-}
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Arithmetic on one thread: sums come out the same on every number of cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@dataclass(frozen=True)
-class World:
-    """A scored, tokenised pool with its models and tasks; ``name`` identifies all of its content."""
-
-    name: str
-    pool: Dataset
-    tokens: Dataset
-    scored: states.ScoredPool
-
-
-@cache
-def load_world(pool_rows: int, pool_seed: int, kind: str = "tiny") -> World:
-    """Generate the pool, and score and tokenise it unless the cache holds that already."""
-    pool = KINDS[kind].make_pool(pool_rows, pool_seed)
-    digest = _content_digest(pool, KINDS[kind].tasks())
-    folder = cache_dir() / f"{kind}-{digest}"
-    if not folder.exists():
-        _score_into(folder, pool)
-    pool, tokens = load_from_disk(str(folder / "pool")), load_from_disk(str(folder / "tokens"))
-    table = pool.select_columns(["domain", *states.SCORES]).to_pandas()
-    scored = states.ScoredPool.from_table(table, KINDS[kind].domains)
-    return World(f"{kind}/{pool_rows}/{pool_seed}/{digest}", pool, tokens, scored)
-
-
-def _content_digest(pool: Dataset, tasks: tuple[Task, ...]) -> str:
-    """Hash of everything that a run's outcome depends on besides its own spec."""
-    digest = hashlib.sha256()
-    for part in ("tokenizer", "proxy", "rater"):
-        for path in sorted((world.TINY / part).iterdir()):
-            digest.update(path.read_bytes())
-    for column in ("domain", "messages"):
-        digest.update(json.dumps(pool[column][:]).encode())
-    for task in tasks:
-        digest.update(json.dumps([task.name, task.prompts, task.golds]).encode())
-    return digest.hexdigest()[:12]
+from causalmix.tasks import benchmarks
+from causalmix.training import train
+from causalmix.worlds import World, one_thread, world_for
 
 
 @one_thread()
-def _score_into(folder: Path, pool: Dataset) -> None:
-    """Score and tokenise a pool; the folder appears only when it is complete."""
-    model, tokenizer = world.load_base("proxy"), world.load_tokenizer()
-    table = scores.score_rows(pool, model, tokenizer, world.load_rater())
-    tokens = sft.tokenize(pool, tokenizer)
-    for name in states.SCORES:
-        # Rounded, for the last digits of a float differ between machines and would change who is drawn.
-        pool = pool.add_column(name, table[name].round(SCORE_DIGITS).tolist())
-    pool = pool.add_column("n_tokens", [len(ids) for ids in tokens["input_ids"]])
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        pool.save_to_disk(os.path.join(scratch, "new", "pool"))
-        tokens.save_to_disk(os.path.join(scratch, "new", "tokens"))
-        if not folder.exists():
-            os.rename(os.path.join(scratch, "new"), folder)
-
-
-@one_thread()
-def train(spec: dict) -> dict:
-    """Train and score one run; what the sweep sends to its workers.
+def base_outcomes(names: Mapping[str, str], kind: Kind) -> pd.DataFrame:
+    """What models score before any fine-tuning: the level that a training run starts from.
 
     Parameters
     ----------
-    spec : dict
-        A :class:`RunSpec` as a dictionary.
+    names : mapping of str to str
+        Base checkpoints by what they are called in the table.
+    kind : Kind
+        Whose tasks.
 
     Returns
     -------
-    dict
-        ``scores`` (accuracy per task), ``covariates`` (X before and after mixing), ``training``.
+    DataFrame
+        ``model, parameters, y_…``.
     """
-    spec = RunSpec.from_dict(spec)
-    base, candidates_per_domain = world_of(spec)
-    candidates = states.draw_candidates(base.scored, spec.state, candidates_per_domain, spec.seed)
-    sample, repeats = states.draw_sample(base.scored, candidates, spec.weights, spec.n_samples, spec.seed)
-    model, tokenizer = world.load_base(spec.model), world.load_tokenizer()
-    settings, mixing = _settings_of(spec)
-    if mixing:
-        training = _train_mixing(base, candidates, spec, settings, mixing, model, tokenizer)
-    else:
-        training = sft.finetune(model, tokenizer, base.tokens.select(sample), settings, spec.seed)
-    mixed = {f"{name}_mixed": v for name, v in states.mixed_covariates(base.scored, sample).items()}
-    kind = kind_of(spec.world)
-    return {
-        "scores": outcomes.score_tasks(model, tokenizer, kind.tasks(), kind.max_new_tokens),
-        "covariates": states.candidate_covariates(base.scored, candidates) | mixed,
-        "training": training | {"repeats": repeats, "validation_loss": _validation_losses(model, tokenizer, kind)},
-    }
-
-
-def _settings_of(spec: RunSpec) -> tuple[sft.SFTSettings, dict]:
-    """Hyper-parameters of a run, and how its mixture changes while it trains (empty where it does not)."""
-    given = dict(spec.training)
-    mixing = {name.removeprefix("mixing_"): given.pop(name) for name in list(given) if name.startswith("mixing_")}
-    return sft.SFTSettings.from_pairs(given.items()), mixing
-
-
-def _train_mixing(base: World, candidates: np.ndarray, spec: RunSpec, settings: sft.SFTSettings, mixing: dict, model, tokenizer) -> dict:
-    """Train with a mixer on all candidates; DoReMi trains its reference model on the same weights first."""
-    rows, codes, known = base.tokens.select(candidates), base.scored.codes[candidates], {}
-    if mixing["method"] == "doremi":
-        sample, _ = states.draw_sample(base.scored, candidates, spec.weights, spec.n_samples, spec.seed)
-        reference = world.load_base(spec.model)
-        sft.finetune(reference, tokenizer, base.tokens.select(sample), settings, spec.seed)
-        known = {"reference": sft.row_losses(reference, tokenizer, rows), "vocabulary": len(tokenizer)}
-    mixer = make_mixer(mixing, codes, np.array(spec.weights), spec.n_samples * spec.epochs, settings.batch_size, spec.seed, **known)
-    training = sft.finetune(model, tokenizer, rows, replace(settings, epochs=1), spec.seed, mixer)
-    return training | {"mixing": mixer.found()}
-
-
-def _validation_losses(model, tokenizer, kind: Kind) -> dict[str, float]:
-    """Loss on clean unseen rows of each domain, nats per scored token; the long-CoT pool has none."""
-    known = _validation_tokens() if kind is KINDS["tiny"] else {}
-    return {domain: sft.validation_loss(model, tokenizer, rows) for domain, rows in known.items()}
-
-
-@cache
-def _validation_tokens() -> dict[str, Dataset]:
-    rows, tokenizer = tiny.validation_rows(), world.load_tokenizer()
-    by_domain = {d: [m for name, m in zip(rows["domain"][:], rows["messages"][:]) if name == d] for d in DOMAINS}
-    return {d: sft.tokenize([{"messages": m} for m in messages], tokenizer) for d, messages in by_domain.items()}
-
-
-def kind_of(world_name: str) -> Kind:
-    """The family of pools that a world's name begins with."""
-    return KINDS[world_name.split("/")[0]]
-
-
-def world_of(spec: RunSpec) -> tuple[World, int]:
-    """The world that a spec was written for, and its candidates per domain.
-
-    Raises
-    ------
-    InputError
-        When the package's world is no longer the one that the spec names.
-    """
-    kind, rows, seed, digest, candidates = spec.world.split("/")
-    found = load_world(int(rows), int(seed), kind)
-    if not found.name.endswith(digest):
-        raise InputError(f"Expected the world {digest}, found {found.name}; check out the version that recorded this run.")
-    return found, int(candidates)
+    rows = []
+    for called, name in names.items():
+        model, tokenizer = load_model(name)
+        found = outcomes.axis_scores(kind.evaluate(model, tokenizer), kind.tasks())
+        rows.append({"model": called, "parameters": model.num_parameters()} | found)
+    return pd.DataFrame(rows)
 
 
 def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFrame:
@@ -234,7 +76,8 @@ def sweep(study: str, *, limit: int | None = None, client: str | None = None, n_
         See :func:`causalmix.sweep.run_sweep`.
     """
     design = Design.of_study(study)
-    specs = specs_of(design, load_world(design.pool_rows, design.pool_seed).name)
+    base = world_for(design)
+    specs = specs_of(design, base.name, base.scored.domains)
     wanted = [*specs, *noise_panel(design, specs)][:limit]
     return run_sweep(wanted, ledger_of(study), train, client=client, n_workers=n_workers,
                      retry_failed=retry_failed, progress=progress)  # fmt: skip
@@ -254,14 +97,20 @@ def target_state(base: World, n_samples: int) -> pd.DataFrame:
         One row: ``pool, n_samples, x_<covariate>…, rows_<domain>…``.
     """
     everything = np.arange(len(base.scored.codes))
-    rows = np.bincount(base.scored.codes, minlength=len(DOMAINS))
+    rows = np.bincount(base.scored.codes, minlength=len(base.scored.domains))
     return pd.DataFrame(
         [
             {"pool": "whole", "n_samples": n_samples}
             | states.candidate_covariates(base.scored, everything)
-            | {f"rows_{d}": int(n) for d, n in zip(DOMAINS, rows)}
+            | {f"rows_{d}": int(n) for d, n in zip(base.scored.domains, rows)}
         ]
     )
+
+
+def task_table(base: World) -> pd.DataFrame:
+    """What models that were trained on a pool are asked."""
+    tasks = base.kind.tasks()
+    return benchmarks.benchmark_table(tasks) if isinstance(tasks[0], benchmarks.Benchmark) else outcomes.task_table(tasks)
 
 
 def recorded(ledger: Ledger, specs: list[RunSpec]) -> list[dict]:

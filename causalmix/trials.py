@@ -17,9 +17,9 @@ from scipy.stats import t as t_distribution
 
 from causalmix.design import Design, spec_of
 from causalmix.errors import InputError
+from causalmix.kinds import kind_of
 from causalmix.outcomes import axis_scores
 from causalmix.runs import RunSpec
-from causalmix.study import kind_of
 
 REFERENCE = "Equal"
 FIRST_SEED = 90_000  # of a design's hundred thousand; its own runs count from 0
@@ -27,11 +27,12 @@ FIRST_SEED = 90_000  # of a design's hundred thousand; its own runs count from 0
 
 @dataclass(frozen=True)
 class Trial:
-    """One method's mixture in one pool, and the run that tries it."""
+    """One method's mixture in one pool, the run that tries it, and the role of its model."""
 
     method: str
     pool: str
     spec: RunSpec
+    role: str = "proxy"
 
 
 def trials_of(
@@ -44,7 +45,7 @@ def trials_of(
     candidates: int,
     n_samples: int,
     seeds: int,
-    model: str = "proxy",
+    role: str = "proxy",
 ) -> list[Trial]:
     """Runs that try mixtures in one pool.
 
@@ -64,8 +65,8 @@ def trials_of(
         Rows of each domain to draw from; as many as the pool has for all of it.
     n_samples, seeds : int
         Rows of a training sample, and runs of each mixture.
-    model : str
-        Name of a base checkpoint.
+    role : {"proxy", "target", "longcot"}
+        Whose model is trained.
     """
     weights = [c for c in mixtures if c.startswith("w_")]
     domains = tuple(c.removeprefix("w_") for c in weights)
@@ -74,7 +75,8 @@ def trials_of(
             row["method"],
             pool,
             spec_of(design, world, row[weights].astype(float), state, design.seed * 100_000 + FIRST_SEED + j,
-                    model=model, n_samples=n_samples, candidates=candidates, domains=domains),
+                    role=role, n_samples=n_samples, candidates=candidates, domains=domains),
+            role,
         )
         for _, row in mixtures.iterrows()
         for j in range(seeds)
@@ -101,7 +103,7 @@ def trial_table(trials: Iterable[Trial], records: Iterable[dict]) -> pd.DataFram
             raise InputError(f"Expected a finished run of {trial.method} in {trial.pool}, found {record['error']}; sweep again with --retry-failed.")
         spec = trial.spec
         rows.append(
-            {"method": trial.method, "pool": trial.pool, "model": spec.model.partition("@")[0], "n_samples": spec.n_samples}
+            {"method": trial.method, "pool": trial.pool, "model": trial.role, "n_samples": spec.n_samples}
             | {"seed": spec.seed, "run_id": spec.run_id}
             | {f"w_{d}": w for d, w in zip(spec.domains, spec.weights)}
             | axis_scores(record["scores"], kind_of(spec.world).tasks())
@@ -224,6 +226,23 @@ def comparison_sentence(compared: pd.DataFrame) -> str:
     return f"Paired difference to {REFERENCE} {'; '.join(parts)}. The highest mean is that of **{best['method']}** ({100 * best['mean']:.1f} points)."
 
 
+def growth_sentence(table: pd.DataFrame, outcome: str = "y_dev") -> str:
+    """What each method's mixture gained from the smallest to the largest number of runs, by paired differences.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``method, n_runs, seed, <outcome>``.
+    outcome : str
+    """
+    few, many, told = table["n_runs"].min(), table["n_runs"].max(), []
+    for method, part in table.groupby("method", sort=False):
+        wide = part.pivot(index="seed", columns="n_runs", values=outcome)
+        gap, low, high = mean_interval((wide[many] - wide[few]).dropna())
+        told.append(f"{method} {100 * gap:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] ({verdict(low, high)})")
+    return f"From {few} to {many} runs, points: " + "; ".join(told) + "."
+
+
 def join(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Tables of trials or of comparisons, one below the other."""
     return pd.concat(tables, ignore_index=True)
@@ -236,9 +255,10 @@ def groups_of(table: pd.DataFrame) -> list[dict]:
 
 
 def agreement_table(table: pd.DataFrame, groups: Sequence[dict], outcome: str = "y_dev") -> pd.DataFrame:
-    """Rank agreement of the first group with each other one, with bootstrap intervals over seeds."""
+    """Rank agreement of the first group with each other one and of the last two, with bootstrap intervals over seeds."""
     name = lambda g: f"{g['model']}, {g['n_samples']:,} rows"  # noqa: E731
-    pairs = [(groups[0], other) for other in groups[1:]]
+    # The last two are proxy and target at one size: what the model alone changes.
+    pairs = [(groups[0], other) for other in groups[1:]] + ([(groups[-2], groups[-1])] if len(groups) > 2 else [])
     rows = [{"one": name(a), "other": name(b)} | rank_agreement(table, a, b, outcome) for a, b in pairs]
     columns = ["one", "other", "methods", "spearman", "spearman_low", "spearman_high", "kendall"]
     return pd.DataFrame(rows, columns=columns)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from causalmix.errors import InputError
 from causalmix.paths import RESULTS
-from causalmix.trials import mean_interval
+from causalmix.trials import join, mean_interval
 
 WORDS = ("holds", "does not hold", "cannot tell")
 
@@ -39,6 +39,8 @@ class Claim:
         Its 95% interval; NaN where there is none.
     chapter : str
         Where ours was measured.
+    unit : str
+        Of both differences: points of accuracy, or a measure of prediction.
     """
 
     text: str
@@ -48,6 +50,7 @@ class Claim:
     low: float
     high: float
     chapter: str
+    unit: str = "points"
 
     @property
     def verdict(self) -> str:
@@ -105,11 +108,11 @@ def split_claim(text: str, reported: float, source: str, table: pd.DataFrame, on
     """
     wide = table.pivot_table(index="split", columns="variant", values=measure)
     if missing := [v for v in (one, other) if v not in wide]:
-        return Claim(text, reported, source, np.nan, np.nan, np.nan, f"{chapter} ({missing[0]} was not fitted)")
+        return Claim(text, reported, source, np.nan, np.nan, np.nan, f"{chapter} ({missing[0]} was not fitted)", measure)
     gap = (wide[one] - wide[other]).dropna()
     # Splits share runs, so a standard error over them would be too small; their own spread is used.
     low, high = np.quantile(gap, [0.025, 0.975])
-    return Claim(text, reported, source, float(gap.mean()), float(low), float(high), chapter)
+    return Claim(text, reported, source, float(gap.mean()), float(low), float(high), chapter, measure)
 
 
 def claims_table(claims: Sequence[Claim]) -> pd.DataFrame:
@@ -123,6 +126,7 @@ def claims_table(claims: Sequence[Claim]) -> pd.DataFrame:
                 "ours": c.ours,
                 "ci_low": c.low,
                 "ci_high": c.high,
+                "unit": c.unit,
                 "measured in": c.chapter,
                 "verdict": c.verdict,
             }
@@ -177,7 +181,8 @@ def paper_claims(folder: Path) -> list[Claim]:
     dev, averages, ablation, longcot = (published(name) for name in ("dev", "dev_averages", "ablation", "longcot"))
     unseen = published("unseen")
     targets = read_study_table(folder, "targets")
-    whole = _group(targets, pool="whole")
+    variants = read_study_table(folder, "variants_trained")
+    whole = _group(targets if targets is None or variants is None else join([targets, variants]), pool="whole")
     largest = whole["n_samples"].max() if len(whole) else 0
     groups = {"Qwen2.5-0.5B": _group(whole, model="proxy", n_samples=largest), "Qwen2.5-7B": _group(whole, model="target", n_samples=largest)}
     claims = []
@@ -188,9 +193,10 @@ def paper_claims(folder: Path) -> list[Claim]:
         for one, other in (("CausalMix-A", "Equal"), ("CausalMix-S", "Equal"), ("CausalMix-A", "DMO"), ("CausalMix-A", "RegMix"), ("CausalMix-A", "DoReMi")):
             if {one, other} <= set(rows["method"]):
                 claims.append(trial_claim(f"{one} beats {other} on Dev ({role})", reported_gap(rows, one, other), where, trials, one, other, "06_target"))
-        gap = reported_gap(ablation[ablation["model"] == model], "CausalMix-A", "without X", label="variant")
-        claims.append(trial_claim(f"X is needed: CausalMix-A beats itself without X ({role})", gap, f"results/published/ablation.csv, {model}",
-                                  trials, "CausalMix-A", "CausalMix-A without X", "06_target"))  # fmt: skip
+        for text, part, chapter in (("X is", "without X", "06_target"), ("Orthogonalisation is", "without orthogonalisation", "08_ablations")):
+            gap = reported_gap(ablation[ablation["model"] == model], "CausalMix-A", part, label="variant")
+            claims.append(trial_claim(f"{text} needed: CausalMix-A beats itself {part} ({role})", gap, f"results/published/ablation.csv, {model}",
+                                      trials, "CausalMix-A", f"CausalMix-A {part}", chapter))  # fmt: skip
     claims.append(trial_claim("CausalMix-A beats Equal on Unseen (target model)", reported_gap(unseen, "CausalMix-A", "Equal"),
                               "results/published/unseen.csv", groups["Qwen2.5-7B"], "CausalMix-A", "Equal", "06_target", "y_unseen"))  # fmt: skip
     small = whole["n_samples"].min() if len(whole) else 0
@@ -213,19 +219,23 @@ def estimator_claims(folder: Path) -> list[Claim]:
     """Claims about the estimator, held against held-out runs (chapters 04 and 08)."""
     held_out = read_study_table(folder, "held_out")
     ablations = read_study_table(folder, "ablations")
-    empty = pd.DataFrame({"variant": [], "split": [], "spearman": []})
+    empty = pd.DataFrame({"variant": [], "split": [], "spearman": [], "r_score": []})
     checks = empty if held_out is None else held_out.rename(columns={"predictor": "variant"})
     claims = [
         split_claim("Returns depend on the state: theta(x) predicts held-out runs better than a constant theta", np.nan, "claimed in words",
                     checks, "theta(x)", "constant theta", "04_effects")
     ]  # fmt: skip
     fits = empty if ablations is None else ablations
+    assigned = read_study_table(folder, "assignment")
+    followed = split_claim("Orthogonalisation helps where mixtures followed the state (returns, R-score)", np.nan, "claimed in words",
+                           empty if assigned is None else assigned, "confounded", "confounded, without orthogonalisation", "08_ablations",
+                           "r_score")  # fmt: skip
     pairs = {
         "X is needed to predict held-out runs": ("full", "without X"),
         "Orthogonalisation helps to predict held-out runs": ("full", "without orthogonalisation"),
         "The forest predicts held-out runs better than a linear final stage": ("full", "linear"),
     }
-    return claims + [split_claim(text, np.nan, "claimed in words", fits, one, other, "08_ablations") for text, (one, other) in pairs.items()]
+    return [*claims, followed] + [split_claim(text, np.nan, "claimed in words", fits, one, other, "08_ablations") for text, (one, other) in pairs.items()]
 
 
 def uneven_sentence(rows: pd.DataFrame) -> str:

@@ -38,9 +38,10 @@ SHAPES = {
 }  # fmt: skip
 #: Architecture by role, as in the paper: Qwen2.5 (whose architecture is Qwen2) and, for long chains of thought, Qwen3.
 ARCHITECTURES = {"proxy": Qwen2Config, "target": Qwen2Config, "longcot": Qwen3Config}
-#: Tokens of pre-training by role (ours): base skills half learned, so that fine-tuning matters.
-PRETRAINING = {"proxy": 4_000_000, "target": 1_500_000, "longcot": 3_000_000}
-PEAK_RATE = {"proxy": 3e-3, "target": 2e-3, "longcot": 3e-3}  # ours, of pre-training
+#: Tokens of pre-training by role (ours): base skills half learned, so that fine-tuning matters.  The target
+#: is grown from the proxy's checkpoint, so its tokens come on top of the proxy's.
+PRETRAINING = {"proxy": 4_000_000, "target": 1_200_000, "longcot": 3_000_000}
+PEAK_RATE = {"proxy": 3e-3, "target": 1.5e-3, "longcot": 3e-3}  # ours, of pre-training
 CORPUS_SHARES = {"coding": 0.2, "instruction": 0.14, "math": 0.3, "knowledge": 0.16, "safety": 0.1, "reasoning": 0.1}
 KNOWN_HARMS = HARMFUL_VERBS[: len(HARMFUL_VERBS) // 2]  # what the base has seen refused
 CHAT_SHARE = 0.1  # of the corpus in chat form, as today's base models have seen some
@@ -111,6 +112,39 @@ def new_model(role: str, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTr
     return AutoModelForCausalLM.from_config(config)
 
 
+@torch.no_grad()
+def grow(small: PreTrainedModel, model: PreTrainedModel, seed: int, noise: float = 0.02) -> PreTrainedModel:
+    """Give a model of twice the width, and more layers, the function of a small one (Net2Net, arXiv:1511.05641).
+
+    Every unit is doubled and what reads it halved; the layers on top begin as the identity.  A little noise
+    tells the twins apart, so that training can use them.
+
+    Parameters
+    ----------
+    small, model : PreTrainedModel
+        Of one architecture with tied embeddings; twice the heads of the same size.  ``model`` is changed in place.
+    seed : int
+        Of the noise.
+    noise : float
+        Its standard deviation, as a share of each matrix's own.
+    """
+    generator, given = torch.Generator().manual_seed(seed), small.state_dict()
+    for name, weight in model.named_parameters():
+        source = given.get(name)
+        if source is None:  # a layer that the small model lacks
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                weight.zero_()
+            continue
+        embedding = "embed_tokens" in name
+        doubled = source.repeat(1 if embedding else 2, 2) / (1 if embedding else 2) if source.dim() == 2 else source.repeat(2)
+        if name == "model.norm.weight":
+            doubled = doubled / 2  # tied logits add up both twins
+        if source.dim() == 2:
+            doubled = doubled + noise * doubled.std() * torch.randn(doubled.shape, generator=generator)
+        weight.copy_(doubled)
+    return model
+
+
 def _blocks(tokenizer: PreTrainedTokenizerFast, seed: int, batch: int) -> Iterator[torch.Tensor]:
     """Endless (batch, BLOCK) blocks of documents joined by the end-of-text token."""
     stream, buffer = documents(seed), []
@@ -173,8 +207,10 @@ def build(out: Path = TINY, seed: int = 1, tokens: Mapping[str, int] = PRETRAINI
 
 
 def build_base(role: str, out: Path, tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int, progress=None) -> None:
-    """Pre-train the base checkpoint of one role into its folder below ``out``."""
+    """Pre-train the base checkpoint of one role into its folder below ``out``; the target needs the proxy's there."""
     model = new_model(role, tokenizer, seed)
+    if role == "target":
+        grow(AutoModelForCausalLM.from_pretrained(out / "proxy", dtype=torch.float32), model, seed)
     pretrain(model, tokenizer, tokens, seed, PEAK_RATE[role], progress=progress)
     if role != "proxy":  # half of the bytes to ship; :func:`load_base` computes in float32 all the same
         model = model.half()

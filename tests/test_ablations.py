@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix import ablations
+from causalmix import ablations, assignment
 from causalmix.effects import fit_effects
 from causalmix.errors import InputError
 from causalmix.simplex import sample_dirichlet
@@ -58,7 +58,7 @@ def test_best_subset_holds_the_covariate_that_matters():
 
 def test_mixtures_that_follow_the_state_are_seen():
     """The state explains nothing of randomised mixtures and a good part of confounded ones."""
-    table = ablations.overlap_by_assignment(history(), history(follow=2.0)).set_index("domain")
+    table = assignment.overlap_by_assignment(history(), history(follow=2.0)).set_index("domain")
     assert table.loc["all", "randomized"] < 0.05
     assert table.loc["a", "confounded"] > 0.2
 

@@ -96,6 +96,48 @@ def test_other_peoples_histories_run_unchanged(foreign, name, told):
     assert told in text or told == "no covariate" and "same in every state" in text
 
 
+@pytest.fixture(scope="module")
+def published(foreign):
+    """The real sweep of RegMix as histories; skipped where it can neither be fetched nor found in a folder."""
+    written = causalmix(foreign, "public-sweep", "--out", str(foreign / "published"))
+    if written.returncode == 2 and "found neither" in written.stderr:
+        pytest.skip("the published sweep is not at hand: no network, and CAUSALMIX_PUBLIC_SWEEPS names no folder with it")
+    assert written.returncode == 0, written.stderr
+    return foreign / "published"
+
+
+@pytest.mark.parametrize(("name", "told"), [("regmix_1m", "same in every state"), ("regmix_scales", "log10_parameters")])
+def test_the_published_sweep_runs_unchanged(foreign, published, name, told):
+    """Seventeen domains of pre-training, without covariates and with the model's size as one."""
+    done = causalmix(foreign, "run", "04_effects", "05_mixture", "-p", f"history={published / name}.csv", "-p", "n_trees=24",
+                     "-p", "n_repeats=1", "-p", "n_splits=2", "-p", "n_candidates=1000")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    text = "".join(page_text(foreign / line.strip()) for line in done.stdout.splitlines() if line.strip().endswith(".ipynb"))
+    assert "pile_cc" in text and told in text
+
+
+#: From a mixture to what it is worth.
+SECOND = ("06_target", "07_longcot", "08_ablations", "09_paper_and_ours")
+
+
+def test_quick_study_goes_on_to_trials_and_claims(root, quick):
+    """Every further chapter runs on what the first ones left; its tables say what was trained with which seeds."""
+    done = causalmix(root, "run", "--study", "quick", *SECOND)
+    assert done.returncode == 0, done.stderr
+    targets = pd.read_csv(quick / "targets.csv")
+    groups = targets.groupby(["method", "pool", "model", "n_samples"])["seed"].nunique()
+    assert (groups == 2).all() and {"proxy", "target"} <= set(targets["model"])
+    assert {"Equal", "CausalMix-A", "CausalMix-S", "CausalMix-A without X"} == set(targets["method"])
+    promised = pd.read_csv(quick / "promised.csv")
+    columns = ["proxy_runs_used", "seeds", "mean", "ci_low", "ci_high", "in_support"]
+    assert promised[columns].notna().all().all()
+    claims = pd.read_csv(quick / "claims.csv")
+    missing = claims["ours"].isna()
+    assert set(claims["verdict"]) <= {"holds", "does not hold", "cannot tell"} and not missing.all()
+    assert (claims.loc[missing, "verdict"] == "cannot tell").all()
+    assert claims.loc[missing, "measured in"].str.contains("was not").all()
+
+
 def test_another_outcome_leaves_the_study_alone(root, quick):
     """Other parameters go to a folder of their own; the page speaks of the outcome that was asked for."""
     before = (quick / "effects.csv").read_bytes()

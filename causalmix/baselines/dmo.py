@@ -268,13 +268,13 @@ def mixture(question: Question, n0: int | None = None, n_seeds: int = 2) -> Answ
         When nothing can be trained, a run failed or lacks a domain's loss, or the base is too small.
     """
     runs = design(question.k, question.proxy_samples // question.k if n0 is None else n0, n_seeds, question.seed)
-    losses = _losses(question.trained("DMO", runs), question.history.domains)
+    losses = validation_losses(question.trained("DMO", runs), question.history.domains)
     sizes = np.array([np.array(run.weights) * run.n_samples for run in runs])
     return _answer(question, fit(sizes, losses), len(runs), f"{len(runs)} runs of its own design")
 
 
-def _losses(records: Sequence[dict], domains: Sequence[str]) -> np.ndarray:
-    """Validation losses of runs, nats, shape (n, K)."""
+def validation_losses(records: Sequence[dict], domains: Sequence[str]) -> np.ndarray:
+    """Validation losses of recorded runs, nats, shape (n, K); refuses a run without one of each domain."""
     found = [record["training"].get("validation_loss", {}) for record in records]
     if missing := sorted({d for row in found for d in domains if d not in row}):
         raise InputError(

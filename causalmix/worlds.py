@@ -1,0 +1,194 @@
+"""Scored pools: made or loaded once, kept in the cache, and named by their content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset, load_from_disk
+from transformers import PreTrainedTokenizerBase
+
+from causalmix import sft, states, world
+from causalmix.design import Design
+from causalmix.errors import InputError
+from causalmix.kinds import KINDS, REAL, RECIPE, Kind, Recipe, kind_of, read_recipe, real_folder, real_kind
+from causalmix.paths import cache_dir
+from causalmix.pools import tiny
+from causalmix.runs import RunSpec
+from causalmix.tasks import Task
+
+SCORE_DIGITS = 4  # decimals of a score, bits or log-odds
+TOKENS = "tokens"
+VALIDATION = "validation"  # rows of a real pool that are kept for losses by domain
+VALIDATION_ROWS = 200  # of each domain, a tenth of it at most
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Arithmetic on one thread: sums come out the same on every number of cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """A scored pool with its models and tasks; ``name`` identifies all of its content."""
+
+    name: str
+    pool: Dataset
+    scored: states.ScoredPool
+    folder: Path
+
+    @property
+    def kind(self) -> Kind:
+        """How models that are trained on it are judged."""
+        return kind_of(self.name)
+
+    def tokens(self, model: str, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+        """The rows as a model's tokenizer writes them; kept in the cache."""
+        own = model.partition("@")[0] in world.SHAPES
+        folder = self.folder / (TOKENS if own else f"{TOKENS}-{hashlib.sha256(model.encode()).hexdigest()[:12]}")
+        if not folder.exists():
+            _keep(folder, lambda scratch: sft.tokenize(self.pool, tokenizer).save_to_disk(scratch))
+        return load_from_disk(str(folder))
+
+    def validation(self) -> Dataset | None:
+        """Rows that no pool holds, for losses by domain; None where the family has none."""
+        if self.name.startswith("tiny/"):
+            return tiny.validation_rows()
+        folder = self.folder / VALIDATION
+        return load_from_disk(str(folder)) if folder.exists() else None
+
+
+@cache
+def load_world(pool_rows: int, pool_seed: int, kind: str = "tiny") -> World:
+    """A pool of the embedded world: generated, and scored unless the cache holds that already."""
+    family = KINDS[kind]
+    pool = family.make_pool(pool_rows, pool_seed)
+    digest = _content_digest(pool, family.tasks())
+    folder = cache_dir() / f"{kind}-{digest}"
+    if not folder.exists():
+        _keep(folder, lambda scratch: _write(scratch, pool, family))
+    return _load(f"{kind}/{pool_rows}/{pool_seed}/{digest}", folder, family.domains)
+
+
+def load_real(recipe: Recipe, pool_rows: int, pool_seed: int) -> World:
+    """A real pool: loaded and scored once, then read from the cache.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    pool_rows : int
+        Most rows that are taken; 0 for all.
+    pool_seed : int
+        Which rows.
+    """
+    digest = hashlib.sha256(f"{recipe.digest} {pool_rows} {pool_seed}".encode()).hexdigest()[:12]
+    folder = real_folder(digest)
+    if not folder.exists():
+        family = real_kind(recipe)
+        pool, held_out = _held_out(family.make_pool(pool_rows, pool_seed), pool_seed)
+
+        def write(scratch: str) -> None:
+            _write(scratch, pool, family)
+            held_out.save_to_disk(os.path.join(scratch, VALIDATION))
+            Path(scratch, RECIPE).write_text(json.dumps(asdict(recipe), indent=1))
+
+        _keep(folder, write)
+    return _load(f"{REAL}/{pool_rows}/{pool_seed}/{digest}", folder, recipe.domains or None)
+
+
+def world_for(design: Design) -> World:
+    """The pool of a design: of the embedded world, or by its recipe."""
+    if not design.pool:
+        return load_world(design.pool_rows, design.pool_seed)
+    return load_real(Recipe.of(design.pool), design.pool_rows, design.pool_seed)
+
+
+@cache
+def _load(name: str, folder: Path, domains: tuple[str, ...] | None) -> World:
+    pool = load_from_disk(str(folder / "pool"))
+    table = pool.select_columns(["domain", *states.SCORES]).to_pandas()
+    domains = domains or tuple(dict.fromkeys(table["domain"]))
+    return World(name, pool, states.ScoredPool.from_table(table, domains), folder)
+
+
+def _held_out(pool: Dataset, seed: int) -> tuple[Dataset, Dataset]:
+    """A pool without a few rows of each domain, and these rows."""
+    domains = pd.Series(pool["domain"][:])
+    rng, taken = np.random.default_rng([seed, 13]), []
+    for _, rows in domains.groupby(domains, sort=False):
+        taken += rng.choice(rows.index, min(VALIDATION_ROWS, len(rows) // 10), replace=False).tolist()
+    kept = np.setdiff1d(np.arange(len(pool)), taken)
+    return pool.select(kept), pool.select(sorted(taken))
+
+
+def _content_digest(pool: Dataset, tasks: tuple[Task, ...]) -> str:
+    """Hash of everything that a run's outcome depends on besides its own spec."""
+    digest = hashlib.sha256()
+    for part in ("tokenizer", "proxy", "rater"):
+        for path in sorted((world.TINY / part).iterdir()):
+            digest.update(path.read_bytes())
+    for column in ("domain", "messages"):
+        digest.update(json.dumps(pool[column][:]).encode())
+    for task in tasks:
+        digest.update(json.dumps([task.name, task.prompts, task.golds]).encode())
+    return digest.hexdigest()[:12]
+
+
+@one_thread()
+def _write(scratch: str, pool: Dataset, family: Kind) -> None:
+    """Score a pool, and tokenise it for the family's own tokenizer."""
+    table, tokens = family.score(pool), sft.tokenize(pool, family.tokenizer())
+    for name in states.SCORES:
+        # Rounded, for the last digits of a float differ between machines and would change who is drawn.
+        pool = pool.add_column(name, table[name].round(SCORE_DIGITS).tolist())
+    pool = pool.add_column("n_tokens", [len(ids) for ids in tokens["input_ids"]])
+    pool.save_to_disk(os.path.join(scratch, "pool"))
+    if family in KINDS.values():
+        tokens.save_to_disk(os.path.join(scratch, TOKENS))
+
+
+def _keep(folder: Path, write: Callable[[str], None]) -> None:
+    """Write a folder of the cache; it appears only when it is complete."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        made = os.path.join(scratch, "new")
+        os.mkdir(made)
+        write(made)
+        try:
+            os.rename(made, folder)
+        except OSError:
+            if not folder.exists():  # otherwise another process was first, with the same content
+                raise
+
+
+def world_of(spec: RunSpec) -> tuple[World, int]:
+    """The world that a spec was written for, and its candidates per domain.
+
+    Raises
+    ------
+    InputError
+        When the package's world is no longer the one that the spec names.
+    """
+    kind, rows, seed, digest, candidates = spec.world.split("/")
+    if kind == REAL:
+        return load_real(read_recipe(digest), int(rows), int(seed)), int(candidates)
+    found = load_world(int(rows), int(seed), kind)
+    if not found.name.endswith(digest):
+        raise InputError(f"Expected the world {digest}, found {found.name}; check out the version that recorded this run.")
+    return found, int(candidates)
