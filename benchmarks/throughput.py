@@ -11,6 +11,7 @@ always that of a large matrix product measured here.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import statistics
 import time
@@ -47,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     finetune(model, make_tokenizer(), rows.select(range(min(len(rows), 2 * options.batch))), settings, 0)  # warms up
     seconds: dict[str, list[float]] = {"TRL run": [], "bare loop": []}
     for seed in range(options.rounds):
+        gc.collect()  # the trainer of the round before still holds its optimizer
         seconds["TRL run"].append(finetune(model, make_tokenizer(), rows, settings, seed)["seconds"])
+        gc.collect()
         seconds["bare loop"].append(bare_loop(model, tokens, options))
     report({way: tokens / statistics.median(values) for way, values in seconds.items()}, model, options.device)
 

@@ -13,45 +13,31 @@ import os
 import time
 import traceback
 from asyncio import CancelledError
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-import dask
-from dask.system import CPU_COUNT
-from distributed import Client, Future, LocalCluster, Nanny, as_completed
+from distributed import Client, Future, KilledWorker, Status, as_completed, get_worker
+from distributed.versions import get_package_info
 
+from causalmix.clusters import connect
 from causalmix.errors import InputError
 from causalmix.ledger import Ledger
 from causalmix.runs import RunSpec
 
-#: One thread for each worker's arithmetic: as many single-threaded runs as cores finish soonest,
-#: and a run's result does not depend on how many cores there are.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-
-LOCAL_SETTINGS = {
-    # A worker holds the run it trains and no other: should it be killed, no other run is blamed.
-    "distributed.scheduler.worker-saturation": 1.0,
-    # A worker that was killed starts anew, which takes long on a busy machine.  Dask would give it
-    # up after 15 seconds, and a sweep without workers waits for ever.
-    "distributed.deploy.lost-worker-timeout": "1 hour",
-}
+log = logging.getLogger(__name__)
 
 RESULT_KEYS = ("scores", "covariates", "training")
 
+#: What a run's numbers, or its way to a worker and back, depend on.
+VERSIONED = tuple("causalmix cloudpickle dask datasets distributed numpy tokenizers torch transformers trl".split())
+
+#: What a machine does to a run: its worker died, its disk is full, its network is down, a library is missing.
+MACHINE_ERRORS = (KilledWorker, OSError, MemoryError, ImportError)
+#: The same from an accelerator, by name, so that nothing here imports torch.
+ACCELERATOR_ERRORS = {"AcceleratorError", "OutOfMemoryError"}
+
 Train = Callable[[dict], dict]
 Progress = Callable[[int, int, float | None], None]
-
-
-class OneThreadNanny(Nanny):
-    """Starts its worker with one arithmetic thread, whatever the driver's own environment says.
-
-    The variables must be there before the worker imports torch, hence before it starts.
-    """
-
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        self.pre_spawn_env = self.pre_spawn_env | ONE_THREAD
-        self.env = self.env | ONE_THREAD
 
 
 def run_sweep(
@@ -59,9 +45,10 @@ def run_sweep(
     ledger: Ledger,
     train: Train,
     *,
-    client: Client | str | None = None,
+    client: Client | str | Mapping | None = None,
     n_workers: int | None = None,
     retry_failed: bool = False,
+    retries: int = 0,
     progress: Progress | None = None,
 ) -> list[dict]:
     """Train every run that the ledger does not have yet.
@@ -75,12 +62,16 @@ def run_sweep(
     train : callable
         Importable or otherwise picklable function from a spec's dictionary to a dictionary of
         ``scores``, ``covariates`` and ``training``.  What it raises is recorded.
-    client : distributed.Client or str, optional
-        A client, or a scheduler's address; a local cluster by default.
+    client : distributed.Client, str or mapping, optional
+        A client, or what :func:`causalmix.clusters.connect` takes; a local cluster by default.
     n_workers : int, optional
-        Processes of the local cluster; one per core by default.
+        Processes of the local cluster, one per core by default; or jobs of Slurm.
     retry_failed : bool
         Whether runs recorded as failed are trained again.
+    retries : int
+        How often a run is tried again, after others, before it is recorded as failed for what
+        its machine did: a worker that died once more than Dask's ``allowed-failures``, or an
+        error of the system or the accelerator.  What a run itself does wrong is not repeated.
     progress : callable, optional
         Called with runs done, runs in all and the seconds left (None while unknown),
         at the start and after each run.
@@ -93,17 +84,20 @@ def run_sweep(
     Raises
     ------
     InputError
-        When there is no scheduler at the address, or another process writes to the ledger.
+        When the cluster is not as expected, a worker's versions are not the driver's, or another
+        process writes to the ledger.
     ConnectionError
         When the scheduler goes away; what had ended by then is recorded.
     """
+    if type(retries) is not int or retries < 0:
+        raise InputError(f"Expected a whole number of retries from 0, found {retries!r}; correct it.")
     wanted = {spec.run_id: spec for spec in specs}
     if _missing(wanted, ledger, retry_failed):
         # Looked up again under the lock: another sweep may have ended in the meantime.
         with ledger.writer():
             missing = _missing(wanted, ledger, retry_failed)
-            with _connect(client, min(n_workers or CPU_COUNT, max(len(missing), 1))) as connected:
-                _train_all(missing, ledger, train, connected, _Meter(progress, len(wanted), len(missing)))
+            with connect(client, n_workers=n_workers, runs=len(missing)) as connected:
+                _train_all(missing, ledger, train, connected, _Meter(progress, len(wanted), len(missing)), retries)
     records = ledger.latest()
     return [records[spec.run_id] for spec in specs]
 
@@ -129,36 +123,113 @@ class _Meter:
         self.progress(self.total - left, self.total, per_run and left * per_run)
 
 
-def _train_all(specs: list[RunSpec], ledger: Ledger, train: Train, client: Client, meter: _Meter) -> None:
+def _train_all(specs: list[RunSpec], ledger: Ledger, train: Train, client: Client, meter: _Meter, retries: int) -> None:
     """Append a record for each spec, in the order in which the runs end."""
     meter.tick()
-    futures = client.map(_checked, [spec.as_dict() for spec in specs], train=train, pure=False)
+    _wait_for_workers(client)
+    meter.started = time.monotonic()  # a queue's time is not the runs'
+    shared = {"train": train, "versions": _versions(), "pure": False}
+    futures = client.map(_checked, [spec.as_dict() for spec in specs], **shared)
     spec_of = {future.key: spec for future, spec in zip(futures, specs)}
+    tried: Counter[str] = Counter()
+    ended = as_completed(futures, loop=client.loop)
     try:
-        for future in as_completed(futures, loop=client.loop):
-            ledger.append(_record(spec_of[future.key], future))
+        for future in ended:
+            spec = spec_of[future.key]
+            record, error = _record(spec, future)
             future.release()
+            # Not Dask's own retries: these also repeat what the run does wrong, and count no lost worker.
+            if _is_machines(error) and tried[spec.run_id] < retries:
+                tried[spec.run_id] += 1
+                again = client.submit(_checked, spec.as_dict(), **shared, priority=-1)  # last: it may pass
+                futures.append(again)
+                spec_of[again.key] = spec
+                ended.add(again)
+                continue
+            ledger.append(record)
             meter.tick()
     finally:
         for future in futures:  # a sweep that stops early must not leave its runs on a shared scheduler
             future.release()
 
 
-def _checked(spec: dict, train: Train) -> dict:
+def _wait_for_workers(client: Client) -> None:
+    """Return when there is a worker, and all that there are have the driver's versions."""
+    try:
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            log.warning("No worker yet: the sweep begins with the first one.")
+        client.wait_for_workers(1)
+        answers = client.get_versions(packages=VERSIONED)["workers"]
+    except OSError as error:
+        raise ConnectionError("The scheduler went away before any run; start the sweep again.") from error
+    for address, answer in answers.items():
+        _compare(_versions(), _plain(answer["packages"]), address)
+
+
+class OtherVersions(InputError):
+    """A worker whose versions are not the driver's: the runs that it would spoil are not recorded."""
+
+
+def _versions() -> dict[str, str | None]:
+    return _plain(get_package_info(VERSIONED))
+
+
+def _plain(packages: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Versions without what may differ: a build for another accelerator, Python's last digit."""
+    plain = {name: packages[name] and packages[name].partition("+")[0] for name in VERSIONED}
+    return plain | {"python": ".".join(packages["python"].split(".")[:2])}
+
+
+def _compare(mine: dict, theirs: dict, address: str) -> None:
+    off = [f"{name} {theirs[name] or 'missing'} instead of {mine[name]}" for name in mine if theirs[name] != mine[name]]
+    if off:
+        raise OtherVersions(f"Expected the driver's versions on worker {address}, found {', '.join(off)}; match them.")
+
+
+def _checked(spec: dict, train: Train, versions: dict) -> dict:
     """On a worker: train, and make sure that what comes back can be recorded."""
-    result = train(spec)
+    _compare(versions, _versions(), get_worker().address)  # it may have come after the driver looked
+    try:
+        result = train(spec)
+    except Exception as error:
+        if _is_of_accelerator(error):
+            _start_anew()
+        raise
     if not isinstance(result, dict) or set(result) != set(RESULT_KEYS):
         raise TypeError(f"Expected {', '.join(RESULT_KEYS)} from the training function, found {result!r}.")
     json.dumps(result, allow_nan=False)
     return result
 
 
-def _record(spec: RunSpec, future: Future) -> dict:
-    """The ledger's record of a run that has ended, well or not."""
+def _start_anew() -> None:
+    """Replace this worker's process: an accelerator may refuse all that follows in one that saw an error."""
+    worker = get_worker()
+
+    def replace() -> Awaitable[None]:
+        worker.status = Status.paused  # told before the run's end is, hence no other run is sent here
+        return worker.close_gracefully(restart=True)
+
+    if worker.nanny:
+        worker.loop.add_callback(replace)
+
+
+def _is_of_accelerator(error: BaseException | None) -> bool:
+    return any(kind.__name__ in ACCELERATOR_ERRORS for kind in type(error).__mro__)
+
+
+def _is_machines(error: BaseException | None) -> bool:
+    """Whether what a run raised is not its own fault."""
+    return isinstance(error, MACHINE_ERRORS) or _is_of_accelerator(error)
+
+
+def _record(spec: RunSpec, future: Future) -> tuple[dict, BaseException | None]:
+    """The ledger's record of a run that has ended, well or not, and what it raised."""
     record = {"run_id": spec.run_id, "spec": spec.as_dict()}
     try:
         # Where the result was lost with its worker, this waits until the run has been done again.
-        return record | {"status": "finished", "error": None} | future.result()
+        return record | {"status": "finished", "error": None} | future.result(), None
+    except OtherVersions:
+        raise
     except (Exception, CancelledError) as error:
         if future.status != "error":
             # Not the run's fault, so not its record either: the next sweep does it again.
@@ -166,7 +237,7 @@ def _record(spec: RunSpec, future: Future) -> dict:
                 f"The scheduler dropped run {spec.run_id}; start the sweep again to do what is left."
             ) from error
         described = _describe(error, traceback.extract_tb(future.traceback()))
-        return record | {"status": "failed", "error": described} | dict.fromkeys(RESULT_KEYS, {})
+        return record | {"status": "failed", "error": described} | dict.fromkeys(RESULT_KEYS, {}), error
 
 
 def _describe(error: BaseException, frames: traceback.StackSummary) -> str:
@@ -176,46 +247,3 @@ def _describe(error: BaseException, frames: traceback.StackSummary) -> str:
         return text
     where = frames[-1]
     return f"{text} ({os.path.basename(where.filename)}, line {where.lineno}, in {where.name})"
-
-
-@contextmanager
-def _connect(client: Client | str | None, n_workers: int) -> Iterator[Client]:
-    """A client to work with; what is made here is closed here."""
-    if isinstance(client, Client):
-        yield client
-    elif client is not None:
-        try:
-            remote = Client(client)
-        except (OSError, TimeoutError) as error:
-            raise InputError(
-                f"Expected a Dask scheduler at {client}, found none; start one, or leave the address out."
-            ) from error
-        with remote:
-            yield remote
-    else:
-        before = {name: os.environ.get(name) for name in ONE_THREAD}
-        try:
-            with dask.config.set(LOCAL_SETTINGS), _local_cluster(n_workers) as cluster, Client(cluster) as local:
-                yield local
-        finally:
-            # A nanny sets its worker's variables in this process too; they would slow what follows.
-            for name, value in before.items():
-                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-
-
-def _local_cluster(n_workers: int) -> LocalCluster:
-    """Processes of one thread on this machine, reachable from nowhere else.
-
-    Workers exit with the driver, even when it is killed.  Memory is left to the operating
-    system: Dask can neither spill a model nor does pausing a worker ever free one.
-    """
-    return LocalCluster(
-        n_workers=n_workers,
-        threads_per_worker=1,
-        host="127.0.0.1",
-        dashboard_address=None,
-        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # no dashboard either, but any free port
-        memory_limit=0,
-        worker_class=OneThreadNanny,
-        silence_logs=logging.CRITICAL,
-    )

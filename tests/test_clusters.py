@@ -143,13 +143,14 @@ def once_each(ledger, n):
 
 def test_sweep_waits_for_workers_and_outlives_one(ledger, port, tmp_path):
     """A sweep begins without workers; one that is killed in mid-run costs no run and doubles none."""
-    seen = []
+    seen, before = [], []
     with ExitStack() as stack:
         stack.enter_context(scheduler(port))
 
         def come_and_kill():
-            time.sleep(1)
-            assert seen == [(0, 6)]
+            wait_for(lambda: seen)
+            time.sleep(0.5)
+            before.extend(seen)
             for _ in range(2):
                 stack.enter_context(worker(port, tmp_path))
             wait_for((tmp_path / "pid").exists)
@@ -161,7 +162,7 @@ def test_sweep_waits_for_workers_and_outlives_one(ledger, port, tmp_path):
         beside_it.join()
     assert once_each(ledger, 6) and [r["spec"]["seed"] for r in records] == list(range(6))
     assert records[0]["training"]["pid"] != int((tmp_path / "pid").read_text())
-    assert seen == [(done, 6) for done in range(7)]
+    assert before == [(0, 6)] and seen == [(done, 6) for done in range(7)]
     assert [traces(tmp_path, seed) for seed in range(6)] == [1] * 6
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from causalmix import design as designs
-from causalmix import study
+from causalmix import study, training, worlds
 from causalmix.errors import InputError
 from causalmix.pools.tiny_items import DOMAINS
 from causalmix.tables import check_history
+from causalmix.tasks.tiny import tiny_tasks
 
 SMALL = designs.Design(pool_rows=600, candidates=60, n_runs=24, n_samples=48, noise_specs=2, noise_seeds=3)
 
@@ -16,15 +17,15 @@ SMALL = designs.Design(pool_rows=600, candidates=60, n_runs=24, n_samples=48, no
 def world(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAUSALMIX_CACHE", str(tmp_path_factory.mktemp("cache")))
-        study.load_world.cache_clear()
-        yield study.load_world(SMALL.pool_rows, SMALL.pool_seed)
-        study.load_world.cache_clear()
+        worlds.load_world.cache_clear()
+        yield worlds.load_world(SMALL.pool_rows, SMALL.pool_seed)
+        worlds.load_world.cache_clear()
 
 
 @pytest.fixture(scope="module")
 def records(world):
     specs = designs.specs_of(SMALL, world.name)[:2]
-    return [{"run_id": s.run_id, "spec": s.as_dict(), "status": "finished"} | study.train(s.as_dict()) for s in specs]
+    return [{"run_id": s.run_id, "spec": s.as_dict(), "status": "finished"} | training.train(s.as_dict()) for s in specs]
 
 
 def test_equal_designs_give_equal_runs_and_other_seeds_other_runs():
@@ -67,7 +68,7 @@ def test_unknown_assignment_and_study_are_refused():
 def test_a_run_trains_scores_and_measures(records):
     """A run has an accuracy for each task and its covariates before and after mixing."""
     for record in records:
-        assert set(record["scores"]) == {t.name for t in study.tiny_tasks()}
+        assert set(record["scores"]) == {t.name for t in tiny_tasks()}
         assert all(0 <= v <= 1 for v in record["scores"].values())
         assert len(record["covariates"]) == 6
         assert record["training"]["tokens"] > 500
@@ -75,7 +76,7 @@ def test_a_run_trains_scores_and_measures(records):
 
 def test_the_same_spec_trains_to_the_same_scores(records):
     """Training again from the spec alone gives the same record, to the last item."""
-    again = study.train(records[0]["spec"])
+    again = training.train(records[0]["spec"])
     assert again["scores"] == records[0]["scores"]
     assert again["covariates"] == records[0]["covariates"]
 
@@ -93,4 +94,4 @@ def test_a_record_of_another_world_is_not_trained(records):
     """A spec written for other content is refused, not silently trained on this one."""
     spec = records[0]["spec"] | {"world": "tiny/600/0/000000000000/60"}
     with pytest.raises(InputError, match="Expected the world 000000000000"):
-        study.train(spec)
+        training.train(spec)

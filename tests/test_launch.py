@@ -1,0 +1,137 @@
+"""Fine-tuning in several processes."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+from accelerate.commands.config.config_args import load_config_from_file
+from datasets import Dataset
+from language_models import chat_tokenizer, row, tiny_model
+
+from causalmix import launch, models, sft
+from causalmix.errors import InputError
+
+#: Answers of very different lengths: a mean over processes of their means would show.
+ROWS = [row("cold ?", "hot"), row("dark ?", "light " * 12), row("early ?", "late 1 2"), row("wet ?", "dry " * 7)]
+SETTINGS = sft.SFTSettings(epochs=4, batch_size=2, learning_rate=1e-3)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A tiny random Qwen2 with its tokenizer on disk."""
+    tiny_model().save_pretrained(tmp_path / "base")
+    chat_tokenizer().save_pretrained(tmp_path / "base")
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def rows_path(tmp_path):
+    """Four conversations as JSON lines."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in ROWS))
+    return path
+
+
+def test_two_processes_train_like_one_with_twice_the_batch(checkpoint, rows_path, tmp_path):
+    out = tmp_path / "out"
+    facts = launch.finetune_distributed(checkpoint, rows_path, out, SETTINGS, 3, config="cpu_two_processes")
+    alone, tokenizer = models.load_model(checkpoint, dtype="float32", device="cpu")
+    start = [weight.detach().clone() for weight in alone.parameters()]
+    models.use_chat_form(tokenizer, alone)
+    expected = sft.finetune(alone, tokenizer, sft.tokenize(ROWS, tokenizer), replace(SETTINGS, batch_size=4), 3)
+    assert facts["processes"] == 2 and facts["parallelism"] == "MULTI_CPU" and facts["steps"] == expected["steps"] == 4
+    assert facts["loss"] == pytest.approx(expected["loss"], abs=1e-5) and np.isfinite(facts["loss"])
+    assert (facts["tokens"], facts["rows"]) == (expected["tokens"], expected["rows"])
+    assert facts == json.loads((out / "training.json").read_text())
+    trained, saved = models.load_model(out, dtype="float32", device="cpu")
+    assert saved.chat_template == tokenizer.chat_template and saved.eos_token == "<|im_end|>"
+    for weight, other, old in zip(trained.parameters(), alone.parameters(), start, strict=True):
+        moved = (other - old).abs().max()
+        assert moved > 0
+        assert (weight - other).abs().max() < 0.05 * moved
+    assert not [path for path in out.iterdir() if path.suffix in (".bin", ".pt", ".pkl")]
+    assert not (out / "cache").exists()
+
+
+def test_a_process_that_fails_is_told_with_its_error(checkpoint, rows_path, tmp_path):
+    settings = replace(SETTINGS, learning_rate=1e30, epochs=2)
+    with pytest.raises(RuntimeError, match="FloatingPointError: Training diverged at step"):
+        launch.finetune_distributed(
+            checkpoint, rows_path, tmp_path / "out", settings, 0, config="cpu_two_processes", processes=1
+        )
+    assert not (tmp_path / "out" / "training.json").exists()
+
+
+def test_a_saved_dataset_is_labelled_as_json_lines_are(rows_path, tmp_path):
+    Dataset.from_list([line | {"source": "x"} for line in ROWS]).save_to_disk(tmp_path / "saved")
+    labelled = []
+    for i, path in enumerate((rows_path, tmp_path / "saved")):
+        cache = tmp_path / f"cache{i}"
+        cache.mkdir()
+        labelled.append(launch._label(launch._read_rows(path, cache), chat_tokenizer(), 4096, cache)[:])
+    assert labelled[0] == labelled[1] == sft._labelled(sft.tokenize(ROWS, chat_tokenizer()), 4096)[:]
+
+
+def test_rows_whose_answer_is_cut_away_are_dropped(tmp_path):
+    """Also where one of them is all that a batch of 1,000 rows holds."""
+    longest = len(sft.tokenize(ROWS[1:2], chat_tokenizer())[0]["input_ids"])
+    prompt = row("cold " * longest, "hot")
+    rows = Dataset.from_list([prompt, *[ROWS[0]] * 999, prompt])
+    assert len(launch._label(rows, chat_tokenizer(), longest, tmp_path)) == 999
+
+
+def refuse(match, checkpoint, rows_path, out, settings=SETTINGS, config="cpu_two_processes", **options):
+    """Assert that nothing is started."""
+    with pytest.raises(InputError, match=match):
+        launch.finetune_distributed(checkpoint, rows_path, out, settings, 0, config=config, **options)
+    assert not (out / launch.LOG).exists()
+
+
+def test_bad_input_is_refused_before_a_process_starts(checkpoint, rows_path, tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "_launch", lambda *_: pytest.fail("a process was started"))
+    out = tmp_path / "out"
+    refuse("new folder", checkpoint, rows_path, checkpoint)
+    refuse("one of .*fsdp2.*as config, found none.yaml", checkpoint, rows_path, out, config="none.yaml")
+    refuse("at least one process, found 0", checkpoint, rows_path, out, processes=0)
+    refuse("Expected rows at", checkpoint, tmp_path / "none.jsonl", out)
+    refuse("raise max_length", checkpoint, rows_path, out, replace(SETTINGS, max_length=3))
+    both = replace(SETTINGS, activation_checkpointing=True)
+    refuse("activation checkpointing in one place", checkpoint, rows_path, out, both, "fsdp2_longcot")
+    two_nodes = (launch.CONFIGS / "fsdp2.yaml").read_text().replace("num_machines: 1", "num_machines: 2")
+    (tmp_path / "nodes.yaml").write_text(two_nodes)
+    refuse("one machine", checkpoint, rows_path, out, config=tmp_path / "nodes.yaml")
+    (tmp_path / "bad.yaml").write_text("no_such_key: 1\n")
+    refuse("configuration of accelerate", checkpoint, rows_path, out, config=tmp_path / "bad.yaml")
+    (tmp_path / "other.jsonl").write_text('{"text": "hot"}\n')
+    refuse("column messages", checkpoint, tmp_path / "other.jsonl", out)
+    (tmp_path / "broken.jsonl").write_text('{"messages": [\n')
+    refuse("saved dataset or JSON lines", checkpoint, tmp_path / "broken.jsonl", out)
+
+
+def test_a_template_without_markers_is_refused(checkpoint, rows_path, tmp_path):
+    tokenizer = chat_tokenizer()
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    tokenizer.save_pretrained(checkpoint)
+    refuse("generation markers", checkpoint, rows_path, tmp_path / "out", chat_form=False)
+
+
+def test_the_configurations_are_valid():
+    configs = {path.stem: load_config_from_file(str(path)) for path in launch.CONFIGS.glob("*.yaml")}
+    assert set(configs) == {"single_gpu", "fsdp2", "fsdp2_longcot", "cpu_two_processes"}
+    for name in ("fsdp2", "fsdp2_longcot"):
+        sharding = configs[name].fsdp_config
+        assert (configs[name].distributed_type, sharding["fsdp_version"]) == ("FSDP", 2)
+        assert configs[name].mixed_precision == "bf16"
+        assert sharding["fsdp_state_dict_type"] == "FULL_STATE_DICT"  # else the trainer saves no checkpoint
+        assert sharding["fsdp_activation_checkpointing"] == (name == "fsdp2_longcot")
+    assert configs["cpu_two_processes"].use_cpu and configs["cpu_two_processes"].num_processes == 2
+
+
+def test_the_configurations_hold_no_key_that_the_launcher_ignores():
+    from accelerate.commands.launch import launch_command_parser
+
+    known = vars(launch_command_parser().parse_args(["x.py"]))
+    for path in launch.CONFIGS.glob("*.yaml"):
+        assert set(yaml.safe_load(path.read_text()).get("fsdp_config", {})) <= set(known), path.name
