@@ -6,7 +6,7 @@ Chapters 06 to 08 read from here what they compare; ``causalmix sweep --trials``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,8 @@ from causalmix.baselines import Question, dmo
 from causalmix.design import Design
 from causalmix.effects import fit_effects
 from causalmix.ledger import Ledger
-from causalmix.paths import results_dir
+from causalmix.parameters import declared, read_notebook, read_study, study_values
+from causalmix.paths import NOTEBOOKS, STUDIES, results_dir
 from causalmix.runs import RunSpec
 from causalmix.study import history
 from causalmix.sweep import run_sweep
@@ -27,8 +28,13 @@ from causalmix.training import train
 from causalmix.trials import Trial, trial_table
 from causalmix.worlds import World, world_for
 
-#: Numbers of seeds and sizes that the committed study has; the chapters' parameters default to the same.
-SEEDS, TARGET_SEEDS, SHIFT_SEEDS, LONGCOT_SEEDS, LEARNING_SEEDS, LARGEST_SCALE = 5, 3, 5, 3, 3, 8
+LEARNING_SEEDS = 3  # runs of each mixture of the learning curve
+
+
+def chapter_values(study: str, chapter: str) -> dict[str, object]:
+    """Parameters of a chapter in a study, the notebook's defaults included."""
+    known = declared(read_notebook(NOTEBOOKS / f"{chapter}.ipynb"))
+    return study_values(read_study(study, STUDIES), chapter, known)
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ class Campaign:
         Of forests, and of everything random in methods.
     names : tuple of str
         The static methods that are asked.
+    sizes, longcot_sizes : dict
+        Parameters of chapters 06 and 07 in the study: how many seeds, which sizes.
     progress : callable or None
     """
 
@@ -66,15 +74,23 @@ class Campaign:
     n_trees: int = 500
     seed: int = 0
     names: tuple[str, ...] = tuple(methods.STATIC)
+    sizes: dict = field(default_factory=dict)
+    longcot_sizes: dict = field(default_factory=dict)
     progress: Callable | None = None
 
     @classmethod
     def of_study(cls, study: str, out: Path | None = None, **settings) -> Campaign:
-        """The campaign of a study whose history is at hand (chapter 03 writes it)."""
+        """The campaign of a study whose history is at hand (chapter 03 writes it).
+
+        Settings that are not given are those of chapters 06 and 07 in the study, so that what a sweep
+        trains is what the chapters compare.
+        """
         out, design = Path(out or results_dir(study)), Design.of_study(study)
+        sizes, longcot_sizes = (chapter_values(study, chapter) for chapter in ("06_target", "07_longcot"))
+        usual = {name: sizes[name] for name in ("outcome", "n_trees", "seed")} | {"names": methods.names_of(sizes["methods"])}
         runs = read_history(out / "history.csv")
-        base = world_for(design)
-        return cls(out, design, base, runs, find_target(runs, out), Ledger(out / "trials.jsonl"), **settings)
+        return cls(out, design, world_for(design), runs, find_target(runs, out), Ledger(out / "trials.jsonl"),
+                   **usual | {"sizes": sizes, "longcot_sizes": longcot_sizes} | settings)  # fmt: skip
 
     def mixtures(self) -> pd.DataFrame:
         """Every method's mixture for the whole pool; methods that train proxies train them here."""
@@ -117,31 +133,37 @@ class Campaign:
             question, self.goal.x, dmo.validation_losses([recorded[r] for r in self.runs.frame["run_id"]], self.runs.domains), n_trees=self.n_trees)  # fmt: skip
         return methods.fixed(self.out / "variants.csv", self._asked(self.goal.x, "variants"), make)
 
-    def size_trials(self, mixtures: pd.DataFrame, seeds: int = SEEDS, target_seeds: int = TARGET_SEEDS, largest: int = LARGEST_SCALE) -> list[Trial]:
-        """The whole pool at three sizes, and the target model at the largest."""
+    def size_trials(
+        self, mixtures: pd.DataFrame, seeds: int | None = None, target_seeds: int | None = None, largest: int | None = None
+    ) -> list[Trial]:
+        """The whole pool at three sizes, and the target model at the largest; what is not given is the study's."""
+        largest = largest or self.sizes["largest_scale"]
         scales = sorted({1, max(1, largest // 2), largest})
-        return comparisons.size_trials(self.design, self.base, mixtures, scales, seeds, target_seeds)
+        numbers = (seeds or self.sizes["seeds"], target_seeds or self.sizes["target_seeds"])
+        return comparisons.size_trials(self.design, self.base, mixtures, scales, *numbers)
 
     def everything(self) -> Iterator[tuple[str, list[RunSpec]]]:
         """All that the chapters compare, with a name for each part; cheap parts first."""
-        chosen = self.mixtures()
+        chosen, design, base = self.mixtures(), self.design, self.base
         sizes = [t.spec for t in self.size_trials(chosen)]
-        small = [s for s in sizes if s.n_samples == self.design.n_samples]
+        small = [s for s in sizes if s.n_samples == design.n_samples and s.model == design.model_of("proxy")]
         yield "the whole pool, smallest size", small
-        yield "shifted pools", [t.spec for t in comparisons.shift_trials(self.design, self.base, self.shifted(chosen), SHIFT_SEEDS)]
-        pool = longcot.load(self.design.longcot_pool)
-        trials = longcot.longcot_trials(self.design, pool, self.longcot(chosen, pool), LONGCOT_SEEDS)
+        yield "shifted pools", [t.spec for t in comparisons.shift_trials(design, base, self.shifted(chosen), self.sizes["shift_seeds"])]
+        pool = longcot.load(design.longcot_pool, self.longcot_sizes["longcot_rows"])
+        trials = longcot.longcot_trials(design, pool, self.longcot(chosen, pool), self.longcot_sizes["seeds"])
         yield "long chains of thought", [t.spec for t in trials]
-        yield "learning curve", [t.spec for t in comparisons.learning_trials(self.design, self.base, self.learning(), LEARNING_SEEDS)]
+        yield "learning curve", [t.spec for t in comparisons.learning_trials(design, base, self.learning(), LEARNING_SEEDS)]
         yield "variants", [t.spec for t in self.size_trials(self.variants())]
-        yield "confounded history", comparisons.confounded_specs(self.design, self.base.name, self.base.scored.domains)
-        yield "the whole pool, larger sizes", [s for s in sizes if s not in small and s.model == self.design.model_of("proxy")]
-        yield "the target model", [s for s in sizes if s.model != self.design.model_of("proxy")]
+        yield "confounded history", comparisons.confounded_specs(design, base.name, base.scored.domains)
+        yield "the whole pool, larger sizes", [s for s in sizes if s not in small and s.model == design.model_of("proxy")]
+        yield "the target model", [s for s in sizes if s.model != design.model_of("proxy")]
 
     def train(self, **options) -> Iterator[tuple[str, list[dict]]]:
         """Train what the ledger lacks, part by part; options are those of :func:`causalmix.sweep.run_sweep`."""
         for part, specs in self.everything():
-            yield part, run_sweep(specs, self.ledger, train, progress=self.progress, **options)
+            # Seed by seed: a sweep that is stopped has then tried every method, and not some of them thrice.
+            ordered = sorted(specs, key=lambda spec: spec.seed)
+            yield part, run_sweep(ordered, self.ledger, train, progress=self.progress, **options)
         self.write_tables()
 
     def write_tables(self) -> None:

@@ -1,4 +1,4 @@
-"""The command line: ``causalmix run | status | book | sweep | public-sweep | world``.
+"""The command line: ``causalmix run | status | book | sweep | plan | recommend | public-sweep | world``.
 
 Exit codes: 0 for success, 1 for a failed run or book, 2 for bad input, told in one sentence.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from causalmix import paths, stamps
@@ -52,8 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(do=_sweep)
     command.add_argument("--study", default=stamps.COMMITTED, help="default: %(default)s")
     command.add_argument("--limit", type=int, metavar="N", help="only the first N runs")
-    command.add_argument("--workers", type=int, metavar="N", help="processes of the local cluster; default: one per core")
-    command.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler instead of a local cluster")
+    command.add_argument("--workers", type=int, metavar="N", help="processes of the local cluster, default: one per core; or jobs of Slurm")
+    command.add_argument("--cluster", "--scheduler", default="local", metavar="WHERE", help="local (the default), slurm:FILE.yaml, or a Dask scheduler's tcp://HOST:PORT")
+    command.add_argument("--retries", type=int, default=0, metavar="N", help="further tries of a run that its machine failed; default: %(default)s")
     command.add_argument("--trials", action="store_true", help="the trials of chapters 06 to 08 instead: hours")
     command.add_argument("--retry-failed", action="store_true", help="train failed runs again")
 
@@ -70,8 +72,13 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     if options.help_parameters:
         return _list_parameters([*options.notebooks, *options.notebook])
+    from causalmix import needs
+
     jobs = plan(options.study, [*options.notebooks, *options.notebook], _pairs(options.parameter))
-    for page in run(jobs, read_study(options.study, paths.STUDIES).minutes):
+    study = read_study(options.study, paths.STUDIES)
+    injected = {name: value for job in jobs for name, value in job.parameters.items()}
+    needs.check(replace(study, parameters=study.parameters | injected), [job.source.stem for job in jobs])
+    for page in run(jobs, study.minutes):
         print(_told(page))
     return 0
 
@@ -124,24 +131,24 @@ def _told(path: Path) -> str:
 
 def _sweep(options: argparse.Namespace) -> int:
     """Returns 1 when a run is on record as failed."""
-    from causalmix import study
+    from causalmix import needs, study
     from causalmix.progress import progress
 
+    chapters = needs.TRIALS if options.trials else needs.SWEEP
+    needs.check(read_study(options.study, paths.STUDIES), chapters, gpus_elsewhere=options.cluster != "local")
+    settings = {"client": options.cluster, "n_workers": options.workers, "retry_failed": options.retry_failed, "retries": options.retries}
     if options.trials:
-        return _trials(options)
-    records = study.sweep(options.study, limit=options.limit, client=options.scheduler, n_workers=options.workers,
-                          retry_failed=options.retry_failed, progress=progress)  # fmt: skip
-    return _count(records)
+        return _trials(options.study, settings)
+    return _count(study.sweep(options.study, limit=options.limit, progress=progress, **settings))
 
 
-def _trials(options: argparse.Namespace) -> int:
+def _trials(study: str, settings: dict) -> int:
     """Train what chapters 06 to 08 compare; returns 1 when a run is on record as failed."""
     from causalmix.campaign import Campaign
     from causalmix.progress import progress
 
     code = 0
-    settings = {"client": options.scheduler, "n_workers": options.workers, "retry_failed": options.retry_failed}
-    for part, records in Campaign.of_study(options.study, progress=progress).train(**settings):
+    for part, records in Campaign.of_study(study, progress=progress).train(**settings):
         print(f"{part}: ", end="")
         code = max(code, _count(records))
     return code

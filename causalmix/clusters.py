@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -72,7 +72,7 @@ OPTIONS = {
 
 @contextmanager
 def connect(
-    spec: str | Mapping | Client | None = "local", *, n_workers: int | None = None, runs: int | None = None
+    spec: str | Mapping | Client | None = "local", *, n_workers: int | None = None, runs: int | None = None, gpus: int = 1
 ) -> Iterator[Client]:
     """A client of a cluster; what is made here is closed here.
 
@@ -83,9 +83,12 @@ def connect(
         ``tcp://host:8786`` or ``tls://host:8786``; ``slurm:FILE.yaml``, or the options that such a
         file would hold (see :func:`slurm_script`).  A client is handed back as it is.
     n_workers : int, optional
-        Processes of a local cluster, one per core by default; or jobs of Slurm, else its options'.
+        Processes of a local cluster; by default as many as its GPUs allow, or one per core where there
+        is none.  Or jobs of Slurm, else its options'.
     runs : int, optional
         Runs that there are to do: no more workers than that are started.
+    gpus : int
+        GPUs that one run trains on, where there are any: a local worker sees so many and no other.
 
     Yields
     ------
@@ -102,9 +105,9 @@ def connect(
         return
     most = math.inf if runs is None else max(runs, 1)
     if spec is None or spec == "local":
-        cluster = _local(min(n_workers or CPU_COUNT, most))
+        cluster = _local(n_workers, most, gpus)
     elif isinstance(spec, Mapping) or spec.startswith("slurm:"):
-        cluster = _slurm(spec, n_workers, most)
+        cluster = _slurm(spec, n_workers, most, gpus)
     elif ADDRESS.fullmatch(spec):
         cluster = _remote(spec)
     else:
@@ -177,9 +180,11 @@ def _job(values: dict) -> dict:
 
 
 @contextmanager
-def _slurm(options: str | Mapping, n_workers: int | None, most: float) -> Iterator[Client]:
+def _slurm(options: str | Mapping, n_workers: int | None, most: float, gpus: int) -> Iterator[Client]:
     """A scheduler in this process whose workers are jobs of Slurm."""
     values = _read(options if isinstance(options, Mapping) else options.removeprefix("slurm:"))
+    if values["gpus"] not in (0, gpus):  # with fewer a run fails, with more it trains on the first or not at all
+        raise InputError(f"Expected gpus: {gpus} in the Slurm options, as many as a run trains on, found {values['gpus']}; correct it.")
     _ask_slurm(slurm_script(values))
     from dask_jobqueue import SLURMCluster
 
@@ -215,26 +220,47 @@ def _remote(address: str) -> Iterator[Client]:
         yield remote
 
 
-class OneThreadNanny(Nanny):
-    """Starts its worker with one arithmetic thread: the variables are there before it imports torch."""
+def visible_gpus() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES may name here, one entry a GPU; empty where there is none."""
+    import torch
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        self.pre_spawn_env = self.pre_spawn_env | ONE_THREAD
-        self.env = self.env | ONE_THREAD
+    found = torch.cuda.device_count()
+    given = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return (given or [str(i) for i in range(found)])[:found]
+
+
+class OneThreadNanny(Nanny):
+    """Starts its worker with one arithmetic thread: the variables are there before it imports torch.
+
+    Parameters
+    ----------
+    shares : sequence of str
+        Values of CUDA_VISIBLE_DEVICES; worker i gets the i-th.  Empty leaves the variable as it is.
+    """
+
+    def __init__(self, *args, shares: Sequence[str] = (), name: object = None, **kwargs) -> None:
+        super().__init__(*args, name=name, **kwargs)
+        own = ONE_THREAD | ({"CUDA_VISIBLE_DEVICES": shares[int(name) % len(shares)]} if shares else {})
+        self.pre_spawn_env = self.pre_spawn_env | own
+        self.env = self.env | own
 
 
 @contextmanager
-def _local(n_workers: int) -> Iterator[Client]:
+def _local(n_workers: int | None, most: float, gpus: int) -> Iterator[Client]:
     """Processes of one thread on this machine, reachable from nowhere else.
 
     Workers exit with the driver, even when it is killed.  Memory is left to the operating
     system: Dask can neither spill a model nor does pausing a worker ever free one.
     """
-    options = {"threads_per_worker": 1, "memory_limit": 0, "worker_class": OneThreadNanny}
+    there = visible_gpus()
+    if 0 < len(there) < gpus:
+        raise InputError(f"Expected {gpus} GPUs on this machine for a run, found {len(there)}; name a cluster whose workers have them.")
+    shares = [",".join(there[i : i + gpus]) for i in range(0, len(there) - gpus + 1, gpus)]
+    n_workers = min(n_workers or len(shares) or CPU_COUNT, most)
+    options = {"threads_per_worker": 1, "memory_limit": 0, "worker_class": OneThreadNanny, "shares": shares}
     quiet = {"host": "127.0.0.1", "dashboard_address": None, "silence_logs": logging.CRITICAL}
     port = {"dashboard_address": "127.0.0.1:0"}  # the scheduler has no dashboard either, but any free port
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    before = {name: os.environ.get(name) for name in (*ONE_THREAD, "CUDA_VISIBLE_DEVICES")}
     try:
         with (
             dask.config.set(LOCAL_SETTINGS),

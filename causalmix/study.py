@@ -60,8 +60,7 @@ def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def sweep(study: str, *, limit: int | None = None, client: str | None = None, n_workers: int | None = None,
-          retry_failed: bool = False, progress=None) -> list[dict]:  # fmt: skip
+def sweep(study: str, *, limit: int | None = None, **options) -> list[dict]:
     """Train what a study's ledger lacks: its runs, then its noise panel.
 
     Parameters
@@ -70,17 +69,14 @@ def sweep(study: str, *, limit: int | None = None, client: str | None = None, n_
         Name of a study; its YAML gives the design.
     limit : int, optional
         Only so many of the study's runs, in their order.
-    client : str, optional
-        Address of a Dask scheduler; a local cluster by default.
-    n_workers, retry_failed, progress
-        See :func:`causalmix.sweep.run_sweep`.
+    **options
+        Of :func:`causalmix.sweep.run_sweep`.
     """
     design = Design.of_study(study)
     base = world_for(design)
     specs = specs_of(design, base.name, base.scored.domains)
     wanted = [*specs, *noise_panel(design, specs)][:limit]
-    return run_sweep(wanted, ledger_of(study), train, client=client, n_workers=n_workers,
-                     retry_failed=retry_failed, progress=progress)  # fmt: skip
+    return run_sweep(wanted, ledger_of(study), train, **options)
 
 
 def ledger_of(study: str) -> Ledger:

@@ -65,7 +65,7 @@ def run_sweep(
     client : distributed.Client, str or mapping, optional
         A client, or what :func:`causalmix.clusters.connect` takes; a local cluster by default.
     n_workers : int, optional
-        Processes of the local cluster, one per core by default; or jobs of Slurm.
+        Processes of the local cluster, one per GPU or core by default; or jobs of Slurm.
     retry_failed : bool
         Whether runs recorded as failed are trained again.
     retries : int
@@ -96,10 +96,19 @@ def run_sweep(
         # Looked up again under the lock: another sweep may have ended in the meantime.
         with ledger.writer():
             missing = _missing(wanted, ledger, retry_failed)
-            with connect(client, n_workers=n_workers, runs=len(missing)) as connected:
-                _train_all(missing, ledger, train, connected, _Meter(progress, len(wanted), len(missing)), retries)
+            meter = _Meter(progress, len(wanted), len(missing))
+            # Apart by their GPUs: a worker sees as many as its run trains on.
+            for gpus in sorted({_gpus_of(spec) for spec in missing}):
+                group = [spec for spec in missing if _gpus_of(spec) == gpus]
+                with connect(client, n_workers=n_workers, runs=len(group), gpus=gpus) as connected:
+                    _train_all(group, ledger, train, connected, meter, retries)
     records = ledger.latest()
     return [records[spec.run_id] for spec in specs]
+
+
+def _gpus_of(spec: RunSpec) -> int:
+    """GPUs that a run trains on, where there are any: one for each process that it is launched in."""
+    return int(dict(spec.training).get("launch_processes", 1))
 
 
 def _missing(wanted: dict[str, RunSpec], ledger: Ledger, retry_failed: bool) -> list[RunSpec]:
@@ -112,10 +121,13 @@ class _Meter:
 
     def __init__(self, progress: Progress | None, total: int, missing: int) -> None:
         self.progress, self.total, self.missing = progress, total, missing
-        self.started, self.ended = time.monotonic(), -1
+        self.started, self.ended = time.monotonic(), 0
 
     def tick(self) -> None:
         self.ended += 1
+        self.show()
+
+    def show(self) -> None:
         if self.progress is None:
             return
         left = self.missing - self.ended
@@ -125,9 +137,10 @@ class _Meter:
 
 def _train_all(specs: list[RunSpec], ledger: Ledger, train: Train, client: Client, meter: _Meter, retries: int) -> None:
     """Append a record for each spec, in the order in which the runs end."""
-    meter.tick()
+    meter.show()
     _wait_for_workers(client)
-    meter.started = time.monotonic()  # a queue's time is not the runs'
+    if not meter.ended:
+        meter.started = time.monotonic()  # a queue's time is not the runs'
     shared = {"train": train, "versions": _versions(), "pure": False}
     futures = client.map(_checked, [spec.as_dict() for spec in specs], **shared)
     spec_of = {future.key: spec for future, spec in zip(futures, specs)}

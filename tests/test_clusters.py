@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import dask
@@ -20,7 +21,7 @@ from causalmix.clusters import connect, slurm_script
 from causalmix.errors import InputError
 from causalmix.ledger import Ledger
 from causalmix.sweep import run_sweep
-from test_sweep import specs_in, traces, train, wait_for
+from test_sweep import result, specs_in, traces, train, wait_for
 
 HERE = Path(__file__).parent
 OPTIONS = {"walltime": "1:00:00", "memory": "1GB", "interface": "lo", "gpus": 0}
@@ -34,6 +35,10 @@ def beside(spec, name):
 def with_pid(spec):
     """Leave a trace, and report the process of the worker."""
     return train(spec) | {"training": {"pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS")}}
+
+
+def with_gpus(spec):
+    return result(spec, gpus=os.environ["CUDA_VISIBLE_DEVICES"])
 
 
 def train_until_told(spec):
@@ -320,6 +325,38 @@ def test_client_is_handed_back_open():
             assert same is client
         assert client.submit(abs, -1).result() == 1
         assert len(client.scheduler_info()["workers"]) == 1
+
+
+def test_local_workers_share_out_the_gpus(monkeypatch):
+    """Each worker sees the GPUs of one run and no other, also after it was killed; the driver's own view stays."""
+    monkeypatch.setattr(clusters, "visible_gpus", lambda: list("abcde"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "a,b,c,d,e")
+    with connect("local", gpus=2) as client:
+        client.wait_for_workers(2)
+        seen = client.run(os.getenv, "CUDA_VISIBLE_DEVICES")
+        assert sorted(seen.values()) == ["a,b", "c,d"]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "a,b,c,d,e"
+    with pytest.raises(InputError, match="Expected 8 GPUs on this machine for a run, found 5"), connect("local", gpus=8):
+        pass
+
+
+def test_runs_are_told_apart_by_their_gpus(ledger, tmp_path, monkeypatch):
+    """A run that is launched in two processes gets a worker with two GPUs, the others one each; all are counted."""
+    monkeypatch.setattr(clusters, "visible_gpus", lambda: ["0", "1"])
+    runs = specs_in(tmp_path, range(3))
+    runs[1] = replace(runs[1], training=runs[1].training + (("launch_processes", 2),))
+    seen = []
+    records = run_sweep(runs, ledger, with_gpus, progress=lambda *told: seen.append(told[:2]))
+    assert [record["training"]["gpus"] for record in records][1] == "0,1"
+    assert {records[0]["training"]["gpus"], records[2]["training"]["gpus"]} <= {"0", "1"}
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen) and seen[-1] == (3, 3)
+
+
+def test_slurm_jobs_have_the_gpus_of_a_run(slurm):
+    """Two GPUs for a run of one process would stay idle, one for a run of two would not do."""
+    with pytest.raises(InputError, match="Expected gpus: 2 in the Slurm options, .* found 1"):
+        with connect(OPTIONS | {"gpus": 1}, gpus=2):
+            pass
 
 
 SBATCH = """#!/bin/bash
