@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from causalmix import paths, stamps
@@ -59,6 +59,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--trials", action="store_true", help="the trials of chapters 06 to 08 instead: hours")
     command.add_argument("--retry-failed", action="store_true", help="train failed runs again")
 
+    command = commands.add_parser("plan", help="tell what a study costs: runs, tokens, hours, memory, disk and money")
+    command.set_defaults(do=_plan)
+    command.add_argument("--study", default=stamps.COMMITTED, help="default: %(default)s")
+    command.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
+
+    _add_recommend(commands.add_parser("recommend", help="tell the mixture for a new pool of rows, by a sweep that is there"))
+
     command = commands.add_parser("public-sweep", help="write the published sweep of RegMix as histories for chapters 04 and 05")
     command.set_defaults(do=_public_sweep)
     command.add_argument("--out", type=Path, default=paths.RESULTS / "runs" / "public_sweep", help="folder to write to; default: results/runs/public_sweep")
@@ -67,6 +74,27 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(do=_world)
     command.add_argument("--out", type=Path, default=paths.ASSETS / "tiny", help="folder to write to; default: the package's own")
     return parser
+
+
+def _add_recommend(command: argparse.ArgumentParser) -> None:
+    """Options of ``causalmix recommend``: the fields of :class:`causalmix.recommend.Request`, and the format."""
+    command.set_defaults(do=_recommend)
+    command.add_argument("--history", type=Path, required=True, help="the sweep: a CSV file of run_id, w_<domain>, x_<covariate>, y_<axis>")
+    command.add_argument("--pool", required=True, help="rows as a file or folder, a recipe as a YAML file, a study, or tiny")
+    command.add_argument("--domain-column", default="", metavar="NAME", help="column of the rows that holds the domain; default: domain")
+    command.add_argument("--max-rows", type=int, default=0, metavar="N", help="most rows of the pool; default: all")
+    command.add_argument("--scorer", default="", metavar="MODEL", help="must be the model that scored the history's pools; default: the embedded world's proxy")
+    command.add_argument("--rater", default="", metavar="MODEL", help="of Writing_Style, likewise; default: the one that ships")
+    command.add_argument("--state", type=Path, metavar="FILE", help="x_<covariate> of the pool as CSV or JSON, instead of scoring it")
+    command.add_argument("--outcome", default="y_dev", metavar="NAME", help="default: %(default)s")
+    command.add_argument("--n-samples", type=int, metavar="N", help="rows of the training set; default: as many as the history's runs")
+    command.add_argument("--repeats-allowed", action="store_true", help="let a domain that runs out give rows again")
+    command.add_argument("--no-repeats", dest="repeats_allowed", action="store_false", help="hold shares within the rows that there are (the default)")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    command.add_argument("--trees", type=int, default=500, metavar="N", help="of each causal forest; default: %(default)s")
+    command.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
+    command.add_argument("--method", choices=("A", "S"), default="A", help="whose training set is written; default: CausalMix-%(default)s")
+    command.add_argument("--out", type=Path, metavar="FOLDER", help="new folder for train.jsonl and manifest.json; nothing is written without")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -160,6 +188,22 @@ def _count(records: list[dict]) -> int:
     for record in failed:
         print(f"{record['run_id']}: {record['error']}", file=sys.stderr)
     return int(bool(failed))
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from causalmix import cost
+
+    print(cost.told(cost.plan(read_study(options.study, paths.STUDIES)), options.format))
+    return 0
+
+
+def _recommend(options: argparse.Namespace) -> int:
+    from causalmix import recommend, training_sets
+
+    request = recommend.Request(**{field.name: getattr(options, field.name) for field in fields(recommend.Request)})
+    found = recommend.recommend(request, tell=lambda told: print(told, file=sys.stderr))
+    print(training_sets.shown(found, options.format), end="")
+    return 0
 
 
 def _public_sweep(options: argparse.Namespace) -> int:

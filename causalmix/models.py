@@ -19,7 +19,7 @@ PADDING = "<|endoftext|>"  # what Qwen2.5, Qwen3 and SmolLM2 have; never the end
 DTYPES = ("bfloat16", "float32")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 HUB_SECONDS = 5.0  # to find out whether the hub answers
-_LAPTOP = "the study `laptop` runs without it"
+LAPTOP = "the study `laptop` runs without it"
 
 _QWEN = {"rms_norm_eps": 1e-6, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}
 #: Shape by name on the hub, as each model's published config.json has it; ``model_type`` is the architecture.
@@ -143,7 +143,7 @@ def require_model(name: str | Path) -> None:
         _require_files(path)
     elif path.suffix == ".gguf":
         if not path.is_file():
-            raise InputError(f"Expected a GGUF file at {path}, found none; correct the path ({_LAPTOP}).")
+            raise InputError(f"Expected a GGUF file at {path}, found none; correct the path ({LAPTOP}).")
     elif not _is_cached(str(name)):
         _require_on_hub(str(name))
 
@@ -171,7 +171,7 @@ def _is_cached(name: str) -> bool:
         return False
     except HFValidationError:
         raise InputError(
-            f"Expected a folder, a GGUF file or a name on the Hugging Face hub, found {name!r}; correct it ({_LAPTOP})."
+            f"Expected a folder, a GGUF file or a name on the Hugging Face hub, found {name!r}; correct it ({LAPTOP})."
         ) from None
     return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
 
@@ -188,7 +188,7 @@ def _require_on_hub(name: str) -> None:
             found = f"the hub could not give it: {type(error).__name__}"
     raise InputError(
         f"Expected the model {name} in a folder, in the Hugging Face cache or on the hub, found none ({found}); "
-        f"download it where there is a network and give its folder ({_LAPTOP})."
+        f"download it where there is a network and give its folder ({LAPTOP})."
     )
 
 

@@ -32,8 +32,8 @@ def check(study: Study, chapters: Sequence[str] = tuple(ROLES), gpus_elsewhere: 
     """
     working = [chapter for chapter in chapters if chapter in ROLES]
     roles = {role for chapter in working for role in ROLES[chapter]}
-    if working and not gpus_elsewhere:
-        _check_gpus(study)
+    if working and study.hardware.get("gpus") and not gpus_elsewhere:
+        _check_gpus(study, roles)
     _check_models(study, roles)
     if working:
         _check_pool(study.parameters.get("pool"), trained="proxy" in roles)
@@ -41,45 +41,42 @@ def check(study: Study, chapters: Sequence[str] = tuple(ROLES), gpus_elsewhere: 
         _check_pool(study.parameters.get("longcot_pool"), trained=True)
 
 
-def _check_gpus(study: Study) -> None:
-    wanted = int(study.hardware.get("gpus", 0))
-    if not wanted:
-        return
+def _check_gpus(study: Study, roles: set[str]) -> None:
+    """As many GPUs here as one run of these roles trains on; more of them only make a sweep quicker."""
     import torch
 
+    from causalmix.design import Design
+
+    design = Design.from_parameters(study.parameters)
+    wanted = max([1, *(int(design.launch_of(role).get("processes", 1)) for role in roles)])
     if (found := torch.cuda.device_count()) < wanted:
         raise InputError(
-            f"Expected {wanted} GPU{'s' if wanted > 1 else ''} for the study {study.name}, found {found}; "
-            "run it where they are, or the study laptop, which needs none."
+            f"Expected {wanted} GPU{'s' if wanted > 1 else ''} for the study {study.name}, found {found}; run it where they are "
+            "or name a cluster that has them (causalmix sweep --cluster), or run the study laptop, which needs none."
         )
 
 
 def _check_models(study: Study, roles: set[str]) -> None:
     if not roles or not study.parameters.get("models"):
         return
-    from causalmix import models, world
     from causalmix.design import Design
+    from causalmix.kinds import require_model
 
     design = Design.from_parameters(study.parameters)
     for role in sorted(roles):
-        name = design.model_of(role)
-        if name == "smollm2":
-            models.smollm2_path()
-        elif name.partition("@")[0] not in world.SHAPES:
-            models.require_model(name)
+        require_model(design.model_of(role))
 
 
 def _check_pool(given: dict | None, trained: bool) -> None:
     """Whether a real pool, the models that score it and, where models are trained on it, its benchmarks can be had."""
     if not given:
         return
-    from causalmix import models
-    from causalmix.kinds import Recipe
+    from causalmix.kinds import Recipe, require_model
     from causalmix.pools import hub
 
     recipe = Recipe.of(given)
     for name in recipe.models():
-        models.require_model(name)
+        require_model(name)
     for path in filter(None, (recipe.options.get("path"), recipe.scores.get("path"))):
         hub.require(path)
     if trained:

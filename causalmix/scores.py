@@ -15,7 +15,7 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,7 +32,10 @@ HES_QUANTILE = 99.5  # percentile_cutoff 0.005 of the HES scorer
 HES_MAX_TOKENS = 4096
 LOSS_MAX_TOKENS = 2048
 STYLE_CHUNK = 512  # tokens
-LOGIT_BUDGET = 2**20  # logits held at once (4 MB in fp32), whatever the vocabulary
+#: Logits held at once, whatever the vocabulary: 4 MB in fp32 for a CPU's cache, 1 GB on a GPU.
+LOGIT_BUDGET = {"cpu": 2**20, "cuda": 2**28}
+BATCH_TOKENS = {"cpu": 1024, "cuda": 2**15}  # in one forward pass, padding included
+SLAB = 2**26  # characters that are tokenised at once: a pool of a million rows does not fit in memory as lists
 
 
 class Rater(Protocol):
@@ -91,7 +94,7 @@ def score_rows(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     rater: Rater,
-    batch_tokens: int = 1024,
+    batch_tokens: int | None = None,
 ) -> pd.DataFrame:
     """Score every row of a pool.
 
@@ -104,7 +107,7 @@ def score_rows(
     rater : Rater
         Gives Writing_Style.
     batch_tokens : int
-        Tokens, padding included, in one forward pass (the default suits a CPU cache; raise it on a GPU).
+        Tokens, padding included, in one forward pass; by default what suits a CPU's cache, or a GPU.
 
     Returns
     -------
@@ -117,7 +120,26 @@ def score_rows(
     InputError
         If a row has no assistant turn.
     """
-    pairs = [flatten(row["messages"]) for row in rows]
+    batch_tokens = batch_tokens or BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cuda"])
+    slabs = _slabs(flatten(row["messages"]) for row in rows)
+    return pd.concat([_score_pairs(pairs, model, tokenizer, rater, batch_tokens) for pairs in slabs], ignore_index=True)
+
+
+def _slabs(pairs: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    """Pairs in lists of about :data:`SLAB` characters."""
+    slab, size = [], 0
+    for pair in pairs:
+        slab.append(pair)
+        size += len(pair[0]) + len(pair[1])
+        if size >= SLAB:
+            yield slab
+            slab, size = [], 0
+    if slab:
+        yield slab
+
+
+def _score_pairs(pairs: Sequence[tuple[str, str]], model, tokenizer, rater: Rater, batch_tokens: int) -> pd.DataFrame:
+    """Scores of (instruction, output) pairs."""
     encode = lambda texts: tokenizer(texts, add_special_tokens=False)["input_ids"]  # noqa: E731
     joined = encode([instruction + output for instruction, output in pairs])
     prompt_lengths = [len(ids) for ids in encode([instruction for instruction, _ in pairs])]
@@ -186,7 +208,7 @@ def _per_token(
 def _at_positions(model, hidden, tokens, positions, measure) -> np.ndarray:
     """Measure at flat positions, a bounded number of logits at a time."""
     head = model.get_output_embeddings()
-    size = max(1, LOGIT_BUDGET // head.weight.shape[0])
+    size = max(1, LOGIT_BUDGET.get(hidden.device.type, LOGIT_BUDGET["cuda"]) // head.weight.shape[0])
     parts = [measure(head(hidden[at - 1]).float(), tokens[at]).cpu() for at in positions.long().split(size)]
     return torch.cat(parts).numpy() if parts else np.empty(0)
 

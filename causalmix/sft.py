@@ -14,12 +14,15 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, Features, List, Value
 from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from transformers.trainer_pt_utils import get_length_grouped_indices
@@ -29,6 +32,11 @@ from causalmix.errors import InputError
 from causalmix.online import Mixer
 
 IGNORED = -100  # label of a token that is not scored
+LOGIT_BUDGET = 2**26  # logits held at once (256 MB in fp32), whatever the vocabulary
+
+
+#: Rows as the trainer takes them.  Named, for a batch of which no row is left has no types of its own.
+LABELLED = Features({"input_ids": List(Value("int64")), "labels": List(Value("int64")), "length": Value("int64")})
 
 
 @dataclass(frozen=True)
@@ -100,9 +108,18 @@ def tokenize(rows: Sequence[Mapping[str, Any]], tokenizer: PreTrainedTokenizerBa
     """
     if not len(rows):
         raise InputError("Expected at least one row to tokenise, found none; check how the rows were chosen.")
-    encoded = tokenizer.apply_chat_template(
-        [row["messages"] for row in rows], return_dict=True, return_assistant_tokens_mask=True
-    )
+    return Dataset.from_dict(_encode([row["messages"] for row in rows], tokenizer))
+
+
+def tokenize_all(rows: Dataset, tokenizer: PreTrainedTokenizerBase, file: str | Path) -> Dataset:
+    """:func:`tokenize` for a pool that does not fit in memory as lists; its tokens go to a file (Arrow)."""
+    encode = lambda batch: _encode(batch["messages"], tokenizer)  # noqa: E731
+    return rows.select_columns("messages").map(encode, batched=True, remove_columns="messages", cache_file_name=str(file))
+
+
+def _encode(conversations: Sequence[Sequence[Mapping[str, str]]], tokenizer: PreTrainedTokenizerBase) -> dict[str, list]:
+    """Columns ``input_ids`` and ``completion_mask`` of conversations."""
+    encoded = tokenizer.apply_chat_template(list(conversations), return_dict=True, return_assistant_tokens_mask=True)
     ids, masks = [], []
     for index, (row_ids, mask) in enumerate(zip(encoded["input_ids"], encoded["assistant_masks"])):
         if 1 not in mask:
@@ -110,7 +127,7 @@ def tokenize(rows: Sequence[Mapping[str, Any]], tokenizer: PreTrainedTokenizerBa
         end = len(mask) - mask[::-1].index(1)
         ids.append(row_ids[:end])
         masks.append(mask[:end])
-    return Dataset.from_dict({"input_ids": ids, "completion_mask": masks})
+    return {"input_ids": ids, "completion_mask": masks}
 
 
 def finetune(
@@ -197,7 +214,8 @@ class _Trainer(SFTTrainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         if self.mixer is not None:
             self.tokens_seen += int(inputs["attention_mask"].sum())
-            loss = self.mixer.loss(*token_losses(model, inputs))
+            with self.accelerator.autocast():  # which otherwise covers a call of the whole model only
+                loss = self.mixer.loss(*token_losses(model, inputs))
         elif self.args.use_cpu:
             loss = completion_loss(model, inputs, num_items_in_batch)
         else:
@@ -291,21 +309,52 @@ def token_losses(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> 
     """
     hidden = model.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
     owner, position = inputs["labels"][:, 1:].ne(IGNORED).nonzero(as_tuple=True)
-    logits = model.get_output_embeddings()(hidden[owner, position]).float()
-    return cross_entropy(logits, inputs["labels"][owner, position + 1], reduction="none"), owner
+    states, targets = hidden[owner, position], inputs["labels"][owner, position + 1]
+    head = model.get_output_embeddings()
+    size = max(1, LOGIT_BUDGET // head.weight.shape[0])
+    if len(targets) <= size:
+        return _losses(head, states, targets), owner
+    # With a real vocabulary the logits of a batch take more memory than the model; each piece is made again backwards.
+    pieces = zip(states.split(size), targets.split(size))
+    return torch.cat([checkpoint(_losses, head, *piece, use_reentrant=False) for piece in pieces]), owner
+
+
+def _losses(head: torch.nn.Module, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return cross_entropy(head(states).float(), targets, reduction="none")
 
 
 @torch.inference_mode()
-def row_losses(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dataset: Dataset, batch_size: int = 64) -> list[np.ndarray]:
-    """For each tokenised row, the loss on its scored tokens in nats."""
-    rows = _labelled(dataset, model.config.max_position_embeddings)
-    order, losses = np.argsort(rows["length"][:], kind="stable"), [np.empty(0)] * len(rows)
+def row_losses(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dataset: Dataset,
+    max_length: int | None = None,
+    max_rows: int = 64,
+    max_tokens: int = 16_384,
+) -> list[np.ndarray]:
+    """For each tokenised row, the loss on its scored tokens in nats.
+
+    Parameters
+    ----------
+    model, tokenizer, dataset
+        As for :func:`finetune`; rows without a scored token are left out.
+    max_length : int, optional
+        Where rows are cut; by default at the model's context.
+    max_rows, max_tokens : int
+        Rows, and tokens with their padding, in one forward pass.
+    """
+    rows = _labelled(dataset, max_length or model.config.max_position_embeddings)
+    lengths = np.array(rows["length"][:])
+    order, losses, start = np.argsort(lengths, kind="stable"), [np.empty(0)] * len(rows), 0
     model.eval()
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
+    while start < len(order):
+        ahead = lengths[order[start : start + max_rows]]  # rising, so that the last one is the width
+        fits = int((ahead * np.arange(1, len(ahead) + 1) <= max_tokens).sum())
+        chosen = order[start : start + max(1, fits)]
         values, owner = token_losses(model, _padded(rows[chosen], tokenizer.pad_token_id, model.device))
         for i, row in enumerate(chosen):
             losses[row] = values[owner == i].double().cpu().numpy()
+        start += len(chosen)
     return losses
 
 
@@ -319,16 +368,29 @@ def _padded(batch: Mapping[str, list], pad_id: int, device: torch.device) -> dic
 
 def _labelled(dataset: Dataset, max_length: int) -> Dataset:
     """Rows cut to ``max_length``, with labels and lengths; rows without a scored token are dropped."""
-    rows, columns = dataset[:], {"input_ids": [], "labels": [], "length": []}
-    for ids, mask in zip(rows["input_ids"], rows["completion_mask"]):
+    label = partial(label_batch, max_length=max_length)
+    columns = {"remove_columns": dataset.column_names, "features": LABELLED}
+    rows = dataset.map(label, batched=True, keep_in_memory=True, **columns)
+    if not len(rows):
+        raise InputError(f"Expected rows with a completion within max_length={max_length}, found none; raise max_length.")
+    return rows
+
+
+def scorable(dataset: Dataset, max_length: int) -> np.ndarray:
+    """Whether each row keeps a scored token within ``max_length``, shape (n,)."""
+    return np.array([any(mask[1:max_length]) for mask in dataset["completion_mask"]], dtype=bool)
+
+
+def label_batch(batch: Mapping[str, list], max_length: int) -> dict[str, list]:
+    """Some rows of what :func:`tokenize` returns, as the trainer takes them: ``input_ids``, ``labels``, ``length``."""
+    columns: dict[str, list] = {"input_ids": [], "labels": [], "length": []}
+    for ids, mask in zip(batch["input_ids"], batch["completion_mask"]):
         ids, mask = ids[:max_length], mask[:max_length]
         if any(mask[1:]):
             columns["input_ids"].append(ids)
             columns["labels"].append([token if scored else IGNORED for token, scored in zip(ids, mask)])
             columns["length"].append(len(ids))
-    if not columns["length"]:
-        raise InputError(f"Expected rows with a completion within max_length={max_length}, found none; raise max_length.")
-    return Dataset.from_dict(columns)
+    return columns
 
 
 @contextmanager
@@ -342,7 +404,7 @@ def _quick_collection() -> Iterator[None]:
 
 
 def _config(settings: SFTSettings, seed: int, scratch: str) -> SFTConfig:
-    return SFTConfig(
+    config = SFTConfig(
         output_dir=scratch,
         seed=seed,
         data_seed=seed,
@@ -366,3 +428,6 @@ def _config(settings: SFTSettings, seed: int, scratch: str) -> SFTConfig:
         report_to="none",
         disable_tqdm=True,
     )
+    if config.n_gpu > 1:  # the trainer would split each batch among all GPUs in this process, which TRL refuses
+        config._n_gpu = 1  # as the trainer itself sets it for a model that is spread out by hand
+    return config

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
+import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -40,12 +41,14 @@ def train(spec: dict) -> dict:
     if launched:
         training, model, tokenizer = _train_launched(base, sample, spec, settings, launched)
     else:
-        model, tokenizer = load_model(spec.model, settings.bf16)
+        model, tokenizer = load_model(spec.model)  # in full precision: the trainer computes in half where it is told to
         tokens = base.tokens(spec.model, tokenizer)
         if mixing:
-            training = _train_mixing(base.scored.codes[candidates], tokens, candidates, sample, spec, settings, mixing, model, tokenizer)
+            training = _train_mixing(base.scored.codes, tokens, candidates, sample, spec, settings, mixing, model, tokenizer)
         else:
             training = sft.finetune(model, tokenizer, tokens.select(sample), settings, spec.seed)
+    if settings.bf16:
+        model = model.to(torch.bfloat16)
     mixed = {f"{name}_mixed": v for name, v in states.mixed_covariates(base.scored, sample).items()}
     return {
         "scores": base.kind.evaluate(model, tokenizer),
@@ -67,12 +70,14 @@ def _settings_of(spec: RunSpec) -> tuple[sft.SFTSettings, dict, dict]:
 def _train_mixing(codes: np.ndarray, tokens: Dataset, candidates: np.ndarray, sample: np.ndarray, spec: RunSpec,
                   settings: sft.SFTSettings, mixing: dict, model, tokenizer) -> dict:  # fmt: skip
     """Train with a mixer on all candidates; DoReMi trains its reference model on the same weights first."""
+    # Not packed: a mixer chooses single rows, and only those that have something to learn within the length.
+    settings, candidates = replace(settings, packing=False), candidates[sft.scorable(tokens.select(candidates), settings.max_length)]
     rows, known = tokens.select(candidates), {}
     if mixing["method"] == "doremi":
-        reference, _ = load_model(spec.model, settings.bf16)
+        reference, _ = load_model(spec.model)
         sft.finetune(reference, tokenizer, tokens.select(sample), settings, spec.seed)
-        known = {"reference": sft.row_losses(reference, tokenizer, rows), "vocabulary": len(tokenizer)}
-    mixer = make_mixer(mixing, codes, np.array(spec.weights), spec.n_samples * spec.epochs, settings.batch_size, spec.seed, **known)
+        known = {"reference": sft.row_losses(reference, tokenizer, rows, settings.max_length), "vocabulary": len(tokenizer)}
+    mixer = make_mixer(mixing, codes[candidates], np.array(spec.weights), spec.n_samples * spec.epochs, settings.batch_size, spec.seed, **known)
     training = sft.finetune(model, tokenizer, rows, replace(settings, epochs=1), spec.seed, mixer)
     return training | {"mixing": mixer.found()}
 
@@ -83,7 +88,7 @@ def _train_launched(base: World, sample: np.ndarray, spec: RunSpec, settings: sf
         rows, out = os.path.join(scratch, "rows"), os.path.join(scratch, "model")
         base.pool.select(sample).select_columns(["messages"]).save_to_disk(rows)
         training = launch.finetune_distributed(spec.model, rows, out, settings, spec.seed, **launched)
-        model, tokenizer = load_model(out, settings.bf16)
+        model, tokenizer = load_model(out)
     return training, model, tokenizer
 
 

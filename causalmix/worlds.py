@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,7 +64,7 @@ class World:
         own = model.partition("@")[0] in world.SHAPES
         folder = self.folder / (TOKENS if own else f"{TOKENS}-{hashlib.sha256(model.encode()).hexdigest()[:12]}")
         if not folder.exists():
-            _keep(folder, lambda scratch: sft.tokenize(self.pool, tokenizer).save_to_disk(scratch))
+            _keep(folder, lambda scratch: _tokenize(self.pool, tokenizer, scratch))
         return load_from_disk(str(folder))
 
     def validation(self) -> Dataset | None:
@@ -153,14 +154,20 @@ def _content_digest(pool: Dataset, tasks: tuple[Task, ...]) -> str:
 @one_thread()
 def _write(scratch: str, pool: Dataset, family: Kind) -> None:
     """Score a pool, and tokenise it for the family's own tokenizer."""
-    table, tokens = family.score(pool), sft.tokenize(pool, family.tokenizer())
+    table, tokens = family.score(pool), os.path.join(scratch, TOKENS)
+    _tokenize(pool, family.tokenizer(), tokens)
     for name in states.SCORES:
         # Rounded, for the last digits of a float differ between machines and would change who is drawn.
         pool = pool.add_column(name, table[name].round(SCORE_DIGITS).tolist())
-    pool = pool.add_column("n_tokens", [len(ids) for ids in tokens["input_ids"]])
+    pool = pool.add_column("n_tokens", [len(ids) for ids in load_from_disk(tokens)["input_ids"]])
     pool.save_to_disk(os.path.join(scratch, "pool"))
-    if family in KINDS.values():
-        tokens.save_to_disk(os.path.join(scratch, TOKENS))
+    if family not in KINDS.values():
+        shutil.rmtree(tokens)  # of the scorer, which is not what is trained
+
+
+def _tokenize(pool: Dataset, tokenizer: PreTrainedTokenizerBase, folder: str) -> None:
+    with tempfile.TemporaryDirectory(dir=Path(folder).parent) as scratch:
+        sft.tokenize_all(pool, tokenizer, Path(scratch, "tokens.arrow")).save_to_disk(folder)
 
 
 def _keep(folder: Path, write: Callable[[str], None]) -> None:

@@ -7,7 +7,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
+from causalmix.paths import ROOT
+from causalmix.public_sweeps import FOLDER
 from causalmix.runs import RunSpec
+
+
+# Where the published sweep lies beside the repository, it need not be fetched.
+if (beside := ROOT.parent / "shared" / "data" / "public_sweeps").is_dir():
+    os.environ.setdefault(FOLDER, str(beside))
 
 
 @pytest.fixture

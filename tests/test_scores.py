@@ -10,7 +10,7 @@ from language_models import chat_tokenizer, row, tiny_model
 from transformers import Qwen2ForSequenceClassification
 
 from causalmix.errors import InputError
-from causalmix.scores import ClassifierRater, StyleRater, chunked_scores, flatten, hes, normalized_loss, score_rows
+from causalmix.scores import LOGIT_BUDGET, ClassifierRater, StyleRater, chunked_scores, flatten, hes, normalized_loss, score_rows
 
 ROWS = [
     row("what is the opposite of cold ?", "hot"),
@@ -130,7 +130,7 @@ def test_logits_are_bounded(tokenizer, rater, monkeypatch):
     """However small the budget for logits, the scores are the same."""
     model = tiny_model()
     whole = score_rows(ROWS, model, tokenizer, rater)
-    monkeypatch.setattr("causalmix.scores.LOGIT_BUDGET", 3 * 320)
+    monkeypatch.setitem(LOGIT_BUDGET, "cpu", 3 * 320)
     np.testing.assert_allclose(score_rows(ROWS, model, tokenizer, rater), whole, rtol=1e-6)
 
 

@@ -46,6 +46,8 @@ class Benchmark:
         Worked examples in the prompt of the harness; None leaves the task's own number.
     note : str
         Source of the choice and what to know of it.
+    sets : tuple of str
+        Names of the data sets that count in OpenCompass; all of the module by default.
 
     Raises
     ------
@@ -62,6 +64,7 @@ class Benchmark:
     runs_code: bool = False
     shots: int | None = None
     note: str = ""
+    sets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -83,7 +86,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         shots=0, note="Tulu 3 Dev; its prompt has six examples; OpenCompass has no multiple choice",
     ),
     Benchmark(
-        "mmlu_pro", "knowledge", "unseen", "mmlu_pro", "exact_match,custom-extract", "mmlu_pro.mmlu_pro_0shot_cot_gen_08c1de",
+        "mmlu_pro", "knowledge", "unseen", "mmlu_pro", "exact_match,custom-extract",
+        "mmlu_pro.mmlu_pro_0shot_cot_gen_08c1de",
         shots=5, note="Tulu 3 Unseen; OpenCompass asks without examples and averages subjects, not questions",
     ),
     Benchmark(
@@ -100,7 +104,11 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     ),
     Benchmark(
         "agieval", "reasoning", "unseen", "agieval_en", "acc,none", "agieval.agieval_gen_5c79b4",
-        shots=0, note="Tulu 3 Unseen; English subsets",
+        shots=0, note="Tulu 3 Unseen; English subsets, to which the harness counts gaokao-english",
+        sets=(
+            "agieval-lsat-ar", "agieval-lsat-lr", "agieval-lsat-rc", "agieval-logiqa-en", "agieval-sat-math",
+            "agieval-sat-en", "agieval-sat-en-without-passage", "agieval-aqua-rat", "agieval-math",
+        ),
     ),
     Benchmark(
         "gsm8k", "math", "dev", "gsm8k_cot_zeroshot", "exact_match,flexible-extract",
@@ -113,7 +121,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     ),
     Benchmark(
         "olympiadbench", "math", "unseen", None, "", "OlympiadBench.OlympiadBench_0shot_gen_be8b13",
-        note="OpenDataArena; mathematics only; not in the harness",
+        note="OpenDataArena; mathematics only, English and Chinese; not in the harness",
+        sets=tuple(f"OlympiadBench_OE_TO_maths_{name}" for name in ("en_COMP", "zh_COMP", "zh_CEE")),
     ),
     Benchmark(
         "humaneval", "coding", "dev", "humaneval_instruct", "pass@1,create_test", "humaneval.humaneval_gen_8e312c",
@@ -124,7 +133,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         runs_code=True, shots=3, note="OpenDataArena; all problems in the harness, the sanitized ones in OpenCompass",
     ),
     Benchmark(
-        "humaneval_plus", "coding", "unseen", "humaneval_plus", "pass@1,create_test", "humaneval_plus.humaneval_plus_gen_8e312c",
+        "humaneval_plus", "coding", "unseen", "humaneval_plus", "pass@1,create_test",
+        "humaneval_plus.humaneval_plus_gen_8e312c",
         runs_code=True, shots=0, note="OpenDataArena; HumanEval's prompts with more tests, so hardly unseen",
     ),
     Benchmark(
@@ -133,11 +143,12 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     ),
     Benchmark(
         "ifbench", "instruction", "unseen", None, "", "IFBench.IFBench_gen",
-        note="inferred: successor of Tulu 3's IFEval-OOD; not in the harness",
+        note="inferred: successor of Tulu 3's IFEval-OOD; not in the harness; mean of four rates",
     ),
     Benchmark(
         "toxigen", "safety", "dev", "toxigen", "acc,none",
-        shots=0, note="inferred: asks whether a statement is hateful, not for refusals; not in OpenCompass; none Unseen",
+        shots=0,
+        note="inferred: asks whether a statement is hateful, not for refusals; not in OpenCompass; none Unseen",
     ),
 )  # fmt: skip
 
@@ -146,19 +157,25 @@ LONGCOT = ("gsm8k", "math", "humaneval", "mbpp")
 
 
 def select(
-    names: Sequence[str] | None = None, axes: Sequence[str] | None = None, *, allow_code: bool = False
+    names: Sequence[str] | None = None,
+    axes: Sequence[str] | None = None,
+    *,
+    allow_code: bool = False,
+    evaluator: str = "harness",
 ) -> tuple[Benchmark, ...]:
-    """Benchmarks by their names, or those that the harness can ask.
+    """Benchmarks by their names, or those that an evaluator can ask.
 
     Parameters
     ----------
     names : sequence of str, optional
-        Exactly these, whatever they need.  By default all that the harness has, without those that
+        Exactly these, whatever they need.  By default all that the evaluator has, without those that
         execute generated code unless ``allow_code``.
     axes : sequence of str, optional
         Only benchmarks on these axes.
     allow_code : bool
         Whether the default has benchmarks that execute generated code.
+    evaluator : {"harness", "opencompass"}
+        Whose benchmarks are the default.
 
     Returns
     -------
@@ -177,12 +194,15 @@ def select(
                 f"Expected {what} among {', '.join(allowed)}, found {', '.join(unknown)}; correct the names."
             )
     if names is None:
-        chosen = [b for b in (BENCHMARKS if allow_code else without_code(BENCHMARKS)) if b.task]
+        allowed = BENCHMARKS if allow_code else without_code(BENCHMARKS)
+        chosen = [b for b in allowed if (b.opencompass if evaluator == "opencompass" else b.task)]
     else:
         chosen = [b for b in BENCHMARKS if b.name in names]
     chosen = tuple(b for b in chosen if axes is None or b.axis in axes)
     if not chosen:
-        raise InputError(f"Expected a benchmark for names {names} on axes {axes}, found none; name others or set allow_code.")
+        raise InputError(
+            f"Expected a benchmark for names {names} on axes {axes}, found none; name others or set allow_code."
+        )
     return chosen
 
 

@@ -1,0 +1,370 @@
+"""What a study costs: counted as it will be trained, beside the paper, and refused where it does not fit."""
+
+import io
+import json
+import math
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+from language_models import chat_tokenizer, row, tiny_model
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from causalmix import campaign, cost, longcot, sft
+from causalmix.design import Design, noise_panel, specs_of
+from causalmix.errors import InputError
+from causalmix.footprint import SHAPES, Shape, launcher_of, shape_of, training_memory
+from causalmix.hardware import Hardware
+from causalmix.parameters import Study, read_study
+from causalmix.paths import RESULTS, STUDIES
+from causalmix.pools.tiny_items import DOMAINS
+from causalmix.workload import Work
+
+MACHINE = {"name": "a GPU", "gpus": 1, "gpu_memory_gib": 80, "peak_tflops": 100, "utilisation": 0.5, "disk_gib": 100}
+
+
+def study(name: str) -> Study:
+    return read_study(name, STUDIES)
+
+
+def changed(name: str, hardware: dict | None = None, **parameters) -> Study:
+    """A study with other parameters, and other fields of its hardware."""
+    found = study(name)
+    return replace(found, parameters=found.parameters | parameters, hardware=found.hardware | (hardware or {}))
+
+
+@pytest.fixture(scope="module")
+def plans():
+    return {name: cost.plan(study(name)) for name in ("laptop", "quick", "gpu", "paper")}
+
+
+def part(found: cost.Plan, name: str) -> pd.Series:
+    (line,) = [line for _, line in found.parts.iterrows() if line["part"] == name]
+    return line
+
+
+def refused(pattern: str, what: Study) -> None:
+    with pytest.raises(InputError, match=pattern) as caught:
+        cost.plan(what)
+    told = str(caught.value)
+    assert told.startswith("Expected ") and "found " in told and "; " in told and "\n" not in told
+
+
+def test_every_study_is_planned_and_told(plans):
+    """Each has a part for each step, no number is missing, and the text says what is assumed and from where."""
+    for name, found in plans.items():
+        assert found.totals["unknown"] == 0 and found.parts[["tokens", "flops", "hours"]].gt(0).all().all(), name
+        text = cost.told(found)
+        assert all(source in text for source in found.assumptions["source"])
+        assert "proxy runs" in text and "GiB" in text and "to pay" in text or name in ("laptop", "quick")
+
+
+def test_the_papers_proxies_cost_what_is_quoted(plans):
+    """Counted as the quoted figure is, with N = 0.5e9, to a thousandth; with the real N, 1.2% less."""
+    table = plans["paper"].paper.set_index("counted")["of_the_paper"]
+    assert table["this study's, N as the name says"] == pytest.approx(1, abs=1e-3)
+    assert table["this study's, N as it is"] == pytest.approx(494_032_768 / 0.5e9, abs=1e-3)
+    assert part(plans["paper"], "proxy runs")["flops"] == 6 * 494_032_768 * 512 * 100_000 * 1200 * 3
+    assert "0.494e9" in cost.told(plans["paper"]) and "0.494e9" not in cost.told(plans["gpu"])
+
+
+def test_runs_are_those_of_the_design(plans):
+    """The proxy runs and the noise panel are counted as the design makes them."""
+    design = Design.of_study("laptop")
+    specs = specs_of(design, "w")
+    assert part(plans["laptop"], "proxy runs")["runs"] == len(specs) == 512
+    assert part(plans["laptop"], "noise panel")["runs"] == len(noise_panel(design, specs)) == 72
+    assert part(plans["laptop"], "proxy runs")["rows"] == sum(s.n_samples * s.epochs for s in specs)
+
+
+def test_trials_are_those_of_the_campaign(plans, monkeypatch):
+    """With the recorded mixtures in the place of stand-ins, the campaign itself trains as many runs and rows."""
+    long = SimpleNamespace(name="longcot/1/0/x", scored=SimpleNamespace(codes=[0], domains=("math", "coding")))
+    monkeypatch.setattr(longcot, "load", lambda *_: long)
+    tables = {"mixtures": "methods", "longcot": "longcot_mixtures", "learning": "learning_mixtures"}
+    tables |= {name: name for name in ("shifted", "variants")}
+    for method, file in tables.items():
+        table = pd.read_csv(RESULTS / "laptop" / f"{file}.csv")
+        monkeypatch.setattr(campaign.Campaign, method, lambda *_, table=table: table)
+    base = SimpleNamespace(name="tiny/1/0/x", scored=SimpleNamespace(codes=[0], domains=DOMAINS))
+    values = [campaign.chapter_values("laptop", chapter) for chapter in ("06_target", "07_longcot")]
+    real = campaign.Campaign(
+        RESULTS, Design.of_study("laptop"), base, None, None, None, sizes=values[0], longcot_sizes=values[1]
+    )
+    parts = dict(real.everything())
+    counted = plans["laptop"].parts.set_index("part")
+    sizes = [name for name in counted.index if name.startswith("whole pool")]
+    whole = [s for name in ("the whole pool, smallest size", "the whole pool, larger sizes") for s in parts[name]]
+    pairs = [
+        (sizes, whole),
+        (["target model"], parts["the target model"]),
+        (["shifted pools"], parts["shifted pools"]),
+        (["long chains of thought"], parts["long chains of thought"]),
+        (["learning curve"], parts["learning curve"]),
+        ([n for n in counted.index if n.startswith("variants")], parts["variants"]),
+        (["confounded history"], parts["confounded history"]),
+    ]
+    for names, specs in pairs:
+        assert counted.loc[names, "runs"].sum() == len(specs) > 0, names
+        assert counted.loc[names, "rows"].sum() == sum(s.n_samples * s.epochs for s in specs), names
+    assert sum(len(specs) for _, specs in pairs) == sum(map(len, parts.values()))
+
+
+def test_proxies_of_methods_are_those_on_record():
+    """What methods asked for when the record was made: by size and by how the mixture changed."""
+    asked = Counter(
+        (s.n_samples, dict(s.training).get("mixing_method")) for s in Work.of(study("laptop")).proxies_of_methods()
+    )
+    recorded = Counter()
+    for line in (RESULTS / "laptop" / "trials.jsonl").read_text().splitlines():
+        spec = json.loads(line)["spec"]
+        if 80_000 <= spec["seed"] < 90_000:
+            recorded[spec["n_samples"], spec["training"].get("mixing_method")] += 1
+    assert asked == recorded and sum(asked.values()) == 47
+
+
+def test_twice_the_runs_cost_twice_and_nothing_else_changes(plans):
+    """The proxy part is linear in the runs; rows of a sample scale what they are seen by."""
+    twice = cost.plan(changed("laptop", n_runs=1024))
+    for name in ("runs", "rows", "tokens", "flops", "hours"):
+        assert part(twice, "proxy runs")[name] == pytest.approx(2 * part(plans["laptop"], "proxy runs")[name])
+        assert part(twice, "shifted pools")[name] == part(plans["laptop"], "shifted pools")[name]
+    longer = cost.plan(changed("laptop", n_samples=3000))
+    assert part(longer, "shifted pools")["flops"] == pytest.approx(2 * part(plans["laptop"], "shifted pools")["flops"])
+
+
+def test_fewer_methods_try_fewer_mixtures():
+    """Methods that are not asked train no proxies; the three of CausalMix are always there, and Equal."""
+    few = cost.plan(changed("laptop", methods="Equal"))
+    assert "proxies that methods ask for" not in set(few.parts["part"])
+    assert part(few, "long chains of thought")["runs"] == 4 * 3
+
+
+def test_hours_and_money_follow_from_the_hardware():
+    """One TFLOP/s at half of its peak does 1.8e15 operations an hour."""
+    hardware = Hardware.of(MACHINE | {"peak_tflops": 1, "price_per_gpu_hour": 2})
+    assert hardware.hours(1.8e15) == pytest.approx(1) and hardware.hours(1.8e15, 0.25) == pytest.approx(2)
+    found = cost.plan(study("gpu"))
+    assert found.totals["money"] == pytest.approx(3 * found.totals["hours"])
+    first = part(found, "proxy runs")
+    assert first["hours"] == pytest.approx((first["flops"] + first["attention_flops"]) / (989e12 * 0.01) / 3600)
+
+
+def test_a_study_without_hardware_is_counted_without_hours():
+    """Runs and operations are there, hours are not, and the text says why."""
+    found = cost.plan(replace(study("laptop"), hardware={}))
+    assert part(found, "proxy runs")["runs"] == 512 and found.parts["hours"].isna().all()
+    assert "names no hardware" in cost.told(found) and "are not known" in cost.told(found)
+
+
+def test_formats_hold_the_same(plans):
+    """JSON and CSV can be read back; what is unknown is null."""
+    found = plans["laptop"]
+    plain = json.loads(cost.told(found, "json"))
+    assert [p["part"] for p in plain["parts"]] == found.parts["part"].tolist()
+    assert plain["parts"][0]["money"] is None and plain["totals"]["trained"] == found.totals["trained"]
+    read = pd.read_csv(io.StringIO(cost.told(found, "csv")))
+    assert read["flops"].tolist() == pytest.approx(found.parts["flops"].tolist())
+    with pytest.raises(InputError, match="found 'yaml'"):
+        cost.told(found, "yaml")
+
+
+def test_length_of_rows_is_measured_or_given_never_guessed(plans, monkeypatch):
+    """From the record, else from rows that are made for it; a real pool has to say, with a source."""
+    told = plans["laptop"].assumptions.set_index("name")
+    assert told.loc["tokens_per_row", "value"] == pytest.approx(23, abs=0.5)
+    assert "recorded runs" in told.loc["tokens_per_row", "source"]
+    monkeypatch.setattr(cost, "RECORDED", "none")
+    made = cost.plan(study("quick")).assumptions.set_index("name").loc["tokens_per_row"]
+    assert made["value"] == pytest.approx(23, abs=1) and "made for it" in made["source"]
+    bare = {k: v for k, v in study("paper").hardware.items() if k != "assumptions"}
+    refused("Expected tokens_per_row .* paper", replace(study("paper"), hardware=bare))
+
+
+@pytest.mark.parametrize(
+    ("hardware", "pattern"),
+    [
+        ({"gpu": 1}, "hardware field among .*found 'gpu'"),
+        ({"peak_tflops": "fast"}, "peak_tflops to be a number above zero, found 'fast'"),
+        ({"peak_tflops": True}, "found True"),
+        ({"disk_gib": 0}, "disk_gib .*found 0"),
+        ({"gpus": 1.5}, "gpus to be a whole number"),
+        ({"utilisation": 1.1}, r"\(0, 1\], found 1.1"),
+        ({"cores": 2}, "either gpus or cores .*found both"),
+        ({"name": 3}, "found 3"),
+        ({"assumptions": [1]}, "assumptions by name"),
+        ({"assumptions": {"rows": 3}}, "rows with its value and source, found 3"),
+        ({"assumptions": {"tokens": {"value": 1, "source": "x"}}}, "assumption among .*found 'tokens'"),
+        ({"assumptions": {"evaluation_utilisation": {"value": 2, "source": "x"}}}, r"\(0, 1\], found 2"),
+    ],
+)
+def test_hardware_that_cannot_be_is_refused(hardware, pattern):
+    refused(pattern, replace(study("laptop"), hardware=MACHINE | hardware))
+
+
+@pytest.mark.parametrize("left_out", ["name", "peak_tflops", "utilisation", "disk_gib", "gpus", "gpu_memory_gib"])
+def test_hardware_needs_its_fields(left_out):
+    refused("found", replace(study("laptop"), hardware={k: v for k, v in MACHINE.items() if k != left_out}))
+
+
+def target(**settings) -> dict:
+    return {"target": {"name": "Qwen/Qwen3-4B-Base"} | settings}
+
+
+@pytest.mark.parametrize(
+    ("what", "pattern"),
+    [
+        (changed("paper", {"gpus": 4}), "Expected 8 GPUs for the target .*found 4 .*lower processes"),
+        (
+            changed("paper", {"gpu_memory_gib": 16}),
+            r"GiB on each GPU for the scorer, pool .*name a smaller scorer in pool",
+        ),
+        (
+            changed("paper", {"gpu_memory_gib": 32}),
+            "GiB on each GPU for the proxy of .*set activation_checkpointing for models.proxy",
+        ),
+        (
+            changed("gpu", {"gpu_memory_gib": 48}, models=target()),
+            "GiB on each GPU for the target .*found 48 GiB; shard it",
+        ),
+        (
+            changed("gpu", models=target(batch_size=256)),
+            "GiB on each GPU for the target .*set activation_checkpointing",
+        ),
+        (
+            changed("gpu", models=target(batch_size=2048, activation_checkpointing=True)),
+            "lower batch_size or max_length",
+        ),
+        (changed("paper", {"disk_gib": 500}), r"GiB of disk .*\(most of it: launched runs.* found 500 GiB"),
+        (changed("laptop", {"memory_gib": 1}), "for each core's worker .*found 0.5 GiB"),
+        (
+            changed("gpu", models=target(launch={"config": "fsdp3", "processes": 1})),
+            "launch config among .*found 'fsdp3'",
+        ),
+        (changed("laptop", n_samples=5), "n_samples to be int in .*found 5"),
+        (changed("laptop", methods="Luck"), "methods among .*found Luck"),
+    ],
+)
+def test_a_study_that_does_not_fit_is_refused_with_a_remedy(what, pattern):
+    refused(pattern, what)
+
+
+def test_a_model_that_nobody_knows_is_one_sentence(monkeypatch):
+    """Neither a known shape, nor a folder, nor in the cache or on the hub."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.is_offline_mode", lambda: True)
+    refused("Expected the model nobody/none", changed("gpu", models={"proxy": "nobody/none"}))
+
+
+def test_a_model_in_a_folder_has_the_shape_of_its_configuration(tmp_path):
+    """Only the configuration is read; the weights are a file's worth of nothing here."""
+    tiny_model().save_pretrained(tmp_path)
+    chat_tokenizer().save_pretrained(tmp_path)
+    assert shape_of(str(tmp_path)).parameters == sum(p.numel() for p in tiny_model().parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("Qwen/Qwen2.5-0.5B", 494_032_768),
+        ("Qwen/Qwen2.5-7B", 7_615_616_512),
+        ("Qwen/Qwen3-4B-Base", 4_022_468_096),
+        ("Qwen/Qwen3-8B", 8_190_735_360),
+        ("HuggingFaceTB/SmolLM2-1.7B-Instruct", 1_711_376_384),
+        ("smollm2", 134_515_008),
+    ],
+)
+def test_real_sizes_and_what_sharding_leaves_of_them(name, published):
+    """Published numbers of parameters; sixteen bytes each in float32, an eighth of it on each of eight GPUs."""
+    shape = shape_of(name)
+    assert shape.parameters == published
+    settings = sft.SFTSettings(bf16=True, batch_size=1, max_length=128, packing=True)
+    used = training_memory(shape, settings, {"config": "fsdp2", "processes": 8}, 128)
+    assert used["weights"] + used["gradients"] + used["optimiser"] == 16 * published / 8
+
+
+def test_the_launchers_files_are_read_as_they_are():
+    """Sharding, checkpointing and the number of processes come from accelerate's configuration."""
+    assert launcher_of({"config": "fsdp2_longcot", "processes": 4}) == {
+        "processes": 4,
+        "sharded": True,
+        "checkpointing": True,
+    }
+    assert launcher_of({"config": "single_gpu"}) == {"processes": 1, "sharded": False, "checkpointing": False}
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_weights_gradients_and_optimiser_are_what_training_holds(bf16):
+    """Counted while a model trains: 16 bytes a parameter, also where it computes in bfloat16."""
+    held, model = {}, tiny_model()
+
+    def count(optimizer, *_):
+        weights = [p for group in optimizer.param_groups for p in group["params"]]
+        moments = [t for state in optimizer.state.values() for t in state.values() if t.ndim]
+        size = lambda tensors: sum(t.numel() * t.element_size() for t in tensors)  # noqa: E731
+        held.update(weights=size(weights), gradients=size([w.grad for w in weights]), optimiser=size(moments))
+
+    settings = sft.SFTSettings(bf16=bf16, epochs=1, batch_size=2)
+    tokens = sft.tokenize([row("what is cold ?", "hot"), row("what is wet ?", "dry")], chat_tokenizer())
+    hook = register_optimizer_step_post_hook(count)
+    try:
+        sft.finetune(model, chat_tokenizer(), tokens, settings, seed=0)
+    finally:
+        hook.remove()
+    shape = replace(shape_of("Qwen/Qwen2.5-0.5B"), parameters=sum(p.numel() for p in model.parameters()))
+    used = training_memory(shape, settings, {}, 32, gpu=False)
+    assert held == {name: used[name] for name in held} and set(held) == {"weights", "gradients", "optimiser"}
+    assert sum(held.values()) == 16 * shape.parameters
+
+
+def saved_bytes(config, layers: int, weights: int, compute: int) -> float:
+    """Bytes for each token that autograd keeps of a model's forward pass, its weights aside."""
+    config.num_hidden_layers = layers
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").to(
+        torch.bfloat16 if weights == 2 else torch.float32
+    )
+    own, sizes, kept = {p.untyped_storage().data_ptr() for p in model.parameters()}, {}, []
+
+    def keep(tensor):
+        kept.append(tensor)  # or its storage would be given to the next one
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t),
+        torch.autocast("cpu", torch.bfloat16, enabled=compute == 2),
+    ):
+        model.base_model(input_ids=torch.zeros(2, 256, dtype=torch.long), use_cache=False)
+    return sum(sizes.values()) / (2 * 256)
+
+
+@pytest.mark.parametrize("kind", ["Qwen/Qwen2.5-0.5B", "Qwen/Qwen3-4B-Base"])
+@pytest.mark.parametrize(("weights", "compute"), [(4, 4), (2, 2), (4, 2)])
+def test_activations_are_the_tensors_that_autograd_saves(kind, weights, compute):
+    """What one more layer makes autograd keep, to the byte (casts of its weights aside, which count elsewhere)."""
+    small = {
+        "hidden_size": 64,
+        "intermediate_size": 160,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": 320,
+    }
+    config = AutoConfig.for_model(**SHAPES[kind] | small | ({"head_dim": 16} if "Qwen3" in kind else {}))
+    shape = Shape(0, 0, 1, 64, 160, 320, 64, 32, 4, 2, "Qwen3" in kind, False)
+    more = saved_bytes(config, 3, weights, compute) - saved_bytes(config, 2, weights, compute)
+    casts = 2 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 160) / 512 if (weights, compute) == (4, 2) else 0
+    assert more == shape.activations(weights, compute) + casts
+
+
+def test_checkpointing_and_shorter_batches_take_less():
+    """Memory falls with checkpointing, with the batch and with the rows; and is finite."""
+    shape, plain = shape_of("Qwen/Qwen2.5-0.5B"), sft.SFTSettings(bf16=True, batch_size=8)
+    total = lambda settings, longest=4096: sum(training_memory(shape, settings, {}, longest).values())  # noqa: E731
+    assert total(replace(plain, activation_checkpointing=True)) < total(plain, 2048) < total(plain) < math.inf
+    assert total(replace(plain, batch_size=4)) < total(plain)

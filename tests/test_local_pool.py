@@ -1,0 +1,165 @@
+"""A user's own rows as a pool: every form, every fault, and the way to a scored pool."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from datasets import Dataset
+from real_rows import own_cache, turns, write_lines  # noqa: F401 (a fixture)
+
+from causalmix import worlds
+from causalmix.errors import InputError
+from causalmix.kinds import Recipe
+from causalmix.pools import hub, local
+
+GOOD = [
+    {"domain": "math", "messages": turns("1+1 ?", "2")},
+    {"domain": "chat", "messages": [{"role": "system", "content": "be kind"}, *turns("hi", "hello", "bye", "bye")]},
+]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"messages": turns("q", "a")},
+        {"talk": turns("q", "a"), "messages_column": "talk"},
+        {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]},
+        {"prompt": "q", "completion": "a"},
+        {"prompt": turns("q"), "completion": [{"role": "assistant", "content": "a"}]},
+        {"instruction": "q", "output": "a"},
+        {"instruction": "q", "input": "", "output": "a"},
+        {"messages": [*turns("q", "a")], "prompt": "something else", "completion": "?"},
+    ],
+)
+def test_every_form_of_conversation(tmp_path, form):
+    options = {"messages_column": form["messages_column"]} if "messages_column" in form else {}
+    path = write_lines(tmp_path / "rows.jsonl", [form | {"domain": domain} for domain in ("one", "two")])
+    pool = local.load_pool(path, **options)
+    assert pool.features == hub.FEATURES
+    assert pool["messages"][:] == [turns("q", "a")] * 2
+    assert pool["domain"][:] == pool["source"][:] == ["one", "two"]
+
+
+def test_an_input_follows_the_instruction(tmp_path):
+    rows = [{"domain": d, "instruction": "translate", "input": "hola", "output": "hello"} for d in "ab"]
+    assert local.load_pool(write_lines(tmp_path / "r.jsonl", rows))[0]["messages"] == turns("translate\nhola", "hello")
+
+
+def test_a_folder_that_was_saved_is_a_pool(tmp_path):
+    Dataset.from_list(GOOD).save_to_disk(tmp_path / "saved")
+    pool = local.load_pool(str(tmp_path / "saved"))
+    assert pool["messages"][:] == [row["messages"] for row in GOOD]
+
+
+@pytest.mark.parametrize("as_file", [None, "map.yaml", "map.json"])
+def test_sources_tell_the_domain_and_null_leaves_them_out(tmp_path, as_file):
+    rows = [{"origin": s, "domain": "ignored", "messages": turns("q", s)} for s in ("gsm", "chat", "junk", "math")]
+    rows[2]["messages"] = turns("q", "")  # what is left out is not looked at
+    given = {"gsm": "math", "math": "math", "chat": "talk", "junk": None, "unused": "talk"}
+    if as_file:
+        dump = json.dumps if as_file.endswith("json") else yaml.safe_dump
+        (tmp_path / as_file).write_text(dump(given))
+    path = write_lines(tmp_path / "rows.jsonl", rows)
+    mapping = str(tmp_path / as_file) if as_file else given
+    pool = local.load_pool(path, source_to_domain=mapping, source_column="origin")
+    assert list(zip(pool["source"], pool["domain"])) == [("gsm", "math"), ("chat", "talk"), ("math", "math")]
+
+
+def test_sources_without_a_domain_are_listed(tmp_path):
+    rows = [{"source": s, "messages": turns("q", "a")} for s in ("a", "b", "c", "b")]
+    path = write_lines(tmp_path / "rows.jsonl", rows)
+    with pytest.raises(InputError, match="found none for b, c;"):
+        local.load_pool(path, source_to_domain={"a": "math"})
+
+
+@pytest.mark.parametrize(
+    "ids, expected", [(["x", "y"], ["x", "y"]), ([7, 8], ["7", "8"]), (None, ["row-000000", "row-000001"])]
+)
+def test_ids_are_kept_or_made(tmp_path, ids, expected):
+    rows = [row | ({"id": ids[i]} if ids else {}) for i, row in enumerate(GOOD)]
+    assert local.load_pool(write_lines(tmp_path / "r.jsonl", rows))["row_id"][:] == expected
+
+
+BAD = {
+    "the role 'robot'": {"messages": [{"role": "robot", "content": "a"}]},
+    "a turn of user without text": {"messages": [{"role": "user", "content": None}, *turns("q", "a")]},
+    "no assistant turn": {"messages": turns("q")},
+    "an empty assistant turn": {"messages": turns("q", " \n")},
+    "no turns": {"messages": []},
+    "no domain": {"messages": turns("q", "a"), "domain": None},
+    "the id 0 a second time": {"messages": turns("q", "a"), "id": "0"},
+}
+
+
+@pytest.mark.parametrize("problem", BAD)
+def test_the_first_bad_row_is_named_or_skipped(tmp_path, problem):
+    rows = [{"id": str(i)} | row for i, row in enumerate([*GOOD, {"domain": "math"} | BAD[problem], GOOD[0], GOOD[1]])]
+    rows[4]["messages"] = turns("q")  # a second fault, further down
+    path = write_lines(tmp_path / "rows.jsonl", rows)
+    with pytest.raises(InputError) as error:
+        local.load_pool(path)
+    told = str(error.value)
+    assert f"found {problem}" in told and "in row 3;" in told and "\n" not in told
+    pool = local.load_pool(path, on_bad="skip")
+    assert pool["row_id"][:] == ["0", "1", "3"]
+    assert pool.info.description.startswith(f"2 of 5 rows were skipped, the first of them row 3: {problem}")
+
+
+@pytest.mark.parametrize(
+    "rows, options, told",
+    [
+        ([{"messages": turns("q", "a")}], {}, "column domain or a map source_to_domain"),
+        ([{"domain": "math", "text": "a"}], {}, "found the columns domain, text"),
+        (GOOD, {"on_bad": "guess"}, "refuse, skip, found 'guess'"),
+        (GOOD, {"id_column": "name"}, "column name"),
+        (GOOD, {"source_to_domain": {"a": "b"}}, "column source"),
+        (GOOD[:1], {}, "two or more domains in .*found math"),
+        (GOOD, {"max_rows": -1}, "at least 0"),
+    ],
+)
+def test_what_makes_no_pool_is_told_in_one_sentence(tmp_path, rows, options, told):
+    with pytest.raises(InputError, match=told) as error:
+        local.load_pool(write_lines(tmp_path / "rows.jsonl", rows), **options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["- a list", "a: [unclosed", None])
+def test_a_map_that_is_none_is_refused(tmp_path, text):
+    path = write_lines(tmp_path / "rows.jsonl", [{"source": "a", "messages": turns("q", "a")}])
+    if text:
+        (tmp_path / "map.yaml").write_text(text)
+    with pytest.raises(InputError, match="map.yaml"):
+        local.load_pool(path, source_to_domain=str(tmp_path / "map.yaml"))
+
+
+def many(count):
+    return [
+        {"domain": ("math", "chat", "math")[i % 3], "messages": turns(f"compute {i} + 1", f"{i + 1}")}
+        for i in range(count)
+    ]
+
+
+def test_a_part_keeps_the_shares(tmp_path):
+    path = write_lines(tmp_path / "rows.jsonl", many(90))
+    pool = local.load_pool(path, max_rows=9, seed=0)
+    assert sorted(pool["domain"]) == ["chat"] * 3 + ["math"] * 6
+    assert pool["row_id"][:] != local.load_pool(path, max_rows=9, seed=1)["row_id"][:]
+
+
+def test_a_local_pool_becomes_a_scored_world(tmp_path, monkeypatch):
+    """The way of a study: loaded, scored by a language model, split, and read again from the cache."""
+    monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path / "cache"))
+    path = write_lines(tmp_path / "rows.jsonl", [*many(66), {"domain": "math", "messages": turns("q")}])
+    own = {"name": "mine", "axis": "math", "task": "mine", "metric": "acc,none"}
+    options = {"path": path, "on_bad": "skip"}
+    given = {"loader": "local", "options": options, "scorer": "proxy", "evaluation": {"own": [own]}}
+    made = worlds.load_real(Recipe.of(given), 60, 2)
+    assert len(made.pool) == 54 and len(made.validation()) == 6
+    assert set(made.pool["row_id"]) & set(made.validation()["row_id"]) == set()
+    assert np.isfinite([made.pool[name][:] for name in ("hes", "normalized_loss", "writing_style")]).all()
+    assert min(made.pool["n_tokens"]) > 0
+    monkeypatch.setattr("causalmix.pools.local.load_pool", None)
+    again = worlds.load_real(Recipe.of(given), 60, 2)
+    assert again.pool.info.description.startswith("1 of 67 rows were skipped")
+    assert again.name == made.name and again.pool["row_id"][:] == made.pool["row_id"][:]

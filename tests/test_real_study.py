@@ -1,0 +1,197 @@
+"""A study of somebody's own rows, models and benchmarks, by the same notebooks: nothing of the embedded world in it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from language_models import chat_tokenizer, row, tiny_model
+from test_studies import FIRST, causalmix, page_text
+
+from causalmix import kinds, needs, paths, sft, training, worlds
+from causalmix.design import Design, spec_of
+from causalmix.errors import InputError
+from causalmix.ledger import Ledger
+from causalmix.parameters import Study, read_study
+from causalmix.tables import read_history
+
+pytest.importorskip("lm_eval")
+
+DOMAINS = ("coding", "math", "safety")
+WORDS = "hot light large late dry cold dark small early wet".split()
+
+
+def rows(n=120):
+    """Conversations of three domains, of different lengths; a domain has words of its own."""
+    rng = np.random.default_rng(0)
+    for k, domain in enumerate(DOMAINS):
+        for i in range(n):
+            words = " ".join(rng.choice(WORDS[k::3], int(rng.integers(1, 12))))
+            before = "cold " * 40 if i % 5 == 0 else ""
+            yield row(f"{before}what is the opposite of {rng.choice(WORDS)} {i} ?", words) | {"domain": domain}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A repository with a study of its own: a file of rows, a checkpoint on disk, and two tasks with their items."""
+    folder = tmp_path_factory.mktemp("root")
+    shutil.copytree(paths.NOTEBOOKS, folder / "notebooks")
+    (folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in rows()))
+    tiny_model().save_pretrained(folder / "base")
+    chat_tokenizer().save_pretrained(folder / "base")
+    tasks = folder / "tasks"
+    tasks.mkdir()
+    rng = np.random.default_rng(1)
+    for name, n in (("first", 24), ("second", 16)):
+        choices = [rng.choice(WORDS, 4, replace=False).tolist() for _ in range(n)]
+        items = [{"question": f"{WORDS[i % 10]} ?", "choices": four, "gold": int(rng.integers(4))} for i, four in enumerate(choices)]
+        (tasks / f"{name}.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+        task = {
+            "task": f"own_{name}", "dataset_path": "json", "test_split": "test", "output_type": "multiple_choice",
+            "dataset_kwargs": {"data_files": {"test": str(tasks / f"{name}.jsonl")}},
+            "doc_to_text": "{{question}}", "doc_to_choice": "{{choices}}", "doc_to_target": "gold",
+        }  # fmt: skip
+        (tasks / f"{name}.yaml").write_text(yaml.safe_dump(task))
+    (folder / "notebooks/studies/own.yaml").write_text(yaml.safe_dump(study(folder)))
+    return folder
+
+
+def study(folder):
+    own = [
+        {"name": "first", "axis": "math", "split": "dev", "task": "own_first"},
+        {"name": "second", "axis": "coding", "split": "dev", "task": "own_second"},
+        {"name": "again", "axis": "math", "split": "unseen", "task": "own_second", "shots": 1},
+    ]
+    evaluation = {"own": own, "include_path": str(folder / "tasks"), "batch_size": 8, "max_new_tokens": 12}
+    base = str(folder / "base")
+    target = {"name": base, "launch": {"config": "cpu_two_processes", "processes": 2}, "batch_size": 4}
+    return {
+        "parameters": {
+            "pool": {"loader": "local", "options": {"path": str(folder / "rows.jsonl")}, "scorer": base, "evaluation": evaluation},
+            "models": {"proxy": base, "target": target},
+            "training": {"packing": True, "max_length": 128},
+            **{"pool_rows": 1000, "candidates": 40, "n_runs": 20, "n_samples": 50, "noise_specs": 2, "noise_seeds": 2},
+            **{"n_audit": 1, "n_states": 20, "n_trees": 24, "n_repeats": 1, "n_test": 5, "n_splits": 2, "n_candidates": 1000},
+            **{"target_scale": 2, "batch_size": 2, "learning_rate": 0.01},
+        }
+    }
+
+
+@pytest.fixture(scope="module")
+def done(root):
+    """The study's folder after the way from the pool to the mixture."""
+    ended = causalmix(root, "run", "--study", "own", *FIRST)
+    assert ended.returncode == 0, ended.stderr
+    return root / "results" / "own"
+
+
+def test_own_rows_models_and_benchmarks_go_from_pool_to_mixture(done):
+    """The history speaks of the rows' domains and the benchmarks' axes; every run is finished and its scores differ."""
+    history = read_history(done / "history.csv")
+    assert set(history.domains) == set(DOMAINS) and set(history.axes) == {"math", "coding"}
+    assert history.covariates == ("hes", "normalized_loss", "writing_style") and len(history) == 20
+    assert {"y_dev", "y_unseen", "y_math_unseen"} <= set(history.outcomes)
+    records = Ledger(done / "runs.jsonl").finished().values()
+    assert all(set(r["training"]["validation_loss"]) == set(DOMAINS) for r in records)
+    assert len({r["training"]["loss"] for r in records}) > 10
+    mixtures = pd.read_csv(done / "mixtures.csv")
+    assert np.allclose(mixtures[[f"w_{d}" for d in DOMAINS]].sum(axis=1), 1, atol=1e-5)
+    assert pd.read_csv(done / "audit.csv")["largest_difference"].max() == 0
+    tasks = page_text(done / "pages" / "03_outcomes.ipynb")
+    assert "own_first" in tasks and "embedded" not in pd.read_csv(done / "tasks.csv").to_csv()
+
+
+def test_a_larger_model_is_launched_in_several_processes(root, done, monkeypatch):
+    """A run of the role target trains in two processes, and is judged by the same benchmarks."""
+    monkeypatch.setenv("CAUSALMIX_CACHE", str(root / ".cache"))
+    design = Design.from_parameters(study(root)["parameters"])
+    base = worlds.world_for(design)
+    spec = spec_of(design, base.name, [1 / 3] * 3, (0, 0, 0), 1, role="target", domains=base.scored.domains)
+    result = training.train(spec.as_dict())
+    assert result["training"]["processes"] == 2 and result["training"]["rows"] == 50
+    assert set(result["scores"]) == {"first", "second", "again"}
+
+
+def test_half_precision_computes_and_never_holds_the_weights(root, done, monkeypatch):
+    """In bfloat16 weights most steps at a small learning rate would be rounded away."""
+    monkeypatch.setenv("CAUSALMIX_CACHE", str(root / ".cache"))
+    parameters = study(root)["parameters"]
+    design = Design.from_parameters(parameters | {"training": {"bf16": True}, "learning_rate": 1e-5})
+    base = worlds.world_for(design)
+    seen = {}
+
+    def finetune(model, tokenizer, dataset, settings, seed, mixer=None):
+        before = [weight.detach().clone() for weight in model.parameters()]
+        facts = sft.__dict__["real_finetune"](model, tokenizer, dataset, settings, seed, mixer)
+        seen["dtypes"] = {weight.dtype for weight in model.parameters()}
+        moved = [(w != b).float().mean().item() for w, b in zip(model.parameters(), before) if w.dim() == 2]
+        return seen.setdefault("moved", moved) and facts
+
+    monkeypatch.setattr(sft, "real_finetune", sft.finetune, raising=False)
+    monkeypatch.setattr(sft, "finetune", finetune)
+    training.train(spec_of(design, base.name, [1 / 3] * 3, (0, 0, 0), 1, domains=base.scored.domains).as_dict())
+    assert seen["dtypes"] == {torch.float32} and min(seen["moved"]) > 0.5
+
+
+@pytest.mark.parametrize("method", ["doremi", "odm"])
+def test_methods_that_mix_while_they_train_take_packed_studies_and_long_rows(root, done, monkeypatch, method):
+    """Their rows are not packed, and one that is cut before its answer is left out, not fatal."""
+    monkeypatch.setenv("CAUSALMIX_CACHE", str(root / ".cache"))
+    parameters = study(root)["parameters"]
+    base = worlds.world_for(Design.from_parameters(parameters))
+    tokenizer = kinds.load_model(str(root / "base"))[1]
+    design = Design.from_parameters(parameters | {"training": {"packing": True, "max_length": 64}})
+    assert 0.5 < sft.scorable(base.tokens(str(root / "base"), tokenizer), 64).mean() < 1
+    mixing = {"doremi": {"method": "doremi", "eta": 0.1}, "odm": {"method": "odm", "form": "paper"}}[method]
+    spec = spec_of(design, base.name, [1 / 3] * 3, (0, 0, 0), 1, domains=base.scored.domains, mixing=mixing)
+    assert np.isfinite(training.train(spec.as_dict())["training"]["loss"])
+
+
+def test_an_edited_file_is_another_pool(root, done, monkeypatch):
+    """The cache never serves the rows of yesterday."""
+    monkeypatch.setenv("CAUSALMIX_CACHE", str(root / ".cache"))
+    recipe = kinds.Recipe.of(study(root)["parameters"]["pool"])
+    before, path = recipe.digest, root / "rows.jsonl"
+    text = path.read_text()
+    path.write_text(text.replace("hot", "hat"))
+    assert recipe.digest != before
+    path.write_text(text)
+    assert recipe.digest == before
+
+
+@pytest.mark.parametrize("name", ["gpu", "paper"])
+@pytest.mark.parametrize("command", [("run",), ("sweep",), ("sweep", "--trials")])
+def test_a_study_that_cannot_run_here_says_so_at_once(root, name, command):
+    """No GPU: one sentence that says what is missing and what runs here, exit code 2, nothing written."""
+    environment = os.environ | {"CAUSALMIX_ROOT": str(root), "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    line = [sys.executable, "-m", "causalmix", *command, "--study", name]
+    ended = subprocess.run(line, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 2
+    (told,) = ended.stderr.strip().splitlines()
+    assert "GPU" in told and "study laptop" in told
+    assert not (root / "results" / name).exists()
+
+
+def test_what_is_missing_besides_gpus_is_told(root, monkeypatch):
+    """With GPUs elsewhere, models and data sets that cannot be had are named, and only chapters that need them ask."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    paper, gpu = (read_study(name, paths.STUDIES) for name in ("paper", "gpu"))
+    with pytest.raises(InputError, match="Expected the model Qwen/Qwen2.5-0.5B .* found none"):
+        needs.check(paper, needs.SWEEP, gpus_elsewhere=True)
+    with pytest.raises(InputError, match="Expected the model HuggingFaceTB/SmolLM2-1.7B-Instruct .* found none"):
+        needs.check(gpu, needs.TRIALS, gpus_elsewhere=True)
+    needs.check(paper, ("04_effects", "05_mixture", "09_paper_and_ours"))
+    own = study(root)["parameters"]
+    lost = own | {"pool": own["pool"] | {"options": {"path": "lost/rows"}}}
+    with pytest.raises(InputError, match="Expected the data set lost/rows"):
+        needs.check(Study("own", lost, {}, {}, {}), needs.SWEEP)
+    unsafe = own["pool"]["evaluation"] | {"benchmarks": ["humaneval"]}
+    with pytest.raises(InputError, match="allow_code"):
+        needs.check(Study("own", own | {"pool": own["pool"] | {"evaluation": unsafe}}, {}, {}, {}), needs.SWEEP)
+    needs.check(Study("own", own, {}, {}, {}))

@@ -1,0 +1,370 @@
+"""A mixture for a new pool: from files to a training set that trainers read, and everything that is refused."""
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix import new_pools, recommend as room, sft, study, training_sets, worlds
+from causalmix.design import Design
+from causalmix.errors import InputError
+from causalmix.pools import tiny
+from causalmix.recommend import Request, recommend
+from causalmix.simplex import log_treatment
+from causalmix.simulate import simulate_history
+from causalmix.states import SCORES
+from causalmix.tables import read_table, write_table
+from causalmix.training_sets import shown
+from causalmix.world import load_tokenizer
+
+ROWS = 300
+QUICK = {"stage": "linear", "n_repeats": 1, "cv_folds": 3}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """A cache of this module's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAUSALMIX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def pool():
+    """A user's rows, and what they score on average, domains weighted equally."""
+    rows = tiny.make_pool(ROWS, seed=5).select_columns(["row_id", "domain", "source", "messages"])
+    with worlds.one_thread():
+        scores = worlds.KINDS["tiny"].score(rows)
+    return rows, scores.groupby(pd.Series(rows["domain"][:])).mean().mean()
+
+
+@pytest.fixture(scope="module")
+def simulation():
+    """Runs with returns that are known and little noise."""
+    return simulate_history(n=300, noise=0.005, seed=3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, pool, simulation):
+    """The user's files; the history's states lie around the pool's, its domains come in another order."""
+    folder, (rows, x) = tmp_path_factory.mktemp("user"), pool
+    write_rows(folder / "pool.jsonl", rows)
+    frame = simulation.history.frame.copy()
+    for name in SCORES:
+        frame[f"x_{name}"] = x[name] + 0.1 * frame[f"x_{name}"]
+    write_table(folder / "history.csv", frame[list(frame.columns[:4]) + sorted(frame.columns[4:], reverse=True)])
+    write_table(folder / "bare.csv", frame.drop(columns=[f"x_{name}" for name in SCORES]))
+    return folder
+
+
+def write_rows(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.fixture
+def request_(folder):
+    return Request(history=folder / "history.csv", pool=str(folder / "pool.jsonl"), n_samples=120, repeats_allowed=True)
+
+
+@pytest.fixture(scope="module")
+def found(folder):
+    """An answer to the plain question."""
+    asked = Request(history=folder / "history.csv", pool=str(folder / "pool.jsonl"), n_samples=120, repeats_allowed=True)
+    return recommend(asked, **QUICK)
+
+
+def weights_of(table, method, domains):
+    return table.set_index("method").loc[method, [f"w_{d}" for d in domains]].to_numpy(float)
+
+
+def test_mixture_is_near_the_truth_and_its_interval_tells_the_gain(found, simulation):
+    """The truth at the pool's state is the simulation's intercept; both mixtures gain, and the intervals hold the gain."""
+    domains = simulation.history.domains
+    positive = np.maximum(simulation.intercept, 0)
+    even = np.full(5, 0.2)
+    for method in room.METHODS.values():
+        weights = weights_of(found.table, method, domains)
+        assert np.abs(weights - positive / positive.sum()).sum() / 2 < 0.12
+        true = (log_treatment(weights, 0.01) - log_treatment(even, 0.01)) @ simulation.intercept
+        line = found.table.set_index("method").loc[method]
+        assert 0 < line["gain_ci_low"] < true < line["gain_ci_high"]
+    assert found.table["in_support"].tolist()[0]
+
+
+def test_state_is_that_of_the_whole_pool(found, pool):
+    """Each covariate is the mean over domains of the rows' scores, and lies in the middle of the runs."""
+    assert found.target.x == pytest.approx(pool[1][list(found.history.covariates)].to_numpy(), abs=1e-4)
+    below = found.table.filter(like="share_of_runs_below_").iloc[0]
+    assert len(below) == 3 and below.between(0.35, 0.65).all()
+
+
+def test_gain_over_the_pool_is_measured_from_its_own_proportions(found):
+    """Proportional gains nothing over itself, and the two gains differ by what Proportional gains over Equal."""
+    table = found.table.set_index("method")
+    own = [f"w_{d}" for d in found.history.domains]
+    assert table.loc["Proportional", own].to_numpy(float) == pytest.approx(found.target.rows / ROWS)
+    assert (table["predicted_gain"] - table["gain_over_pool"]).to_numpy() == pytest.approx(table.loc["Proportional", "predicted_gain"])
+
+
+def test_scores_are_kept(found, request_, monkeypatch):
+    """The same rows are not scored again, wherever their file lies."""
+    monkeypatch.setattr(worlds, "one_thread", lambda: pytest.fail("scored again"))
+    assert np.array_equal(recommend(request_, **QUICK).target.x, found.target.x)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, folder):
+    """A training set for which some domain runs out."""
+    asked = Request(history=folder / "history.csv", pool=str(folder / "pool.jsonl"), n_samples=250, repeats_allowed=True,
+                    method="S", seed=4, out=tmp_path_factory.mktemp("out") / "set")  # fmt: skip
+    return recommend(asked, **QUICK), asked.out
+
+
+def test_training_set_has_the_promised_rows(written, pool):
+    """Counts sum to the size, agree with file, table and manifest, and repeats begin only when a domain has run out."""
+    found, out = written
+    lines = [json.loads(line) for line in (out / training_sets.TRAIN).read_text(encoding="utf-8").splitlines()]
+    manifest = json.loads((out / training_sets.MANIFEST).read_text(encoding="utf-8"))
+    line = found.table.set_index("method").loc["CausalMix-S"]
+    counts = pd.Series([row["domain"] for row in lines]).value_counts()
+    distinct = pd.DataFrame([(row["domain"], row["row_id"]) for row in lines]).drop_duplicates()[0].value_counts()
+    assert len(lines) == 250 == sum(entry["rows"] for entry in manifest["mixture"].values())
+    for domain, entry in manifest["mixture"].items():
+        assert counts.get(domain, 0) == entry["rows"] == line[f"n_{domain}"]
+        assert counts.get(domain, 0) - distinct.get(domain, 0) == entry["repeats"] == line[f"repeats_{domain}"]
+    assert sum(entry["repeats"] for entry in manifest["mixture"].values()) > 0
+    texts = {row["row_id"]: row["messages"] for row in pool[0]}
+    assert all(texts[row["row_id"]] == row["messages"] for row in lines)
+    assert len({row["domain"] for row in lines[:20]}) > 1  # not domain after domain
+
+
+def test_training_set_is_what_a_trainer_reads(written):
+    """Every row tokenises, with tokens to learn."""
+    _, out = written
+    lines = [json.loads(line) for line in (out / training_sets.TRAIN).read_text(encoding="utf-8").splitlines()]
+    tokens = sft.tokenize(lines, load_tokenizer())
+    assert len(tokens) == 250 and all(sum(mask) for mask in tokens["completion_mask"])
+
+
+def test_equal_requests_give_equal_files(written, tmp_path):
+    """Byte for byte by one seed, into a folder that exists and is empty."""
+    found, out = written
+    recommend(replace(found.request, out=tmp_path), **QUICK)
+    assert (tmp_path / training_sets.TRAIN).read_bytes() == (out / training_sets.TRAIN).read_bytes()
+    assert (tmp_path / training_sets.MANIFEST).read_bytes() == (out / training_sets.MANIFEST).read_bytes()
+
+
+def test_another_seed_draws_other_rows_of_the_same_mixture(found, tmp_path):
+    """Not the same rows in another order."""
+    drawn = []
+    for seed in (0, 1):
+        training_sets.write(replace(found, request=replace(found.request, seed=seed)), tmp_path / str(seed))
+        lines = (tmp_path / str(seed) / training_sets.TRAIN).read_text(encoding="utf-8").splitlines()
+        drawn.append(sorted((row["domain"], row["row_id"]) for row in map(json.loads, lines)))
+    assert [domain for domain, _ in drawn[0]] == [domain for domain, _ in drawn[1]]
+    assert drawn[0] != drawn[1]
+
+
+def test_manifest_names_what_went_in(written):
+    """Models that scored, hashes and versions; no folder of this machine."""
+    _, out = written
+    text = (out / training_sets.MANIFEST).read_text(encoding="utf-8")
+    manifest = json.loads(text)
+    assert {len(manifest["inputs"][what]["sha256"]) for what in ("history", "pool")} == {64}
+    assert len(manifest["files"][training_sets.TRAIN]) == 64 and manifest["seed"] == 4 and manifest["versions"]["torch"]
+    assert all(model["sha256"] for model in manifest["recommendation"]["scored_by"].values())
+    assert str(out.parent) not in text
+
+
+def test_without_repeats_no_row_comes_twice(request_):
+    """Shares are held within the rows that there are."""
+    table = recommend(replace(request_, n_samples=280, repeats_allowed=False), **QUICK).table
+    ours = table[table["method"].isin(room.METHODS.values())]
+    assert (ours.filter(like="repeats_") == 0).all(axis=None)
+    assert (ours.filter(regex="^n_").sum(axis=1) == 280).all()
+    assert ours["note"].all()
+
+
+def test_json_and_csv_can_be_read_back(found, tmp_path):
+    """Both hold the same mixtures; the CSV follows the contract of mixtures.csv."""
+    values = json.loads(shown(found, "json"))
+    (tmp_path / "mixtures.csv").write_text(shown(found, "csv"), encoding="utf-8")
+    table = read_table(tmp_path / "mixtures.csv").set_index("method")
+    for method in values["methods"]:
+        assert sum(method["share"].values()) == pytest.approx(1) and sum(method["rows"].values()) == 120
+        assert table.loc[method["method"], "predicted_gain"] == pytest.approx(method["gain_over_equal"]["estimate"], rel=1e-5)
+        assert all(table.loc[method["method"], f"w_{d}"] == pytest.approx(w, rel=1e-5) for d, w in method["share"].items())
+    assert any("must be the models that scored the history" in note for note in values["notes"])
+
+
+def test_table_for_reading_shows_everything(found):
+    """Domains, methods, covariates and who scored the pool."""
+    text = shown(found)
+    assert all(word in text for word in (*found.history.domains, *room.METHODS.values(), "x_hes", "embedded world's proxy"))
+    assert "nan" not in text.lower()
+
+
+def test_history_without_covariates_needs_no_scores(request_, folder, monkeypatch):
+    """The state is not used, nothing is scored, and it says so."""
+    monkeypatch.setattr(room, "identities", lambda _: pytest.fail("looked at the scorer"))
+    bare = recommend(replace(request_, history=folder / "bare.csv"), **QUICK)
+    assert json.loads(shown(bare, "json"))["state"] == {} and "nothing was scored" in shown(bare)
+    assert len(pd.read_csv(io.StringIO(shown(bare, "csv")))) == 4
+
+
+def test_pool_that_comes_with_the_covariates_is_not_scored(request_, pool, tmp_path, monkeypatch):
+    """Their means are the state, and the answer says who must have made them."""
+    monkeypatch.setattr(new_pools.Source, "scored", lambda *_: pytest.fail("scored"))
+    values = np.random.default_rng(0).normal(size=(ROWS, 3)).round(3)
+    write_rows(tmp_path / "scored.jsonl", [row | dict(zip(SCORES, map(float, v))) for row, v in zip(pool[0], values)])
+    found = recommend(replace(request_, pool=str(tmp_path / "scored.jsonl")), **QUICK)
+    means = pd.DataFrame(values, columns=SCORES).groupby(pd.Series(pool[0]["domain"][:])).mean().mean()
+    assert found.target.x == pytest.approx(means[list(found.history.covariates)].to_numpy())
+    assert "the pool's own columns" in shown(found) and not found.scored_by
+
+
+def test_part_of_a_pool_that_comes_with_the_covariates_is_refused(request_, pool, tmp_path):
+    """Values and rows would not belong together."""
+    write_rows(tmp_path / "scored.jsonl", [row | dict.fromkeys(SCORES, 1.0) for row in pool[0]])
+    with pytest.raises(InputError, match="all 300 rows"):
+        recommend(replace(request_, pool=str(tmp_path / "scored.jsonl"), max_rows=200), **QUICK)
+
+
+def test_given_state_stands_in_for_scoring(request_, folder, tmp_path, monkeypatch):
+    """CSV and JSON say the same; a state far outside of the history is told."""
+    monkeypatch.setattr(worlds, "one_thread", lambda: pytest.fail("scored"))
+    history = pd.read_csv(folder / "history.csv").rename(columns={"x_hes": "x_age"})
+    history.to_csv(tmp_path / "history.csv", index=False)
+    state = {"x_writing_style": history["x_writing_style"].mean(), "x_normalized_loss": 1e3, "x_age": history["x_age"].mean()}
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    pd.DataFrame([state]).to_csv(tmp_path / "state.csv", index=False)
+    given = [recommend(replace(request_, history=tmp_path / "history.csv", state=tmp_path / f"state.{end}"), **QUICK) for end in ("json", "csv")]
+    assert given[0].target.x == pytest.approx(given[1].target.x)
+    assert dict(zip(given[0].history.covariates, given[0].target.x))["normalized_loss"] == 1e3
+    assert "x_normalized_loss at 1000 lies outside" in shown(given[0])
+    assert "x_age at" not in shown(given[0])
+
+
+def test_range_is_told_where_the_scorer_is_another(request_, folder, tmp_path):
+    """States of other models lie elsewhere, which is the sign that the user gets."""
+    history = pd.read_csv(folder / "history.csv")
+    history["x_hes"] += 50
+    history.to_csv(tmp_path / "history.csv", index=False)
+    assert "x_hes at" in shown(recommend(replace(request_, history=tmp_path / "history.csv"), **QUICK))
+
+
+def bad_history(change):
+    def make(folder, tmp_path):
+        change(pd.read_csv(folder / "history.csv")).to_csv(tmp_path / "bad.csv", index=False)
+        return {"history": tmp_path / "bad.csv"}
+
+    return make
+
+
+def bad_pool(change):
+    def make(folder, tmp_path):
+        rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+        write_rows(tmp_path / "bad.jsonl", change(rows))
+        return {"pool": str(tmp_path / "bad.jsonl")}
+
+    return make
+
+
+def bad_state(text, name="state.csv"):
+    def make(_, tmp_path):
+        (tmp_path / name).write_text(text)
+        return {"state": tmp_path / name}
+
+    return make
+
+
+def taken_folder(_, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    return {"out": tmp_path}
+
+
+def recipe(text, **further):
+    def make(folder, tmp_path):
+        (tmp_path / "recipe.yaml").write_text(text.replace("POOL", str(folder / "pool.jsonl")))
+        return {"pool": str(tmp_path / "recipe.yaml")} | further
+
+    return make
+
+
+REFUSED = {
+    "no such history": (lambda folder, tmp: {"history": tmp / "none.csv"}, "no such file"),
+    "no such outcome": (lambda folder, tmp: {"outcome": "y_taste"}, "y_taste"),
+    "no such pool": (lambda folder, tmp: {"pool": "nowhere"}, "tiny.*nowhere"),
+    "a domain is missing": (bad_pool(lambda rows: [r for r in rows if r["domain"] != "math"]), "no rows of math;"),
+    "domains are missing and others there": (
+        bad_pool(lambda rows: [r | {"domain": "maths" if r["domain"] == "math" else r["domain"]} for r in rows]),
+        "no rows of math and rows of maths as well",
+    ),
+    "unknown covariates": (bad_history(lambda h: h.rename(columns={"x_hes": "x_age"})), "age.*state file"),
+    "too few rows": (lambda folder, tmp: {"n_samples": ROWS + 1, "repeats_allowed": False}, "allow repeats"),
+    "folder is taken": (taken_folder, "written over"),
+    "a file is in the way": (lambda folder, tmp: {"out": folder / "pool.jsonl" / "x"}, "takes no folder"),
+    "no rows wanted": (lambda folder, tmp: {"n_samples": 0}, "at least 1 row"),
+    "negative seed": (lambda folder, tmp: {"seed": -1}, "seed"),
+    "no such method": (lambda folder, tmp: {"method": "B"}, "method among A, S"),
+    "no such scorer": (lambda folder, tmp: {"scorer": str(tmp / "none.gguf")}, "GGUF"),
+    "scorer of a study": (lambda folder, tmp: {"pool": "quick", "scorer": "target"}, "only with a path"),
+    "size of a study": (lambda folder, tmp: {"pool": "quick", "max_rows": 9}, "only with a path"),
+    "state of no covariate": (lambda folder, tmp: {"history": folder / "bare.csv", "state": folder / "bare.csv"}, "leave out the state"),
+    "state lacks a covariate": (bad_state("x_hes,x_normalized_loss\n1,2\n"), "no x_writing_style"),
+    "state is no number": (bad_state("x_hes,x_normalized_loss,x_writing_style\n1,2,good\n"), "finite number"),
+    "state of two pools": (bad_state("x_hes,x_normalized_loss,x_writing_style\n1,2,3\n1,2,3\n"), "one pool"),
+    "state is no JSON": (bad_state("{", "state.json"), "JSON object"),
+    "recipe is a list": (recipe("- tulu\n"), "loader"),
+    "recipe is not YAML": (recipe("loader: [\n"), "YAML"),
+    "other models beside published scores": (
+        recipe("loader: local\noptions: {path: POOL}\nscores: {path: published}\n"),
+        "beside published scores",
+    ),
+    "recipe with a scorer besides": (recipe("loader: local\n", scorer="target"), "where that pool is described"),
+}
+
+
+def test_pool_of_a_study_has_the_state_that_the_study_says(request_, tmp_path):
+    """The same rows, scores and means as in the study's own table of its target."""
+    (tmp_path / "small.yaml").write_text("parameters: {pool_rows: 150}\n")
+    found = recommend(replace(request_, pool=str(tmp_path / "small.yaml")), **QUICK)
+    design = Design(pool_rows=150)
+    told = study.target_state(worlds.world_for(design), 120).iloc[0]
+    assert len(found.pool) == design.pool_rows
+    assert found.target.x == pytest.approx(told[[f"x_{c}" for c in found.history.covariates]].to_numpy(float))
+    assert found.target.rows.tolist() == told[[f"rows_{d}" for d in found.history.domains]].tolist()
+
+
+def test_rows_that_were_skipped_are_told(request_, folder, tmp_path, pool):
+    """A recipe may leave out bad rows, which the answer then says."""
+    write_rows(tmp_path / "pool.jsonl", [*pool[0], pool[0][0]])
+    (tmp_path / "mine.yaml").write_text(f"loader: local\noptions: {{path: {tmp_path / 'pool.jsonl'}, on_bad: skip}}\n")
+    text = shown(recommend(replace(request_, pool=str(tmp_path / "mine.yaml")), **QUICK))
+    assert "1 of 301 rows were skipped" in text and "(300 rows)" in text
+
+
+@pytest.mark.parametrize("make, message", REFUSED.values(), ids=REFUSED.keys())
+def test_what_does_not_fit_is_told_in_one_sentence_before_scoring(request_, folder, tmp_path, monkeypatch, make, message):
+    """Nothing is scored or written, and what is in the folder stays."""
+    monkeypatch.setattr(new_pools.Source, "scored", lambda *_: pytest.fail("scored first"))
+    with pytest.raises(InputError, match=message) as refusal:
+        recommend(replace(request_, **make(folder, tmp_path)), **QUICK)
+    assert "\n" not in str(refusal.value) and str(refusal.value).startswith("Expected")
+    assert not list(tmp_path.rglob(training_sets.TRAIN))
+
+
+def test_format_that_there_is_not_is_refused(found):
+    """One sentence."""
+    with pytest.raises(InputError, match="table, json, csv"):
+        shown(found, "xml")
+
+
+def test_recipe_file_stands_for_its_rows(request_, folder, tmp_path, found):
+    """The same pool, described in YAML."""
+    (tmp_path / "mine.yml").write_text(f"loader: local\noptions: {{path: {folder / 'pool.jsonl'}}}\n")
+    described = recommend(replace(request_, pool=str(tmp_path / "mine.yml")), **QUICK)
+    assert np.array_equal(described.target.x, found.target.x) and described.target.pool == "mine"
