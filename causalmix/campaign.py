@@ -92,9 +92,9 @@ class Campaign:
         return cls(out, design, world_for(design), runs, find_target(runs, out), Ledger(out / "trials.jsonl"),
                    **usual | {"sizes": sizes, "longcot_sizes": longcot_sizes} | settings)  # fmt: skip
 
-    def mixtures(self) -> pd.DataFrame:
-        """Every method's mixture for the whole pool; methods that train proxies train them here."""
-        train_proxies = methods.trainer(self.design, self.base, self.ledger, self.progress)
+    def mixtures(self, **options) -> pd.DataFrame:
+        """Every method's mixture for the whole pool; methods that need proxies train them, as ``options`` say."""
+        train_proxies = methods.trainer(self.design, self.base, self.ledger, self.progress, **options)
         question = Question(self.runs, self.goal.n_samples, self.goal.rows, self.outcome, self.seed, train_proxies)
         ask = lambda: methods.ask(question, self.goal.x, self.goal.pool, self.names, n_trees=self.n_trees)  # noqa: E731
         return methods.fixed(self.out / "methods.csv", self._asked(self.goal.x), ask)
@@ -142,16 +142,17 @@ class Campaign:
         numbers = (seeds or self.sizes["seeds"], target_seeds or self.sizes["target_seeds"])
         return comparisons.size_trials(self.design, self.base, mixtures, scales, *numbers)
 
-    def everything(self) -> Iterator[tuple[str, list[RunSpec]]]:
+    def everything(self, **options) -> Iterator[tuple[str, list[RunSpec]]]:
         """All that the chapters compare, with a name for each part; cheap parts first."""
-        chosen, design, base = self.mixtures(), self.design, self.base
+        chosen, design, base = self.mixtures(**options), self.design, self.base
         sizes = [t.spec for t in self.size_trials(chosen)]
         small = [s for s in sizes if s.n_samples == design.n_samples and s.model == design.model_of("proxy")]
         yield "the whole pool, smallest size", small
         yield "shifted pools", [t.spec for t in comparisons.shift_trials(design, base, self.shifted(chosen), self.sizes["shift_seeds"])]
-        pool = longcot.load(design.longcot_pool, self.longcot_sizes["longcot_rows"])
-        trials = longcot.longcot_trials(design, pool, self.longcot(chosen, pool), self.longcot_sizes["seeds"])
-        yield "long chains of thought", [t.spec for t in trials]
+        if set(longcot.AXES) <= set(self.runs.axes):  # a study may leave out benchmarks that execute code
+            pool = longcot.load(design.longcot_pool, self.longcot_sizes["longcot_rows"])
+            trials = longcot.longcot_trials(design, pool, self.longcot(chosen, pool), self.longcot_sizes["seeds"])
+            yield "long chains of thought", [t.spec for t in trials]
         yield "learning curve", [t.spec for t in comparisons.learning_trials(design, base, self.learning(), LEARNING_SEEDS)]
         yield "variants", [t.spec for t in self.size_trials(self.variants())]
         yield "confounded history", comparisons.confounded_specs(design, base.name, base.scored.domains)
@@ -160,7 +161,7 @@ class Campaign:
 
     def train(self, **options) -> Iterator[tuple[str, list[dict]]]:
         """Train what the ledger lacks, part by part; options are those of :func:`causalmix.sweep.run_sweep`."""
-        for part, specs in self.everything():
+        for part, specs in self.everything(**options):
             # Seed by seed: a sweep that is stopped has then tried every method, and not some of them thrice.
             ordered = sorted(specs, key=lambda spec: spec.seed)
             yield part, run_sweep(ordered, self.ledger, train, progress=self.progress, **options)

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from causalmix.errors import InputError
-from causalmix.footprint import is_own, launcher_of, shape_of, training_memory
+from causalmix.footprint import shape_of, training_memory
 from causalmix.hardware import Assumption, Hardware
-from causalmix.kinds import Recipe
+from causalmix.kinds import Recipe, is_own
+from causalmix.launch import launcher_of
 from causalmix.scores import LOGIT_BUDGET
 from causalmix.workload import TRAIN, Work, family_of
 

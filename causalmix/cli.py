@@ -6,6 +6,7 @@ Exit codes: 0 for success, 1 for a failed run or book, 2 for bad input, told in 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -14,7 +15,7 @@ from pathlib import Path
 from causalmix import paths, stamps
 from causalmix.errors import InputError
 from causalmix.parameters import check_name, read_study
-from causalmix.run import ChapterError, chapter_parameters, plan, run
+from causalmix.run import ChapterError, chapter_parameters, checked_study, plan, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,8 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("sweep", help="train the runs that a study's ledger lacks")
     command.set_defaults(do=_sweep)
     command.add_argument("--study", default=stamps.COMMITTED, help="default: %(default)s")
-    command.add_argument("--limit", type=int, metavar="N", help="only the first N runs")
-    command.add_argument("--workers", type=int, metavar="N", help="processes of the local cluster, default: one per core; or jobs of Slurm")
+    command.add_argument("--limit", type=_positive, metavar="N", help="only the first N runs")
+    command.add_argument("--workers", type=_positive, metavar="N", help="processes of the local cluster, default: one per core; or jobs of Slurm")
     command.add_argument("--cluster", "--scheduler", default="local", metavar="WHERE", help="local (the default), slurm:FILE.yaml, or a Dask scheduler's tcp://HOST:PORT")
     command.add_argument("--retries", type=int, default=0, metavar="N", help="further tries of a run that its machine failed; default: %(default)s")
     command.add_argument("--trials", action="store_true", help="the trials of chapters 06 to 08 instead: hours")
@@ -74,6 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(do=_world)
     command.add_argument("--out", type=Path, default=paths.ASSETS / "tiny", help="folder to write to; default: the package's own")
     return parser
+
+
+def _positive(text: str) -> int:
+    """A whole number above zero, of an option."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a whole number above zero, found {text!r}")
+    return int(text)
 
 
 def _add_recommend(command: argparse.ArgumentParser) -> None:
@@ -102,13 +110,25 @@ def _run(options: argparse.Namespace) -> int:
         return _list_parameters([*options.notebooks, *options.notebook])
     from causalmix import needs
 
-    jobs = plan(options.study, [*options.notebooks, *options.notebook], _pairs(options.parameter))
+    given = _from_root(_pairs(options.parameter))
+    jobs = plan(options.study, [*options.notebooks, *options.notebook], given)
+    if given.get("history"):
+        from causalmix.tables import read_history
+
+        read_history(given["history"])
     study = read_study(options.study, paths.STUDIES)
     injected = {name: value for job in jobs for name, value in job.parameters.items()}
     needs.check(replace(study, parameters=study.parameters | injected), [job.source.stem for job in jobs])
     for page in run(jobs, study.minutes):
         print(_told(page))
     return 0
+
+
+def _from_root(given: dict[str, str]) -> dict[str, str]:
+    """Work in the root of the repository, as kernels and workers do; files that are found from here keep their meaning."""
+    files = {name: str(Path(given[name]).resolve()) for name in ("history", "target") if Path(given.get(name) or "?").exists()}
+    os.chdir(paths.ROOT)
+    return given | files
 
 
 def _pairs(texts: Sequence[str]) -> dict[str, str]:
@@ -159,11 +179,13 @@ def _told(path: Path) -> str:
 
 def _sweep(options: argparse.Namespace) -> int:
     """Returns 1 when a run is on record as failed."""
-    from causalmix import needs, study
+    from causalmix import clusters, needs, study
     from causalmix.progress import progress
 
-    chapters = needs.TRIALS if options.trials else needs.SWEEP
-    needs.check(read_study(options.study, paths.STUDIES), chapters, gpus_elsewhere=options.cluster != "local")
+    _from_root({})
+    clusters.check(options.cluster)
+    found = checked_study(options.study)
+    needs.check(found, needs.trials(found) if options.trials else needs.SWEEP, gpus_elsewhere=options.cluster != "local")
     settings = {"client": options.cluster, "n_workers": options.workers, "retry_failed": options.retry_failed, "retries": options.retries}
     if options.trials:
         return _trials(options.study, settings)
@@ -193,7 +215,7 @@ def _count(records: list[dict]) -> int:
 def _plan(options: argparse.Namespace) -> int:
     from causalmix import cost
 
-    print(cost.told(cost.plan(read_study(options.study, paths.STUDIES)), options.format))
+    print(cost.told(cost.plan(checked_study(options.study)), options.format))
     return 0
 
 

@@ -111,9 +111,21 @@ def connect(
     elif ADDRESS.fullmatch(spec):
         cluster = _remote(spec)
     else:
-        raise InputError(f"Expected local, slurm:FILE.yaml or a scheduler's tcp://HOST:PORT, found {spec!r}; name one.")
+        raise _of_no_kind(spec)
     with cluster as client:
         yield client
+
+
+def check(spec: str) -> None:
+    """Raise InputError, without asking anyone, unless :func:`connect` can take it: its form, and a Slurm file's options."""
+    if spec.startswith("slurm:"):
+        _read(spec.removeprefix("slurm:"))
+    elif spec != "local" and not ADDRESS.fullmatch(spec):
+        raise _of_no_kind(spec)
+
+
+def _of_no_kind(spec: str) -> InputError:
+    return InputError(f"Expected local, slurm:FILE.yaml or a scheduler's tcp://HOST:PORT, found {spec!r}; name one.")
 
 
 def slurm_script(options: str | Path | Mapping) -> str:
@@ -183,8 +195,8 @@ def _job(values: dict) -> dict:
 def _slurm(options: str | Mapping, n_workers: int | None, most: float, gpus: int) -> Iterator[Client]:
     """A scheduler in this process whose workers are jobs of Slurm."""
     values = _read(options if isinstance(options, Mapping) else options.removeprefix("slurm:"))
-    if values["gpus"] not in (0, gpus):  # with fewer a run fails, with more it trains on the first or not at all
-        raise InputError(f"Expected gpus: {gpus} in the Slurm options, as many as a run trains on, found {values['gpus']}; correct it.")
+    if values["gpus"]:  # with fewer than a run trains on it fails, with more they stay idle
+        values = values | {"gpus": gpus}
     _ask_slurm(slurm_script(values))
     from dask_jobqueue import SLURMCluster
 
@@ -213,7 +225,7 @@ def _ask_slurm(script: str) -> None:
 def _remote(address: str) -> Iterator[Client]:
     try:
         remote = Client(address)
-    except OSError as error:  # TimeoutError is one
+    except (OSError, ValueError) as error:  # TimeoutError is one; another protocol
         told = f"Expected a Dask scheduler at {address}, found none; start one, or leave the address out."
         raise InputError(told) from error
     with remote:

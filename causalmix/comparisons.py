@@ -12,7 +12,7 @@ import pandas as pd
 from causalmix import states
 from causalmix.baselines import Question, dmo, regmix, ridge
 from causalmix.design import Design, specs_of
-from causalmix.effects import Effects, fit_effects
+from causalmix.effects import fit_effects
 from causalmix.errors import InputError
 from causalmix.ledger import Ledger
 from causalmix.methods import OURS, WITHOUT_X, rounded, state_dependent

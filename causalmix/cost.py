@@ -2,7 +2,7 @@
 
 Training a token takes 6 N floating-point operations and reading one 2 N, N all parameters of the model; attention
 between tokens comes on top, as 6 and 2 times layers, width and the mean length of a row (each token attends to
-half of its row).  Hours are all of it at the utilisation that the study's hardware states.
+half of its row), or of a packed batch.  Hours are all of it at the utilisation that the study's hardware states.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import pandas as pd
 from causalmix import paths
 from causalmix.capacity import check_fit, disk_table, memory_table
 from causalmix.errors import InputError
-from causalmix.footprint import is_own, shape_of
+from causalmix.footprint import shape_of
 from causalmix.hardware import Assumption, Hardware
+from causalmix.kinds import is_own
 from causalmix.ledger import Ledger
 from causalmix.parameters import Study
 from causalmix.workload import TRAIN, Part, Work, family_of
@@ -171,9 +172,12 @@ def _costed(
 ) -> dict[str, object]:
     """A part with its tokens, operations, hours and money."""
     shape, length, family = shape_of(part.model), lengths[family_of(part.role)].value, family_of(part.role)
-    utilisation, tokens = None, part.rows * length
+    utilisation, tokens, attended = None, part.rows * length, length
     if part.kind == TRAIN:
-        tokens = part.rows * min(length, work.design.settings_of(part.role).max_length)
+        settings = work.design.settings_of(part.role)
+        tokens = part.rows * min(length, settings.max_length)
+        if settings.packing:  # packed bins of a batch are one sequence, whose attention is dense
+            attended = settings.batch_size * settings.max_length
     elif part.limits:
         tokens = part.rows * sum(min(length, limit) for limit in part.limits)
     elif not part.rows:
@@ -181,7 +185,7 @@ def _costed(
         utilisation = given["evaluation_utilisation"].value if "evaluation_utilisation" in given else None
     times = 6 if part.kind == TRAIN else 2
     tokens = float(tokens)
-    flops, attention = times * shape.parameters * tokens, times * shape.layers * shape.attention * length * tokens
+    flops, attention = times * shape.parameters * tokens, times * shape.layers * shape.attention * attended * tokens
     hours = hardware.hours(flops + attention, utilisation) if hardware else np.nan
     price = hardware.price_per_gpu_hour if hardware else None
     row = {name: getattr(part, name) for name in ("part", "chapter", "role", "model", "kind", "runs")}

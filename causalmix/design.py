@@ -11,11 +11,17 @@ import yaml
 
 from causalmix import sft, world as embedded
 from causalmix.errors import InputError
+from causalmix.fingerprints import marked
+from causalmix.launch import launcher_of
+from causalmix.parameters import check_name
 from causalmix.paths import STUDIES
 from causalmix.pools.tiny_items import DOMAINS
 from causalmix.runs import RunSpec
 from causalmix.simplex import sample_dirichlet
 from causalmix.states import SCORES
+
+
+ROLES = ("proxy", "target", "longcot")
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,12 @@ class Design:
     models: dict = field(default_factory=dict, repr=False)
     training: dict = field(default_factory=dict, repr=False)
 
+    def __post_init__(self) -> None:
+        for role, given in self.models.items():
+            check_name(role, ROLES, "role of a model")
+            if not isinstance(given, str) and not (isinstance(given, dict) and isinstance(given.get("name"), str)):
+                raise InputError(f"Expected the model of the role {role} as its name, or with a name, found {given!r}; add the name.")
+
     @property
     def settings(self) -> sft.SFTSettings:
         """Hyper-parameters that all runs share."""
@@ -87,11 +99,14 @@ class Design:
     def model_of(self, role: str) -> str:
         """What a run's specification names as the model of a role."""
         name = self._entry(role)["name"]
-        return embedded.base_name(name) if name in embedded.SHAPES else name
+        return embedded.base_name(name) if name in embedded.SHAPES else marked(name)
 
     def launch_of(self, role: str) -> dict[str, object]:
-        """How the runs of a role are launched on several devices; empty where one does."""
-        return dict(self._entry(role).get("launch", {}))
+        """How the runs of a role are launched on several devices, ``processes`` always among it; empty where one does."""
+        given = dict(self._entry(role).get("launch", {}))
+        if unknown := sorted(set(given) - {"config", "processes"}):
+            raise InputError(f"Expected config and processes to launch the {role}, found {', '.join(unknown)}; correct the names.")
+        return given | {"processes": launcher_of(given)["processes"]} if given else {}
 
     def _entry(self, role: str) -> dict:
         given = self.models.get(role, role)
@@ -186,6 +201,12 @@ def spec_of(
     mixing : mapping, optional
         How the mixture changes during training (:func:`causalmix.online.make_mixer`).
     """
+    launch = design.launch_of(role)
+    if mixing and launch:
+        raise InputError(
+            f"Expected the {role} in one process for a method that mixes while it trains, found it launched; "
+            "leave launch out, or DoReMi and ODM."
+        )
     return RunSpec(
         world=f"{world}/{candidates or design.candidates}",
         model=design.model_of(role),
@@ -195,7 +216,7 @@ def spec_of(
         n_samples=n_samples or design.n_samples,
         epochs=design.epochs,
         seed=seed,
-        training=design.settings_of(role).as_pairs() + _prefixed("mixing_", mixing or {}) + _prefixed("launch_", design.launch_of(role)),
+        training=design.settings_of(role).as_pairs() + _prefixed("mixing_", mixing or {}) + _prefixed("launch_", launch),
     )
 
 

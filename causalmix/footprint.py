@@ -8,11 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from causalmix import models, world
 from causalmix.errors import InputError
-from causalmix.paths import ASSETS
+from causalmix.fingerprints import unmarked
+from causalmix.kinds import is_own
+from causalmix.launch import launcher_of
 from causalmix.sft import LOGIT_BUDGET
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ def _config(name: str):
         return AutoConfig.for_model(**SHAPES[name])
     if is_own(name):
         return AutoConfig.from_pretrained(world.TINY / name.partition("@")[0])
+    name = unmarked(name)
     models.require_model(name)
     path = Path(name)
     where, extra = (path.parent, {"gguf_file": path.name}) if path.suffix == ".gguf" else (name, {})
@@ -136,32 +137,6 @@ def _config(name: str):
         raise InputError(
             f"Expected the configuration of the model {name}, found: {reason}; give a folder that has its config.json."
         ) from error
-
-
-def is_own(name: str) -> bool:
-    """Whether a model is of the embedded world."""
-    return name.partition("@")[0] in world.SHAPES
-
-
-def launcher_of(launch: Mapping[str, object]) -> dict[str, object]:
-    """How a role's runs are launched: ``processes``, ``sharded``, ``checkpointing``; InputError for no such file."""
-    if not launch:
-        return {"processes": 1, "sharded": False, "checkpointing": False}
-    folder = ASSETS / "accelerate"
-    file = folder / f"{launch.get('config')}.yaml"
-    file = file if file.is_file() else Path(str(launch.get("config")))
-    if not file.is_file():
-        known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-        raise InputError(
-            f"Expected a launch config among {known}, or a file, found {launch.get('config')!r}; name one of these."
-        )
-    config = yaml.safe_load(file.read_text())
-    sharding = config.get("fsdp_config") or {}
-    return {
-        "processes": int(launch.get("processes") or config["num_processes"]),
-        "sharded": config["distributed_type"] == "FSDP",
-        "checkpointing": bool(sharding.get("fsdp_activation_checkpointing")),
-    }
 
 
 def training_memory(
@@ -216,7 +191,8 @@ def training_memory(
         "gathered": gathered,
         "activations": layers + backward,
         "head": _pieces(shape, tokens, compute) if mixing_rows else _head(shape, tokens, compute, gpu, bool(how["sharded"])),
-        "mask": 3 * settings.batch_size * length**2 if packed else 0,  # one byte, and two where it is added
+        # Packed bins of a batch are one sequence.  One byte, and two where it is added.
+        "mask": 3 * (settings.batch_size * length) ** 2 if packed else 0,
     }
 
 

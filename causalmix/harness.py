@@ -105,6 +105,7 @@ def evaluate(
         loaded = harness_tasks.load_all(manager, benchmarks, max_new_tokens, SEED)
         lm = stack.enter_context(_language_model(model, tokenizer, settings))
         asked = {key: _ask(lm, tasks, limit, allow_code) for key, tasks in loaded.items()}
+        del lm  # before the model comes back to a GPU that vLLM holds
     return {b.name: _score(asked[b.task, b.shots], b) for b in benchmarks}
 
 

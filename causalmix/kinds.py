@@ -7,6 +7,7 @@ the models that score them, and the benchmarks; the code that runs is the same.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -18,11 +19,12 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from causalmix import models, opencompass, outcomes, scores, world
+from causalmix import fingerprints, models, opencompass, outcomes, scores, states, world
 from causalmix.errors import InputError
 from causalmix.paths import cache_dir
 from causalmix.pools import am_thinking, hub, local, scored, tiny, tiny_longcot, tulu
 from causalmix.pools.tiny_items import DOMAINS
+from causalmix.tables import read_table, write_table
 from causalmix.tasks import benchmarks
 from causalmix.tasks.tiny import tiny_tasks
 from causalmix.tasks.tiny_longcot import longcot_tasks
@@ -34,7 +36,9 @@ LOADERS: dict[str, Callable[..., Dataset]] = {
     "local": local.load_pool,
 }
 REAL = "real"
-RECIPE = "recipe.json"  # beside a real pool's rows in the cache, so that a worker finds it by the pool's identity
+#: Settings of an evaluation that change its speed or its place, and no score.
+NO_MATTER = ("batch_size", "command", "gpus", "timeout", "work")
+SLICE = 20_000  # rows that are scored before their scores are kept
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,21 @@ KINDS = {
     "tiny": _embedded(tiny.make_pool, DOMAINS, tiny_tasks, 24),
     "longcot": _embedded(tiny_longcot.make_pool, tiny_longcot.DOMAINS, longcot_tasks, 96),
 }
+
+
+#: What the entries of a recipe are.
+KIND_OF = {"options": dict, "scorer": str, "rater": str, "scores": dict, "evaluation": dict, "domains": list}
+WORD_OF = {dict: "names with values", str: "a text", list: "a list of names"}
+
+
+def _check_options(loader: str, options: Mapping) -> None:
+    """Options that the loader takes: a mistyped one must not come up after other work."""
+    try:
+        inspect.signature(LOADERS[loader]).bind(**options, max_rows=0, seed=0)
+    except TypeError as error:
+        raise InputError(f"Expected options of the loader {loader}, found {dict(options)!r} ({error}); correct them.") from error
+    if not isinstance(options.get("path", ""), str):
+        raise InputError(f"Expected a path as text in the options of a pool, found {options['path']!r}; correct it.")
 
 
 @dataclass(frozen=True)
@@ -132,22 +151,30 @@ class Recipe:
             raise InputError(
                 f"Expected a pool's loader among {', '.join(LOADERS)}, found {given.get('loader')!r}; name one of these."
             )
-        recipe = cls(**dict(given) | {"domains": tuple(given.get("domains", ()))})
+        for name, kind in KIND_OF.items():
+            if not isinstance(given.get(name, kind()), kind):
+                raise InputError(f"Expected {name} of a pool as {WORD_OF[kind]}, found {given[name]!r}; correct it.")
+        _check_options(given["loader"], given.get("options", {}))
+        recipe = cls(**dict(given) | {"domains": tuple(given.get("domains", []))})
         if recipe.scores:
             scored.check_scorers(recipe.scorer, recipe.rater)
         return recipe
 
     @property
-    def digest(self) -> str:
-        """Identity of the recipe and of the local files that it names."""
-        total = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode())
-        named = (self.options.get("path"), self.options.get("source_to_domain"), self.scores.get("path"), self.settings.get("include_path"))
-        for path in (Path(name) for name in named if isinstance(name, str) and name):
-            files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else []
-            for file in files:
-                with open(file, "rb") as stream:
-                    total.update(hashlib.file_digest(stream, "sha256").digest())
-        return total.hexdigest()
+    def rows_digest(self) -> str:
+        """Identity of what makes and scores the rows: names, and the content of files and of local models."""
+        named = {name: value for name, value in asdict(self).items() if name != "evaluation"}
+        models_ = [fingerprints.of_model("scorer", self.scorer), fingerprints.of_model("rater", self.rater)]
+        places = (self.options.get("path"), self.options.get("source_to_domain"), self.scores.get("path"))
+        files = fingerprints.of_files(Path(name) for name in places if isinstance(name, str) and name)
+        return _digest(named, models_, files)
+
+    @property
+    def questions_digest(self) -> str:
+        """Identity of what models are asked: the benchmarks as they are defined, and settings that change a score."""
+        settings = {name: value for name, value in self.settings.items() if name not in NO_MATTER}
+        own = fingerprints.of_files([Path(settings["include_path"])]) if "include_path" in settings else ""
+        return _digest([asdict(b) for b in self.benchmarks()], settings, own)
 
     @property
     def settings(self) -> dict[str, object]:
@@ -157,7 +184,10 @@ class Recipe:
     def benchmarks(self) -> tuple[benchmarks.Benchmark, ...]:
         """What models are asked."""
         chosen, allowed = self.evaluation.get("benchmarks"), bool(self.settings.get("allow_code"))
-        own = tuple(benchmarks.Benchmark(**task) for task in self.evaluation.get("own", ()))
+        try:
+            own = tuple(benchmarks.Benchmark(**task) for task in self.evaluation.get("own", ()))
+        except TypeError as error:
+            raise InputError(f"Expected own benchmarks with name, axis, split and task, found another field ({error}); correct it.") from error
         evaluator = str(self.settings.get("evaluator", opencompass.EVALUATORS[0]))
         listed = () if own and chosen is None else benchmarks.select(chosen, allow_code=allowed, evaluator=evaluator)
         return (*listed, *own)
@@ -165,11 +195,19 @@ class Recipe:
     def check_evaluation(self) -> None:
         """Raise InputError unless the benchmarks can be asked here with these settings."""
         module, settings = opencompass.evaluator(self.settings)
-        module.check(self.benchmarks(), settings)
+        asked = self.benchmarks()
+        names = [b.name for b in asked]
+        if twice := sorted({name for name in names if names.count(name) > 1}) or [b.name for b in asked if not b.axis]:
+            raise InputError(f"Expected benchmarks with names of their own and an axis, found {', '.join(twice)}; rename them.")
+        module.check(asked, settings)
 
     def models(self) -> tuple[str, ...]:
         """Models that score the rows and are not of the embedded world."""
         return tuple(name for name in (self.scorer, self.rater) if name and name not in world.SHAPES)
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def real_kind(recipe: Recipe) -> Kind:
@@ -182,17 +220,28 @@ def real_kind(recipe: Recipe) -> Kind:
     def evaluate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
         return evaluator.evaluate(model, tokenizer, recipe.benchmarks(), **settings)
 
-    tokenizer = lambda: load_model(recipe.scorer)[1]  # noqa: E731
+    tokenizer = lambda: load_tokenizer(recipe.scorer)  # noqa: E731
     return Kind(make_pool, partial(_score_real, recipe), recipe.benchmarks, evaluate, tokenizer, recipe.domains or None)
 
 
 def _score_real(recipe: Recipe, pool: Dataset) -> pd.DataFrame:
     """Published scores where rows are found there, computed ones elsewhere."""
 
+    loaded = []
+
     def computed(rows: Dataset) -> pd.DataFrame:
-        # Half precision as in the scorers' own configuration; a CPU, which has none to gain, scores in full.
-        model, tokenizer = load_model(recipe.scorer, bf16=torch.cuda.is_available())
-        return scores.score_rows(rows, model, tokenizer, load_rater(recipe.rater))
+        parts = [rows.select(range(start, min(start + SLICE, len(rows)))) for start in range(0, len(rows), SLICE)]
+        return pd.concat([kept(part) for part in parts], ignore_index=True)
+
+    def kept(part: Dataset) -> pd.DataFrame:
+        """Scores of a slice, from the cache where they are known: hours of scoring are not lost with a machine."""
+        by = [fingerprints.of_model("scorer", recipe.scorer), fingerprints.of_model("rater", recipe.rater)]
+        path = cache_dir() / "scores" / f"{_digest(fingerprints.of_rows(part), by)[:16]}.csv"
+        if not path.exists():
+            # Half precision as in the scorers' own configuration; a CPU, which has none to gain, scores in full.
+            loaded[:] = loaded or [*load_model(recipe.scorer, bf16=torch.cuda.is_available()), load_rater(recipe.rater)]
+            write_table(path, scores.score_rows(part, *loaded))
+        return read_table(path, states.SCORES)
 
     if not recipe.scores:
         return computed(pool)
@@ -220,20 +269,35 @@ def load_model(name: str, bf16: bool = False) -> tuple[PreTrainedModel, PreTrain
     bf16 : bool
         Whether its weights are kept in half precision: to be read, not to be trained, for small steps are lost in it.
     """
-    if name.partition("@")[0] in world.SHAPES:
+    if is_own(name):
         return world.load_base(name), world.load_tokenizer()
-    where = str(models.smollm2_path()) if name == "smollm2" else name
-    model, tokenizer = models.load_model(where, dtype="bfloat16" if bf16 else "float32")
+    model, tokenizer = models.load_model(_place(name), dtype="bfloat16" if bf16 else "float32")
     models.use_chat_form(tokenizer, model)
     return model, tokenizer
 
 
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of :func:`load_model` alone; no weights are read."""
+    if is_own(name):
+        return world.load_tokenizer()
+    tokenizer = models.load_tokenizer(_place(name))
+    models.use_chat_form(tokenizer)
+    return tokenizer
+
+
+def is_own(name: str) -> bool:
+    """Whether a model is of the embedded world."""
+    return name.partition(fingerprints.MARK)[0] in world.SHAPES
+
+
+def _place(name: str) -> str:
+    return str(models.smollm2_path()) if name == "smollm2" else fingerprints.unmarked(name)
+
+
 def require_model(name: str) -> None:
     """Raise InputError, within seconds, unless :func:`load_model` can have a model by that name."""
-    if name == "smollm2":
-        models.smollm2_path()
-    elif name.partition("@")[0] not in world.SHAPES:
-        models.require_model(name)
+    if not is_own(name):
+        models.require_model(_place(name))
 
 
 def kind_of(world_name: str) -> Kind:
@@ -245,20 +309,21 @@ def kind_of(world_name: str) -> Kind:
         When a real pool is not in the cache.
     """
     family, *_, digest = world_name.split("/")[:4]
-    return KINDS[family] if family in KINDS else real_kind(read_recipe(digest))
+    return KINDS[family] if family in KINDS else real_kind(read_recipe(digest)[0])
 
 
-def real_folder(digest: str) -> Path:
-    """Where a real pool is kept once it has been scored."""
-    return cache_dir() / f"{REAL}-{digest}"
+def recipe_file(digest: str) -> Path:
+    """Where the cache has the recipe of a real pool, and the folder of its rows, by the pool's identity."""
+    return cache_dir() / f"{REAL}-{digest}.json"
 
 
-def read_recipe(digest: str) -> Recipe:
-    """The recipe of a real pool that was scored before."""
-    path = real_folder(digest) / RECIPE
+def read_recipe(digest: str) -> tuple[Recipe, Path]:
+    """The recipe of a real pool that was scored before, and the folder of its rows."""
+    path = recipe_file(digest)
     if not path.is_file():
         raise InputError(
             f"Expected the scored pool {digest} in the cache, found none; run chapter 01_featurize of its study with "
             "the same cache folder (CAUSALMIX_CACHE) first."
         )
-    return Recipe.of(json.loads(path.read_text()))
+    found = json.loads(path.read_text())
+    return Recipe.of(found["recipe"]), cache_dir() / found["rows"]

@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from causalmix.errors import InputError
 from causalmix.models import load_model, load_tokenizer, use_chat_form
 from causalmix.paths import ASSETS
@@ -104,6 +106,26 @@ def finetune_distributed(
     finally:
         shutil.rmtree(cache)
     return json.loads((out / RESULT).read_text())
+
+
+def launcher_of(launch: Mapping[str, object]) -> dict[str, object]:
+    """How a role's runs are launched: ``processes``, ``sharded``, ``checkpointing``; InputError for no such file."""
+    if not launch:
+        return {"processes": 1, "sharded": False, "checkpointing": False}
+    file = CONFIGS / f"{launch.get('config')}.yaml"
+    file = file if file.is_file() else Path(str(launch.get("config")))
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+        raise InputError(
+            f"Expected a launch config among {known}, or a file, found {launch.get('config')!r}; name one of these."
+        )
+    config = yaml.safe_load(file.read_text())
+    sharding = config.get("fsdp_config") or {}
+    return {
+        "processes": int(launch.get("processes") or config["num_processes"]),
+        "sharded": config["distributed_type"] == "FSDP",
+        "checkpointing": bool(sharding.get("fsdp_activation_checkpointing")),
+    }
 
 
 def _check_config(config: str | Path, settings: SFTSettings, processes: int | None) -> tuple[Path, bool]:

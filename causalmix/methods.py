@@ -53,8 +53,11 @@ def names_of(text: str) -> tuple[str, ...]:
     return tuple(name for name in STATIC if name in (*given, "Equal"))
 
 
-def trainer(design: Design, base: World, ledger: Ledger, progress=None) -> Train:
-    """How methods that need proxies of their own get them: from the ledger, or trained on the pool as it is."""
+def trainer(design: Design, base: World, ledger: Ledger, progress=None, **options) -> Train:
+    """How methods that need proxies of their own get them: from the ledger, or trained on the pool as it is.
+
+    Further options are those of :func:`causalmix.sweep.run_sweep`.
+    """
 
     def trained(runs: Sequence[ProxyRun]) -> list[dict]:
         specs = [
@@ -62,7 +65,7 @@ def trainer(design: Design, base: World, ledger: Ledger, progress=None) -> Train
                     n_samples=run.n_samples, domains=base.scored.domains, mixing=dict(run.mixing))
             for run in runs
         ]  # fmt: skip
-        return run_sweep(specs, ledger, train, progress=progress)
+        return run_sweep(specs, ledger, train, progress=progress, **options)
 
     return trained
 

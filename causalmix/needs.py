@@ -32,13 +32,40 @@ def check(study: Study, chapters: Sequence[str] = tuple(ROLES), gpus_elsewhere: 
     """
     working = [chapter for chapter in chapters if chapter in ROLES]
     roles = {role for chapter in working for role in ROLES[chapter]}
-    if working and study.hardware.get("gpus") and not gpus_elsewhere:
+    if set(working) - {"03_outcomes"} and study.hardware.get("gpus") and not gpus_elsewhere:
         _check_gpus(study, roles)
     _check_models(study, roles)
+    if gpus_elsewhere and study.hardware.get("gpus"):
+        _check_scored(study)
     if working:
         _check_pool(study.parameters.get("pool"), trained="proxy" in roles)
     if "07_longcot" in working:
+        _check_axes(study)
         _check_pool(study.parameters.get("longcot_pool"), trained=True)
+
+
+def trials(study: Study) -> tuple[str, ...]:
+    """Chapters whose trials can be trained: without the axes of chapter 07's outcome it is left out."""
+    return TRIALS if not _missing_axes(study) else TRIALS[:1]
+
+
+def _missing_axes(study: Study) -> list[str]:
+    if not (given := study.parameters.get("pool")):
+        return []
+    from causalmix.kinds import Recipe
+    from causalmix.longcot import AXES
+
+    there = {b.axis for b in Recipe.of(given).benchmarks() if b.split == "dev"}
+    return [axis for axis in AXES if axis not in there]
+
+
+def _check_axes(study: Study) -> None:
+    """Chapter 07 takes the mean of two axes as the outcome of the records that there are."""
+    if missing := _missing_axes(study):
+        raise InputError(
+            f"Expected Dev benchmarks of math and coding in the study {study.name} for chapter 07_longcot, found none of "
+            f"{', '.join(missing)}; set allow_code in pool.evaluation, in a sandbox, or run the other chapters alone."
+        )
 
 
 def _check_gpus(study: Study, roles: set[str]) -> None:
@@ -56,14 +83,30 @@ def _check_gpus(study: Study, roles: set[str]) -> None:
         )
 
 
+def _check_scored(study: Study) -> None:
+    """A sweep elsewhere must not begin with hours of scoring on a machine without a GPU."""
+    import torch
+
+    from causalmix.design import Design
+    from causalmix.worlds import is_scored
+
+    design = Design.from_parameters(study.parameters)
+    if not torch.cuda.is_available() and design.pool and not is_scored(design):
+        raise InputError(
+            f"Expected the scored pool of the study {study.name} in the cache, found none and no GPU to score it; "
+            f"run causalmix run --study {study.name} 01_featurize on a machine with one and the same cache."
+        )
+
+
 def _check_models(study: Study, roles: set[str]) -> None:
-    if not roles or not study.parameters.get("models"):
+    if not roles:
         return
     from causalmix.design import Design
     from causalmix.kinds import require_model
 
     design = Design.from_parameters(study.parameters)
     for role in sorted(roles):
+        design.settings_of(role), design.launch_of(role)  # refuse what cannot be
         require_model(design.model_of(role))
 
 
@@ -75,6 +118,7 @@ def _check_pool(given: dict | None, trained: bool) -> None:
     from causalmix.pools import hub
 
     recipe = Recipe.of(given)
+    recipe.benchmarks()  # refuses those that cannot be
     for name in recipe.models():
         require_model(name)
     for path in filter(None, (recipe.options.get("path"), recipe.scores.get("path"))):

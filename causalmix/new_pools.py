@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -13,20 +12,19 @@ from typing import TYPE_CHECKING
 import yaml
 from datasets import Dataset, concatenate_datasets
 
-from causalmix import models, worlds
+from causalmix import fingerprints, worlds
 from causalmix.design import Design
 from causalmix.errors import InputError
 from causalmix.kinds import KINDS, Recipe, real_kind, require_model
+from causalmix.models import require_model as require_files
 from causalmix.paths import STUDIES, cache_dir
 from causalmix.pools import hub, scored as published
 from causalmix.states import SCORES
 from causalmix.tables import read_table, write_table
-from causalmix.world import SHAPES, TINY
 
 if TYPE_CHECKING:
     from causalmix.recommend import Request
 
-ROW = ("row_id", "domain", "messages")  # of a training set, and what identifies a pool
 POOL_SEED = 0  # which rows max_rows takes: another seed must draw another sample, not score another pool
 
 
@@ -76,10 +74,16 @@ class Source:
         recipe = self.recipe or Recipe("tiny")  # the embedded world is scored by a recipe's defaults
         return {"scorer": recipe.scorer, "rater": recipe.rater}
 
+    @property
+    def identities(self) -> dict[str, dict[str, str]]:
+        """Name and SHA-256 of each model that scores it, by its role."""
+        return {role: fingerprints.of_model(role, name) for role, name in self.models.items()}
+
     def require(self) -> None:
         """Raise InputError unless what scores it can be had."""
-        for name in filter(None, self.models.values()):
-            require_model(name)
+        require_model(self.models["scorer"])
+        if rater := self.models["rater"]:
+            require_files(rater)
         if self.recipe and self.recipe.scores:
             published.check_scorers(self.recipe.scorer, self.recipe.rater)
             hub.require(self.recipe.scores["path"])
@@ -92,7 +96,7 @@ class Source:
         """
         if self.design:
             return worlds.world_for(self.design).pool
-        known = json.dumps([content(pool), identities(self.models), self.recipe.scores], sort_keys=True)
+        known = json.dumps([fingerprints.of_rows(pool), self.identities, self.recipe.scores], sort_keys=True)
         path = cache_dir() / f"scores-{hashlib.sha256(known.encode()).hexdigest()[:16]}.csv"
         if not path.exists():
             with worlds.one_thread():
@@ -159,33 +163,3 @@ def unreadable(what: str, path: Path, error: Exception) -> InputError:
     """The error of a file that is not what its name says."""
     return InputError(f"Expected {what} in {path.name}, found {' '.join(str(error).split())}; correct the file.")
 
-
-def content(pool: Dataset) -> str:
-    """SHA-256 of a pool's rows, in their order: identifier, domain and conversation."""
-    total = hashlib.sha256()
-    for batch in pool.select_columns(list(ROW)).iter(1000):
-        for row in zip(*(batch[name] for name in ROW)):
-            total.update(json.dumps(row, sort_keys=True).encode())
-    return total.hexdigest()
-
-
-def identities(named: dict[str, str]) -> dict[str, dict[str, str]]:
-    """Name and SHA-256 of the files of each model, by its role; of one on a hub only the name is known."""
-    found = {}
-    for role, name in named.items():
-        shipped = (name.partition("@")[0] or role) if not name or name.partition("@")[0] in SHAPES else ""
-        where = TINY / shipped if shipped else models.smollm2_path() if name == "smollm2" else Path(name)
-        files = sorted(p for p in (where.rglob("*") if where.is_dir() else [where]) if p.is_file())
-        called = f"the embedded world's {shipped}" if shipped else where.name if files else name
-        found[role] = {"name": called, "sha256": sha256(files) if files else ""}
-    return found
-
-
-def sha256(files: Iterable[Path]) -> str:
-    """SHA-256 of one file, or of several, one after the other."""
-    total = hashlib.sha256()
-    for path in files:
-        with open(path, "rb") as stream:
-            while block := stream.read(2**20):
-                total.update(block)
-    return total.hexdigest()

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from datasets import Dataset
 from scipy.special import softmax
 from torch.utils.data import Sampler
 
@@ -262,4 +261,5 @@ def make_mixer(
     if method not in MIXING or set(given) - set(MIXING[method]):
         raise InputError(f"Expected mixing by one of {MIXING}, found {dict(settings)}; correct the specification.")
     kind = {"doremi": DoReMi, "odm": ODM}[method]
+    weights = np.asarray(weights, float) / np.sum(weights)  # six digits of a specification may not sum to 1
     return kind(codes, weights, n_rows, batch_size, seed, **(MIXING[method] | given), **known)

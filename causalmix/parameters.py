@@ -198,11 +198,32 @@ def read_study(name: str, folder: Path) -> Study:
     check_name(name, sorted(path.stem for path in folder.glob("*.yaml")), "study")
     try:
         sections = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"Expected YAML in {name}.yaml, found {' '.join(str(error).split())}; correct the file.") from error
-    for section in sections:
+    if not isinstance(sections, dict):
+        raise InputError(f"Expected sections by name in {name}.yaml, found {sections!r}; write parameters: and what follows.")
+    for section, content in sections.items():
         check_name(section, SECTIONS, "section")
+        if content and not isinstance(content, dict):
+            raise InputError(f"Expected names with values in the section {section} of {name}.yaml, found {content!r}; correct it.")
     return Study(name, *(sections.get(section) or {} for section in SECTIONS))
+
+
+def check_study(study: Study, known: Mapping[str, Mapping[str, Parameter]]) -> None:
+    """A study may only name what there is, with values that are allowed: a mistyped name would quietly leave a default.
+
+    Parameters
+    ----------
+    study : Study
+    known : mapping
+        Parameters of every notebook by its name.
+    """
+    for name in study.parameters:
+        check_name(name, dict.fromkeys(n for names in known.values() for n in names))
+    for chapter in [*study.notebooks, *study.minutes]:
+        check_name(chapter, known, "notebook")
+    for chapter, names in known.items():
+        study_values(study, chapter, names)
 
 
 def study_values(study: Study, chapter: str, known: Mapping[str, Parameter]) -> dict[str, object]:

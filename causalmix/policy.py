@@ -69,7 +69,7 @@ def causalmix_a(
     if gains.sum() == 0:
         return Proposal(reference, "no return is positive, so the reference mixture is kept")
     plain = gains / gains.sum()
-    return _told(plain, _inside(_capped(plain[None], caps), reference, radius)[0])
+    return _told(plain, _inside(capped(plain[None], caps), reference, radius)[0])
 
 
 def causalmix_s(
@@ -112,7 +112,7 @@ def causalmix_s(
     if not 1 <= top <= n_candidates:
         raise InputError(f"Expected top between 1 and n_candidates={n_candidates}, found {top}; average fewer candidates.")
     drawn = sample_dirichlet(n_candidates, alpha, len(theta), seed)
-    candidates = _inside(_capped(drawn, caps), reference, radius)
+    candidates = _inside(capped(drawn, caps), reference, radius)
     best = np.argsort(-(log_treatment(candidates, eps) @ theta), kind="stable")[:top]
     note = "" if np.array_equal(candidates, drawn) else "candidates were held within the caps or the trust region"
     return Proposal(candidates[best].mean(axis=0), note)
@@ -234,10 +234,10 @@ def _checked(
     caps = np.ones(len(theta)) if caps is None else np.asarray(caps, float)
     if caps.shape != theta.shape or not (caps >= 0).all() or caps.sum() < 1:
         raise InputError(f"Expected one cap for each domain and a sum of at least 1, found {caps.tolist()}; allow repeats or train on fewer rows.")
-    return theta, _capped(reference[None], caps)[0], caps
+    return theta, capped(reference[None], caps)[0], caps
 
 
-def _capped(mixtures: np.ndarray, caps: np.ndarray) -> np.ndarray:
+def capped(mixtures: np.ndarray, caps: np.ndarray) -> np.ndarray:
     """Mixtures within the caps, what is cut shared out among the other domains in proportion; shape (n, K)."""
     mixtures = mixtures.copy()
     for _ in caps:  # every round fills at least one domain for good

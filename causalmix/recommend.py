@@ -19,7 +19,7 @@ from datasets import Dataset
 from causalmix.effects import Effects, fit_effects
 from causalmix.errors import InputError
 from causalmix.methods import state_dependent
-from causalmix.new_pools import find_source, identities, unreadable
+from causalmix.new_pools import find_source, unreadable
 from causalmix.policy import Proposal, mixtures_table
 from causalmix.states import SCORES, ScoredPool, candidate_covariates
 from causalmix.tables import History, read_history, read_table
@@ -156,7 +156,7 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     measured = list(candidate_covariates(scored, np.arange(len(pool))).values())
     target = replace(target, x=np.array(measured) if given is None else given)
     table = mixtures(effects, target, request)
-    scored_by = identities(source.models) if way == "scored" else {}
+    scored_by = source.identities if way == "scored" else {}
     found = Recommendation(request, effects, target, pool, scored, scored_by, table)
     if request.out is not None:
         write(found, request.out)
@@ -169,6 +169,8 @@ def check(request: Request) -> None:
         raise InputError(f"Expected a method among {', '.join(METHODS)}, found {request.method!r}; choose one.")
     if request.n_samples is not None and request.n_samples < 1:
         raise InputError(f"Expected a training set of at least 1 row, found {request.n_samples}; raise n_samples.")
+    if request.trees < 8:
+        raise InputError(f"Expected at least 8 trees of a forest, found {request.trees}; raise trees.")
     for name in ("seed", "max_rows"):
         if (value := getattr(request, name)) < 0:
             raise InputError(f"Expected {name} of at least 0, found {value}; give such a number.")
@@ -239,11 +241,15 @@ def _target(request: Request, history: History, name: str, pool: Dataset) -> Tar
     """The pool's rows by domain, enough of them for the request; its state is not known yet."""
     n_samples = request.n_samples
     if n_samples is None:
-        n_samples = int(history.frame["n_samples"].median()) if "n_samples" in history.frame else 1000
+        told = pd.to_numeric(history.frame.get("n_samples", pd.Series(dtype=float)), errors="coerce").median()
+        n_samples = int(told) if told >= 1 else 1000
     rows = pd.Series(pool["domain"][:]).value_counts().reindex(list(history.domains), fill_value=0).to_numpy()
-    target = Target(name, np.empty(0), n_samples, rows, "")
-    target.caps(request.repeats_allowed)
-    return target
+    if not request.repeats_allowed and rows.sum() < n_samples:
+        raise InputError(
+            f"Expected at least {n_samples} rows in the pool for as many in the training set, found {rows.sum()}; "
+            "lower --n-samples, or give --repeats-allowed."
+        )
+    return Target(name, np.empty(0), n_samples, rows, "")
 
 
 def _columns(pool: Dataset, names: tuple[str, ...]) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from causalmix import pages, paths, stamps
 from causalmix.errors import InputError
-from causalmix.parameters import Parameter, Study, check, check_name, declared, read_notebook, read_study, study_values
+from causalmix.parameters import Parameter, Study, check, check_name, check_study, declared, read_notebook, read_study, study_values
 from causalmix.progress import CHANNEL, Display
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ def plan(study_name: str, chapters: Sequence[str] = (), given: Mapping[str, obje
     known = chapter_parameters(root)
     for name in chapters:
         check_name(name, known, "notebook")
-    study = read_study(study_name, root / "notebooks" / "studies")
-    _check_study(study, known)
+    study = checked_study(study_name, root)
     known = {name: known[name] for name in (chapters or known)}
     for name in given:
         check_name(name, dict.fromkeys(n for names in known.values() for n in names if n not in stamps.OWN))
@@ -102,12 +101,11 @@ def chapter_parameters(root: Path = paths.ROOT) -> dict[str, dict[str, Parameter
     return {path.stem: declared(read_notebook(path)) for path in sorted((root / "notebooks").glob("*.ipynb"))}
 
 
-def _check_study(study: Study, known: Mapping[str, Mapping[str, Parameter]]) -> None:
-    """A study may only name what there is: a mistyped name would quietly leave a default in place."""
-    for name in study.parameters:
-        check_name(name, dict.fromkeys(n for names in known.values() for n in names))
-    for chapter in [*study.notebooks, *study.minutes]:
-        check_name(chapter, known, "notebook")
+def checked_study(name: str, root: Path = paths.ROOT) -> Study:
+    """A study whose names and values are all allowed; InputError otherwise."""
+    study = read_study(name, root / "notebooks" / "studies")
+    check_study(study, chapter_parameters(root))
+    return study
 
 
 def _injected(values: Mapping[str, object], known: Mapping[str, Parameter]) -> dict[str, object]:

@@ -360,6 +360,10 @@ class ClassifierRater:
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, head: int = 0, batch_size: int = 16):
         self.model, self.tokenizer, self.head, self.batch_size = model.eval(), tokenizer, head, batch_size
+        if tokenizer.pad_token_id is None:  # as Llama's; which token fills up does not matter, only that it is known
+            tokenizer.pad_token_id = 0
+        if model.config.pad_token_id is None:
+            model.config.pad_token_id = tokenizer.pad_token_id
 
     def score(self, texts: Sequence[str]) -> np.ndarray:
         """Logits of the head, shape (n,): token-weighted over chunks of 512 tokens."""

@@ -216,6 +216,7 @@ class _Trainer(SFTTrainer):
             self.tokens_seen += int(inputs["attention_mask"].sum())
             with self.accelerator.autocast():  # which otherwise covers a call of the whole model only
                 loss = self.mixer.loss(*token_losses(model, inputs))
+            loss = loss / self.args.gradient_accumulation_steps  # the trainer adds up what it accumulates
         elif self.args.use_cpu:
             loss = completion_loss(model, inputs, num_items_in_batch)
         else:
@@ -396,6 +397,8 @@ def label_batch(batch: Mapping[str, list], max_length: int) -> dict[str, list]:
 @contextmanager
 def _quick_collection() -> Iterator[None]:
     """Training begins with a garbage collection; spare it the walk over everything imported so far."""
+    if torch.cuda.is_available():
+        gc.collect()  # a trained model is part of a cycle; frozen, it would hold its memory for ever
     gc.freeze()
     try:
         yield

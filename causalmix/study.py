@@ -15,6 +15,7 @@ from causalmix.kinds import Kind, kind_of, load_model
 from causalmix.ledger import Ledger
 from causalmix.paths import results_dir
 from causalmix.runs import RunSpec
+from causalmix.scores import flatten
 from causalmix.sweep import run_sweep
 from causalmix.tasks import benchmarks
 from causalmix.training import train
@@ -163,7 +164,7 @@ def examples(pool: Dataset, per_domain: int, seed: int) -> pd.DataFrame:
     """A few rows of each domain with their scores, for reading."""
     table = pool.to_pandas()
     rows = table.groupby("domain", sort=False).sample(per_domain, random_state=seed)
-    turns = pd.DataFrame([[m["content"] for m in messages] for messages in rows["messages"]], columns=["prompt", "completion"])
+    turns = pd.DataFrame([flatten(messages) for messages in rows["messages"]], columns=["prompt", "completion"])
     return pd.concat([rows[["domain", *states.SCORES]].reset_index(drop=True), turns], axis=1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from dataclasses import replace
@@ -13,6 +14,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from causalmix import launch, sft, states
+from causalmix.fingerprints import unmarked
 from causalmix.kinds import load_model
 from causalmix.online import make_mixer
 from causalmix.runs import RunSpec
@@ -33,6 +35,7 @@ def train(spec: dict) -> dict:
     dict
         ``scores`` (accuracy per task), ``covariates`` (X before and after mixing), ``training``.
     """
+    _free_gpu()
     spec = RunSpec.from_dict(spec)
     base, candidates_per_domain = world_of(spec)
     candidates = states.draw_candidates(base.scored, spec.state, candidates_per_domain, spec.seed)
@@ -41,7 +44,8 @@ def train(spec: dict) -> dict:
     if launched:
         training, model, tokenizer = _train_launched(base, sample, spec, settings, launched)
     else:
-        model, tokenizer = load_model(spec.model)  # in full precision: the trainer computes in half where it is told to
+        # In full precision: where a study asks for half, the trainer computes in it.
+        model, tokenizer = load_model(spec.model)
         tokens = base.tokens(spec.model, tokenizer)
         if mixing:
             training = _train_mixing(base.scored.codes, tokens, candidates, sample, spec, settings, mixing, model, tokenizer)
@@ -55,6 +59,13 @@ def train(spec: dict) -> dict:
         "covariates": states.candidate_covariates(base.scored, candidates) | mixed,
         "training": training | {"repeats": repeats, "validation_loss": _validation_losses(base, model, tokenizer)},
     }
+
+
+def _free_gpu() -> None:
+    """Give back what the run before, or the scoring of a pool, held on the GPU: another process may need it."""
+    if torch.cuda.is_available():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _settings_of(spec: RunSpec) -> tuple[sft.SFTSettings, dict, dict]:
@@ -71,13 +82,16 @@ def _train_mixing(codes: np.ndarray, tokens: Dataset, candidates: np.ndarray, sa
                   settings: sft.SFTSettings, mixing: dict, model, tokenizer) -> dict:  # fmt: skip
     """Train with a mixer on all candidates; DoReMi trains its reference model on the same weights first."""
     # Not packed: a mixer chooses single rows, and only those that have something to learn within the length.
-    settings, candidates = replace(settings, packing=False), candidates[sft.scorable(tokens.select(candidates), settings.max_length)]
+    settings = replace(settings, packing=False)
+    candidates = candidates[sft.scorable(tokens.select(candidates), settings.max_length)]
     rows, known = tokens.select(candidates), {}
     if mixing["method"] == "doremi":
         reference, _ = load_model(spec.model)
         sft.finetune(reference, tokenizer, tokens.select(sample), settings, spec.seed)
-        known = {"reference": sft.row_losses(reference, tokenizer, rows, settings.max_length), "vocabulary": len(tokenizer)}
-    mixer = make_mixer(mixing, codes[candidates], np.array(spec.weights), spec.n_samples * spec.epochs, settings.batch_size, spec.seed, **known)
+        losses = sft.row_losses(reference, tokenizer, rows, settings.max_length)
+        known = {"reference": losses, "vocabulary": len(tokenizer)}
+    total = spec.n_samples * spec.epochs
+    mixer = make_mixer(mixing, codes[candidates], np.array(spec.weights), total, settings.batch_size, spec.seed, **known)
     training = sft.finetune(model, tokenizer, rows, replace(settings, epochs=1), spec.seed, mixer)
     return training | {"mixing": mixer.found()}
 
@@ -87,7 +101,8 @@ def _train_launched(base: World, sample: np.ndarray, spec: RunSpec, settings: sf
     with tempfile.TemporaryDirectory(prefix="causalmix-launch-") as scratch:
         rows, out = os.path.join(scratch, "rows"), os.path.join(scratch, "model")
         base.pool.select(sample).select_columns(["messages"]).save_to_disk(rows)
-        training = launch.finetune_distributed(spec.model, rows, out, settings, spec.seed, **launched)
+        model = unmarked(spec.model)
+        training = launch.finetune_distributed(model, rows, out, settings, spec.seed, **launched)
         model, tokenizer = load_model(out)
     return training, model, tokenizer
 

@@ -15,8 +15,8 @@ import pandas as pd
 
 from causalmix import __version__
 from causalmix.errors import InputError
+from causalmix.fingerprints import ROW, of_files, of_rows
 from causalmix.methods import OURS
-from causalmix.new_pools import ROW, content, sha256
 from causalmix.states import draw_sample
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def write(found: Recommendation, out: Path) -> dict:
             for d, share, n in zip(found.history.domains, weights, counts)
         }
         manifest = {"method": line.name, "mixture": mixture, "seed": seed, "recommendation": as_dict(found)}
-        manifest |= {"inputs": _inputs(found), "files": {TRAIN: sha256([made / TRAIN])}, "versions": _versions()}
+        manifest |= {"inputs": _inputs(found), "files": {TRAIN: of_files([made / TRAIN])}, "versions": _versions()}
         (made / MANIFEST).write_text(_json(manifest), encoding="utf-8")
         if out.exists():
             out.rmdir()
@@ -181,6 +181,8 @@ def write(found: Recommendation, out: Path) -> dict:
 
 def check_free(out: Path) -> None:
     """Raise InputError unless a new folder can be made there."""
+    if out.is_symlink():
+        raise InputError(f"Expected a folder, found a link at {out}; name the folder itself.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(
             f"Expected a new or an empty folder, found content at {out}; name another, for nothing is written over."
@@ -196,8 +198,8 @@ def _json(values: dict) -> str:
 
 def _inputs(found: Recommendation) -> dict:
     files = {"history": found.request.history, "state": found.request.state}
-    named = {what: {"name": Path(f).name, "sha256": sha256([Path(f)])} for what, f in files.items() if f is not None}
-    return named | {"pool": {"name": found.target.pool, "sha256": content(found.pool)}}
+    named = {what: {"name": Path(f).name, "sha256": of_files([Path(f)])} for what, f in files.items() if f is not None}
+    return named | {"pool": {"name": found.target.pool, "sha256": of_rows(found.pool)}}
 
 
 def _versions() -> dict[str, str]:

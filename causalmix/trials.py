@@ -155,13 +155,14 @@ def compare(table: pd.DataFrame, outcome: str = "y_dev", reference: str = REFERE
 
 
 def axis_table(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Mean of each outcome by method, and ``±`` half of the 95% interval, as text in points."""
+    """Mean of each outcome by method, and ``±`` half of the 95% interval, as text in points; what was not asked is left out."""
     def cell(values: pd.Series) -> str:
         mean, low, high = mean_interval(values.to_numpy())
         return f"{100 * mean:.1f} ± {50 * (high - low):.1f}"
 
     grouped = table.groupby("method", sort=False)
-    return pd.DataFrame({c.removeprefix("y_"): grouped[c].apply(cell) for c in columns}).reset_index()
+    there = [c for c in columns if c in table]
+    return pd.DataFrame({c.removeprefix("y_"): grouped[c].apply(cell) for c in there}).reset_index()
 
 
 def rank_agreement(table: pd.DataFrame, one: dict, other: dict, outcome: str = "y_dev", draws: int = 2000, seed: int = 0) -> dict[str, float]:

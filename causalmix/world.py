@@ -8,7 +8,6 @@ facts more often than obscure ones, refusals for some kinds of harm only, and a 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache

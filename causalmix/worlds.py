@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -19,10 +20,10 @@ import torch
 from datasets import Dataset, load_from_disk
 from transformers import PreTrainedTokenizerBase
 
-from causalmix import sft, states, world
+from causalmix import fingerprints, sft, states, world
 from causalmix.design import Design
 from causalmix.errors import InputError
-from causalmix.kinds import KINDS, REAL, RECIPE, Kind, Recipe, kind_of, read_recipe, real_folder, real_kind
+from causalmix.kinds import KINDS, REAL, Kind, Recipe, is_own, kind_of, read_recipe, real_kind, recipe_file
 from causalmix.paths import cache_dir
 from causalmix.pools import tiny
 from causalmix.runs import RunSpec
@@ -30,6 +31,7 @@ from causalmix.tasks import Task
 
 SCORE_DIGITS = 4  # decimals of a score, bits or log-odds
 TOKENS = "tokens"
+CONTENT = "content.sha256"
 VALIDATION = "validation"  # rows of a real pool that are kept for losses by domain
 VALIDATION_ROWS = 200  # of each domain, a tenth of it at most
 
@@ -61,8 +63,7 @@ class World:
 
     def tokens(self, model: str, tokenizer: PreTrainedTokenizerBase) -> Dataset:
         """The rows as a model's tokenizer writes them; kept in the cache."""
-        own = model.partition("@")[0] in world.SHAPES
-        folder = self.folder / (TOKENS if own else f"{TOKENS}-{hashlib.sha256(model.encode()).hexdigest()[:12]}")
+        folder = self.folder / (TOKENS if is_own(model) else f"{TOKENS}-{hashlib.sha256(model.encode()).hexdigest()[:12]}")
         if not folder.exists():
             _keep(folder, lambda scratch: _tokenize(self.pool, tokenizer, scratch))
         return load_from_disk(str(folder))
@@ -98,19 +99,47 @@ def load_real(recipe: Recipe, pool_rows: int, pool_seed: int) -> World:
     pool_seed : int
         Which rows.
     """
-    digest = hashlib.sha256(f"{recipe.digest} {pool_rows} {pool_seed}".encode()).hexdigest()[:12]
-    folder = real_folder(digest)
+    folder = _rows_folder(recipe, pool_rows, pool_seed)
     if not folder.exists():
         family = real_kind(recipe)
-        pool, held_out = _held_out(family.make_pool(pool_rows, pool_seed), pool_seed)
+        pool = family.make_pool(pool_rows, pool_seed)
+        if recipe.domains and set(recipe.domains) != set(pool.unique("domain")):
+            raise InputError(
+                f"Expected the domains {', '.join(recipe.domains)} in the rows, found {', '.join(pool.unique('domain'))}; "
+                "correct domains in the recipe, or map sources to them."
+            )
+        pool, held_out = _held_out(pool, pool_seed)
 
         def write(scratch: str) -> None:
             _write(scratch, pool, family)
             held_out.save_to_disk(os.path.join(scratch, VALIDATION))
-            Path(scratch, RECIPE).write_text(json.dumps(asdict(recipe), indent=1))
+            Path(scratch, CONTENT).write_text(fingerprints.of_rows(pool))
 
         _keep(folder, write)
-    return _load(f"{REAL}/{pool_rows}/{pool_seed}/{digest}", folder, recipe.domains or None)
+    # What a hub gives under one name may change, hence the rows themselves count too.
+    parts = f"{folder.name} {(folder / CONTENT).read_text()} {recipe.questions_digest}"
+    identity = hashlib.sha256(parts.encode()).hexdigest()[:12]
+    _note(recipe_file(identity), {"rows": folder.name, "recipe": asdict(recipe)})
+    return _load(f"{REAL}/{pool_rows}/{pool_seed}/{identity}", folder, recipe.domains or None)
+
+
+def _rows_folder(recipe: Recipe, pool_rows: int, pool_seed: int) -> Path:
+    """Where the cache keeps the scored rows of a recipe."""
+    rows = hashlib.sha256(f"{recipe.rows_digest} {pool_rows} {pool_seed}".encode()).hexdigest()[:12]
+    return cache_dir() / f"{REAL}-rows-{rows}"
+
+
+def is_scored(design: Design) -> bool:
+    """Whether the cache has the scored rows of a design's real pool."""
+    return _rows_folder(Recipe.of(design.pool), design.pool_rows, design.pool_seed).exists()
+
+
+def _note(path: Path, values: dict) -> None:
+    """Write a small file of the cache at once, unless it is there."""
+    if not path.exists():
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft.write_text(json.dumps(values, indent=1))
+        draft.replace(path)
 
 
 def world_for(design: Design) -> World:
@@ -171,17 +200,21 @@ def _tokenize(pool: Dataset, tokenizer: PreTrainedTokenizerBase, folder: str) ->
 
 
 def _keep(folder: Path, write: Callable[[str], None]) -> None:
-    """Write a folder of the cache; it appears only when it is complete."""
+    """Write a folder of the cache, once: it appears when it is complete, and who comes meanwhile waits for it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        made = os.path.join(scratch, "new")
-        os.mkdir(made)
-        write(made)
-        try:
-            os.rename(made, folder)
-        except OSError:
-            if not folder.exists():  # otherwise another process was first, with the same content
-                raise
+    with open(folder.with_name(f"{folder.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.exists():
+            return
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            made = os.path.join(scratch, "new")
+            os.mkdir(made)
+            write(made)
+            try:
+                os.rename(made, folder)
+            except OSError:
+                if not folder.exists():  # otherwise another machine was first, where locks do not reach
+                    raise
 
 
 def world_of(spec: RunSpec) -> tuple[World, int]:
@@ -194,7 +227,8 @@ def world_of(spec: RunSpec) -> tuple[World, int]:
     """
     kind, rows, seed, digest, candidates = spec.world.split("/")
     if kind == REAL:
-        return load_real(read_recipe(digest), int(rows), int(seed)), int(candidates)
+        recipe, folder = read_recipe(digest)  # by the spec, whatever has become of the files that the recipe names
+        return _load(f"{REAL}/{rows}/{seed}/{digest}", folder, recipe.domains or None), int(candidates)
     found = load_world(int(rows), int(seed), kind)
     if not found.name.endswith(digest):
         raise InputError(f"Expected the world {digest}, found {found.name}; check out the version that recorded this run.")

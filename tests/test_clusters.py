@@ -353,15 +353,18 @@ def test_runs_are_told_apart_by_their_gpus(ledger, tmp_path, monkeypatch):
 
 
 def test_slurm_jobs_have_the_gpus_of_a_run(slurm):
-    """Two GPUs for a run of one process would stay idle, one for a run of two would not do."""
-    with pytest.raises(InputError, match="Expected gpus: 2 in the Slurm options, .* found 1"):
-        with connect(OPTIONS | {"gpus": 1}, gpus=2):
-            pass
+    """Two GPUs for a run of one process would stay idle, one for a run of two would not do; none stays none."""
+    for asked, wanted in ((1, "--gres=gpu:2"), (8, "--gres=gpu:2"), (0, None)):
+        with connect(OPTIONS | {"gpus": asked}, gpus=2):
+            scripts = "".join(path.read_text() for path in slurm.parent.rglob("*.sh*")) + (slurm / "asked").read_text()
+        assert (wanted in scripts) if wanted else ("--gres" not in (slurm / "asked").read_text())
+        (slurm / "asked").unlink()
 
 
 SBATCH = """#!/bin/bash
 here=$(dirname "$0")
 if [ "$1" = --test-only ]; then
+    cat "$2" >> "$here/asked"
     [ -e "$here/refuse" ] && { echo "sbatch: error: invalid partition" >&2; exit 1; }
     exit 0
 fi

@@ -17,7 +17,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from causalmix import campaign, cost, longcot, sft
 from causalmix.design import Design, noise_panel, specs_of
 from causalmix.errors import InputError
-from causalmix.footprint import SHAPES, Shape, launcher_of, shape_of, training_memory
+from causalmix.footprint import SHAPES, Shape, shape_of, training_memory
+from causalmix.launch import launcher_of
 from causalmix.hardware import Hardware
 from causalmix.parameters import Study, read_study
 from causalmix.paths import RESULTS, STUDIES
@@ -93,7 +94,7 @@ def test_trials_are_those_of_the_campaign(plans, monkeypatch):
     base = SimpleNamespace(name="tiny/1/0/x", scored=SimpleNamespace(codes=[0], domains=DOMAINS))
     values = [campaign.chapter_values("laptop", chapter) for chapter in ("06_target", "07_longcot")]
     real = campaign.Campaign(
-        RESULTS, Design.of_study("laptop"), base, None, None, None, sizes=values[0], longcot_sizes=values[1]
+        RESULTS, Design.of_study("laptop"), base, SimpleNamespace(axes=longcot.AXES), None, None, sizes=values[0], longcot_sizes=values[1]
     )
     parts = dict(real.everything())
     counted = plans["laptop"].parts.set_index("part")
@@ -224,7 +225,7 @@ def target(**settings) -> dict:
             r"GiB on each GPU for the scorer, pool .*name a smaller scorer in pool",
         ),
         (
-            changed("paper", {"gpu_memory_gib": 32}),
+            changed("paper", {"gpu_memory_gib": 32}, batch_size=4),
             "GiB on each GPU for the proxy of .*set activation_checkpointing for models.proxy",
         ),
         (

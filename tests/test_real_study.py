@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,11 +15,12 @@ import yaml
 from language_models import chat_tokenizer, row, tiny_model
 from test_studies import FIRST, causalmix, page_text
 
-from causalmix import kinds, needs, paths, sft, training, worlds
+from causalmix import fingerprints, kinds, needs, paths, sft, training, worlds
 from causalmix.design import Design, spec_of
 from causalmix.errors import InputError
 from causalmix.ledger import Ledger
 from causalmix.parameters import Study, read_study
+from causalmix.runs import RunSpec
 from causalmix.tables import read_history
 
 pytest.importorskip("lm_eval")
@@ -157,12 +159,51 @@ def test_an_edited_file_is_another_pool(root, done, monkeypatch):
     """The cache never serves the rows of yesterday."""
     monkeypatch.setenv("CAUSALMIX_CACHE", str(root / ".cache"))
     recipe = kinds.Recipe.of(study(root)["parameters"]["pool"])
-    before, path = recipe.digest, root / "rows.jsonl"
+    before, path = recipe.rows_digest, root / "rows.jsonl"
     text = path.read_text()
     path.write_text(text.replace("hot", "hat"))
-    assert recipe.digest != before
+    assert recipe.rows_digest != before
     path.write_text(text)
-    assert recipe.digest == before
+    assert recipe.rows_digest == before
+
+
+def test_a_run_keeps_its_pool_and_other_questions_are_another_record(root, done, monkeypatch):
+    """A spec is trained on the rows that it names though the file is gone; what does not change a score changes no name."""
+    monkeypatch.setenv("CAUSALMIX_CACHE", str(root / ".cache"))
+    parameters = study(root)["parameters"]
+    base = worlds.world_for(Design.from_parameters(parameters))
+    evaluation, names = parameters["pool"]["evaluation"], []
+    for changed in ({"batch_size": 2}, {"max_new_tokens": 13}, {"own": evaluation["own"][:2]}):
+        pool = parameters["pool"] | {"evaluation": evaluation | changed}
+        names.append(worlds.world_for(Design.from_parameters(parameters | {"pool": pool})).name)
+    assert names[0] == base.name and len({base.name, *names}) == 3
+    assert len(list((root / ".cache").glob("real-rows-*/pool"))) == 1  # scored once
+    (root / "rows.jsonl").rename(root / "moved.jsonl")
+    try:
+        spec = RunSpec.from_dict(next(iter(Ledger(done / "runs.jsonl").finished().values()))["spec"])
+        assert worlds.world_of(spec)[0].name == base.name
+    finally:
+        (root / "moved.jsonl").rename(root / "rows.jsonl")
+
+
+def test_new_weights_at_a_path_are_another_model(tmp_path):
+    """A record of the old weights must not be taken for one of the new."""
+    names = []
+    for seed in (0, 1):
+        tiny_model(seed=seed).save_pretrained(tmp_path / "base")
+        fingerprints.marked.cache_clear()
+        names.append(Design(models={"proxy": str(tmp_path / "base")}).model_of("proxy"))
+    assert names[0] != names[1] and {fingerprints.unmarked(name) for name in names} == {str(tmp_path / "base")}
+
+
+def test_launches_that_cannot_be_are_refused():
+    """A method that mixes trains in one process; a launch without a number of processes has its file's."""
+    launched = {"proxy": {"name": "proxy", "launch": {"config": "cpu_two_processes"}}}
+    assert Design(models=launched).launch_of("proxy")["processes"] == 2
+    with pytest.raises(InputError, match="in one process for a method that mixes"):
+        spec_of(Design(models=launched), "w/1/0/x", [0.2] * 5, (0, 0, 0), 0, mixing={"method": "odm"})
+    with pytest.raises(InputError, match="Expected config and processes .* found proceses"):
+        Design(models={"target": {"name": "target", "launch": {"config": "fsdp2", "proceses": 2}}}).launch_of("target")
 
 
 @pytest.mark.parametrize("name", ["gpu", "paper"])
@@ -195,3 +236,53 @@ def test_what_is_missing_besides_gpus_is_told(root, monkeypatch):
     with pytest.raises(InputError, match="allow_code"):
         needs.check(Study("own", own | {"pool": own["pool"] | {"evaluation": unsafe}}, {}, {}, {}), needs.SWEEP)
     needs.check(Study("own", own, {}, {}, {}))
+
+
+BROKEN = {
+    "models: {proxi: no/such}": "role of a model .*did you mean proxy",
+    "models: {proxy: 5}": "the model of the role proxy",
+    "n_run: 5": "parameter .*did you mean n_runs",
+    "n_runs: many": "n_runs to be int",
+    "candidates: -4": "candidates to be int",
+    "training: {bf17: 1}": "training settings among .*bf17",
+    "pool: {loader: local, options: {pth: rows.jsonl}}": "options of the loader local",
+    "pool: {loader: local, options: {path: rows.jsonl}, domains: coding}": "domains of a pool as a list",
+    "pool: {loader: local, options: {path: rows.jsonl}, evaluation: {own: [{nme: x}]}}": "own benchmarks with name",
+}
+
+
+@pytest.mark.parametrize(("line", "told"), BROKEN.items())
+def test_a_mistake_in_a_study_is_refused_by_every_command(root, tmp_path, monkeypatch, capsys, line, told):
+    """Not trained under a default's name, and not after the pool was scored."""
+    from causalmix import cli, run
+
+    shutil.copytree(root / "notebooks", tmp_path / "notebooks")
+    (tmp_path / "notebooks/studies/broken.yaml").write_text(f"parameters:\n  {line}\n")
+    for name, place in {"ROOT": tmp_path, "NOTEBOOKS": tmp_path / "notebooks", "STUDIES": tmp_path / "notebooks/studies"}.items():
+        monkeypatch.setattr(paths, name, place)
+    for module, name in ((run, "chapter_parameters"), (run, "checked_study"), (run, "plan")):
+        wrapped = getattr(module, name)
+        monkeypatch.setattr(cli, name, lambda *a, _f=wrapped: _f(*a, root=tmp_path))
+    monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(root)
+    for command in (["sweep", "--limit", "1"], ["run", "01_featurize", "02_proxy_sft"]):
+        assert cli.main([*command, "--study", "broken"]) == 2
+        (sentence,) = capsys.readouterr().err.strip().splitlines()
+        assert re.search(told, sentence), sentence
+    assert not (tmp_path / "cache").exists() and not (tmp_path / "results").exists()
+
+
+def test_a_cluster_of_no_kind_is_refused_before_anything(root):
+    """Also before the pool of the study is made and scored."""
+    for given in ("nonsense", "slurm:missing.yaml"):
+        ended = causalmix(root, "sweep", "--study", "own", "--cluster", given)
+        assert ended.returncode == 2 and len(ended.stderr.strip().splitlines()) == 1
+    assert causalmix(root, "sweep", "--study", "own", "--workers", "-3").returncode == 2
+
+
+def test_a_sweep_elsewhere_wants_the_pool_scored(root, monkeypatch, tmp_path):
+    """A login node without a GPU must not begin to score it."""
+    monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(InputError, match="Expected the scored pool of the study own .*01_featurize"):
+        needs.check(Study("own", study(root)["parameters"], {}, {}, {"gpus": 8}), needs.SWEEP, gpus_elsewhere=True)

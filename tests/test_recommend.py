@@ -209,7 +209,7 @@ def test_table_for_reading_shows_everything(found):
 
 def test_history_without_covariates_needs_no_scores(request_, folder, monkeypatch):
     """The state is not used, nothing is scored, and it says so."""
-    monkeypatch.setattr(room, "identities", lambda _: pytest.fail("looked at the scorer"))
+    monkeypatch.setattr("causalmix.fingerprints.of_model", lambda *_: pytest.fail("looked at the scorer"))
     bare = recommend(replace(request_, history=folder / "bare.csv"), **QUICK)
     assert json.loads(shown(bare, "json"))["state"] == {} and "nothing was scored" in shown(bare)
     assert len(pd.read_csv(io.StringIO(shown(bare, "csv")))) == 4
@@ -281,6 +281,11 @@ def bad_state(text, name="state.csv"):
     return make
 
 
+def a_link(folder, tmp):
+    (tmp / "link").symlink_to(tmp)
+    return {"out": tmp / "link"}
+
+
 def taken_folder(_, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     return {"out": tmp_path}
@@ -304,10 +309,15 @@ REFUSED = {
         "no rows of math and rows of maths as well",
     ),
     "unknown covariates": (bad_history(lambda h: h.rename(columns={"x_hes": "x_age"})), "age.*state file"),
-    "too few rows": (lambda folder, tmp: {"n_samples": ROWS + 1, "repeats_allowed": False}, "allow repeats"),
+    "too few rows": (lambda folder, tmp: {"n_samples": ROWS + 1, "repeats_allowed": False}, "give --repeats-allowed"),
     "folder is taken": (taken_folder, "written over"),
     "a file is in the way": (lambda folder, tmp: {"out": folder / "pool.jsonl" / "x"}, "takes no folder"),
     "no rows wanted": (lambda folder, tmp: {"n_samples": 0}, "at least 1 row"),
+    "a link in the way": (a_link, "found a link"),
+    "rater of no kind": (lambda folder, tmp: {"rater": "proxy"}, "Expected the model proxy"),
+    "too few trees": (lambda folder, tmp: {"trees": 3}, "at least 8 trees"),
+    "option of no loader": (recipe("loader: local\noptions: {pth: POOL}\n"), "options of the loader local"),
+    "options as a list": (recipe("loader: local\noptions: [POOL]\n"), "options of a pool as names with values"),
     "negative seed": (lambda folder, tmp: {"seed": -1}, "seed"),
     "no such method": (lambda folder, tmp: {"method": "B"}, "method among A, S"),
     "no such scorer": (lambda folder, tmp: {"scorer": str(tmp / "none.gguf")}, "GGUF"),
@@ -324,7 +334,7 @@ REFUSED = {
         recipe("loader: local\noptions: {path: POOL}\nscores: {path: published}\n"),
         "beside published scores",
     ),
-    "recipe with a scorer besides": (recipe("loader: local\n", scorer="target"), "where that pool is described"),
+    "recipe with a scorer besides": (recipe("loader: local\noptions: {path: POOL}\n", scorer="target"), "where that pool is described"),
 }
 
 

@@ -290,7 +290,6 @@ def test_streams_are_merged():
 
 def test_plain_papermill_works_too(root):
     """The same notebook runs without the runner; its footer still tells the chapter and what was changed."""
-    import os
     command = [sys.executable, "-m", "papermill", "notebooks/01_small.ipynb", "out.ipynb", "-p", "n_trees", "400", "--no-progress-bar"]
     env = os.environ | {"CAUSALMIX_ROOT": str(root), "PYTHONPATH": str(stamps.PACKAGE.parent)}
     # A kernel of this Python, for the sources' own kernel name is nobody's.

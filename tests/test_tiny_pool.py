@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from causalmix.errors import InputError
-from causalmix.pools.tiny import POOL_SHARE, make_pool, unreserved, validation_rows
+from causalmix.pools.tiny import POOL_SHARE, make_pool, unreserved
 from causalmix.pools.tiny_items import AXES, DOMAINS, GENERATORS, obeys, reserved
 from causalmix.tasks.tiny import tiny_tasks
 from causalmix.world import documents

@@ -16,8 +16,7 @@ from lightgbm import Dataset, early_stopping, log_evaluation, train
 from sklearn.model_selection import KFold
 
 from causalmix.baselines import Answer, Question
-from causalmix.errors import InputError
-from causalmix.policy import domain_caps
+from causalmix.policy import capped, domain_caps
 from causalmix.simplex import sample_dirichlet
 from causalmix.tables import MIN_ROWS
 
@@ -70,24 +69,22 @@ def search(
     seed : int
         Of the candidates.
     caps : ndarray, shape (k,), optional
-        Largest share of each domain; candidates beyond are dropped.
+        Largest share of each domain; candidates beyond are dropped, or held within where fewer than ``top`` are left.
     n_candidates, top : int
-        Candidates drawn, and how many of the best are averaged (all where fewer are left).
+        Candidates drawn, and how many of the best are averaged.
     alpha : float
         Dirichlet concentration; 1 is the design of the runs.
 
     Raises
     ------
     InputError
-        When no candidate stays within the caps.
+        When the caps leave no mixture.
     """
     candidates = sample_dirichlet(n_candidates, alpha, k, seed)
     if caps is not None:
-        candidates = candidates[(candidates <= np.asarray(caps)).all(axis=1)]
-    if not len(candidates):
-        raise InputError(
-            f"Expected candidates within the caps, found none of {n_candidates}; train on fewer rows or draw more."
-        )
+        inside = (candidates <= np.asarray(caps)).all(axis=1)
+        # Where hardly any mixture fits, those that do are chance; then all are moved to the border, as for CausalMix-S.
+        candidates = candidates[inside] if inside.sum() >= top else capped(candidates, np.asarray(caps, float))
     return candidates[np.argsort(-predict(candidates), kind="stable")[:top]].mean(axis=0)
 
 

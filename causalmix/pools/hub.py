@@ -88,6 +88,9 @@ def open_rows(
 def _from_files(reader: str, files: Sequence[Path], split: str) -> Dataset:
     # Some columns would make the JSON reader take rows for logs of another program.
     plain = {"parse_agent_traces": False} if reader == "json" else {}
+    if reader == "csv":  # as it is written: an answer may be 007, or None
+        tables = [pd.read_csv(file, dtype=str, keep_default_na=False) for file in files]
+        return Dataset.from_pandas(pd.concat(tables, ignore_index=True), preserve_index=False)
     return load_dataset(reader, data_files={split: [str(file.resolve()) for file in files]}, split=split, **plain)
 
 
@@ -130,11 +133,11 @@ def require(path: str | Path) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the libraries' hints off the page, which may hold no warning; errors are still told."""
+    """Keep the libraries' remarks off the page; what fails is raised."""
     loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from functools import cache, partial
 
 import numpy as np
 
-from causalmix.pools.tiny_items import AXES, GENERATORS, Item, obeys, reserved
+from causalmix.pools.tiny_items import AXES, GENERATORS, obeys, reserved
 from causalmix.tasks import Task
 
 #: What changes in the Unseen form of each axis (arguments of its generator).
