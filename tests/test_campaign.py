@@ -53,7 +53,7 @@ def test_confounded_mixtures_follow_the_state():
 
     from causalmix.design import specs_of
 
-    second = comparisons.confounded_specs(Design(), "w/1/0/x", 400)
+    second = comparisons.confounded_specs(Design(), "w/1/0/x", n_runs=400)
     assert explained(second) > 0.1
     assert explained(specs_of(Design(n_runs=400), "w/1/0/x")) < 0.03
     assert not {s.seed for s in second} & {s.seed for s in specs_of(Design(), "w/1/0/x")}

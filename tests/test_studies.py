@@ -120,6 +120,7 @@ def test_the_published_sweep_runs_unchanged(foreign, published, name, told):
 SECOND = ("06_target", "07_longcot", "08_ablations", "09_paper_and_ours")
 
 
+@pytest.mark.timeout(900)  # it trains some hundred runs
 def test_quick_study_goes_on_to_trials_and_claims(root, quick):
     """Every further chapter runs on what the first ones left; its tables say what was trained with which seeds."""
     done = causalmix(root, "run", "--study", "quick", *SECOND)
