@@ -216,9 +216,9 @@ def transfer_mixtures(
         part[name] = regmix.search(_on_face(predict, kept, len(names)), len(kept), question.seed)
     part |= {name: p.weights for name, p in _policies(theta[kept], effects.eps, question.seed).items()}
     part[WITHOUT_X] = _policies(bare.theta(np.empty((1, 0)))[0][kept], effects.eps, question.seed)["CausalMix-A"].weights
-    proposals = {name: Proposal(whole(rounded(weights))) for name, weights in part.items()}
-    found = mixtures_table(effects, x, pool, proposals, whole(np.full(len(kept), 1 / len(kept))), question.n_samples)
     runs = dict(zip(table["method"], table["proxy_runs_used"]))
+    proposals = {name: Proposal(whole(rounded(weights))) for name, weights in part.items() if name in runs}
+    found = mixtures_table(effects, x, pool, proposals, whole(np.full(len(kept), 1 / len(kept))), question.n_samples)
     return found.assign(proxy_runs_used=[runs[m] for m in found["method"]])
 
 

@@ -17,9 +17,10 @@ from causalmix.tables import read_history, write_table
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A repository of its own: the notebooks, and nothing recorded."""
+    """A repository of its own: the notebooks and the paper's figures, and nothing recorded."""
     folder = tmp_path_factory.mktemp("root")
     shutil.copytree(paths.NOTEBOOKS, folder / "notebooks")
+    shutil.copytree(paths.RESULTS / "published", folder / "results" / "published")
     return folder
 
 
