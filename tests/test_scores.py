@@ -192,3 +192,20 @@ def test_classifier_reads_the_chosen_head(tokenizer):
     for head in (0, 2):
         rated = ClassifierRater(classifier, tokenizer, head).score(texts)
         assert rated == pytest.approx([float(logits[head]) for logits in expected], rel=1e-4)
+
+
+def test_a_pool_in_slabs_has_the_same_scores(monkeypatch):
+    """Texts are tokenised a part at a time, and come back in order."""
+    model, tokenizer, rater = tiny_model(), chat_tokenizer(), StyleRater()
+    whole = score_rows(ROWS, model, tokenizer, rater)
+    monkeypatch.setattr("causalmix.scores.SLAB", 1)
+    assert np.allclose(score_rows(ROWS, model, tokenizer, rater), whole, atol=1e-4) and len(whole) == len(ROWS)
+
+
+def test_a_rater_without_a_padding_token_scores():
+    """As Llama's tokenizers come: texts of different lengths are still scored together."""
+    tokenizer, config = chat_tokenizer(), tiny_model().config
+    config.num_labels, config.pad_token_id, tokenizer.pad_token = 1, None, None
+    classifier = Qwen2ForSequenceClassification(config)
+    rated = ClassifierRater(classifier, tokenizer).score(["cold", "what is the opposite of dark ?"])
+    assert np.isfinite(rated).all() and len(rated) == 2

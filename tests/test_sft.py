@@ -11,7 +11,7 @@ from trl import SFTConfig, SFTTrainer
 from trl.chat_template_utils import is_chat_template_stop_token_trained
 
 from causalmix.errors import InputError
-from causalmix.sft import GroupedSampler, SFTSettings, completion_loss, finetune, tokenize
+from causalmix.sft import GroupedSampler, SFTSettings, _labelled, _padded, completion_loss, finetune, row_losses, token_losses, tokenize
 
 ROWS = [row(f"what is {n} ?", " ".join(str(n) * (1 + n % 4))) for n in range(24)]
 QUICK = SFTSettings(learning_rate=3e-3, epochs=1, batch_size=8)
@@ -159,3 +159,26 @@ def test_settings_survive_a_run_specification():
     assert SFTSettings.from_pairs([list(pair) for pair in settings.as_pairs()]) == settings
     with pytest.raises(InputError, match="learnig_rate"):
         SFTSettings.from_pairs([("learnig_rate", 1e-3)])
+
+
+def test_losses_made_piece_by_piece_are_the_same(tokenizer, monkeypatch):
+    """However few logits may be held at once: equal losses, and equal gradients."""
+    model, rows = tiny_model(), _labelled(tokenize(ROWS, tokenizer), 64)
+    found = []
+    for budget in (2**26, 3 * 320):
+        monkeypatch.setattr("causalmix.sft.LOGIT_BUDGET", budget)
+        model.zero_grad()
+        losses, owner = token_losses(model, _padded(rows[:8], tokenizer.pad_token_id, model.device))
+        losses.sum().backward()
+        found.append((losses.detach(), owner, [weight.grad.clone() for weight in model.parameters()]))
+    assert torch.allclose(found[0][0], found[1][0], atol=1e-5) and torch.equal(found[0][1], found[1][1])
+    assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(found[0][2], found[1][2]))
+
+
+def test_losses_of_rows_do_not_depend_on_what_is_read_at_once(tokenizer):
+    """One row at a time, or all: the same losses in the order of the rows."""
+    model, rows = tiny_model(), tokenize(ROWS, tokenizer)
+    whole, single = row_losses(model, tokenizer, rows), row_losses(model, tokenizer, rows, max_tokens=1)
+    assert len(whole) == len(ROWS)
+    for one, other in zip(whole, single, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)

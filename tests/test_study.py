@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from datasets import Dataset
 
 from causalmix import design as designs
 from causalmix import study, training, worlds
@@ -95,3 +96,12 @@ def test_a_record_of_another_world_is_not_trained(records):
     spec = records[0]["spec"] | {"world": "tiny/600/0/000000000000/60"}
     with pytest.raises(InputError, match="Expected the world 000000000000"):
         training.train(spec)
+
+
+def test_examples_read_conversations_of_any_length():
+    """A system turn, or a second question, belongs to the prompt."""
+    turns = [("system", "be brief"), ("user", "cold ?"), ("assistant", "hot"), ("user", "dark ?"), ("assistant", "light")]
+    messages = [{"role": role, "content": content} for role, content in turns]
+    rows = [{"domain": "math", "messages": m, **dict.fromkeys(("hes", "normalized_loss", "writing_style"), 0.0)} for m in (messages, messages[1:3])]
+    shown = study.examples(Dataset.from_list(rows), per_domain=2, seed=0)
+    assert set(zip(shown["prompt"], shown["completion"])) == {("be brief\ncold ?\nhot\ndark ?", "light"), ("cold ?", "hot")}
