@@ -1,6 +1,6 @@
 """How much faster 100,000 candidates are scored in one matrix product than one by one.
 
-    python benchmarks/bench_policy.py
+python benchmarks/bench_policy.py
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ def main() -> None:
     assert np.allclose(product(), loop())
     pairs = [(seconds(product), seconds(loop)) for _ in range(ROUNDS)]
     fast, slow = (statistics.median(times) for times in zip(*pairs))
-    print(f"one matrix product {fast * 1e3:8.1f} ms\nloop               {slow * 1e3:8.1f} ms\nloop / product = {slow / fast:.0f}")
+    print(
+        f"one matrix product {fast * 1e3:8.1f} ms\nloop               {slow * 1e3:8.1f} ms\nloop / product = "
+        f"{slow / fast:.0f}"
+    )
 
 
 if __name__ == "__main__":

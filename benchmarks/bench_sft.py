@@ -19,7 +19,8 @@ from datasets import Dataset
 from torch.nn.utils import clip_grad_norm_
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from causalmix.sft import SFTSettings, completion_loss, finetune
+from causalmix.losses import completion_loss
+from causalmix.sft import SFTSettings, finetune
 
 VOCABULARY = 640
 LENGTHS = (20, 50)  # tokens in a row, shortest and longest
@@ -65,7 +66,9 @@ def make_rows(n_rows: int) -> Dataset:
     rng = np.random.default_rng(0)
     lengths = rng.integers(LENGTHS[0], LENGTHS[1] + 1, n_rows)
     ids = [rng.integers(3, VOCABULARY, length).tolist() for length in lengths]
-    return Dataset.from_dict({"input_ids": ids, "completion_mask": [[int(t >= 2 * len(i) // 3) for t in range(len(i))] for i in ids]})
+    return Dataset.from_dict(
+        {"input_ids": ids, "completion_mask": [[int(t >= 2 * len(i) // 3) for t in range(len(i))] for i in ids]}
+    )
 
 
 def collate(rows: Dataset, batch_size: int) -> list[dict[str, torch.Tensor]]:

@@ -24,8 +24,10 @@ from datasets import Dataset
 from torch.nn.utils import clip_grad_norm_
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from causalmix.conversations import IGNORED
+from causalmix.losses import completion_loss
 from causalmix.models import SHAPES
-from causalmix.sft import IGNORED, SFTSettings, completion_loss, finetune
+from causalmix.sft import SFTSettings, finetune
 
 #: Peak of dense bfloat16 products, FLOP/s, by a part of the GPU's name (NVIDIA's data sheets, SXM).
 PEAKS = {"H100": 989e12, "H200": 989e12}

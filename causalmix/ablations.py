@@ -187,7 +187,9 @@ def covariates_table(scores: pd.DataFrame) -> pd.DataFrame:
     return part[["covariates", "split", *MEASURES]].reset_index(drop=True)
 
 
-def summary(scores: pd.DataFrame, by: str = "variant", reference: str | None = None, measures: Sequence[str] = MEASURES) -> pd.DataFrame:
+def summary(
+    scores: pd.DataFrame, by: str = "variant", reference: str | None = None, measures: Sequence[str] = MEASURES
+) -> pd.DataFrame:
     """Mean and standard deviation over splits, and the paired difference of a reference to each variant.
 
     Splits share runs, so the deviation says how much the choice of split matters; it is no standard error.
@@ -223,7 +225,7 @@ def summary(scores: pd.DataFrame, by: str = "variant", reference: str | None = N
 
 
 def told_apart(gaps: Sequence[float]) -> int:
-    """1 where the mean of paired differences lies above zero by more than their standard deviation, -1 below, else 0."""
+    """1 where the mean of paired differences exceeds zero by more than their standard deviation, -1 below, else 0."""
     gaps = np.asarray(gaps, float)
     gaps = gaps[np.isfinite(gaps)]
     if len(gaps) < 2:
@@ -253,7 +255,8 @@ def ablation_sentence(scores: pd.DataFrame) -> str:
     """What the full method gains over each variant, in the prediction and in the returns, worded from the numbers."""
     told = [f"against *{name}*: {versus(scores, FULL, name)}" for name in scores["variant"].unique() if name != FULL]
     return (
-        f"The full method {'; '.join(told)}. Order is Spearman's correlation, returns are the R-score; a difference is told apart "
+        f"The full method {'; '.join(told)}. Order is Spearman's correlation, returns are the R-score; "
+        "a difference is told apart "
         f"where its mean over {scores['split'].nunique()} splits exceeds its standard deviation."
     )
 
@@ -267,10 +270,16 @@ def covariates_sentence(table: pd.DataFrame, triple: str, measure: str = "spearm
         second = means.drop(best).idxmax()
         gap = _gap(table, best, second, measure, "covariates")
         sure = "and" if told_apart(gap) else "but not"
-        return f"{start}, all that there are; it is ahead of the next, {second}, {sure} by more than the spread over splits ({_signed(gap)})."
+        return (
+            f"{start}, all that there are; it is ahead of the next, {second}, {sure} by more than the "
+            f"spread over splits ({_signed(gap)})."
+        )
     gap = _gap(table, best, triple, measure, "covariates")
     verdict = "beaten beyond" if told_apart(gap) else "not beaten beyond"
-    return f"{start}. All covariates together reach {means[triple]:.3f}: **{verdict}** the spread of paired differences ({_signed(gap)})."
+    return (
+        f"{start}. All covariates together reach {means[triple]:.3f}: **{verdict}** the spread of paired differences "
+        f"({_signed(gap)})."
+    )
 
 
 def read_second(path: Path, like: History) -> History | None:
@@ -288,14 +297,15 @@ def read_second(path: Path, like: History) -> History | None:
         have, want = getattr(found, what), getattr(like, what)
         if have != want:
             raise InputError(
-                f"Expected the {what} {', '.join(want) or 'none'} in {Path(path).name}, found {', '.join(have) or 'none'}; "
+                f"Expected the {what} {', '.join(want) or 'none'} in {Path(path).name}, found "
+                f"{', '.join(have) or 'none'}; "
                 "give a history of the same world."
             )
     return found
 
 
 def read_trained(folder: Path, names: Sequence[str]) -> pd.DataFrame | None:
-    """Trials of the whole pool from tables of a study, one below the other, or None where one of the tables is missing."""
+    """Trials of the whole pool from tables of a study, one below the other, or None where one of them is missing."""
     if not all((Path(folder) / name).is_file() for name in names):
         return None
     table = pd.concat([read_table(Path(folder) / name, ["method", "pool"]) for name in names], ignore_index=True)

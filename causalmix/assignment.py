@@ -27,7 +27,7 @@ def assignment_scores(
     progress: Callable | None = None,
     **settings,
 ) -> pd.DataFrame:
-    """Fit to equally many runs of either history, with and without orthogonalisation, and predict randomised runs left out.
+    """Fit as many runs of either history, with and without orthogonalisation, and predict randomised runs left out.
 
     Parameters
     ----------
@@ -50,7 +50,10 @@ def assignment_scores(
     for split in range(n_splits):
         rest, tested = split_rows(randomized, n_test, seed + split)
         n, rng = int(FITTED * min(len(rest), len(confounded))), np.random.default_rng([seed + split, 12])
-        fitted = (rows_of(randomized, rng.choice(rest, n, replace=False)), rows_of(confounded, rng.choice(len(confounded), n, replace=False)))
+        fitted = (
+            rows_of(randomized, rng.choice(rest, n, replace=False)),
+            rows_of(confounded, rng.choice(len(confounded), n, replace=False)),
+        )
         held_out = rows_of(randomized, tested)
         for name, part in zip(NAMES, fitted):
             for orthogonalise, added in ((True, ""), (False, WITHOUT)):
@@ -66,11 +69,14 @@ def assignment_sentence(scores: pd.DataFrame) -> str:
     """What orthogonalisation gains in either history, in order and in returns, worded from the numbers."""
     told = [f"with {name} mixtures {versus(scores, name, name + WITHOUT)}" for name in NAMES]
     between = versus(scores, *NAMES)
-    return f"The full method against itself without orthogonalisation: {'; '.join(told)}. Randomised against confounded runs, both in full: {between}."
+    return (
+        f"The full method against itself without orthogonalisation: {'; '.join(told)}. "
+        f"Randomised against confounded runs, both in full: {between}."
+    )
 
 
 def explained_by_state(history: History, eps: float = EPS) -> pd.DataFrame:
-    """Share of each log share's variance that the state explains linearly, adjusted for its terms; near 0 under randomisation.
+    """Share of each log share's variance that the state explains linearly, adjusted for its terms; randomised, near 0.
 
     Returns
     -------
@@ -88,7 +94,9 @@ def explained_by_state(history: History, eps: float = EPS) -> pd.DataFrame:
 def overlap_by_assignment(randomized: History, confounded: History, eps: float = EPS) -> pd.DataFrame:
     """:func:`explained_by_state` of two histories, side by side."""
     found = {"randomized": explained_by_state(randomized, eps), "confounded": explained_by_state(confounded, eps)}
-    return pd.DataFrame({"domain": found["randomized"]["domain"]} | {name: table["share"] for name, table in found.items()})
+    return pd.DataFrame(
+        {"domain": found["randomized"]["domain"]} | {name: table["share"] for name, table in found.items()}
+    )
 
 
 def overlap_by_measurement(before: History, after: History) -> pd.DataFrame:

@@ -40,7 +40,8 @@ def reliability(groups: np.ndarray, values: np.ndarray, level: float = 0.95) -> 
     sizes = frame.groupby("group").size()
     if len(sizes) < 2 or sizes.nunique() != 1 or sizes.iloc[0] < 2:
         raise InputError(
-            f"Expected at least 2 specifications with equally many (2 or more) seeds each, found sizes {sorted(set(sizes))}; "
+            "Expected at least 2 specifications with equally many (2 or more) seeds each, found sizes "
+            f"{sorted(set(sizes))}; "
             "finish the noise panel."
         )
     n, k = len(sizes), int(sizes.iloc[0])

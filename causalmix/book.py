@@ -1,8 +1,9 @@
 """The book: gates on its executed pages, the status page, and the build.
 
 ``causalmix book`` checks the chapters, renders ``book/`` into ``book/_build/html`` and checks what
-came out; ``causalmix book --check`` only checks.  Nothing is executed and nothing is fetched: the chapters are committed pages with a stamp, and MathJax is copied out of the
-PyPI package sphinx-mathjax-offline.
+came out; ``causalmix book --check`` only checks.  Nothing is executed and nothing is fetched: the
+chapters are committed pages with a stamp, and MathJax is copied out of the PyPI package
+sphinx-mathjax-offline.
 
 The module is also a Sphinx extension (see :func:`setup`), so a plain
 ``jb build book --config _config.yml -W -n --keep-going`` renders the same book.
@@ -90,7 +91,9 @@ def _render(root: Path, strict: bool) -> None:
     log.write_text(talk, encoding="utf-8")
     if done.returncode:
         complaints = [line for line in talk.splitlines() if re.search(r"WARNING|ERROR|Error\b", line)]
-        raise BookError(complaints or [f"Expected jupyter-book to end well, found exit code {done.returncode}; read {log}."])
+        raise BookError(
+            complaints or [f"Expected jupyter-book to end well, found exit code {done.returncode}; read {log}."]
+        )
 
 
 def write_status(root: Path = ROOT) -> Path:
@@ -108,7 +111,14 @@ def _status_row(page: Path, root: Path) -> str:
     parameters = "<br>".join(f"`{name} = {value!r}`" for name, value in stamp.get("parameters", {}).items())
     inputs = "<br>".join(f"{Path(name).name} `{value}`" for name, value in stamp.get("inputs", {}).items())
     hashes = [f"`{stamp[name]}`" if stamp else "" for name in ("source", "code")]
-    cells = [f"{{doc}}`chapters/{page.stem}`", stamp.get("study", ""), parameters or "as in the notebook", *hashes, inputs, ", ".join([found, *why])]
+    cells = [
+        f"{{doc}}`chapters/{page.stem}`",
+        stamp.get("study", ""),
+        parameters or "as in the notebook",
+        *hashes,
+        inputs,
+        ", ".join([found, *why]),
+    ]
     return f"| {' | '.join(cells)} |\n"
 
 

@@ -87,7 +87,9 @@ class Campaign:
         """
         out, design = Path(out or results_dir(study)), Design.of_study(study)
         sizes, longcot_sizes = (chapter_values(study, chapter) for chapter in ("06_target", "07_longcot"))
-        usual = {name: sizes[name] for name in ("outcome", "n_trees", "seed")} | {"names": methods.names_of(sizes["methods"])}
+        usual = {name: sizes[name] for name in ("outcome", "n_trees", "seed")} | {
+            "names": methods.names_of(sizes["methods"])
+        }
         runs = read_history(out / "history.csv")
         return cls(out, design, world_for(design), runs, find_target(runs, out), Ledger(out / "trials.jsonl"),
                    **usual | {"sizes": sizes, "longcot_sizes": longcot_sizes} | settings)  # fmt: skip
@@ -129,12 +131,19 @@ class Campaign:
         """Mixtures of two variants that chapter 08 tries beside the methods."""
         question = Question(self.runs, self.goal.n_samples, self.goal.rows, self.outcome, self.seed)
         recorded = Ledger(self.out / "runs.jsonl").finished()
-        make = lambda: comparisons.variant_mixtures(  # noqa: E731
-            question, self.goal.x, dmo.validation_losses([recorded[r] for r in self.runs.frame["run_id"]], self.runs.domains), n_trees=self.n_trees)  # fmt: skip
+
+        def make() -> pd.DataFrame:
+            losses = dmo.validation_losses([recorded[r] for r in self.runs.frame["run_id"]], self.runs.domains)
+            return comparisons.variant_mixtures(question, self.goal.x, losses, n_trees=self.n_trees)
+
         return methods.fixed(self.out / "variants.csv", self._asked(self.goal.x, "variants"), make)
 
     def size_trials(
-        self, mixtures: pd.DataFrame, seeds: int | None = None, target_seeds: int | None = None, largest: int | None = None
+        self,
+        mixtures: pd.DataFrame,
+        seeds: int | None = None,
+        target_seeds: int | None = None,
+        largest: int | None = None,
     ) -> list[Trial]:
         """The whole pool at three sizes, and the target model at the largest; what is not given is the study's."""
         largest = largest or self.sizes["largest_scale"]
@@ -148,15 +157,24 @@ class Campaign:
         sizes = [t.spec for t in self.size_trials(chosen)]
         small = [s for s in sizes if s.n_samples == design.n_samples and s.model == design.model_of("proxy")]
         yield "the whole pool, smallest size", small
-        yield "shifted pools", [t.spec for t in comparisons.shift_trials(design, base, self.shifted(chosen), self.sizes["shift_seeds"])]
+        yield (
+            "shifted pools",
+            [t.spec for t in comparisons.shift_trials(design, base, self.shifted(chosen), self.sizes["shift_seeds"])],
+        )
         if set(longcot.AXES) <= set(self.runs.axes):  # a study may leave out benchmarks that execute code
             pool = longcot.load(design.longcot_pool, self.longcot_sizes["longcot_rows"])
             trials = longcot.longcot_trials(design, pool, self.longcot(chosen, pool), self.longcot_sizes["seeds"])
             yield "long chains of thought", [t.spec for t in trials]
-        yield "learning curve", [t.spec for t in comparisons.learning_trials(design, base, self.learning(), LEARNING_SEEDS)]
+        yield (
+            "learning curve",
+            [t.spec for t in comparisons.learning_trials(design, base, self.learning(), LEARNING_SEEDS)],
+        )
         yield "variants", [t.spec for t in self.size_trials(self.variants())]
         yield "confounded history", comparisons.confounded_specs(design, base.name, base.scored.domains)
-        yield "the whole pool, larger sizes", [s for s in sizes if s not in small and s.model == design.model_of("proxy")]
+        yield (
+            "the whole pool, larger sizes",
+            [s for s in sizes if s not in small and s.model == design.model_of("proxy")],
+        )
         yield "the target model", [s for s in sizes if s.model != design.model_of("proxy")]
 
     def train(self, **options) -> Iterator[tuple[str, list[dict]]]:
@@ -180,9 +198,12 @@ class Campaign:
             write_table(self.out / "learning_trained.csv", table.assign(method=named[0], n_runs=named[1].astype(int)))
         trials = self.size_trials(self.variants())
         if all(t.spec.run_id in finished for t in trials):
-            write_table(self.out / "variants_trained.csv", trial_table(trials, [finished[t.spec.run_id] for t in trials]))
+            write_table(
+                self.out / "variants_trained.csv", trial_table(trials, [finished[t.spec.run_id] for t in trials])
+            )
 
     def _asked(self, *what: object) -> str:
         """What determines a table of mixtures, as text; numbers in the digits that tables keep."""
         plain = [w.round(4).tolist() if isinstance(w, np.ndarray) else w for w in what]
-        return f"{self.runs.frame.to_csv(index=False)} {plain} {self.outcome} {self.n_trees} {self.seed} {self.names} {self.design}"
+        history = self.runs.frame.to_csv(index=False)
+        return f"{history} {plain} {self.outcome} {self.n_trees} {self.seed} {self.names} {self.design}"

@@ -54,9 +54,26 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(do=_sweep)
     command.add_argument("--study", default=stamps.COMMITTED, help="default: %(default)s")
     command.add_argument("--limit", type=_positive, metavar="N", help="only the first N runs")
-    command.add_argument("--workers", type=_positive, metavar="N", help="processes of the local cluster, default: one per core; or jobs of Slurm")
-    command.add_argument("--cluster", "--scheduler", default="local", metavar="WHERE", help="local (the default), slurm:FILE.yaml, or a Dask scheduler's tcp://HOST:PORT")
-    command.add_argument("--retries", type=int, default=0, metavar="N", help="further tries of a run that its machine failed; default: %(default)s")
+    command.add_argument(
+        "--workers",
+        type=_positive,
+        metavar="N",
+        help="processes of the local cluster, default: one per core; or jobs of Slurm",
+    )
+    command.add_argument(
+        "--cluster",
+        "--scheduler",
+        default="local",
+        metavar="WHERE",
+        help="local (the default), slurm:FILE.yaml, or a Dask scheduler's tcp://HOST:PORT",
+    )
+    command.add_argument(
+        "--retries",
+        type=int,
+        default=0,
+        metavar="N",
+        help="further tries of a run that its machine failed; default: %(default)s",
+    )
     command.add_argument("--trials", action="store_true", help="the trials of chapters 06 to 08 instead: hours")
     command.add_argument("--retry-failed", action="store_true", help="train failed runs again")
 
@@ -65,15 +82,26 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--study", default=stamps.COMMITTED, help="default: %(default)s")
     command.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
 
-    _add_recommend(commands.add_parser("recommend", help="tell the mixture for a new pool of rows, by a sweep that is there"))
+    _add_recommend(
+        commands.add_parser("recommend", help="tell the mixture for a new pool of rows, by a sweep that is there")
+    )
 
-    command = commands.add_parser("public-sweep", help="write the published sweep of RegMix as histories for chapters 04 and 05")
+    command = commands.add_parser(
+        "public-sweep", help="write the published sweep of RegMix as histories for chapters 04 and 05"
+    )
     command.set_defaults(do=_public_sweep)
-    command.add_argument("--out", type=Path, default=paths.RESULTS / "runs" / "public_sweep", help="folder to write to; default: results/runs/public_sweep")
+    command.add_argument(
+        "--out",
+        type=Path,
+        default=paths.RESULTS / "runs" / "public_sweep",
+        help="folder to write to; default: results/runs/public_sweep",
+    )
 
     command = commands.add_parser("world", help="rebuild the base models of the embedded world (ten minutes or so)")
     command.set_defaults(do=_world)
-    command.add_argument("--out", type=Path, default=paths.ASSETS / "tiny", help="folder to write to; default: the package's own")
+    command.add_argument(
+        "--out", type=Path, default=paths.ASSETS / "tiny", help="folder to write to; default: the package's own"
+    )
     return parser
 
 
@@ -87,22 +115,59 @@ def _positive(text: str) -> int:
 def _add_recommend(command: argparse.ArgumentParser) -> None:
     """Options of ``causalmix recommend``: the fields of :class:`causalmix.recommend.Request`, and the format."""
     command.set_defaults(do=_recommend)
-    command.add_argument("--history", type=Path, required=True, help="the sweep: a CSV file of run_id, w_<domain>, x_<covariate>, y_<axis>")
-    command.add_argument("--pool", required=True, help="rows as a file or folder, a recipe as a YAML file, a study, or tiny")
-    command.add_argument("--domain-column", default="", metavar="NAME", help="column of the rows that holds the domain; default: domain")
+    command.add_argument(
+        "--history",
+        type=Path,
+        required=True,
+        help="the sweep: a CSV file of run_id, w_<domain>, x_<covariate>, y_<axis>",
+    )
+    command.add_argument(
+        "--pool", required=True, help="rows as a file or folder, a recipe as a YAML file, a study, or tiny"
+    )
+    command.add_argument(
+        "--domain-column", default="", metavar="NAME", help="column of the rows that holds the domain; default: domain"
+    )
     command.add_argument("--max-rows", type=int, default=0, metavar="N", help="most rows of the pool; default: all")
-    command.add_argument("--scorer", default="", metavar="MODEL", help="must be the model that scored the history's pools; default: the embedded world's proxy")
-    command.add_argument("--rater", default="", metavar="MODEL", help="of Writing_Style, likewise; default: the one that ships")
-    command.add_argument("--state", type=Path, metavar="FILE", help="x_<covariate> of the pool as CSV or JSON, instead of scoring it")
+    command.add_argument(
+        "--scorer",
+        default="",
+        metavar="MODEL",
+        help="must be the model that scored the history's pools; default: the embedded world's proxy",
+    )
+    command.add_argument(
+        "--rater", default="", metavar="MODEL", help="of Writing_Style, likewise; default: the one that ships"
+    )
+    command.add_argument(
+        "--state", type=Path, metavar="FILE", help="x_<covariate> of the pool as CSV or JSON, instead of scoring it"
+    )
     command.add_argument("--outcome", default="y_dev", metavar="NAME", help="default: %(default)s")
-    command.add_argument("--n-samples", type=int, metavar="N", help="rows of the training set; default: as many as the history's runs")
+    command.add_argument(
+        "--n-samples", type=int, metavar="N", help="rows of the training set; default: as many as the history's runs"
+    )
     command.add_argument("--repeats-allowed", action="store_true", help="let a domain that runs out give rows again")
-    command.add_argument("--no-repeats", dest="repeats_allowed", action="store_false", help="hold shares within the rows that there are (the default)")
+    command.add_argument(
+        "--no-repeats",
+        dest="repeats_allowed",
+        action="store_false",
+        help="hold shares within the rows that there are (the default)",
+    )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
-    command.add_argument("--trees", type=int, default=500, metavar="N", help="of each causal forest; default: %(default)s")
+    command.add_argument(
+        "--trees", type=int, default=500, metavar="N", help="of each causal forest; default: %(default)s"
+    )
     command.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
-    command.add_argument("--method", choices=("A", "S"), default="A", help="whose training set is written; default: CausalMix-%(default)s")
-    command.add_argument("--out", type=Path, metavar="FOLDER", help="new folder for train.jsonl and manifest.json; nothing is written without")
+    command.add_argument(
+        "--method",
+        choices=("A", "S"),
+        default="A",
+        help="whose training set is written; default: CausalMix-%(default)s",
+    )
+    command.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="new folder for train.jsonl and manifest.json; nothing is written without",
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -125,8 +190,12 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _from_root(given: dict[str, str]) -> dict[str, str]:
-    """Work in the root of the repository, as kernels and workers do; files that are found from here keep their meaning."""
-    files = {name: str(Path(given[name]).resolve()) for name in ("history", "target") if Path(given.get(name) or "?").exists()}
+    """Work in the root of the repository, as kernels and workers do; files found from here keep their meaning."""
+    files = {
+        name: str(Path(given[name]).resolve())
+        for name in ("history", "target")
+        if Path(given.get(name) or "?").exists()
+    }
     os.chdir(paths.ROOT)
     return given | files
 
@@ -185,8 +254,15 @@ def _sweep(options: argparse.Namespace) -> int:
     _from_root({})
     clusters.check(options.cluster)
     found = checked_study(options.study)
-    needs.check(found, needs.trials(found) if options.trials else needs.SWEEP, gpus_elsewhere=options.cluster != "local")
-    settings = {"client": options.cluster, "n_workers": options.workers, "retry_failed": options.retry_failed, "retries": options.retries}
+    needs.check(
+        found, needs.trials(found) if options.trials else needs.SWEEP, gpus_elsewhere=options.cluster != "local"
+    )
+    settings = {
+        "client": options.cluster,
+        "n_workers": options.workers,
+        "retry_failed": options.retry_failed,
+        "retries": options.retries,
+    }
     if options.trials:
         return _trials(options.study, settings)
     return _count(study.sweep(options.study, limit=options.limit, progress=progress, **settings))

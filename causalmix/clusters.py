@@ -72,7 +72,11 @@ OPTIONS = {
 
 @contextmanager
 def connect(
-    spec: str | Mapping | Client | None = "local", *, n_workers: int | None = None, runs: int | None = None, gpus: int = 1
+    spec: str | Mapping | Client | None = "local",
+    *,
+    n_workers: int | None = None,
+    runs: int | None = None,
+    gpus: int = 1,
 ) -> Iterator[Client]:
     """A client of a cluster; what is made here is closed here.
 
@@ -117,7 +121,7 @@ def connect(
 
 
 def check(spec: str) -> None:
-    """Raise InputError, without asking anyone, unless :func:`connect` can take it: its form, and a Slurm file's options."""
+    """Raise InputError, asking nobody, unless :func:`connect` can take it: its form, and a Slurm file's options."""
     if spec.startswith("slurm:"):
         _read(spec.removeprefix("slurm:"))
     elif spec != "local" and not ADDRESS.fullmatch(spec):
@@ -182,7 +186,9 @@ def _job(values: dict) -> dict:
     gpus = [f"--gres=gpu:{values['gpus']}"] * bool(values["gpus"])
     exports = [f"export {name}={shlex.quote(value)}" for name, value in (ONE_THREAD | values["env"]).items()]
     return {
-        **{"cores": 1, "processes": 1, "job_cpu": values["cores"]},
+        "cores": 1,
+        "processes": 1,
+        "job_cpu": values["cores"],
         # The last limit counts.  Memory is left to Slurm: Dask would pause a worker, which frees none.
         "worker_extra_args": ["--memory-limit", "0"],
         "job_extra_directives": [*gpus, *values["directives"]],
@@ -266,7 +272,10 @@ def _local(n_workers: int | None, most: float, gpus: int) -> Iterator[Client]:
     """
     there = visible_gpus()
     if 0 < len(there) < gpus:
-        raise InputError(f"Expected {gpus} GPUs on this machine for a run, found {len(there)}; name a cluster whose workers have them.")
+        raise InputError(
+            f"Expected {gpus} GPUs on this machine for a run, found {len(there)}; "
+            "name a cluster whose workers have them."
+        )
     shares = [",".join(there[i : i + gpus]) for i in range(0, len(there) - gpus + 1, gpus)]
     n_workers = min(n_workers or len(shares) or CPU_COUNT, most)
     options = {"threads_per_worker": 1, "memory_limit": 0, "worker_class": OneThreadNanny, "shares": shares}

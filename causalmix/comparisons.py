@@ -37,10 +37,14 @@ WITHOUT_ORTHOGONALISATION = "CausalMix-A without orthogonalisation"
 
 def confounded(design: Design, n_runs: int = CONFOUNDED_RUNS) -> Design:
     """The same design with mixtures that follow the state, and other seeds."""
-    return replace(design, assignment="confounded", n_runs=min(n_runs, design.n_runs), noise_specs=2, seed=design.seed + 1)
+    return replace(
+        design, assignment="confounded", n_runs=min(n_runs, design.n_runs), noise_specs=2, seed=design.seed + 1
+    )
 
 
-def confounded_specs(design: Design, world: str, domains: tuple[str, ...] = DOMAINS, n_runs: int = CONFOUNDED_RUNS) -> list[RunSpec]:
+def confounded_specs(
+    design: Design, world: str, domains: tuple[str, ...] = DOMAINS, n_runs: int = CONFOUNDED_RUNS
+) -> list[RunSpec]:
     """Runs of the second history, in which practice looked at the data before it chose a mixture."""
     return specs_of(confounded(design, n_runs), world, domains)
 
@@ -66,7 +70,9 @@ def size_trials(
     for scale in scales:
         trials += trials_of(design, base.name, mixtures, **shared, n_samples=design.n_samples * scale, seeds=seeds)
     largest = design.n_samples * max(scales)
-    return trials + trials_of(design, base.name, mixtures, **shared, n_samples=largest, seeds=target_seeds, role="target")
+    return trials + trials_of(
+        design, base.name, mixtures, **shared, n_samples=largest, seeds=target_seeds, role="target"
+    )
 
 
 def shifted_state(base: World, tilt: Sequence[float], candidates: int, seed: int = FIRST_SEED) -> np.ndarray:
@@ -110,7 +116,9 @@ def shift_table(mixtures: pd.DataFrame, states_of: dict[str, np.ndarray], histor
     return pd.DataFrame(rows)
 
 
-def learning_mixtures(question: Question, x: np.ndarray, counts: Sequence[int] = RUN_COUNTS, **settings) -> pd.DataFrame:
+def learning_mixtures(
+    question: Question, x: np.ndarray, counts: Sequence[int] = RUN_COUNTS, **settings
+) -> pd.DataFrame:
     """Mixtures of four methods from random parts of the history.
 
     Returns
@@ -121,11 +129,16 @@ def learning_mixtures(question: Question, x: np.ndarray, counts: Sequence[int] =
     rows, n = [], len(question.history)
     for count in (c for c in counts if c <= n):
         part = question.history if count == n else split_history(question.history, n - count, question.seed)[0]
-        asked, effects = replace(question, history=part), fit_effects(part, question.outcome, seed=question.seed, **settings)
+        asked, effects = (
+            replace(question, history=part),
+            fit_effects(part, question.outcome, seed=question.seed, **settings),
+        )
         found = {name: p.weights for name, p in state_dependent(effects, x, None, question.seed).items()}
         found |= {"RegMix": regmix.mixture(asked).weights, "RegMix-ridge": ridge.mixture(asked).weights}
         for method, weights in found.items():
-            rows.append({"method": method, "n_runs": count} | {f"w_{d}": w for d, w in zip(part.domains, rounded(weights))})
+            rows.append(
+                {"method": method, "n_runs": count} | {f"w_{d}": w for d, w in zip(part.domains, rounded(weights))}
+            )
     return pd.DataFrame(rows)
 
 
@@ -137,7 +150,7 @@ def learning_trials(design: Design, base: World, mixtures: pd.DataFrame, seeds: 
 
 
 def variant_mixtures(question: Question, x: np.ndarray, losses: np.ndarray, **settings) -> pd.DataFrame:
-    """Mixtures that no method of the comparison gives: CausalMix-A from plain means, and DMO's law fitted to the record.
+    """Mixtures that no method of the comparison gives: CausalMix-A from plain means, and DMO's law fitted to runs.
 
     Parameters
     ----------
@@ -160,7 +173,10 @@ def variant_mixtures(question: Question, x: np.ndarray, losses: np.ndarray, **se
         WITHOUT_ORTHOGONALISATION: causalmix_a(effects.theta(np.atleast_2d(x))[0], caps=caps).weights,
         dmo.TABLE_FIT: dmo.table_fit(question, losses).weights,
     }
-    rows = [{"method": m} | {f"w_{d}": w for d, w in zip(question.history.domains, rounded(weights))} for m, weights in found.items()]
+    rows = [
+        {"method": m} | {f"w_{d}": w for d, w in zip(question.history.domains, rounded(weights))}
+        for m, weights in found.items()
+    ]
     return pd.DataFrame(rows)
 
 
@@ -215,7 +231,9 @@ def transfer_mixtures(
         predict = method.fit(history.T, history.y(question.outcome), question.seed)
         part[name] = regmix.search(_on_face(predict, kept, len(names)), len(kept), question.seed)
     part |= {name: p.weights for name, p in _policies(theta[kept], effects.eps, question.seed).items()}
-    part[WITHOUT_X] = _policies(bare.theta(np.empty((1, 0)))[0][kept], effects.eps, question.seed)["CausalMix-A"].weights
+    part[WITHOUT_X] = _policies(bare.theta(np.empty((1, 0)))[0][kept], effects.eps, question.seed)[
+        "CausalMix-A"
+    ].weights
     runs = dict(zip(table["method"], table["proxy_runs_used"]))
     proposals = {name: Proposal(whole(rounded(weights))) for name, weights in part.items() if name in runs}
     found = mixtures_table(effects, x, pool, proposals, whole(np.full(len(kept), 1 / len(kept))), question.n_samples)
@@ -226,7 +244,9 @@ def _policies(theta: np.ndarray, eps: float, seed: int) -> dict[str, Proposal]:
     return {"CausalMix-A": causalmix_a(theta), "CausalMix-S": causalmix_s(theta, eps=eps, seed=seed)}
 
 
-def _on_face(predict: Callable[[np.ndarray], np.ndarray], kept: Sequence[int], k: int) -> Callable[[np.ndarray], np.ndarray]:
+def _on_face(
+    predict: Callable[[np.ndarray], np.ndarray], kept: Sequence[int], k: int
+) -> Callable[[np.ndarray], np.ndarray]:
     """A predictor of whole mixtures as one of mixtures of some domains, the others at zero."""
 
     def predicted(part: np.ndarray) -> np.ndarray:
@@ -237,7 +257,9 @@ def _on_face(predict: Callable[[np.ndarray], np.ndarray], kept: Sequence[int], k
     return predicted
 
 
-def recorded_or_trained(trials: Sequence[Trial], ledger: Ledger, train_missing: bool, progress=None) -> tuple[list[Trial], list[dict]]:
+def recorded_or_trained(
+    trials: Sequence[Trial], ledger: Ledger, train_missing: bool, progress=None
+) -> tuple[list[Trial], list[dict]]:
     """Trials with their records: all of them, trained where need be, or only those on record.
 
     Parameters
@@ -259,7 +281,10 @@ def recorded_or_trained(trials: Sequence[Trial], ledger: Ledger, train_missing: 
     finished = ledger.finished()
     kept = [t for t in trials if t.spec.run_id in finished]
     if not kept:
-        raise InputError(f"Expected recorded runs of these mixtures in {ledger.path.name}, found none; set train_missing to train {len(trials)}.")
+        raise InputError(
+            f"Expected recorded runs of these mixtures in {ledger.path.name}, found none; "
+            f"set train_missing to train {len(trials)}."
+        )
     return kept, [finished[t.spec.run_id] for t in kept]
 
 

@@ -158,10 +158,10 @@ def _recorded(study: str, model: str, prefix: str) -> Assumption | None:
 @cache
 def _sampled(kind: str) -> Assumption:
     """Tokens of a row in a small sample of the embedded world's pool."""
-    from causalmix import sft, world
+    from causalmix import conversations, world
     from causalmix.kinds import KINDS
 
-    tokens = sft.tokenize(KINDS[kind].make_pool(SAMPLE, 0), world.load_tokenizer())["input_ids"]
+    tokens = conversations.tokenize(KINDS[kind].make_pool(SAMPLE, 0), world.load_tokenizer())["input_ids"]
     return Assumption(
         float(np.mean([len(ids) for ids in tokens])), f"measured: {SAMPLE} rows of the embedded world, made for it"
     )

@@ -20,7 +20,6 @@ from causalmix.runs import RunSpec
 from causalmix.simplex import sample_dirichlet
 from causalmix.states import SCORES
 
-
 ROLES = ("proxy", "target", "longcot")
 
 
@@ -83,7 +82,9 @@ class Design:
         for role, given in self.models.items():
             check_name(role, ROLES, "role of a model")
             if not isinstance(given, str) and not (isinstance(given, dict) and isinstance(given.get("name"), str)):
-                raise InputError(f"Expected the model of the role {role} as its name, or with a name, found {given!r}; add the name.")
+                raise InputError(
+                    f"Expected the model of the role {role} as its name, or with a name, found {given!r}; add the name."
+                )
 
     @property
     def settings(self) -> sft.SFTSettings:
@@ -102,10 +103,12 @@ class Design:
         return embedded.base_name(name) if name in embedded.SHAPES else marked(name)
 
     def launch_of(self, role: str) -> dict[str, object]:
-        """How the runs of a role are launched on several devices, ``processes`` always among it; empty where one does."""
+        """How the runs of a role are launched on several devices, ``processes`` included; empty where one does."""
         given = dict(self._entry(role).get("launch", {}))
         if unknown := sorted(set(given) - {"config", "processes"}):
-            raise InputError(f"Expected config and processes to launch the {role}, found {', '.join(unknown)}; correct the names.")
+            raise InputError(
+                f"Expected config and processes to launch the {role}, found {', '.join(unknown)}; correct the names."
+            )
         return given | {"processes": launcher_of(given)["processes"]} if given else {}
 
     def _entry(self, role: str) -> dict:
@@ -130,7 +133,9 @@ class Design:
         path = STUDIES / f"{study}.yaml"
         if not path.exists():
             known = ", ".join(sorted(p.stem for p in STUDIES.glob("*.yaml")))
-            raise InputError(f"Expected one of the studies {known}, found {study!r}; name one of these or add {path.name}.")
+            raise InputError(
+                f"Expected one of the studies {known}, found {study!r}; name one of these or add {path.name}."
+            )
         return cls.from_parameters(yaml.safe_load(path.read_text()).get("parameters", {}))
 
 
@@ -164,7 +169,9 @@ def _assign(design: Design, tilts: np.ndarray, k: int) -> np.ndarray:
         lean = np.exp(0.5 * tilts @ np.random.default_rng(11).normal(size=(tilts.shape[1], k)))
         means = lean / lean.sum(axis=1, keepdims=True)
         return np.stack([rng.dirichlet(design.concentration * k * m + 0.05) for m in means])
-    raise InputError(f"Expected assignment randomized or confounded, found {design.assignment!r}; choose one of the two.")
+    raise InputError(
+        f"Expected assignment randomized or confounded, found {design.assignment!r}; choose one of the two."
+    )
 
 
 def spec_of(
@@ -216,7 +223,9 @@ def spec_of(
         n_samples=n_samples or design.n_samples,
         epochs=design.epochs,
         seed=seed,
-        training=design.settings_of(role).as_pairs() + _prefixed("mixing_", mixing or {}) + _prefixed("launch_", launch),
+        training=design.settings_of(role).as_pairs()
+        + _prefixed("mixing_", mixing or {})
+        + _prefixed("launch_", launch),
     )
 
 

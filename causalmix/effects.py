@@ -126,7 +126,9 @@ class Effects:
         steps = [np.tile(column, (n, 1)) for column in self._basis.T]
         return np.column_stack([np.ravel(fit.effect_inference(states, T0=0 * step, T1=step).stderr) for step in steps])
 
-    def gain(self, X: np.ndarray, T_from: np.ndarray, T_to: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def gain(
+        self, X: np.ndarray, T_from: np.ndarray, T_to: np.ndarray, level: float = 0.95
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Predicted gain theta(x)'(Z_to - Z_from) of moving from one mixture to another.
 
         Its variance uses the covariance of all returns, which are far from independent because
@@ -159,7 +161,9 @@ class Effects:
         features = self._features(np.atleast_2d(X))
         models_y = [model for fit in self.fits for model in fit.models_y[0]]
         models_t = [model for fit in self.fits for model in fit.models_t[0]]
-        level, usual = (np.mean([model.predict(features) for model in models], axis=0) for models in (models_y, models_t))
+        level, usual = (
+            np.mean([model.predict(features) for model in models], axis=0) for models in (models_y, models_t)
+        )
         return np.reshape(level, len(features)), usual @ self._basis
 
     def predict(self, X: np.ndarray, T: np.ndarray) -> np.ndarray:
@@ -220,7 +224,9 @@ def _basis_of(treatment: str, k: int) -> np.ndarray:
     return np.eye(k) if treatment == "log" else helmert(k)
 
 
-def _interval(centre: np.ndarray, points: np.ndarray, errors: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+def _interval(
+    centre: np.ndarray, points: np.ndarray, errors: np.ndarray, level: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Normal interval whose variance adds the spread between repeats (first axis) to each one's own."""
     if not 0 < level < 1:
         raise InputError(f"Expected a level between 0 and 1, found {level}; choose for instance 0.95.")
@@ -289,7 +295,11 @@ def fit_effects(
     _check_settings(stage, n_trees, cv_folds, n_repeats, min_samples_leaf)
     _check_treatment(treatment)
     basis = _basis_of(treatment, Z.shape[1])
-    note = "" if varying or stage == "linear" else "No covariate varies between runs, so the linear stage stands in for the forest."
+    note = (
+        ""
+        if varying or stage == "linear"
+        else "No covariate varies between runs, so the linear stage stands in for the forest."
+    )
     used = "linear" if note else stage
     if used == "linear" and len(y) <= 2 * Z.shape[1] * (1 + len(varying)):
         raise InputError(
@@ -310,9 +320,13 @@ def _seeds(seed: int, n: int) -> list[int]:
     return [int(s) for s in np.random.default_rng(seed).integers(2**31 - 1, size=n)]
 
 
-def _estimator(stage: str, n_trees: int, cv_folds: int, min_samples_leaf: int, seed: int, orthogonalise: bool) -> CausalForestDML | LinearDML:
+def _estimator(
+    stage: str, n_trees: int, cv_folds: int, min_samples_leaf: int, seed: int, orthogonalise: bool
+) -> CausalForestDML | LinearDML:
     """One EconML estimator, all of whose randomness follows from an integer."""
-    learner = LGBMRegressor(**NUISANCE, deterministic=True, force_row_wise=True, n_jobs=1, random_state=seed, verbose=-1)
+    learner = LGBMRegressor(
+        **NUISANCE, deterministic=True, force_row_wise=True, n_jobs=1, random_state=seed, verbose=-1
+    )
     folds = KFold(cv_folds, shuffle=True, random_state=seed)
     nuisances = (learner, MultiOutputRegressor(learner)) if orthogonalise else (DummyRegressor(), DummyRegressor())
     shared = {"model_y": nuisances[0], "model_t": nuisances[1], "cv": folds, "random_state": seed}
@@ -332,23 +346,39 @@ def _estimator(stage: str, n_trees: int, cv_folds: int, min_samples_leaf: int, s
 
 def _check_variation(y: np.ndarray, history: History, outcome: str) -> None:
     if np.ptp(y) == 0:
-        raise InputError(f"Expected an outcome that differs between runs, found {outcome} at {y[0]:g} in all {len(y)}; choose another outcome.")
+        raise InputError(
+            f"Expected an outcome that differs between runs, found {outcome} at {y[0]:g} in all {len(y)}; "
+            "choose another outcome."
+        )
     stuck = np.flatnonzero(np.ptp(history.T, axis=0) == 0)
     if len(stuck):
-        raise InputError(f"Expected shares that differ between runs, found w_{history.domains[stuck[0]]} the same in all; leave this domain out.")
+        raise InputError(
+            f"Expected shares that differ between runs, found w_{history.domains[stuck[0]]} the same in all; "
+            "leave this domain out."
+        )
 
 
 def _check_treatment(treatment: str) -> None:
     if treatment == "clr":
-        raise InputError("Expected a treatment whose coefficients are identified, found clr, whose coordinates sum to 0; choose ilr, which holds the same.")
+        raise InputError(
+            "Expected a treatment whose coefficients are identified, found clr, whose coordinates sum to 0; "
+            "choose ilr, which holds the same."
+        )
     if treatment not in TREATMENTS:
-        raise InputError(f"Expected a treatment among {', '.join(TREATMENTS)}, found {treatment!r}; choose one of these.")
+        raise InputError(
+            f"Expected a treatment among {', '.join(TREATMENTS)}, found {treatment!r}; choose one of these."
+        )
 
 
 def _check_settings(stage: str, n_trees: int, cv_folds: int, n_repeats: int, min_samples_leaf: int) -> None:
     if stage not in STAGES:
         raise InputError(f"Expected a stage among {', '.join(STAGES)}, found {stage!r}; choose one of these.")
-    least = {"n_trees": (n_trees, 8), "cv_folds": (cv_folds, 2), "n_repeats": (n_repeats, 1), "min_samples_leaf": (min_samples_leaf, 1)}
+    least = {
+        "n_trees": (n_trees, 8),
+        "cv_folds": (cv_folds, 2),
+        "n_repeats": (n_repeats, 1),
+        "min_samples_leaf": (min_samples_leaf, 1),
+    }
     for name, (value, lowest) in least.items():
         if value < lowest:
             raise InputError(f"Expected {name} of at least {lowest}, found {value}; give a larger number.")

@@ -15,8 +15,13 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from causalmix.paths import BOOK
 
-LANES = (("1  Featurize", "#4477aa"), ("2  Proxy SFT", "#228833"), ("3  Outcomes", "#b8860b"),
-         ("4  Effects", "#aa3377"), ("5  Mixture", "#cc5533"))
+LANES = (
+    ("1  Featurize", "#4477aa"),
+    ("2  Proxy SFT", "#228833"),
+    ("3  Outcomes", "#b8860b"),
+    ("4  Effects", "#aa3377"),
+    ("5  Mixture", "#cc5533"),
+)
 # name: (lane, row from the bottom, heading, line below it)
 BOXES = {
     "pool": (0, 3, "Pool", "rows, each of one domain"),
@@ -36,9 +41,24 @@ BOXES = {
     "policy": (4, 1, "Policy A, policy S", "from returns to weights"),
     "mixtures": (4, 2, "Proposed mixture", "gain, interval, support"),
 }
-ARROWS = ("pool scored", "scored candidates", "candidates x", "candidates sample", "t sample", "sample sft", "sft y",
-          "tasks y", "y ledger", "ledger history", "x history", "history residuals", "residuals theta", "theta tree",
-          "theta policy", "policy mixtures")
+ARROWS = (
+    "pool scored",
+    "scored candidates",
+    "candidates x",
+    "candidates sample",
+    "t sample",
+    "sample sft",
+    "sft y",
+    "tasks y",
+    "y ledger",
+    "ledger history",
+    "x history",
+    "history residuals",
+    "residuals theta",
+    "theta tree",
+    "theta policy",
+    "policy mixtures",
+)
 WIDTH, HEIGHT, LANE, ROW = 1.72, 0.62, 2.0, 0.95
 
 
@@ -54,7 +74,9 @@ def _box(ax: Axes, name: str) -> None:
     _, _, heading, line = BOXES[name]
     colour = LANES[BOXES[name][0]][1]
     style = "round,pad=0,rounding_size=0.08"
-    ax.add_patch(FancyBboxPatch((x - WIDTH / 2, y - HEIGHT / 2), WIDTH, HEIGHT, boxstyle=style, fc="white", ec=colour, lw=1.2))
+    ax.add_patch(
+        FancyBboxPatch((x - WIDTH / 2, y - HEIGHT / 2), WIDTH, HEIGHT, boxstyle=style, fc="white", ec=colour, lw=1.2)
+    )
     ax.text(x, y + 0.12, heading, ha="center", va="center", fontsize=10.5, color=colour, weight="bold")
     ax.text(x, y - 0.14, line, ha="center", va="center", fontsize=8, color="#333333")
 
@@ -67,7 +89,9 @@ def _arrow(ax: Axes, start: str, end: str) -> None:
         ends = (x0, y0 + side * HEIGHT / 2), (x1, y1 - side * HEIGHT / 2)
     else:
         ends = (x0 + WIDTH / 2, y0), (x1 - WIDTH / 2, y1)
-    ax.add_patch(FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=11, lw=1.1, color="#555555", shrinkA=1, shrinkB=1))
+    ax.add_patch(
+        FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=11, lw=1.1, color="#555555", shrinkA=1, shrinkB=1)
+    )
 
 
 def draw_pipeline(ax: Axes) -> Axes:
@@ -85,7 +109,9 @@ def draw_pipeline(ax: Axes) -> Axes:
     top = ROW * 4
     for lane, (title, colour) in enumerate(LANES):
         ax.axvspan(LANE * lane + 0.05, LANE * (lane + 1) - 0.05, color=colour, alpha=0.07, lw=0)
-        ax.text(LANE * (lane + 0.5), top + 0.2, title, ha="center", va="center", fontsize=11.5, color=colour, weight="bold")
+        ax.text(
+            LANE * (lane + 0.5), top + 0.2, title, ha="center", va="center", fontsize=11.5, color=colour, weight="bold"
+        )
     for pair in ARROWS:
         _arrow(ax, *pair.split())
     for name in BOXES:

@@ -13,7 +13,7 @@ from causalmix.errors import InputError
 from causalmix.fingerprints import unmarked
 from causalmix.kinds import is_own
 from causalmix.launch import launcher_of
-from causalmix.sft import LOGIT_BUDGET
+from causalmix.losses import LOGIT_BUDGET
 
 if TYPE_CHECKING:
     from causalmix.sft import SFTSettings
@@ -190,7 +190,9 @@ def training_memory(
         "optimiser": 2 * each * n / shards,
         "gathered": gathered,
         "activations": layers + backward,
-        "head": _pieces(shape, tokens, compute) if mixing_rows else _head(shape, tokens, compute, gpu, bool(how["sharded"])),
+        "head": _pieces(shape, tokens, compute)
+        if mixing_rows
+        else _head(shape, tokens, compute, gpu, bool(how["sharded"])),
         # Packed bins of a batch are one sequence.  One byte, and two where it is added.
         "mask": 3 * (settings.batch_size * length) ** 2 if packed else 0,
     }
@@ -205,5 +207,5 @@ def _head(shape: Shape, tokens: float, compute: int, tiled: bool, sharded: bool)
 
 
 def _pieces(shape: Shape, tokens: float, compute: int) -> float:
-    """The same where :func:`causalmix.sft.token_losses` makes the logits, of so many at once."""
+    """The same where :func:`causalmix.losses.token_losses` makes the logits, of so many at once."""
     return min(tokens * shape.vocabulary, LOGIT_BUDGET) * (12 if compute == 4 else 16)

@@ -13,15 +13,26 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from causalmix.paths import ROOT
 from causalmix.pages import faults
+from causalmix.paths import ROOT
 from causalmix.stamps import COMMITTED, state
 
-FETCHING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "audio": "src",
-            "embed": "src", "object": "data", "link": "href"}
+FETCHING = {
+    "script": "src",
+    "img": "src",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "audio": "src",
+    "embed": "src",
+    "object": "data",
+    "link": "href",
+}
 LAZY_LINKS = {"canonical", "next", "prev", "search", "author", "license", "copyright", "index", "genindex"}
 REMOTE = re.compile(r"^\s*(https?:)?//", re.I)
-REMOTE_TEXT = re.compile(r"""(?:url\(\s*["']?|@import\s+["']|\b(?:from|import)\s*\(?\s*["'])((?:https?:)?//[^"')\s]+)""", re.I)
+REMOTE_TEXT = re.compile(
+    r"""(?:url\(\s*["']?|@import\s+["']|\b(?:from|import)\s*\(?\s*["'])((?:https?:)?//[^"')\s]+)""", re.I
+)
 
 
 def chapters(root: Path = ROOT) -> list[Path]:
@@ -50,11 +61,15 @@ def check_chapters(root: Path = ROOT) -> list[str]:
         found, why = state(page, root)
         if found != "fresh":
             findings.append(
-                f"{page.name}: expected a fresh page of the study {COMMITTED}, found it {found} ({', '.join(why)}); run `causalmix run {page.stem}`."
+                f"{page.name}: expected a fresh page of the study {COMMITTED}, found it {found} ({', '.join(why)}); "
+                f"run `causalmix run {page.stem}`."
             )
         if page.exists():
             wrong = faults(nbformat.read(page, as_version=4))
-            findings += [f"{page.name}: expected a page without faults, but {fault}; mend the notebook and run it again." for fault in wrong]
+            findings += [
+                f"{page.name}: expected a page without faults, but {fault}; mend the notebook and run it again."
+                for fault in wrong
+            ]
     return findings
 
 
@@ -81,11 +96,20 @@ def check_html(html: Path) -> list[str]:
         seen = _Page(page.read_text(encoding="utf-8"))
         name = page.relative_to(html)
         if seen.headings != 1 and name.name not in ("search.html", "genindex.html"):
-            findings.append(f"{name}: expected one first-level heading, found {seen.headings}; keep the first and lower the others.")
-        findings += [f"{name}: expected only files of the book, found the remote asset {url}; ship it or leave it out." for url in seen.remote]
+            findings.append(
+                f"{name}: expected one first-level heading, found {seen.headings}; keep the first and lower the others."
+            )
+        findings += [
+            f"{name}: expected only files of the book, found the remote asset {url}; ship it or leave it out."
+            for url in seen.remote
+        ]
     for sheet in sorted(html.rglob("*.css")):
         remote = REMOTE_TEXT.findall(sheet.read_text(encoding="utf-8"))
-        findings += [f"{sheet.relative_to(html)}: expected only files of the book, found the remote asset {url}; ship it or leave it out." for url in remote]
+        findings += [
+            f"{sheet.relative_to(html)}: expected only files of the book, found the remote asset {url}; "
+            "ship it or leave it out."
+            for url in remote
+        ]
     return findings
 
 

@@ -96,7 +96,9 @@ def _check_options(loader: str, options: Mapping) -> None:
     try:
         inspect.signature(LOADERS[loader]).bind(**options, max_rows=0, seed=0)
     except TypeError as error:
-        raise InputError(f"Expected options of the loader {loader}, found {dict(options)!r} ({error}); correct them.") from error
+        raise InputError(
+            f"Expected options of the loader {loader}, found {dict(options)!r} ({error}); correct them."
+        ) from error
     if not isinstance(options.get("path", ""), str):
         raise InputError(f"Expected a path as text in the options of a pool, found {options['path']!r}; correct it.")
 
@@ -145,11 +147,13 @@ class Recipe:
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(given) - known):
             raise InputError(
-                f"Expected a pool described by {', '.join(sorted(known))}, found {', '.join(unknown)}; correct the names."
+                f"Expected a pool described by {', '.join(sorted(known))}, found {', '.join(unknown)}; "
+                "correct the names."
             )
         if given.get("loader") not in LOADERS:
             raise InputError(
-                f"Expected a pool's loader among {', '.join(LOADERS)}, found {given.get('loader')!r}; name one of these."
+                f"Expected a pool's loader among {', '.join(LOADERS)}, found {given.get('loader')!r}; "
+                "name one of these."
             )
         for name, kind in KIND_OF.items():
             if not isinstance(given.get(name, kind()), kind):
@@ -187,7 +191,9 @@ class Recipe:
         try:
             own = tuple(benchmarks.Benchmark(**task) for task in self.evaluation.get("own", ()))
         except TypeError as error:
-            raise InputError(f"Expected own benchmarks with name, axis, split and task, found another field ({error}); correct it.") from error
+            raise InputError(
+                f"Expected own benchmarks with name, axis, split and task, found another field ({error}); correct it."
+            ) from error
         evaluator = str(self.settings.get("evaluator", opencompass.EVALUATORS[0]))
         listed = () if own and chosen is None else benchmarks.select(chosen, allow_code=allowed, evaluator=evaluator)
         return (*listed, *own)
@@ -198,7 +204,9 @@ class Recipe:
         asked = self.benchmarks()
         names = [b.name for b in asked]
         if twice := sorted({name for name in names if names.count(name) > 1}) or [b.name for b in asked if not b.axis]:
-            raise InputError(f"Expected benchmarks with names of their own and an axis, found {', '.join(twice)}; rename them.")
+            raise InputError(
+                f"Expected benchmarks with names of their own and an axis, found {', '.join(twice)}; rename them."
+            )
         module.check(asked, settings)
 
     def models(self) -> tuple[str, ...]:

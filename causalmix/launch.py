@@ -172,16 +172,16 @@ def _read_rows(path: Path, cache: Path) -> Dataset:
 
 def _label(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path) -> Dataset:
     """Rows as the trainer takes them, a batch at a time: hundreds of thousands do not fit in memory as lists."""
-    from causalmix import sft
+    from causalmix import conversations
 
     if "generation" not in (tokenizer.chat_template or ""):
         raise InputError("Expected a chat template with generation markers, found none; set chat_form=True.")
-    tokens = sft.tokenize_all(rows, tokenizer, cache / "tokens.arrow")
+    tokens = conversations.tokenize_all(rows, tokenizer, cache / "tokens.arrow")
     labelled = tokens.map(
-        partial(sft.label_batch, max_length=max_length),
+        partial(conversations.label_batch, max_length=max_length),
         batched=True,
         remove_columns=tokens.column_names,
-        features=sft.LABELLED,
+        features=conversations.LABELLED,
         cache_file_name=str(cache / "labelled.arrow"),
     )
     if not len(labelled):
@@ -231,19 +231,20 @@ def _train(spec: Mapping[str, Any]) -> dict[str, Any]:
 
     from causalmix import sft
 
-    class Trainer(sft._Trainer):
+    class Trainer(sft.Trainer):
         """Always TRL's own loss: it calls the wrapped model, where processes meet, and counts the tokens of all."""
 
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             loss = SFTTrainer.compute_loss(self, model, inputs, num_items_in_batch=num_items_in_batch)
             if not loss.isfinite():
-                raise FloatingPointError(sft._DIVERGED.format(step=self.state.global_step))
+                raise FloatingPointError(sft.DIVERGED.format(step=self.state.global_step))
             return loss
 
     settings = sft.SFTSettings.from_pairs(spec["settings"].items())
     rows = Dataset.load_from_disk(spec["rows"])
     with tempfile.TemporaryDirectory(prefix="causalmix-launch-") as scratch:
-        args = sft._config(settings, spec["seed"], scratch)  # joins the processes: then only rank 0 reads weights
+        # Joins the processes; then only rank 0 reads weights.
+        args = sft.trainer_config(settings, spec["seed"], scratch)
         model, tokenizer = load_model(spec["model"], dtype="float32", device="cpu")
         if spec["chat_form"]:
             use_chat_form(tokenizer, model)
@@ -252,7 +253,7 @@ def _train(spec: Mapping[str, Any]) -> dict[str, Any]:
         result = trainer.train()
     shards = (weight.to_local() if isinstance(weight, DTensor) else weight for weight in trainer.model.parameters())
     if not all(bool(shard.isfinite().all()) for shard in shards):
-        raise FloatingPointError(sft._DIVERGED.format(step=result.global_step))
+        raise FloatingPointError(sft.DIVERGED.format(step=result.global_step))
     trainer.save_model(spec["out"])
     mean_loss = trainer.accelerator.gather(torch.tensor([result.training_loss], device=args.device)).mean()
     return {

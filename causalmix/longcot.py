@@ -37,7 +37,9 @@ def with_outcome(history: History, axes: Sequence[str] = AXES) -> History:
     """
     missing = [axis for axis in axes if axis not in history.axes]
     if missing:
-        raise InputError(f"Expected the axes {', '.join(axes)} in the history, found no {missing[0]}; choose axes that it has.")
+        raise InputError(
+            f"Expected the axes {', '.join(axes)} in the history, found no {missing[0]}; choose axes that it has."
+        )
     frame = history.frame.assign(**{OUTCOME: history.frame[[f"y_{axis}" for axis in axes]].mean(axis=1)})
     return replace(history, frame=frame)
 
@@ -57,7 +59,9 @@ def where_table(x: np.ndarray, history: History) -> pd.DataFrame:
             "long_cot_pool": x,
             "history_low": X.min(axis=0),
             "history_high": X.max(axis=0),
-            "inside_the_range": ["yes" if low <= v <= high else "no" for v, low, high in zip(x, X.min(axis=0), X.max(axis=0))],
+            "inside_the_range": [
+                "yes" if low <= v <= high else "no" for v, low, high in zip(x, X.min(axis=0), X.max(axis=0))
+            ],
         }
     )
 
@@ -69,8 +73,9 @@ def mixtures_of_pool(mixtures: pd.DataFrame, domains: Sequence[str]) -> pd.DataF
 
 def longcot_trials(design: Design, pool: World, mixtures: pd.DataFrame, seeds: int) -> list[Trial]:
     """Every method's mixture of long reasoning, with the Qwen3-architecture model, at a proxy run's size."""
-    return trials_of(design, pool.name, mixtures_of_pool(mixtures, pool.scored.domains), pool="long-CoT", state=(0.0, 0.0, 0.0),
-                     candidates=len(pool.scored.codes), n_samples=design.n_samples, seeds=seeds, role="longcot")  # fmt: skip
+    mixtures = mixtures_of_pool(mixtures, pool.scored.domains)
+    return trials_of(design, pool.name, mixtures, pool="long-CoT", state=(0.0, 0.0, 0.0), role="longcot",
+                     candidates=len(pool.scored.codes), n_samples=design.n_samples, seeds=seeds)  # fmt: skip
 
 
 def example(pool: World, domain: str) -> tuple[str, str]:
@@ -81,4 +86,6 @@ def example(pool: World, domain: str) -> tuple[str, str]:
 
 def examples_table(pool: World) -> pd.DataFrame:
     """One row of each domain, for reading."""
-    return pd.DataFrame([dict(zip(("domain", "prompt", "completion"), (d, *example(pool, d)))) for d in pool.scored.domains])
+    return pd.DataFrame(
+        [dict(zip(("domain", "prompt", "completion"), (d, *example(pool, d)))) for d in pool.scored.domains]
+    )

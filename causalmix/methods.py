@@ -10,7 +10,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from causalmix.baselines import Answer, ProxyRun, Question, Train, dmo, doremi, equal, grid, odm, proportional, regmix, ridge
+from causalmix.baselines import (
+    Answer,
+    ProxyRun,
+    Question,
+    Train,
+    dmo,
+    doremi,
+    equal,
+    grid,
+    odm,
+    proportional,
+    regmix,
+    ridge,
+)
 from causalmix.design import Design, spec_of
 from causalmix.effects import Effects, fit_effects
 from causalmix.errors import InputError
@@ -124,12 +137,18 @@ def ask(question: Question, x: np.ndarray, pool: str, names: Sequence[str] = tup
     found = state_dependent(effects, x, caps, question.seed)
     found[WITHOUT_X] = without_covariates(question.history, question.outcome, question.seed, caps, **settings)
     proposals |= {name: Proposal(rounded(p.weights), p.note) for name, p in found.items()}
-    table = mixtures_table(effects, x, pool, proposals, rounded(np.full(question.k, 1 / question.k)), question.n_samples)
-    table["proxy_runs_used"] = [answers[m].runs_used if m in answers else len(question.history) for m in table["method"]]
+    table = mixtures_table(
+        effects, x, pool, proposals, rounded(np.full(question.k, 1 / question.k)), question.n_samples
+    )
+    table["proxy_runs_used"] = [
+        answers[m].runs_used if m in answers else len(question.history) for m in table["method"]
+    ]
     return table
 
 
-def shifted(table: pd.DataFrame, effects: Effects, x: np.ndarray, pool: str, n_samples: int, seed: int = 0) -> pd.DataFrame:
+def shifted(
+    table: pd.DataFrame, effects: Effects, x: np.ndarray, pool: str, n_samples: int, seed: int = 0
+) -> pd.DataFrame:
     """The same methods in another pool: static mixtures stay, CausalMix is worked out anew for its state."""
     weights = [f"w_{d}" for d in effects.history.domains]
     kept = {r["method"]: Proposal(r[weights].to_numpy(float)) for _, r in table.iterrows() if r["method"] not in OURS}
@@ -140,9 +159,13 @@ def shifted(table: pd.DataFrame, effects: Effects, x: np.ndarray, pool: str, n_s
     return again.assign(proxy_runs_used=[runs[m] for m in again["method"]])
 
 
-def in_pools(table: pd.DataFrame, effects: Effects, states: Mapping[str, np.ndarray], n_samples: int, seed: int = 0) -> pd.DataFrame:
+def in_pools(
+    table: pd.DataFrame, effects: Effects, states: Mapping[str, np.ndarray], n_samples: int, seed: int = 0
+) -> pd.DataFrame:
     """:func:`shifted` for several pools, one below the other; ``states`` are their covariates by name."""
-    return pd.concat([shifted(table, effects, x, pool, n_samples, seed) for pool, x in states.items()], ignore_index=True)
+    return pd.concat(
+        [shifted(table, effects, x, pool, n_samples, seed) for pool, x in states.items()], ignore_index=True
+    )
 
 
 def rounded(weights: np.ndarray) -> np.ndarray:

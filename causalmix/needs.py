@@ -63,7 +63,8 @@ def _check_axes(study: Study) -> None:
     """Chapter 07 takes the mean of two axes as the outcome of the records that there are."""
     if missing := _missing_axes(study):
         raise InputError(
-            f"Expected Dev benchmarks of math and coding in the study {study.name} for chapter 07_longcot, found none of "
+            f"Expected Dev benchmarks of math and coding in the study {study.name} for chapter 07_longcot, found none "
+            "of "
             f"{', '.join(missing)}; set allow_code in pool.evaluation, in a sandbox, or run the other chapters alone."
         )
 
@@ -78,7 +79,8 @@ def _check_gpus(study: Study, roles: set[str]) -> None:
     wanted = max([1, *(int(design.launch_of(role).get("processes", 1)) for role in roles)])
     if (found := torch.cuda.device_count()) < wanted:
         raise InputError(
-            f"Expected {wanted} GPU{'s' if wanted > 1 else ''} for the study {study.name}, found {found}; run it where they are "
+            f"Expected {wanted} GPU{'s' if wanted > 1 else ''} for the study {study.name}, found {found}; "
+            "run it where they are "
             "or name a cluster that has them (causalmix sweep --cluster), or run the study laptop, which needs none."
         )
 

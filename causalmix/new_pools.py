@@ -162,4 +162,3 @@ def _described(path: Path, max_rows: int) -> Source:
 def unreadable(what: str, path: Path, error: Exception) -> InputError:
     """The error of a file that is not what its name says."""
     return InputError(f"Expected {what} in {path.name}, found {' '.join(str(error).split())}; correct the file.")
-

@@ -189,7 +189,9 @@ class DoReMi(Mixer):
         self.alpha = doremi_update(self.alpha, self.excess, self.eta, self.smoothing)
         self.path.append(self.alpha)
         drawn = np.bincount(self.codes[rows], minlength=len(self.alpha)) / len(rows)
-        scale = torch.as_tensor((self.alpha / np.maximum(drawn, 1e-12))[domain], dtype=losses.dtype, device=losses.device)
+        scale = torch.as_tensor(
+            (self.alpha / np.maximum(drawn, 1e-12))[domain], dtype=losses.dtype, device=losses.device
+        )
         return (scale * losses).sum() / scale.sum()
 
     def mixture(self) -> np.ndarray:
@@ -213,7 +215,9 @@ class ODM(Mixer):
     def __init__(self, codes, weights, n_rows, batch_size, seed, *, form, memory, warmup) -> None:
         super().__init__(codes, weights, n_rows, batch_size, seed)
         if form not in ODM_FORMS:
-            raise InputError(f"Expected a form of ODM among {', '.join(ODM_FORMS)}, found {form!r}; choose one of these.")
+            raise InputError(
+                f"Expected a form of ODM among {', '.join(ODM_FORMS)}, found {form!r}; choose one of these."
+            )
         self.form, self.memory = form, memory
         self.rewards = np.zeros(len(self.weights))
         self.policy, self.steps = self.weights / self.weights.sum(), 0
@@ -240,7 +244,13 @@ class ODM(Mixer):
 
 
 def make_mixer(
-    settings: Mapping[str, object], codes: np.ndarray, weights: np.ndarray, n_rows: int, batch_size: int, seed: int, **known
+    settings: Mapping[str, object],
+    codes: np.ndarray,
+    weights: np.ndarray,
+    n_rows: int,
+    batch_size: int,
+    seed: int,
+    **known,
 ) -> Mixer:
     """The mixer that a run's specification asks for.
 

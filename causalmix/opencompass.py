@@ -26,7 +26,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from causalmix import harness
 from causalmix.errors import InputError
 from causalmix.opencompass_files import (
-    AVERAGE, GROUP, MODEL, model_entry, read_summary, readable_by_older, write_config,
+    AVERAGE,
+    GROUP,
+    MODEL,
+    model_entry,
+    read_summary,
+    readable_by_older,
+    write_config,
 )  # fmt: skip
 from causalmix.tasks.benchmarks import Benchmark, refuse_code
 

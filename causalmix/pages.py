@@ -43,7 +43,9 @@ def _merge_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
 def faults(page: NotebookNode) -> list[str]:
     """What keeps an executed notebook from being a page: errors, order, noise, what differs each time."""
     found = []
-    code = [(number, cell) for number, cell in enumerate(page.cells, 1) if cell.cell_type == "code" and cell.source.strip()]
+    code = [
+        (number, cell) for number, cell in enumerate(page.cells, 1) if cell.cell_type == "code" and cell.source.strip()
+    ]
     if [cell.execution_count for _, cell in code] != list(range(1, len(code) + 1)):
         found.append("its cells were not executed once each, in order")
     for number, cell in code:

@@ -103,7 +103,9 @@ def read_notebook(path: Path) -> dict:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError) as error:
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.ipynb"))) or "none"
-        raise InputError(f"Expected a notebook {path.name} (there are: {known}), found no readable file; correct the name.") from error
+        raise InputError(
+            f"Expected a notebook {path.name} (there are: {known}), found no readable file; correct the name."
+        ) from error
 
 
 def parameters_cell(notebook: Mapping) -> str:
@@ -136,7 +138,8 @@ def _parameter(node: ast.stmt, line: str) -> Parameter:
             raise ValueError(line)
     except (AttributeError, KeyError, ValueError) as error:
         raise InputError(
-            f"Expected a line `name: type = literal  # help [low, high]` in the parameters cell, found `{line}`; write it so."
+            f"Expected a line `name: type = literal  # help [low, high]` in the parameters cell, found `{line}`; "
+            "write it so."
         ) from error
     return parameter
 
@@ -199,13 +202,19 @@ def read_study(name: str, folder: Path) -> Study:
     try:
         sections = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"Expected YAML in {name}.yaml, found {' '.join(str(error).split())}; correct the file.") from error
+        raise InputError(
+            f"Expected YAML in {name}.yaml, found {' '.join(str(error).split())}; correct the file."
+        ) from error
     if not isinstance(sections, dict):
-        raise InputError(f"Expected sections by name in {name}.yaml, found {sections!r}; write parameters: and what follows.")
+        raise InputError(
+            f"Expected sections by name in {name}.yaml, found {sections!r}; write parameters: and what follows."
+        )
     for section, content in sections.items():
         check_name(section, SECTIONS, "section")
         if content and not isinstance(content, dict):
-            raise InputError(f"Expected names with values in the section {section} of {name}.yaml, found {content!r}; correct it.")
+            raise InputError(
+                f"Expected names with values in the section {section} of {name}.yaml, found {content!r}; correct it."
+            )
     return Study(name, *(sections.get(section) or {} for section in SECTIONS))
 
 

@@ -137,7 +137,10 @@ def tree(splits: Mapping | str, leaves: pd.DataFrame, ax: Axes) -> Axes:
     def draw(node: Mapping | str, depth: int) -> float:
         if isinstance(node, str):
             x, row = float(next(place)), rows.loc[node]
-            told = [f"{int(row['runs'])} runs", *(f"{c.removeprefix('theta_')} {row[c]:+.3f}" for c in rows if c != "runs")]
+            told = [
+                f"{int(row['runs'])} runs",
+                *(f"{c.removeprefix('theta_')} {row[c]:+.3f}" for c in rows if c != "runs"),
+            ]
             ax.text(x, -depth, "\n".join(told), ha="center", va="top", fontsize=8, bbox=box)
             return x
         below = {answer: draw(node[answer], depth + 1) for answer in ("yes", "no")}
@@ -176,7 +179,9 @@ def cate_tree(leaves: pd.DataFrame, ax: Axes) -> Axes:
         light = abs(value) > 0.6 * reach
         ax.text(k, i, f"{value:+.3f}", ha="center", va="center", fontsize=8, color="white" if light else "black")
     conditions = [state.replace(" and ", "\n") for state in leaves["state"]]
-    ax.set_yticks(range(len(leaves)), [f"{state}\n({runs} runs)" for state, runs in zip(conditions, leaves["runs"])], fontsize=8)
+    ax.set_yticks(
+        range(len(leaves)), [f"{state}\n({runs} runs)" for state, runs in zip(conditions, leaves["runs"])], fontsize=8
+    )
     ax.set_xticks(range(len(columns)), [c.removeprefix("theta_") for c in columns])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)

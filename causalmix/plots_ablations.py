@@ -31,7 +31,7 @@ def dots(table: pd.DataFrame, by: str, measure: str, label: str, ax: Axes) -> Ax
 
 
 def learning_curve(table: pd.DataFrame, outcome: str, ax: Axes) -> Axes:
-    """Outcome of each method's mixture against the number of runs that it was made from: mean and 95% interval over seeds.
+    """Outcome of each method's mixture against the number of runs behind it: mean and 95% interval over seeds.
 
     Parameters
     ----------
@@ -45,7 +45,16 @@ def learning_curve(table: pd.DataFrame, outcome: str, ax: Axes) -> Axes:
         told = part.groupby("n_runs")[outcome].apply(lambda values: mean_interval(values.to_numpy()))
         mean, low, high = (100 * np.array(told.tolist())).T
         at = np.searchsorted(counts, told.index) + (i - 1.5) * 0.06
-        ax.errorbar(at, mean, yerr=(mean - low, high - mean), marker="o", markersize=4, linewidth=1.2, color=COLOURS[i % len(COLOURS)], label=method)
+        ax.errorbar(
+            at,
+            mean,
+            yerr=(mean - low, high - mean),
+            marker="o",
+            markersize=4,
+            linewidth=1.2,
+            color=COLOURS[i % len(COLOURS)],
+            label=method,
+        )
     ax.set_xticks(range(len(counts)), counts)
     ax.set_xlabel("recorded runs that the mixture was made from")
     ax.set_ylabel("points of accuracy")

@@ -67,7 +67,9 @@ def rank_scatter(table: pd.DataFrame, outcome: str, proxy: dict, target: dict, a
     ax.errorbar(both["mean_proxy"], both["mean_target"], xerr=both["sem_proxy"], yerr=both["sem_target"],
                 fmt="o", color=COLOURS[0], markersize=4, linewidth=1)  # fmt: skip
     for name, row in both.iterrows():
-        ax.annotate(name, (row["mean_proxy"], row["mean_target"]), xytext=(4, 3), textcoords="offset points", fontsize=7)
+        ax.annotate(
+            name, (row["mean_proxy"], row["mean_target"]), xytext=(4, 3), textcoords="offset points", fontsize=7
+        )
     ax.set_xlabel("proxy, points")
     ax.set_ylabel("target model, points")
     return ax
@@ -95,7 +97,9 @@ def ternary(mixtures: pd.DataFrame, corners: Sequence[Sequence[str]], ax: Axes, 
         ax.plot(*place(runs).T, ".", color="0.8", markersize=2.5, zorder=0)
     for i, (_, row) in enumerate(mixtures.iterrows()):
         x, y = place(row[[f"w_{n}" for n in names]].to_numpy(float)[None])[0]
-        ax.plot(x, y, "os^Dv"[i // len(COLOURS) % 5], color=COLOURS[i % len(COLOURS)], markersize=6, label=row["method"])
+        ax.plot(
+            x, y, "os^Dv"[i // len(COLOURS) % 5], color=COLOURS[i % len(COLOURS)], markersize=6, label=row["method"]
+        )
     for corner, (x, y), align in zip(corners, points, ("right", "left", "center")):
         ax.text(x, y + (0.03 if y else -0.05), " + ".join(corner), ha=align, va="bottom" if y else "top", fontsize=8)
     ax.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
@@ -122,7 +126,9 @@ def claims(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.plot(table["reported"], places, "x", color="black", markersize=5, label="reported")
     for word, colour in colours.items():
         mine = (table["verdict"] == word).to_numpy()
-        ax.hlines(places[mine], (scale * table["ci_low"])[mine], (scale * table["ci_high"])[mine], color=colour, linewidth=1.6)
+        ax.hlines(
+            places[mine], (scale * table["ci_low"])[mine], (scale * table["ci_high"])[mine], color=colour, linewidth=1.6
+        )
         ax.plot((scale * table["ours"])[mine], places[mine], "o", color=colour, markersize=4, label=word)
     ax.legend(loc="lower center", bbox_to_anchor=(0.2, 1), ncols=4, fontsize=8)
     ax.set_xlabel("difference, points")

@@ -110,7 +110,9 @@ def causalmix_s(
     """
     theta, reference, caps = _checked(theta, reference, radius, caps)
     if not 1 <= top <= n_candidates:
-        raise InputError(f"Expected top between 1 and n_candidates={n_candidates}, found {top}; average fewer candidates.")
+        raise InputError(
+            f"Expected top between 1 and n_candidates={n_candidates}, found {top}; average fewer candidates."
+        )
     drawn = sample_dirichlet(n_candidates, alpha, len(theta), seed)
     candidates = _inside(capped(drawn, caps), reference, radius)
     best = np.argsort(-(log_treatment(candidates, eps) @ theta), kind="stable")[:top]
@@ -135,7 +137,10 @@ def domain_caps(rows: np.ndarray, n_samples: int) -> np.ndarray:
     """
     rows = np.asarray(rows, float)
     if rows.sum() < n_samples:
-        raise InputError(f"Expected at least {n_samples} rows in the pool, found {rows.sum():.0f}; train on fewer rows or allow repeats.")
+        raise InputError(
+            f"Expected at least {n_samples} rows in the pool, found {rows.sum():.0f}; "
+            "train on fewer rows or allow repeats."
+        )
     return np.minimum(rows / n_samples, 1.0)
 
 
@@ -208,7 +213,11 @@ def mixtures_table(
             {"method": method, "pool": pool}
             | {f"w_{d}": w for d, w in zip(effects.history.domains, proposal.weights)}
             | {"predicted_gain": gain, "gain_ci_low": low, "gain_ci_high": high}
-            | {"in_support": near.inside, "support_quantile": near.quantile, "proxy_runs_used": len(effects.history.frame)}
+            | {
+                "in_support": near.inside,
+                "support_quantile": near.quantile,
+                "proxy_runs_used": len(effects.history.frame),
+            }
             | {f"n_{d}": n for d, n in zip(effects.history.domains, to_counts(proposal.weights, n_samples))}
             | {"note": proposal.note}
         )
@@ -226,14 +235,19 @@ def _checked(
     """Arguments as arrays; the reference already within the caps."""
     theta = np.asarray(theta, float)
     if theta.ndim != 1 or not np.isfinite(theta).all():
-        raise InputError(f"Expected one finite return for each domain, found {theta.tolist()}; estimate the effects again.")
+        raise InputError(
+            f"Expected one finite return for each domain, found {theta.tolist()}; estimate the effects again."
+        )
     if radius is not None and not 0 <= radius <= 1:
         raise InputError(f"Expected a trust region radius in [0, 1], found {radius}; it is a total variation distance.")
     names = [f"domain {k}" for k in range(len(theta))]
     reference = np.full(len(theta), 1 / len(theta)) if reference is None else check_mixture(reference, names)
     caps = np.ones(len(theta)) if caps is None else np.asarray(caps, float)
     if caps.shape != theta.shape or not (caps >= 0).all() or caps.sum() < 1:
-        raise InputError(f"Expected one cap for each domain and a sum of at least 1, found {caps.tolist()}; allow repeats or train on fewer rows.")
+        raise InputError(
+            f"Expected one cap for each domain and a sum of at least 1, found {caps.tolist()}; "
+            "allow repeats or train on fewer rows."
+        )
     return theta, capped(reference[None], caps)[0], caps
 
 
@@ -249,7 +263,9 @@ def capped(mixtures: np.ndarray, caps: np.ndarray) -> np.ndarray:
         # A domain without a share cannot grow in proportion; where only such are left, room counts.
         room = np.where(room.sum(axis=1, keepdims=True) > 0, room, np.where(full, 0.0, caps - mixtures))
         total = room.sum(axis=1, keepdims=True)
-        mixtures = np.where(full, caps, mixtures) + excess * np.divide(room, total, out=np.zeros_like(room), where=total > 0)
+        mixtures = np.where(full, caps, mixtures) + excess * np.divide(
+            room, total, out=np.zeros_like(room), where=total > 0
+        )
     return mixtures
 
 

@@ -89,7 +89,8 @@ class Display:
         """What there is to say now."""
         news = self._news()
         runs = f", {_runs(*news[:2])}" if news else ""
-        return f"[{self.number}/{len(self.minutes)}] {self.name}, cell {self.cell} of {self.cells}{runs}{_left(self._seconds_left(news))}"
+        place = f"[{self.number}/{len(self.minutes)}] {self.name}, cell {self.cell} of {self.cells}"
+        return place + runs + _left(self._seconds_left(news))
 
     def _news(self) -> list | None:
         try:

@@ -114,7 +114,11 @@ def _chapter_rows(names: Mapping[str, object]) -> dict[str, str]:
             changed = stamps.differing(names, declared(source))
             told = ", ".join(f"{name} = {value!r}" for name, value in changed.items()) or "as in the notebook"
             hashes = f"{stamps.source_hash(source)}, code {stamps.code_hash(source)}"
-            return {"Chapter": f"{path.stem}, source {hashes}", "Study": str(names.get("study", "–")), "Parameters": told}
+            return {
+                "Chapter": f"{path.stem}, source {hashes}",
+                "Study": str(names.get("study", "–")),
+                "Parameters": told,
+            }
     return {}
 
 

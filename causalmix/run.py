@@ -20,7 +20,17 @@ from typing import TYPE_CHECKING
 
 from causalmix import pages, paths, stamps
 from causalmix.errors import InputError
-from causalmix.parameters import Parameter, Study, check, check_name, check_study, declared, read_notebook, read_study, study_values
+from causalmix.parameters import (
+    Parameter,
+    Study,
+    check,
+    check_name,
+    check_study,
+    declared,
+    read_notebook,
+    read_study,
+    study_values,
+)
 from causalmix.progress import CHANNEL, Display
 
 if TYPE_CHECKING:
@@ -59,7 +69,9 @@ class Job:
     folder: Path
 
 
-def plan(study_name: str, chapters: Sequence[str] = (), given: Mapping[str, object] = {}, root: Path = paths.ROOT) -> list[Job]:
+def plan(
+    study_name: str, chapters: Sequence[str] = (), given: Mapping[str, object] = {}, root: Path = paths.ROOT
+) -> list[Job]:
     """What has to be executed; every name and value is checked here, before anything starts.
 
     Parameters
@@ -206,16 +218,21 @@ def _execute(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root
     try:
         return papermill.execute_notebook(
             nbformat.read(job.source, as_version=4), None, job.parameters, kernel_name="python3", cwd=root,
-            progress_bar=False, start_timeout=300, request_save_on_cell_execute=False, on_cell_start=lambda cell, cell_index: at_cell(cell_index + 1),
+            progress_bar=False, start_timeout=300, request_save_on_cell_execute=False,
+            on_cell_start=lambda cell, cell_index: at_cell(cell_index + 1),
             kernel_manager_class=kernel_manager({**os.environ, **QUIET, **env, "PYTHONPATH": path}, log),
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         if error.ename == "InputError":
             raise InputError(error.evalue) from None
         cell = "\n".join(f"    {line}" for line in error.source.splitlines())
-        raise ChapterError(f"{job.source.stem} failed in cell {error.cell_index + 1}:\n{cell}\n{error.ename}: {error.evalue}") from None
+        raise ChapterError(
+            f"{job.source.stem} failed in cell {error.cell_index + 1}:\n{cell}\n{error.ename}: {error.evalue}"
+        ) from None
     except RuntimeError as error:  # nbclient's, for a kernel that died or never answered
-        raise ChapterError(f"{job.source.stem} failed: {error} (perhaps for lack of memory); its kernel's log is {log}.") from error
+        raise ChapterError(
+            f"{job.source.stem} failed: {error} (perhaps for lack of memory); its kernel's log is {log}."
+        ) from error
 
 
 def _replace(path: Path, text: str) -> None:
@@ -230,5 +247,8 @@ def _log_time(job: Job, started: float) -> None:
     log = job.folder / "run.json"
     log.parent.mkdir(parents=True, exist_ok=True)
     times = json.loads(log.read_text()) if log.exists() else {}
-    times[job.source.stem] = {"started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)), "seconds": round(time.time() - started, 1)}
+    times[job.source.stem] = {
+        "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)),
+        "seconds": round(time.time() - started, 1),
+    }
     _replace(log, json.dumps(times, indent=1, sort_keys=True) + "\n")

@@ -294,7 +294,9 @@ class StyleRater:
             If there is no pair.
         """
         if not len(pairs):
-            raise InputError("Expected pairs of texts to learn style from, found none; give (preferred, rejected) pairs.")
+            raise InputError(
+                "Expected pairs of texts to learn style from, found none; give (preferred, rejected) pairs."
+            )
         sides = [[self._features(_words(text)) for text in side] for side in zip(*pairs)]
         self.weights = torch.zeros(len(self.weights), requires_grad=True)
         optimizer = torch.optim.Adam([self.weights], lr=learning_rate)

@@ -11,32 +11,22 @@ import gc
 import math
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from datasets import Dataset, Features, List, Value
-from torch.nn.functional import cross_entropy
-from torch.utils.checkpoint import checkpoint
+from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl import SFTConfig, SFTTrainer
 
+from causalmix.conversations import labelled
 from causalmix.errors import InputError
+from causalmix.losses import completion_loss, token_losses
 from causalmix.online import Mixer
-
-IGNORED = -100  # label of a token that is not scored
-LOGIT_BUDGET = 2**26  # logits held at once (256 MB in fp32), whatever the vocabulary
-
-
-#: Rows as the trainer takes them.  Named, for a batch of which no row is left has no types of its own.
-LABELLED = Features({"input_ids": List(Value("int64")), "labels": List(Value("int64")), "length": Value("int64")})
 
 
 @dataclass(frozen=True)
@@ -85,51 +75,6 @@ class SFTSettings:
         return cls(**given)
 
 
-def tokenize(rows: Sequence[Mapping[str, Any]], tokenizer: PreTrainedTokenizerBase) -> Dataset:
-    """Turn conversations into token ids and a mask of the tokens that are scored.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        Each with ``messages``, a list of ``{"role", "content"}``.
-    tokenizer : PreTrainedTokenizerBase
-        Its chat template must carry generation markers around the assistant's turns.
-
-    Returns
-    -------
-    Dataset
-        Columns ``input_ids`` and ``completion_mask`` (1 where the assistant speaks, end-of-turn
-        token included).  What follows the last scored token teaches nothing and is left out.
-
-    Raises
-    ------
-    InputError
-        If there is no row, or a row has no assistant turn.
-    """
-    if not len(rows):
-        raise InputError("Expected at least one row to tokenise, found none; check how the rows were chosen.")
-    return Dataset.from_dict(_encode([row["messages"] for row in rows], tokenizer))
-
-
-def tokenize_all(rows: Dataset, tokenizer: PreTrainedTokenizerBase, file: str | Path) -> Dataset:
-    """:func:`tokenize` for a pool that does not fit in memory as lists; its tokens go to a file (Arrow)."""
-    encode = lambda batch: _encode(batch["messages"], tokenizer)  # noqa: E731
-    return rows.select_columns("messages").map(encode, batched=True, remove_columns="messages", cache_file_name=str(file))
-
-
-def _encode(conversations: Sequence[Sequence[Mapping[str, str]]], tokenizer: PreTrainedTokenizerBase) -> dict[str, list]:
-    """Columns ``input_ids`` and ``completion_mask`` of conversations."""
-    encoded = tokenizer.apply_chat_template(list(conversations), return_dict=True, return_assistant_tokens_mask=True)
-    ids, masks = [], []
-    for index, (row_ids, mask) in enumerate(zip(encoded["input_ids"], encoded["assistant_masks"])):
-        if 1 not in mask:
-            raise InputError(f"Expected an assistant turn in every row, row {index} has none; leave such rows out.")
-        end = len(mask) - mask[::-1].index(1)
-        ids.append(row_ids[:end])
-        masks.append(mask[:end])
-    return {"input_ids": ids, "completion_mask": masks}
-
-
 def finetune(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -169,13 +114,16 @@ def finetune(
     FloatingPointError
         If the loss or a weight stops being finite.
     """
-    rows = _labelled(dataset, settings.max_length)
+    rows = labelled(dataset, settings.max_length)
     if mixer is not None and len(rows) != len(dataset):
-        raise InputError(f"Expected rows that all fit max_length={settings.max_length}, found {len(dataset) - len(rows)} too long; raise max_length.")
+        raise InputError(
+            f"Expected rows that all fit max_length={settings.max_length}, found {len(dataset) - len(rows)} too long; "
+            "raise max_length."
+        )
     with tempfile.TemporaryDirectory(prefix="causalmix-sft-") as scratch:
-        trainer = _Trainer(
+        trainer = Trainer(
             model=model,
-            args=_config(settings, seed, scratch),
+            args=trainer_config(settings, seed, scratch),
             train_dataset=rows,
             processing_class=tokenizer,
         )
@@ -186,7 +134,7 @@ def finetune(
             result = trainer.train()
             seconds = time.perf_counter() - start
     if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
-        raise FloatingPointError(_DIVERGED.format(step=result.global_step))
+        raise FloatingPointError(DIVERGED.format(step=result.global_step))
     model.eval()
     return {
         "loss": float(result.training_loss),
@@ -197,10 +145,10 @@ def finetune(
     }
 
 
-_DIVERGED = "Training diverged at step {step}: the loss or a weight is no longer finite; lower learning_rate."
+DIVERGED = "Training diverged at step {step}: the loss or a weight is no longer finite; lower learning_rate."
 
 
-class _Trainer(SFTTrainer):
+class Trainer(SFTTrainer):
     """TRL's trainer, minus what would dominate a run of a few seconds on one core.
 
     On a GPU the loss is TRL's own.  On a CPU TRL projects every position onto the vocabulary,
@@ -222,7 +170,7 @@ class _Trainer(SFTTrainer):
         else:
             loss = super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
         if not loss.isfinite():
-            raise FloatingPointError(_DIVERGED.format(step=self.state.global_step))
+            raise FloatingPointError(DIVERGED.format(step=self.state.global_step))
         return loss
 
     def _get_train_sampler(self, train_dataset=None) -> Sampler | None:
@@ -271,129 +219,6 @@ class GroupedSampler(Sampler[int]):
         return iter([row for batch in (*shuffled, *range(full, len(batches))) for row in batches[batch]])
 
 
-def validation_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dataset: Dataset) -> float:
-    """Mean loss over all scored tokens of tokenised rows, in nats."""
-    return float(np.concatenate(row_losses(model, tokenizer, dataset)).mean())
-
-
-def completion_loss(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], n_scored: int | None) -> torch.Tensor:
-    """Mean negative log-likelihood of the scored tokens, in nats.
-
-    Parameters
-    ----------
-    model : PreTrainedModel
-        Causal language model.
-    inputs : mapping
-        ``input_ids`` and ``labels``, both (batch, length), padded on the right, and optionally
-        the ``position_ids`` of packed rows.
-    n_scored : int or None
-        What the summed loss is divided by; the number of scored tokens where None.
-    """
-    hidden = model.base_model(
-        input_ids=inputs["input_ids"], position_ids=inputs.get("position_ids"), use_cache=False
-    ).last_hidden_state
-    targets = inputs["labels"][:, 1:].reshape(-1)
-    scored = targets.ne(IGNORED).nonzero().squeeze(1)
-    states = hidden[:, :-1].flatten(0, 1).index_select(0, scored)
-    total = cross_entropy(model.get_output_embeddings()(states).float(), targets[scored], reduction="sum")
-    return total / (len(scored) if n_scored is None else n_scored)
-
-
-def token_losses(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss of each scored token in nats and the row that it belongs to, both of shape (n_scored,).
-
-    Parameters
-    ----------
-    model : PreTrainedModel
-    inputs : mapping
-        As for :func:`completion_loss`, rows not packed.
-    """
-    hidden = model.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
-    owner, position = inputs["labels"][:, 1:].ne(IGNORED).nonzero(as_tuple=True)
-    states, targets = hidden[owner, position], inputs["labels"][owner, position + 1]
-    head = model.get_output_embeddings()
-    size = max(1, LOGIT_BUDGET // head.weight.shape[0])
-    if len(targets) <= size:
-        return _losses(head, states, targets), owner
-    # With a real vocabulary the logits of a batch take more memory than the model; each piece is made again backwards.
-    pieces = zip(states.split(size), targets.split(size))
-    return torch.cat([checkpoint(_losses, head, *piece, use_reentrant=False) for piece in pieces]), owner
-
-
-def _losses(head: torch.nn.Module, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return cross_entropy(head(states).float(), targets, reduction="none")
-
-
-@torch.inference_mode()
-def row_losses(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    dataset: Dataset,
-    max_length: int | None = None,
-    max_rows: int = 64,
-    max_tokens: int = 16_384,
-) -> list[np.ndarray]:
-    """For each tokenised row, the loss on its scored tokens in nats.
-
-    Parameters
-    ----------
-    model, tokenizer, dataset
-        As for :func:`finetune`; rows without a scored token are left out.
-    max_length : int, optional
-        Where rows are cut; by default at the model's context.
-    max_rows, max_tokens : int
-        Rows, and tokens with their padding, in one forward pass.
-    """
-    rows = _labelled(dataset, max_length or model.config.max_position_embeddings)
-    lengths = np.array(rows["length"][:])
-    order, losses, start = np.argsort(lengths, kind="stable"), [np.empty(0)] * len(rows), 0
-    model.eval()
-    while start < len(order):
-        ahead = lengths[order[start : start + max_rows]]  # rising, so that the last one is the width
-        fits = int((ahead * np.arange(1, len(ahead) + 1) <= max_tokens).sum())
-        chosen = order[start : start + max(1, fits)]
-        values, owner = token_losses(model, _padded(rows[chosen], tokenizer.pad_token_id, model.device))
-        for i, row in enumerate(chosen):
-            losses[row] = values[owner == i].double().cpu().numpy()
-        start += len(chosen)
-    return losses
-
-
-def _padded(batch: Mapping[str, list], pad_id: int, device: torch.device) -> dict[str, torch.Tensor]:
-    """Labelled rows as tensors, padded on the right."""
-    width = max(batch["length"])
-    fill = {"input_ids": pad_id, "labels": IGNORED}
-    padded = {name: [row + [value] * (width - len(row)) for row in batch[name]] for name, value in fill.items()}
-    return {name: torch.tensor(rows, device=device) for name, rows in padded.items()}
-
-
-def _labelled(dataset: Dataset, max_length: int) -> Dataset:
-    """Rows cut to ``max_length``, with labels and lengths; rows without a scored token are dropped."""
-    label = partial(label_batch, max_length=max_length)
-    columns = {"remove_columns": dataset.column_names, "features": LABELLED}
-    rows = dataset.map(label, batched=True, keep_in_memory=True, **columns)
-    if not len(rows):
-        raise InputError(f"Expected rows with a completion within max_length={max_length}, found none; raise max_length.")
-    return rows
-
-
-def scorable(dataset: Dataset, max_length: int) -> np.ndarray:
-    """Whether each row keeps a scored token within ``max_length``, shape (n,)."""
-    return np.array([any(mask[1:max_length]) for mask in dataset["completion_mask"]], dtype=bool)
-
-
-def label_batch(batch: Mapping[str, list], max_length: int) -> dict[str, list]:
-    """Some rows of what :func:`tokenize` returns, as the trainer takes them: ``input_ids``, ``labels``, ``length``."""
-    columns: dict[str, list] = {"input_ids": [], "labels": [], "length": []}
-    for ids, mask in zip(batch["input_ids"], batch["completion_mask"]):
-        ids, mask = ids[:max_length], mask[:max_length]
-        if any(mask[1:]):
-            columns["input_ids"].append(ids)
-            columns["labels"].append([token if scored else IGNORED for token, scored in zip(ids, mask)])
-            columns["length"].append(len(ids))
-    return columns
-
-
 @contextmanager
 def _quick_collection() -> Iterator[None]:
     """Training begins with a garbage collection; spare it the walk over everything imported so far."""
@@ -406,7 +231,7 @@ def _quick_collection() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _config(settings: SFTSettings, seed: int, scratch: str) -> SFTConfig:
+def trainer_config(settings: SFTSettings, seed: int, scratch: str) -> SFTConfig:
     config = SFTConfig(
         output_dir=scratch,
         seed=seed,

@@ -99,7 +99,9 @@ def simulate_history(
     return Simulation(check_history(frame, "the simulated history"), intercept, slopes)
 
 
-def _frame(T: np.ndarray, X: np.ndarray, y: np.ndarray, domains: Sequence[str], covariates: Sequence[str]) -> pd.DataFrame:
+def _frame(
+    T: np.ndarray, X: np.ndarray, y: np.ndarray, domains: Sequence[str], covariates: Sequence[str]
+) -> pd.DataFrame:
     """The columns of history.csv."""
     n = len(y)
     about = {"run_id": [f"run{i:05d}" for i in range(n)], "seed": range(n), "n_samples": 1000, "model": "simulated"}

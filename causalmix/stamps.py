@@ -65,7 +65,13 @@ def code_hash(notebook: Mapping) -> str:
                 seen.add(path)
                 todo |= _imports(path.read_text(encoding="utf-8"))
     assets = (path for path in (PACKAGE / "assets").rglob("*") if path.is_file())
-    return digest(*(part for path in sorted([*seen, *assets]) for part in (path.relative_to(PACKAGE).as_posix(), path.read_bytes())))
+    return digest(
+        *(
+            part
+            for path in sorted([*seen, *assets])
+            for part in (path.relative_to(PACKAGE).as_posix(), path.read_bytes())
+        )
+    )
 
 
 def _imports(source: str) -> set[str]:
@@ -95,7 +101,9 @@ def differing(values: Mapping[str, object], known: Mapping) -> dict[str, object]
     return {name: values[name] for name in known if name not in OWN and values[name] != known[name].default}
 
 
-def make_stamp(source: Mapping, page: Mapping, study: str, parameters: Mapping[str, object], inputs: Mapping[str, str]) -> dict:
+def make_stamp(
+    source: Mapping, page: Mapping, study: str, parameters: Mapping[str, object], inputs: Mapping[str, str]
+) -> dict:
     """The stamp of a page.
 
     Parameters

@@ -53,18 +53,29 @@ class ScoredPool:
         """
         missing = [c for c in ("domain", *names) if c not in table]
         if missing:
-            raise InputError(f"Expected pool columns domain, {', '.join(names)}; {', '.join(missing)} not found; score the pool first.")
+            raise InputError(
+                f"Expected pool columns domain, {', '.join(names)}; {', '.join(missing)} not found; "
+                "score the pool first."
+            )
         if table.empty:
             raise InputError("Expected a pool with rows, found none; check the path and the filters of the pool.")
         unknown = sorted(set(table["domain"]) - set(domains))
         if unknown:
-            raise InputError(f"Expected the domains {', '.join(domains)}, found {', '.join(unknown)}; map each source to one of them.")
+            raise InputError(
+                f"Expected the domains {', '.join(domains)}, found {', '.join(unknown)}; "
+                "map each source to one of them."
+            )
         empty = sorted(set(domains) - set(table["domain"]))
         if empty:
-            raise InputError(f"Expected rows in every domain, found none in {', '.join(empty)}; add rows or leave the domain out.")
+            raise InputError(
+                f"Expected rows in every domain, found none in {', '.join(empty)}; add rows or leave the domain out."
+            )
         scores = table[list(names)].to_numpy(float)
         if not np.isfinite(scores).all():
-            raise InputError(f"Expected finite scores, found {int((~np.isfinite(scores)).sum())} NaN or infinite; score those rows again or drop them.")
+            raise InputError(
+                f"Expected finite scores, found {int((~np.isfinite(scores)).sum())} NaN or infinite; "
+                "score those rows again or drop them."
+            )
         codes = table["domain"].map({d: i for i, d in enumerate(domains)}).to_numpy(int)
         return cls(tuple(domains), codes, scores, tuple(names))
 
@@ -97,7 +108,10 @@ def draw_candidates(pool: ScoredPool, state: np.ndarray, per_domain: int, seed: 
     """
     state = np.asarray(state, float)
     if state.shape != (pool.scores.shape[1],) or not np.isfinite(state).all():
-        raise InputError(f"Expected a state of {pool.scores.shape[1]} finite numbers, found {state.tolist()}; give one tilt for each of {', '.join(pool.names)}.")
+        raise InputError(
+            f"Expected a state of {pool.scores.shape[1]} finite numbers, found {state.tolist()}; "
+            f"give one tilt for each of {', '.join(pool.names)}."
+        )
     keys = pool.standardised() @ state + np.random.default_rng([seed, 1]).gumbel(size=len(pool.codes))
     chosen = []
     for code in range(len(pool.domains)):

@@ -107,7 +107,9 @@ def target_state(base: World, n_samples: int) -> pd.DataFrame:
 def task_table(base: World) -> pd.DataFrame:
     """What models that were trained on a pool are asked."""
     tasks = base.kind.tasks()
-    return benchmarks.benchmark_table(tasks) if isinstance(tasks[0], benchmarks.Benchmark) else outcomes.task_table(tasks)
+    return (
+        benchmarks.benchmark_table(tasks) if isinstance(tasks[0], benchmarks.Benchmark) else outcomes.task_table(tasks)
+    )
 
 
 def recorded(ledger: Ledger, specs: list[RunSpec]) -> list[dict]:
@@ -137,7 +139,9 @@ def panel_history(ledger: Ledger, design: Design, specs: list[RunSpec]) -> pd.Da
         if len(records) == design.noise_seeds:
             parts.append(history(records).assign(spec=number))
     if len(parts) < 2:
-        raise InputError("Expected a noise panel with all its seeds, found fewer than 2 complete specifications; run 02_proxy_sft.")
+        raise InputError(
+            "Expected a noise panel with all its seeds, found fewer than 2 complete specifications; run 02_proxy_sft."
+        )
     return pd.concat(parts, ignore_index=True)
 
 
@@ -184,6 +188,7 @@ def history_sentence(frame: pd.DataFrame, specs: list[RunSpec]) -> str:
     """How complete a history is, in one sentence."""
     weights = frame[[c for c in frame if c.startswith("w_")]]
     return (
-        f"The history holds {len(frame)} of {len(specs)} runs of the design, with mixtures over {weights.shape[1]} domains; "
+        f"The history holds {len(frame)} of {len(specs)} runs of the design, with mixtures over {weights.shape[1]} "
+        "domains; "
         f"mean `y_dev` is {frame['y_dev'].mean():.3f} (standard deviation {frame['y_dev'].std():.3f})."
     )

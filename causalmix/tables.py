@@ -23,7 +23,14 @@ MIN_ROWS = 20
 SCHEMAS = {
     "history.csv": ("run_id", "w_*", "y_*"),
     "mixtures.csv": (
-        "method", "pool", "w_*", "predicted_gain", "gain_ci_low", "gain_ci_high", "in_support", "proxy_runs_used",
+        "method",
+        "pool",
+        "w_*",
+        "predicted_gain",
+        "gain_ci_low",
+        "gain_ci_high",
+        "in_support",
+        "proxy_runs_used",
     ),  # fmt: skip
     "targets.csv": ("method", "model", "n_samples", "seed", "y_*"),
     "longcot.csv": ("method", "model", "n_samples", "seed", "y_*"),
@@ -208,9 +215,7 @@ def _starting(frame: pd.DataFrame, prefix: str) -> tuple[str, ...]:
 
 def _check_columns(frame: pd.DataFrame, required: Sequence[str], source: str) -> None:
     missing = [
-        name
-        for name in required
-        if not (_starting(frame, name[:-1]) if name.endswith("*") else name in frame.columns)
+        name for name in required if not (_starting(frame, name[:-1]) if name.endswith("*") else name in frame.columns)
     ]
     if missing:
         raise InputError(

@@ -52,7 +52,9 @@ class Target:
         ]
         counts = [] if self.rows is None else zip(history.domains, self.rows)
         rows += [{"quantity": f"rows of {d}", "target": int(n), "share_of_runs_below": np.nan} for d, n in counts]
-        return pd.DataFrame([*rows, {"quantity": "rows of the training set", "target": self.n_samples, "share_of_runs_below": np.nan}])
+        return pd.DataFrame(
+            [*rows, {"quantity": "rows of the training set", "target": self.n_samples, "share_of_runs_below": np.nan}]
+        )
 
 
 def find_target(history: History, out: Path, target: str = "", own_history: bool = True) -> Target:
@@ -76,7 +78,10 @@ def find_target(history: History, out: Path, target: str = "", own_history: bool
     path = Path(target) if target else Path(out) / "target_state.csv"
     if not target and not (own_history and path.exists()):
         n_samples = int(history.frame["n_samples"].median()) if "n_samples" in history.frame else 1000
-        told = "No target was given: the mixture is for the history's mean state, and for as many rows as its runs have (1000 if it does not say)."
+        told = (
+            "No target was given: the mixture is for the history's mean state, and for as many rows as its runs have "
+            "(1000 if it does not say)."
+        )
         return Target("mean state of the history", history.X.mean(axis=0), n_samples, None, told)
     states, rows = [f"x_{c}" for c in history.covariates], [f"rows_{d}" for d in history.domains]
     table = read_table(path, ["pool", "n_samples", *states])
@@ -97,7 +102,13 @@ def gain_sentence(mixtures: pd.DataFrame) -> str:
     """Which proposals are expected to gain something, by their intervals, in one sentence."""
     told = []
     for row in mixtures[mixtures["method"] != "Equal"].itertuples():
-        sure = "its interval is above zero" if row.gain_ci_low > 0 else "its interval is below zero" if row.gain_ci_high < 0 else "its interval includes zero"
+        sure = (
+            "its interval is above zero"
+            if row.gain_ci_low > 0
+            else "its interval is below zero"
+            if row.gain_ci_high < 0
+            else "its interval includes zero"
+        )
         where = "in support" if row.in_support else "outside the support of the history"
         note = f"; {row.note}" if row.note else ""
         told.append(f"**{row.method}** {row.predicted_gain:+.4f} ({sure}; {where}{note})")

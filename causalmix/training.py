@@ -13,7 +13,7 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from causalmix import launch, sft, states
+from causalmix import conversations, launch, losses, sft, states
 from causalmix.fingerprints import unmarked
 from causalmix.kinds import load_model
 from causalmix.online import make_mixer
@@ -48,7 +48,9 @@ def train(spec: dict) -> dict:
         model, tokenizer = load_model(spec.model)
         tokens = base.tokens(spec.model, tokenizer)
         if mixing:
-            training = _train_mixing(base.scored.codes, tokens, candidates, sample, spec, settings, mixing, model, tokenizer)
+            training = _train_mixing(
+                base.scored.codes, tokens, candidates, sample, spec, settings, mixing, model, tokenizer
+            )
         else:
             training = sft.finetune(model, tokenizer, tokens.select(sample), settings, spec.seed)
     if settings.bf16:
@@ -83,15 +85,17 @@ def _train_mixing(codes: np.ndarray, tokens: Dataset, candidates: np.ndarray, sa
     """Train with a mixer on all candidates; DoReMi trains its reference model on the same weights first."""
     # Not packed: a mixer chooses single rows, and only those that have something to learn within the length.
     settings = replace(settings, packing=False)
-    candidates = candidates[sft.scorable(tokens.select(candidates), settings.max_length)]
+    candidates = candidates[conversations.scorable(tokens.select(candidates), settings.max_length)]
     rows, known = tokens.select(candidates), {}
     if mixing["method"] == "doremi":
         reference, _ = load_model(spec.model)
         sft.finetune(reference, tokenizer, tokens.select(sample), settings, spec.seed)
-        losses = sft.row_losses(reference, tokenizer, rows, settings.max_length)
-        known = {"reference": losses, "vocabulary": len(tokenizer)}
+        reference_losses = losses.row_losses(reference, tokenizer, rows, settings.max_length)
+        known = {"reference": reference_losses, "vocabulary": len(tokenizer)}
     total = spec.n_samples * spec.epochs
-    mixer = make_mixer(mixing, codes[candidates], np.array(spec.weights), total, settings.batch_size, spec.seed, **known)
+    mixer = make_mixer(
+        mixing, codes[candidates], np.array(spec.weights), total, settings.batch_size, spec.seed, **known
+    )
     training = sft.finetune(model, tokenizer, rows, replace(settings, epochs=1), spec.seed, mixer)
     return training | {"mixing": mixer.found()}
 
@@ -110,7 +114,7 @@ def _train_launched(base: World, sample: np.ndarray, spec: RunSpec, settings: sf
 def _validation_losses(base: World, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
     """Loss on unseen rows of each domain, nats per scored token; empty where the pool's family has none."""
     known = _validation_tokens(base, tokenizer)
-    return {domain: sft.validation_loss(model, tokenizer, rows) for domain, rows in known.items()}
+    return {domain: losses.validation_loss(model, tokenizer, rows) for domain, rows in known.items()}
 
 
 @lru_cache(maxsize=4)
@@ -119,4 +123,4 @@ def _validation_tokens(base: World, tokenizer: PreTrainedTokenizerBase) -> dict[
     rows, by_domain = base.validation(), {}
     for domain, messages in zip(*(rows[column][:] for column in ("domain", "messages"))) if rows is not None else ():
         by_domain.setdefault(domain, []).append({"messages": messages})
-    return {domain: sft.tokenize(part, tokenizer) for domain, part in by_domain.items()}
+    return {domain: conversations.tokenize(part, tokenizer) for domain, part in by_domain.items()}

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kendalltau, spearmanr
-from scipy.stats import t as t_distribution
+from scipy.stats import kendalltau, spearmanr, t as t_distribution
 
 from causalmix.design import Design, spec_of
 from causalmix.errors import InputError
@@ -100,7 +99,10 @@ def trial_table(trials: Iterable[Trial], records: Iterable[dict]) -> pd.DataFram
     rows = []
     for trial, record in zip(trials, records):
         if record["status"] != "finished":
-            raise InputError(f"Expected a finished run of {trial.method} in {trial.pool}, found {record['error']}; sweep again with --retry-failed.")
+            raise InputError(
+                f"Expected a finished run of {trial.method} in {trial.pool}, found {record['error']}; "
+                "sweep again with --retry-failed."
+            )
         spec = trial.spec
         rows.append(
             {"method": trial.method, "pool": trial.pool, "model": trial.role, "n_samples": spec.n_samples}
@@ -120,7 +122,9 @@ def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float
     return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
 
 
-def compare(table: pd.DataFrame, outcome: str = "y_dev", reference: str = REFERENCE, level: float = 0.95) -> pd.DataFrame:
+def compare(
+    table: pd.DataFrame, outcome: str = "y_dev", reference: str = REFERENCE, level: float = 0.95
+) -> pd.DataFrame:
     """Mean outcome of each method and its paired difference to the reference, with intervals over seeds.
 
     Parameters
@@ -145,7 +149,10 @@ def compare(table: pd.DataFrame, outcome: str = "y_dev", reference: str = REFERE
         wide = group.pivot(index="seed", columns="method", values=outcome)
         for method in group["method"].unique():
             mean, low, high = mean_interval(wide[method].dropna(), level)
-            row = dict(zip(("pool", "model", "n_samples"), key)) | {"method": method, "seeds": int(wide[method].notna().sum())}
+            row = dict(zip(("pool", "model", "n_samples"), key)) | {
+                "method": method,
+                "seeds": int(wide[method].notna().sum()),
+            }
             row |= {"mean": mean, "ci_low": low, "ci_high": high}
             gap = (wide[method] - wide[reference]).dropna() if reference in wide else pd.Series(dtype=float)
             if method != reference and len(gap):
@@ -155,7 +162,8 @@ def compare(table: pd.DataFrame, outcome: str = "y_dev", reference: str = REFERE
 
 
 def axis_table(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Mean of each outcome by method, and ``±`` half of the 95% interval, as text in points; what was not asked is left out."""
+    """Mean of each outcome by method ``±`` half of the 95% interval, as text in points, where it was asked."""
+
     def cell(values: pd.Series) -> str:
         mean, low, high = mean_interval(values.to_numpy())
         return f"{100 * mean:.1f} ± {50 * (high - low):.1f}"
@@ -165,7 +173,9 @@ def axis_table(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({c.removeprefix("y_"): grouped[c].apply(cell) for c in there}).reset_index()
 
 
-def rank_agreement(table: pd.DataFrame, one: dict, other: dict, outcome: str = "y_dev", draws: int = 2000, seed: int = 0) -> dict[str, float]:
+def rank_agreement(
+    table: pd.DataFrame, one: dict, other: dict, outcome: str = "y_dev", draws: int = 2000, seed: int = 0
+) -> dict[str, float]:
     """How far two groups of trials order the methods alike.
 
     Parameters
@@ -224,7 +234,10 @@ def comparison_sentence(compared: pd.DataFrame) -> str:
         told.setdefault(said, []).append(f"{row.method} ({100 * row.difference:+.1f} points)")
     parts = [f"{what}: {', '.join(who)}" for what, who in told.items() if who]
     best = compared.loc[compared["mean"].idxmax()]
-    return f"Paired difference to {REFERENCE} {'; '.join(parts)}. The highest mean is that of **{best['method']}** ({100 * best['mean']:.1f} points)."
+    return (
+        f"Paired difference to {REFERENCE} {'; '.join(parts)}. "
+        f"The highest mean is that of **{best['method']}** ({100 * best['mean']:.1f} points)."
+    )
 
 
 def growth_sentence(table: pd.DataFrame, outcome: str = "y_dev") -> str:
@@ -256,7 +269,7 @@ def groups_of(table: pd.DataFrame) -> list[dict]:
 
 
 def agreement_table(table: pd.DataFrame, groups: Sequence[dict], outcome: str = "y_dev") -> pd.DataFrame:
-    """Rank agreement of the first group with each other one and of the last two, with bootstrap intervals over seeds."""
+    """Rank agreement of the first group with each other one and of the last two, with bootstrap intervals."""
     name = lambda g: f"{g['model']}, {g['n_samples']:,} rows"  # noqa: E731
     # The last two are proxy and target at one size: what the model alone changes.
     pairs = [(groups[0], other) for other in groups[1:]] + ([(groups[-2], groups[-1])] if len(groups) > 2 else [])
@@ -288,7 +301,9 @@ def promised(mixtures: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
     return mixtures[ours].merge(proxy[theirs], on="method", how="left")
 
 
-def state_sentence(table: pd.DataFrame, outcome: str = "y_dev", moving: str = "CausalMix-A", still: str = "CausalMix-A without X") -> str:
+def state_sentence(
+    table: pd.DataFrame, outcome: str = "y_dev", moving: str = "CausalMix-A", still: str = "CausalMix-A without X"
+) -> str:
     """Whether the state-dependent mixture beats the one without the state, pool by pool, by paired differences."""
     told = []
     for pool, part in table.groupby("pool", sort=False):

@@ -27,14 +27,16 @@ def split_history(history: History, n_test: int, seed: int) -> tuple[History, Hi
     """
     n = len(history.frame)
     if n - n_test < MIN_ROWS // 2:
-        raise InputError(f"Expected at least {MIN_ROWS // 2} runs besides the {n_test} held out, found {n - n_test}; lower n_test.")
+        raise InputError(
+            f"Expected at least {MIN_ROWS // 2} runs besides the {n_test} held out, found {n - n_test}; lower n_test."
+        )
     order = np.random.default_rng([seed, 40]).permutation(n)
     parts = (np.sort(order[n_test:]), np.sort(order[:n_test]))
     return tuple(replace(history, frame=history.frame.iloc[rows].reset_index(drop=True)) for rows in parts)
 
 
 def predictions(effects: Effects, held_out: History) -> dict[str, np.ndarray]:
-    """Three predictions of each held-out run, shape (n,): with theta(x), with one theta for all states, from the state alone.
+    """Three predictions of each held-out run, shape (n,): with theta(x), with one theta for all, from the state alone.
 
     All three share the level m0(x) and differ in what the mixture adds.
     """
@@ -96,7 +98,9 @@ def check_summary(check: pd.DataFrame) -> pd.DataFrame:
         for measure in ("spearman", "r2"):
             values, best = wide[measure][name], wide[measure]["theta(x)"]
             row |= {measure: values.mean(), f"{measure}_sd": values.std()}
-            row[f"theta(x)_ahead_in_{measure}"] = f"{int((best > values).sum())} of {len(values)}" if name != "theta(x)" else "–"
+            row[f"theta(x)_ahead_in_{measure}"] = (
+                f"{int((best > values).sum())} of {len(values)}" if name != "theta(x)" else "–"
+            )
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -109,12 +113,20 @@ def check_sentence(check: pd.DataFrame) -> str:
         ahead = wide["theta(x)"] - wide["constant theta"]
         ahead = ahead.where(ahead.abs() > 1e-4, 0.0)  # two ways to the same constant differ in the last digits
         wins, n = int((ahead > 0).sum()), len(ahead)
-        verdict = "better" if ahead.mean() > 0 and wins > n / 2 else "worse" if ahead.mean() < 0 and wins < n / 2 else "neither better nor worse"
+        verdict = (
+            "better"
+            if ahead.mean() > 0 and wins > n / 2
+            else "worse"
+            if ahead.mean() < 0 and wins < n / 2
+            else "neither better nor worse"
+        )
         told.append(f"**{verdict}** by {name} ({ahead.mean():+.3f} on average, higher in {wins} of {n} splits)")
     return f"Returns that depend on the state predict held-out runs {told[0]} than returns that do not, and {told[1]}."
 
 
-def cate_tree(effects: Effects, max_depth: int = 2, min_share: float = 0.1, seed: int = 0) -> SingleTreeCateInterpreter | None:
+def cate_tree(
+    effects: Effects, max_depth: int = 2, min_share: float = 0.1, seed: int = 0
+) -> SingleTreeCateInterpreter | None:
     """A shallow tree that sums up how returns vary with the state (EconML's interpreter); None without covariates.
 
     Parameters
@@ -146,7 +158,10 @@ def tree_leaves(effects: Effects, tree: SingleTreeCateInterpreter | None) -> pd.
     rows = []
     for leaf, conditions in _paths(inner, names):
         members = leaf_of == leaf
-        rows.append({"state": " and ".join(conditions) or "all", "runs": int(members.sum())} | dict(zip(columns, theta[members].mean(axis=0))))
+        rows.append(
+            {"state": " and ".join(conditions) or "all", "runs": int(members.sum())}
+            | dict(zip(columns, theta[members].mean(axis=0)))
+        )
     return pd.DataFrame(rows)
 
 
@@ -167,7 +182,9 @@ def tree_splits(effects: Effects, tree: SingleTreeCateInterpreter | None) -> dic
     return nested(0)
 
 
-def _paths(tree, names: list[str], node: int = 0, conditions: tuple[str, ...] = ()) -> list[tuple[int, tuple[str, ...]]]:
+def _paths(
+    tree, names: list[str], node: int = 0, conditions: tuple[str, ...] = ()
+) -> list[tuple[int, tuple[str, ...]]]:
     """Leaves of a tree with the conditions that lead there, left to right."""
     left, right = tree.children_left[node], tree.children_right[node]
     if left == right:
@@ -182,7 +199,8 @@ def history_sentence(history: History, outcome: str) -> str:
     y = history.y(outcome)
     known = ", ".join(history.covariates) or "none"
     return (
-        f"The history holds {len(history)} runs over {len(history.domains)} domains ({', '.join(history.domains)}); covariates: {known}. "
+        f"The history holds {len(history)} runs over {len(history.domains)} domains ({', '.join(history.domains)}); "
+        f"covariates: {known}. "
         f"The outcome `{outcome}` has mean {y.mean():.3f} and standard deviation {y.std():.3f}."
     )
 
@@ -214,7 +232,11 @@ def effects_table(effects: Effects, states: dict[str, np.ndarray]) -> pd.DataFra
 def tree_sentence(leaves: pd.DataFrame) -> str:
     """Which domains help or hurt in every leaf of a tree, and which change sign, in plain words."""
     signs = np.sign(leaves[[c for c in leaves if c.startswith("theta_")]])
-    groups = {"helping in every group of states": [], "hurting in every group": [], "helping in some and hurting in others": []}
+    groups = {
+        "helping in every group of states": [],
+        "hurting in every group": [],
+        "helping in some and hurting in others": [],
+    }
     for column in signs:
         name = column.removeprefix("theta_")
         kind = 0 if (signs[column] > 0).all() else 1 if (signs[column] < 0).all() else 2

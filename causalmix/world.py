@@ -135,7 +135,9 @@ def grow(small: PreTrainedModel, model: PreTrainedModel, seed: int, noise: float
                 weight.zero_()
             continue
         embedding = "embed_tokens" in name
-        doubled = source.repeat(1 if embedding else 2, 2) / (1 if embedding else 2) if source.dim() == 2 else source.repeat(2)
+        doubled = (
+            source.repeat(1 if embedding else 2, 2) / (1 if embedding else 2) if source.dim() == 2 else source.repeat(2)
+        )
         if name == "model.norm.weight":
             doubled = doubled / 2  # tied logits add up both twins
         if source.dim() == 2:
@@ -260,7 +262,9 @@ def load_base(name: str = "proxy") -> PreTrainedModel:
     """
     role, _, digest = name.partition("@")
     if digest and digest != _digest(role):
-        raise InputError(f"Expected the checkpoint {name}, found {base_name(role)}; check out the version that recorded this run.")
+        raise InputError(
+            f"Expected the checkpoint {name}, found {base_name(role)}; check out the version that recorded this run."
+        )
     return AutoModelForCausalLM.from_pretrained(TINY / role, dtype=torch.float32)
 
 

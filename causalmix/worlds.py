@@ -20,7 +20,7 @@ import torch
 from datasets import Dataset, load_from_disk
 from transformers import PreTrainedTokenizerBase
 
-from causalmix import fingerprints, sft, states, world
+from causalmix import conversations, fingerprints, states, world
 from causalmix.design import Design
 from causalmix.errors import InputError
 from causalmix.kinds import KINDS, REAL, Kind, Recipe, is_own, kind_of, read_recipe, real_kind, recipe_file
@@ -63,7 +63,9 @@ class World:
 
     def tokens(self, model: str, tokenizer: PreTrainedTokenizerBase) -> Dataset:
         """The rows as a model's tokenizer writes them; kept in the cache."""
-        folder = self.folder / (TOKENS if is_own(model) else f"{TOKENS}-{hashlib.sha256(model.encode()).hexdigest()[:12]}")
+        folder = self.folder / (
+            TOKENS if is_own(model) else f"{TOKENS}-{hashlib.sha256(model.encode()).hexdigest()[:12]}"
+        )
         if not folder.exists():
             _keep(folder, lambda scratch: _tokenize(self.pool, tokenizer, scratch))
         return load_from_disk(str(folder))
@@ -105,7 +107,8 @@ def load_real(recipe: Recipe, pool_rows: int, pool_seed: int) -> World:
         pool = family.make_pool(pool_rows, pool_seed)
         if recipe.domains and set(recipe.domains) != set(pool.unique("domain")):
             raise InputError(
-                f"Expected the domains {', '.join(recipe.domains)} in the rows, found {', '.join(pool.unique('domain'))}; "
+                f"Expected the domains {', '.join(recipe.domains)} in the rows, found "
+                f"{', '.join(pool.unique('domain'))}; "
                 "correct domains in the recipe, or map sources to them."
             )
         pool, held_out = _held_out(pool, pool_seed)
@@ -196,7 +199,7 @@ def _write(scratch: str, pool: Dataset, family: Kind) -> None:
 
 def _tokenize(pool: Dataset, tokenizer: PreTrainedTokenizerBase, folder: str) -> None:
     with tempfile.TemporaryDirectory(dir=Path(folder).parent) as scratch:
-        sft.tokenize_all(pool, tokenizer, Path(scratch, "tokens.arrow")).save_to_disk(folder)
+        conversations.tokenize_all(pool, tokenizer, Path(scratch, "tokens.arrow")).save_to_disk(folder)
 
 
 def _keep(folder: Path, write: Callable[[str], None]) -> None:
@@ -231,5 +234,7 @@ def world_of(spec: RunSpec) -> tuple[World, int]:
         return _load(f"{REAL}/{rows}/{seed}/{digest}", folder, recipe.domains or None), int(candidates)
     found = load_world(int(rows), int(seed), kind)
     if not found.name.endswith(digest):
-        raise InputError(f"Expected the world {digest}, found {found.name}; check out the version that recorded this run.")
+        raise InputError(
+            f"Expected the world {digest}, found {found.name}; check out the version that recorded this run."
+        )
     return found, int(candidates)

@@ -11,7 +11,6 @@ from causalmix.paths import ROOT
 from causalmix.public_sweeps import FOLDER
 from causalmix.runs import RunSpec
 
-
 # Where the published sweep lies beside the repository, it need not be fetched.
 if (beside := ROOT.parent / "shared" / "data" / "public_sweeps").is_dir():
     os.environ.setdefault(FOLDER, str(beside))
@@ -22,10 +21,10 @@ def make_spec():
     """A function from a seed to a small valid spec; keywords replace its fields."""
 
     def make(seed=0, **changes):
-        values = dict(
-            world="w", model="m", domains=("math", "safety"), weights=(0.25, 0.75), state=(0.5, -1.0),
-            n_samples=10, epochs=1, seed=seed, training={"learning_rate": 1e-3, "batch_size": 8},
-        )  # fmt: skip
+        values = {
+            "world": "w", "model": "m", "domains": ("math", "safety"), "weights": (0.25, 0.75), "state": (0.5, -1.0),
+            "n_samples": 10, "epochs": 1, "seed": seed, "training": {"learning_rate": 1e-3, "batch_size": 8},
+        }  # fmt: skip
         return RunSpec(**values | changes)
 
     return make

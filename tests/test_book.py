@@ -34,7 +34,9 @@ def write_page(root, edit=lambda page: None, study=stamps.COMMITTED):
         cell.execution_count = count
     page.cells[2].outputs = [new_output("stream", text="0\n")]
     edit(page)
-    page.metadata[stamps.KEY] = stamps.make_stamp(source, page, study, {}, stamps.input_hashes(["results/small.csv"], root))
+    page.metadata[stamps.KEY] = stamps.make_stamp(
+        source, page, study, {}, stamps.input_hashes(["results/small.csv"], root)
+    )
     nbformat.write(page, root / "book" / "chapters" / "01_small.ipynb")
 
 
@@ -272,7 +274,11 @@ def test_reported_averages_agree_with_their_parts_where_no_note_says_otherwise()
     off = (dev.loc[:, "knowledge":"safety"].mean(axis=1) - dev["average"]).abs() > 0.0101
     assert list(dev.index[off]) == list(dev.index[dev["note"].notna()]) == [0]
     cot = pd.read_csv(RESULTS / "published/longcot.csv")
-    parts = {"math_average": ["gsm8k", "math"], "code_average": ["humaneval", "mbpp"], "average": ["math_average", "code_average"]}
+    parts = {
+        "math_average": ["gsm8k", "math"],
+        "code_average": ["humaneval", "mbpp"],
+        "average": ["math_average", "code_average"],
+    }
     for average, columns in parts.items():
         assert ((cot[columns].mean(axis=1) - cot[average]).abs() < 0.0101).all(), average
 
@@ -293,7 +299,9 @@ def test_the_pipeline_figure_is_what_its_command_draws(tmp_path):
 def rooms_in_order():
     """Names of modules and sub-packages, row after row of the table of rooms."""
     table = (BOOK / "carry_on.md").read_text().split("## The rooms")[1].split("## The contracts")[0]
-    return [re.findall(r"`([a-z_]+)(?:\.py|/)`", row.split("|")[1]) for row in table.splitlines() if row.startswith("| `")]
+    return [
+        re.findall(r"`([a-z_]+)(?:\.py|/)`", row.split("|")[1]) for row in table.splitlines() if row.startswith("| `")
+    ]
 
 
 def test_every_room_is_on_the_page_for_those_who_carry_on():

@@ -15,11 +15,21 @@ MIXTURES = pd.DataFrame([{"method": m} | {f"w_{d}": 0.2 for d in DOMAINS} for m 
 
 
 def trials(seeds: int = 2):
-    return trials_of(Design(), "w/1/0/x", MIXTURES, pool="whole", state=(0, 0, 0), candidates=10, n_samples=50, seeds=seeds)
+    return trials_of(
+        Design(), "w/1/0/x", MIXTURES, pool="whole", state=(0, 0, 0), candidates=10, n_samples=50, seeds=seeds
+    )
 
 
 def finished(trial) -> dict:
-    return {"run_id": trial.spec.run_id, "spec": trial.spec.as_dict(), "status": "finished", "error": None, "scores": {}, "covariates": {}, "training": {}}
+    return {
+        "run_id": trial.spec.run_id,
+        "spec": trial.spec.as_dict(),
+        "status": "finished",
+        "error": None,
+        "scores": {},
+        "covariates": {},
+        "training": {},
+    }
 
 
 def test_methods_share_their_seeds_and_the_designs_own_are_others():

@@ -15,13 +15,13 @@ import dask
 import psutil
 import pytest
 import yaml
+from test_sweep import result, specs_in, traces, train, wait_for
 
 from causalmix import clusters
 from causalmix.clusters import connect, slurm_script
 from causalmix.errors import InputError
 from causalmix.ledger import Ledger
 from causalmix.sweep import run_sweep
-from test_sweep import result, specs_in, traces, train, wait_for
 
 HERE = Path(__file__).parent
 OPTIONS = {"walltime": "1:00:00", "memory": "1GB", "interface": "lo", "gpus": 0}
@@ -336,7 +336,10 @@ def test_local_workers_share_out_the_gpus(monkeypatch):
         seen = client.run(os.getenv, "CUDA_VISIBLE_DEVICES")
         assert sorted(seen.values()) == ["a,b", "c,d"]
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "a,b,c,d,e"
-    with pytest.raises(InputError, match="Expected 8 GPUs on this machine for a run, found 5"), connect("local", gpus=8):
+    with (
+        pytest.raises(InputError, match="Expected 8 GPUs on this machine for a run, found 5"),
+        connect("local", gpus=8),
+    ):
         pass
 
 

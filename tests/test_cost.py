@@ -14,12 +14,12 @@ from language_models import chat_tokenizer, row, tiny_model
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from causalmix import campaign, cost, longcot, sft
+from causalmix import campaign, conversations, cost, longcot, sft
 from causalmix.design import Design, noise_panel, specs_of
 from causalmix.errors import InputError
 from causalmix.footprint import SHAPES, Shape, shape_of, training_memory
-from causalmix.launch import launcher_of
 from causalmix.hardware import Hardware
+from causalmix.launch import launcher_of
 from causalmix.parameters import Study, read_study
 from causalmix.paths import RESULTS, STUDIES
 from causalmix.pools.tiny_items import DOMAINS
@@ -94,7 +94,14 @@ def test_trials_are_those_of_the_campaign(plans, monkeypatch):
     base = SimpleNamespace(name="tiny/1/0/x", scored=SimpleNamespace(codes=[0], domains=DOMAINS))
     values = [campaign.chapter_values("laptop", chapter) for chapter in ("06_target", "07_longcot")]
     real = campaign.Campaign(
-        RESULTS, Design.of_study("laptop"), base, SimpleNamespace(axes=longcot.AXES), None, None, sizes=values[0], longcot_sizes=values[1]
+        RESULTS,
+        Design.of_study("laptop"),
+        base,
+        SimpleNamespace(axes=longcot.AXES),
+        None,
+        None,
+        sizes=values[0],
+        longcot_sizes=values[1],
     )
     parts = dict(real.everything())
     counted = plans["laptop"].parts.set_index("part")
@@ -310,7 +317,7 @@ def test_weights_gradients_and_optimiser_are_what_training_holds(bf16):
         held.update(weights=size(weights), gradients=size([w.grad for w in weights]), optimiser=size(moments))
 
     settings = sft.SFTSettings(bf16=bf16, epochs=1, batch_size=2)
-    tokens = sft.tokenize([row("what is cold ?", "hot"), row("what is wet ?", "dry")], chat_tokenizer())
+    tokens = conversations.tokenize([row("what is cold ?", "hot"), row("what is wet ?", "dry")], chat_tokenizer())
     hook = register_optimizer_step_post_hook(count)
     try:
         sft.finetune(model, chat_tokenizer(), tokens, settings, seed=0)

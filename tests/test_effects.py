@@ -63,7 +63,10 @@ def test_variance_of_a_contrast_uses_the_covariance(fitted):
 
 def test_contrast_interval_agrees_with_repeated_histories():
     """The standard error of a gain is the spread of its estimates over simulated histories."""
-    found = [fit_effects(simulate_history(n=300, covariates=(), seed=s).history, n_repeats=1).gain([[]], EQUAL, SKEWED) for s in range(30)]
+    found = [
+        fit_effects(simulate_history(n=300, covariates=(), seed=s).history, n_repeats=1).gain([[]], EQUAL, SKEWED)
+        for s in range(30)
+    ]
     gains, errors = [float(g[0]) for g, _, _ in found], [float(h[0] - lo[0]) / (2 * 1.96) for _, lo, h in found]
     assert 0.6 < np.mean(errors) / np.std(gains, ddof=1) < 1.6
 
@@ -88,7 +91,18 @@ def test_same_seed_same_returns(simulation):
 def test_columns_are_found_by_name(simulation):
     """The order of a history's columns decides the order of the result and nothing else."""
     frame = simulation.history.frame
-    shuffled = check_history(frame[["y_dev", *[c for c in frame if c.startswith("w_")][::-1], "x_writing_style", "x_hes", "x_normalized_loss", "run_id"]])
+    shuffled = check_history(
+        frame[
+            [
+                "y_dev",
+                *[c for c in frame if c.startswith("w_")][::-1],
+                "x_writing_style",
+                "x_hes",
+                "x_normalized_loss",
+                "run_id",
+            ]
+        ]
+    )
     plain, other = (fit_effects(h, stage="linear", n_repeats=1) for h in (simulation.history, shuffled))
     assert other.history.domains == plain.history.domains[::-1]
     assert other.theta(STATES[:, [2, 0, 1]])[:, ::-1] == pytest.approx(plain.theta(STATES), abs=2e-3)
@@ -153,7 +167,9 @@ def test_bad_input_gets_one_sentence(simulation, changes, settings, word):
 
 def test_share_that_never_varies_is_refused(simulation):
     """Its return cannot be told from the level."""
-    T = np.column_stack([np.full(512, 0.2), simulation.history.T[:, 1:] / simulation.history.T[:, 1:].sum(axis=1, keepdims=True) * 0.8])
+    T = np.column_stack(
+        [np.full(512, 0.2), simulation.history.T[:, 1:] / simulation.history.T[:, 1:].sum(axis=1, keepdims=True) * 0.8]
+    )
     frame = simulation.history.frame.assign(**{f"w_{d}": T[:, k] for k, d in enumerate(simulation.history.domains)})
     with pytest.raises(InputError, match="w_coding"):
         fit_effects(replace(simulation.history, frame=frame))

@@ -15,7 +15,7 @@ import yaml
 from language_models import chat_tokenizer, row, tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, set_seed
 
-from causalmix import harness, sft
+from causalmix import conversations, harness, sft
 from causalmix.errors import InputError
 from causalmix.tasks.benchmarks import Benchmark
 
@@ -94,7 +94,7 @@ def folder(tmp_path_factory):
 def trained():
     """A model that has learnt the opposites by heart, and its tokenizer."""
     tokenizer, model = chat_tokenizer(), tiny_model(hidden=64)
-    rows = sft.tokenize([row(prompt(word), answer) for word, answer in OPPOSITES.items()] * 8, tokenizer)
+    rows = conversations.tokenize([row(prompt(word), answer) for word, answer in OPPOSITES.items()] * 8, tokenizer)
     settings = sft.SFTSettings(epochs=40, batch_size=8, learning_rate=5e-3, max_length=128)
     sft.finetune(model, tokenizer, rows, settings, seed=0)
     return model, tokenizer

@@ -10,7 +10,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from datasets import Dataset
 from language_models import chat_tokenizer, row, tiny_model
 
-from causalmix import launch, models, sft
+from causalmix import conversations, launch, models, sft
 from causalmix.errors import InputError
 
 #: Answers of very different lengths: a mean over processes of their means would show.
@@ -40,7 +40,9 @@ def test_two_processes_train_like_one_with_twice_the_batch(checkpoint, rows_path
     alone, tokenizer = models.load_model(checkpoint, dtype="float32", device="cpu")
     start = [weight.detach().clone() for weight in alone.parameters()]
     models.use_chat_form(tokenizer, alone)
-    expected = sft.finetune(alone, tokenizer, sft.tokenize(ROWS, tokenizer), replace(SETTINGS, batch_size=4), 3)
+    expected = sft.finetune(
+        alone, tokenizer, conversations.tokenize(ROWS, tokenizer), replace(SETTINGS, batch_size=4), 3
+    )
     assert facts["processes"] == 2 and facts["parallelism"] == "MULTI_CPU" and facts["steps"] == expected["steps"] == 4
     assert facts["loss"] == pytest.approx(expected["loss"], abs=1e-5) and np.isfinite(facts["loss"])
     assert (facts["tokens"], facts["rows"]) == (expected["tokens"], expected["rows"])
@@ -71,12 +73,12 @@ def test_a_saved_dataset_is_labelled_as_json_lines_are(rows_path, tmp_path):
         cache = tmp_path / f"cache{i}"
         cache.mkdir()
         labelled.append(launch._label(launch._read_rows(path, cache), chat_tokenizer(), 4096, cache)[:])
-    assert labelled[0] == labelled[1] == sft._labelled(sft.tokenize(ROWS, chat_tokenizer()), 4096)[:]
+    assert labelled[0] == labelled[1] == conversations.labelled(conversations.tokenize(ROWS, chat_tokenizer()), 4096)[:]
 
 
 def test_rows_whose_answer_is_cut_away_are_dropped(tmp_path):
     """Also where one of them is all that a batch of 1,000 rows holds."""
-    longest = len(sft.tokenize(ROWS[1:2], chat_tokenizer())[0]["input_ids"])
+    longest = len(conversations.tokenize(ROWS[1:2], chat_tokenizer())[0]["input_ids"])
     prompt = row("cold " * longest, "hot")
     rows = Dataset.from_list([prompt, *[ROWS[0]] * 999, prompt])
     assert len(launch._label(rows, chat_tokenizer(), longest, tmp_path)) == 999

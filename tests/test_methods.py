@@ -17,7 +17,9 @@ def history(n: int = 200, flat: bool = False, seed: int = 0):
     """Runs whose outcome is largest at BEST: sum of BEST_k log(T_k + 0.01), and a little noise."""
     T = sample_dirichlet(n, 1.0, 3, seed)
     y = 0.5 + 0.1 * np.log(T + 0.01) @ BEST + np.random.default_rng(seed).normal(0, 0.005, n)
-    frame = pd.DataFrame(T, columns=["w_a", "w_b", "w_c"]).assign(y_dev=0.5 if flat else y, n_samples=900, x_q=np.linspace(0, 1, n))
+    frame = pd.DataFrame(T, columns=["w_a", "w_b", "w_c"]).assign(
+        y_dev=0.5 if flat else y, n_samples=900, x_q=np.linspace(0, 1, n)
+    )
     return check_history(frame.assign(run_id=[f"r{i}" for i in range(n)]))
 
 
@@ -39,8 +41,15 @@ def trains(law: dmo.Law, domains=("a", "b", "c")):
         records = []
         for run in runs:
             losses = law.losses(np.array(run.weights) * run.n_samples)
-            mixing = {"weights": [0.6, 0.3, 0.1], "trajectory": [[0.6, 0.3, 0.1]], "updates": 11, "new_epochs": [0, 0, 0]}
-            records.append({"status": "finished", "training": {"validation_loss": dict(zip(domains, losses)), "mixing": mixing}})
+            mixing = {
+                "weights": [0.6, 0.3, 0.1],
+                "trajectory": [[0.6, 0.3, 0.1]],
+                "updates": 11,
+                "new_epochs": [0, 0, 0],
+            }
+            records.append(
+                {"status": "finished", "training": {"validation_loss": dict(zip(domains, losses)), "mixing": mixing}}
+            )
         return records
 
     return train
@@ -63,7 +72,13 @@ def test_dmo_finds_the_published_optimum(n, weights, objective):
 
 def test_dmo_fits_a_known_law_from_its_own_design():
     """From 4k + 1 noisy points the optimal mixture at the target's size comes out near the true one."""
-    true = dmo.Law(np.array([0.3, 0.2, 0.4]), np.array([3.0, 2, 5]), np.array([0.2, 0.05, 0.1]), np.array([0.6, 0.5, 0.7]), np.array([0.3, 0.5, 0.2]))
+    true = dmo.Law(
+        np.array([0.3, 0.2, 0.4]),
+        np.array([3.0, 2, 5]),
+        np.array([0.2, 0.05, 0.1]),
+        np.array([0.6, 0.5, 0.7]),
+        np.array([0.3, 0.5, 0.2]),
+    )
     runs = dmo.design(3, 300, 2, 0)
     assert len(runs) == 2 * 13
     assert len({(r.weights, r.n_samples) for r in runs}) == 13

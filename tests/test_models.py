@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 from language_models import chat_tokenizer, row, tiny_model
-from tokenizers import Tokenizer, decoders, pre_tokenizers
-from tokenizers import models as tokenizer_models
+from tokenizers import Tokenizer, decoders, models as tokenizer_models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from causalmix import models, sft
+from causalmix import conversations, losses, models, sft
 from causalmix.errors import InputError
 from causalmix.outcomes import exact_match, generate, score_tasks
 from causalmix.scores import StyleRater, score_rows
@@ -150,7 +149,7 @@ def test_only_the_assistant_is_scored_in_a_conversation_of_several_turns():
     tokenizer = base_tokenizer()
     models.use_chat_form(tokenizer)
     turns = [("system", "be brief"), ("user", "hot ?"), ("assistant", "cold"), ("user", "dry ?"), ("assistant", "wet")]
-    encoded = sft.tokenize([{"messages": [{"role": r, "content": c} for r, c in turns]}], tokenizer)[0]
+    encoded = conversations.tokenize([{"messages": [{"role": r, "content": c} for r, c in turns]}], tokenizer)[0]
     scored = [token for token, mask in zip(encoded["input_ids"], encoded["completion_mask"]) if mask]
     assert tokenizer.decode(scored) == "cold<|im_end|>wet<|im_end|>"
 
@@ -161,14 +160,16 @@ def test_packed_rows_have_the_loss_of_separate_rows():
     losses = []
     for packing in (False, True):
         settings = sft.SFTSettings(epochs=1, batch_size=3, max_length=128, packing=packing)
-        losses.append(sft.finetune(tiny_model(), tokenizer, sft.tokenize(rows, tokenizer), settings, 0)["loss"])
+        losses.append(
+            sft.finetune(tiny_model(), tokenizer, conversations.tokenize(rows, tokenizer), settings, 0)["loss"]
+        )
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
 def test_generation_stops_at_the_end_of_the_turn():
     tokenizer, model = chat_tokenizer(), tiny_model()
     models.use_chat_form(tokenizer, model)
-    data = sft.tokenize([row("cold ?", "hot"), row("dark ?", "light")], tokenizer)
+    data = conversations.tokenize([row("cold ?", "hot"), row("dark ?", "light")], tokenizer)
     sft.finetune(model, tokenizer, data, sft.SFTSettings(epochs=40, batch_size=2, learning_rate=1e-2), 0)
     prompt = tokenizer.apply_chat_template(
         [{"role": "user", "content": "cold ?"}], add_generation_prompt=True, return_tensors="pt", return_dict=True
@@ -238,8 +239,8 @@ def test_smollm2_answers_and_stops(smollm2):
 def test_smollm2_learns(smollm2):
     """Last of all, since it changes the model."""
     model, tokenizer = smollm2
-    rows = sft.tokenize([row(f"Code word {i}?", f"zebra {i}") for i in range(8)], tokenizer)
-    before = sft.validation_loss(model, tokenizer, rows)
+    rows = conversations.tokenize([row(f"Code word {i}?", f"zebra {i}") for i in range(8)], tokenizer)
+    before = losses.validation_loss(model, tokenizer, rows)
     facts = sft.finetune(model, tokenizer, rows, sft.SFTSettings(epochs=3, batch_size=8, learning_rate=1e-4), 0)
     assert facts["steps"] == 3
-    assert sft.validation_loss(model, tokenizer, rows) < 0.8 * before
+    assert losses.validation_loss(model, tokenizer, rows) < 0.8 * before

@@ -58,7 +58,12 @@ def test_every_parameter_is_read_and_never_replaced(source):
     nodes = [node for code in code_of(source) for node in ast.walk(ast.parse(code))]
     used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     stored = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    stored |= {(alias.asname or alias.name) for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for alias in node.names}
+    stored |= {
+        (alias.asname or alias.name)
+        for node in nodes
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    }
     if any("from_parameters(globals())" in code for code in code_of(source)):
         used |= {field.name for field in fields(Design)}
     assert [name for name in names if name not in used] == []
@@ -112,7 +117,10 @@ def commands():
     """Every command line for the runner that a reader is told."""
     texts = [ROOT / "README.md", *(ROOT / "book").glob("*.md"), *SOURCES]
     for path in texts:
-        yield from ((path.name, found) for found in re.findall(r"causalmix run\b[^`\n#|\\\"]*", path.read_text(encoding="utf-8")))
+        yield from (
+            (path.name, found)
+            for found in re.findall(r"causalmix run\b[^`\n#|\\\"]*", path.read_text(encoding="utf-8"))
+        )
 
 
 def test_every_command_that_is_told_is_accepted():

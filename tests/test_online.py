@@ -36,7 +36,7 @@ def odm_path(form: str, steps: int) -> np.ndarray:
     """Policy after so many updates of all of four arms with the constant losses .6/.9/1.4/2.0."""
     losses, rewards, policy = (0.6, 0.9, 1.4, 2.0), np.zeros(4), np.full(4, 0.25)
     for step in range(1, steps + 1):
-        rewards = np.array([online.odm_reward(r, l, p, 0.9, form) for r, l, p in zip(rewards, losses, policy)])
+        rewards = np.array([online.odm_reward(r, loss, p, 0.9, form) for r, loss, p in zip(rewards, losses, policy)])
         policy = online.odm_policy(rewards, step, form)
     return policy
 

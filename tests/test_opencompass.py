@@ -23,7 +23,7 @@ GSM8K = Benchmark("gsm8k", "math", opencompass="gsm8k.gsm8k_gen")
 AGIEVAL = Benchmark("agieval", "reasoning", opencompass="agieval.gen", sets=("agieval-math", "agieval-sat-en"))
 CODE = Benchmark("humaneval", "coding", opencompass="gsm8k.gsm8k_gen", runs_code=True)
 
-PROGRAM = '''#!{python}
+PROGRAM = """#!{python}
 import importlib, json, os, sys
 from pathlib import Path
 
@@ -57,7 +57,7 @@ if mode != "=silent":
     summary = Path(work) / "20260701_101112" / "summary"
     summary.mkdir(parents=True)
     (summary / "summary_20260701_101112.csv").write_text("\\n".join(lines) + "\\n")
-'''
+"""
 PACKAGES = {
     "mmengine/config.py": "import contextlib\nread_base = contextlib.nullcontext\n",
     "opencompass/models.py": "class HuggingFacewithChatTemplate: pass\nclass VLLMwithChatTemplate: pass\n",

@@ -5,12 +5,16 @@ import pytest
 import torch
 from language_models import chat_tokenizer, row, tiny_model
 
+from causalmix.conversations import tokenize
 from causalmix.errors import InputError
 from causalmix.outcomes import axis_scores, exact_match, generate, score_tasks
-from causalmix.sft import SFTSettings, finetune, tokenize
+from causalmix.sft import SFTSettings, finetune
 from causalmix.tasks import Task
 
-PROMPTS = tuple(f"what is the opposite of {word} ?" for word in ("cold", "dark", "small", "early", "wet")) + ("cold", "wet ?")
+PROMPTS = tuple(f"what is the opposite of {word} ?" for word in ("cold", "dark", "small", "early", "wet")) + (
+    "cold",
+    "wet ?",
+)
 TAUGHT = ("hot", "light", "large 1 2", "late", "dry", "0 1 2 3", "4")
 GOLDS = ("hot", "dark", "large 1", "late", "dry 5", "0 1 2 3", "4")  # taught, other, too short, …, too long, …
 
@@ -30,7 +34,9 @@ def model(tokenizer):
 
 
 def task(golds=GOLDS, check=None, **changes):
-    return Task(**{"name": "t", "axis": "a", "split": "dev", "prompts": PROMPTS, "golds": golds, "check": check} | changes)
+    return Task(
+        **{"name": "t", "axis": "a", "split": "dev", "prompts": PROMPTS, "golds": golds, "check": check} | changes
+    )
 
 
 def test_exact_match_equals_greedy_generation(model, tokenizer):
@@ -103,7 +109,13 @@ def test_exact_match_needs_golds(model, tokenizer):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"split": "test"}, {"prompts": (), "golds": ()}, {"golds": None}, {"check": lambda i, t: True}, {"golds": ("hot",)}],
+    [
+        {"split": "test"},
+        {"prompts": (), "golds": ()},
+        {"golds": None},
+        {"check": lambda i, t: True},
+        {"golds": ("hot",)},
+    ],
 )
 def test_inconsistent_tasks_are_refused(changes):
     """A task has a known split, prompts, and either one gold a prompt or a check."""

@@ -54,6 +54,15 @@ def test_what_is_installed_is_what_is_locked():
     assert not different, f"not as in requirements.lock: {different}"
 
 
+@pytest.mark.parametrize("command", ["check", "format --check"])
+def test_the_code_is_clean(command):
+    """No unused name, no line too long, one layout."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", *command.split(), "."], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+
+
 def installed(name):
     """Version of an installed project without its platform's build, or None."""
     try:
@@ -132,8 +141,21 @@ def test_no_file_of_third_parties_or_to_be_executed_on_reading():
 
 def test_no_file_tells_of_a_machine_or_of_unfinished_work():
     """No folder or name of the machine at hand, no home folder, nothing left to do, no blind trust."""
-    words = ["TO" + "DO", "FIX" + "ME", "NotImplemented" + "Error", "np.random" + ".seed(", "trust_remote_code=" + "True"]
-    places = [str(ROOT), str(Path.home()) + "/", "/home" + "/", "/Users" + "/", "/work" + "/main", "site-packages" + "/"]
+    words = [
+        "TO" + "DO",
+        "FIX" + "ME",
+        "NotImplemented" + "Error",
+        "np.random" + ".seed(",
+        "trust_remote_code=" + "True",
+    ]
+    places = [
+        str(ROOT),
+        str(Path.home()) + "/",
+        "/home" + "/",
+        "/Users" + "/",
+        "/work" + "/main",
+        "site-packages" + "/",
+    ]
     host = [socket.gethostname()] if len(socket.gethostname()) > 9 else []
     pattern = re.compile("|".join(map(re.escape, [*words, *places, *host])))
     found = {}

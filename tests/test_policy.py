@@ -72,8 +72,12 @@ def test_limits_hold_for_both_policies(choose, theta, radius):
 
 def test_caps_fill_the_others_in_proportion():
     """Domains below their caps keep their ratios; one of weight nought gets rows only where all others are full."""
-    assert causalmix_a(np.array([0.8, 0.1, 0.1]), caps=np.array([0.5, 1, 1])).weights == pytest.approx([0.5, 0.25, 0.25])
-    assert causalmix_a(np.array([0.9, 0.1, 0.0]), caps=np.array([0.5, 0.3, 1])).weights == pytest.approx([0.5, 0.3, 0.2])
+    assert causalmix_a(np.array([0.8, 0.1, 0.1]), caps=np.array([0.5, 1, 1])).weights == pytest.approx(
+        [0.5, 0.25, 0.25]
+    )
+    assert causalmix_a(np.array([0.9, 0.1, 0.0]), caps=np.array([0.5, 0.3, 1])).weights == pytest.approx(
+        [0.5, 0.3, 0.2]
+    )
 
 
 def test_trust_region_keeps_the_direction():
@@ -93,8 +97,20 @@ def test_caps_follow_from_rows():
 
 @pytest.mark.parametrize(
     "limits",
-    [{"caps": np.full(5, 0.1)}, {"caps": np.ones(4)}, {"radius": 1.5}, {"radius": -0.1}, {"reference": [1, 1, 0, 0, 0]}],
-    ids=["caps below one", "caps of another length", "radius above one", "radius below nought", "reference off the simplex"],
+    [
+        {"caps": np.full(5, 0.1)},
+        {"caps": np.ones(4)},
+        {"radius": 1.5},
+        {"radius": -0.1},
+        {"reference": [1, 1, 0, 0, 0]},
+    ],
+    ids=[
+        "caps below one",
+        "caps of another length",
+        "radius above one",
+        "radius below nought",
+        "reference off the simplex",
+    ],
 )
 @pytest.mark.parametrize("choose", POLICIES, ids=["A", "S"])
 def test_impossible_limits_are_refused(choose, limits):
@@ -132,7 +148,15 @@ def test_table_has_the_columns_of_the_contract(simulation):
     x = simulation.history.X.mean(axis=0)
     proposals = {"Equal": Proposal(EQUAL), "CausalMix-A": causalmix_a(effects.theta(x)[0])}
     table = mixtures_table(effects, x, "whole", proposals, EQUAL, 1000)
-    assert set(table) >= {"method", "pool", "predicted_gain", "gain_ci_low", "gain_ci_high", "in_support", "proxy_runs_used"}
+    assert set(table) >= {
+        "method",
+        "pool",
+        "predicted_gain",
+        "gain_ci_low",
+        "gain_ci_high",
+        "in_support",
+        "proxy_runs_used",
+    }
     assert table.filter(like="w_").sum(axis=1).to_numpy() == pytest.approx(1)
     assert table["predicted_gain"][0] == pytest.approx(0)
     assert table["predicted_gain"][1] == pytest.approx(effects.gain(x, EQUAL, proposals["CausalMix-A"].weights)[0][0])

@@ -156,7 +156,7 @@ def test_caps_are_those_that_a_mixture_is_held_to():
 
 def test_tulu_sorts_its_sources_and_leaves_out_what_it_should(tmp_path):
     path = tmp_path / "tulu.parquet"
-    Dataset.from_list(tulu_rows({name: 2 for name in tulu.SOURCES}, empty=[WILDGUARD])).to_parquet(path)
+    Dataset.from_list(tulu_rows(dict.fromkeys(tulu.SOURCES, 2), empty=[WILDGUARD])).to_parquet(path)
     pool = tulu.load_pool(str(path))
     assert pool.features == hub.FEATURES
     assert pd.Series(pool["domain"][:]).value_counts().to_dict() == {
@@ -266,7 +266,7 @@ def scored_row(instruction, output, hes, loss=2.0, style=3.0):
     """A row of OpenDataArena-scored-data-2603; a few of its thirty metrics."""
     raw = {"HES": hes, "Normalized_Loss": loss, "Writing_Style": style, "MTLD": 50.0, "IFD": 0.5}
     return {"id": 1, "instruction": instruction, "output": output, "raw_scores": raw,
-            "processed_scores": {name: 0.5 for name in raw}}  # fmt: skip
+            "processed_scores": dict.fromkeys(raw, 0.5)}  # fmt: skip
 
 
 def pool_of(*conversations):

@@ -15,7 +15,7 @@ import yaml
 from language_models import chat_tokenizer, row, tiny_model
 from test_studies import FIRST, causalmix, page_text
 
-from causalmix import fingerprints, kinds, needs, paths, sft, training, worlds
+from causalmix import conversations, fingerprints, kinds, needs, paths, sft, training, worlds
 from causalmix.design import Design, spec_of
 from causalmix.errors import InputError
 from causalmix.ledger import Ledger
@@ -52,7 +52,10 @@ def root(tmp_path_factory):
     rng = np.random.default_rng(1)
     for name, n in (("first", 24), ("second", 16)):
         choices = [rng.choice(WORDS, 4, replace=False).tolist() for _ in range(n)]
-        items = [{"question": f"{WORDS[i % 10]} ?", "choices": four, "gold": int(rng.integers(4))} for i, four in enumerate(choices)]
+        items = [
+            {"question": f"{WORDS[i % 10]} ?", "choices": four, "gold": int(rng.integers(4))}
+            for i, four in enumerate(choices)
+        ]
         (tasks / f"{name}.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
         task = {
             "task": f"own_{name}", "dataset_path": "json", "test_split": "test", "output_type": "multiple_choice",
@@ -75,12 +78,30 @@ def study(folder):
     target = {"name": base, "launch": {"config": "cpu_two_processes", "processes": 2}, "batch_size": 4}
     return {
         "parameters": {
-            "pool": {"loader": "local", "options": {"path": str(folder / "rows.jsonl")}, "scorer": base, "evaluation": evaluation},
+            "pool": {
+                "loader": "local",
+                "options": {"path": str(folder / "rows.jsonl")},
+                "scorer": base,
+                "evaluation": evaluation,
+            },
             "models": {"proxy": base, "target": target},
             "training": {"packing": True, "max_length": 128},
-            **{"pool_rows": 1000, "candidates": 40, "n_runs": 20, "n_samples": 50, "noise_specs": 2, "noise_seeds": 2},
-            **{"n_audit": 1, "n_states": 20, "n_trees": 24, "n_repeats": 1, "n_test": 5, "n_splits": 2, "n_candidates": 1000},
-            **{"target_scale": 2, "batch_size": 2, "learning_rate": 0.01},
+            "pool_rows": 1000,
+            "candidates": 40,
+            "n_runs": 20,
+            "n_samples": 50,
+            "noise_specs": 2,
+            "noise_seeds": 2,
+            "n_audit": 1,
+            "n_states": 20,
+            "n_trees": 24,
+            "n_repeats": 1,
+            "n_test": 5,
+            "n_splits": 2,
+            "n_candidates": 1000,
+            "target_scale": 2,
+            "batch_size": 2,
+            "learning_rate": 0.01,
         }
     }
 
@@ -149,7 +170,7 @@ def test_methods_that_mix_while_they_train_take_packed_studies_and_long_rows(roo
     base = worlds.world_for(Design.from_parameters(parameters))
     tokenizer = kinds.load_model(str(root / "base"))[1]
     design = Design.from_parameters(parameters | {"training": {"packing": True, "max_length": 64}})
-    assert 0.5 < sft.scorable(base.tokens(str(root / "base"), tokenizer), 64).mean() < 1
+    assert 0.5 < conversations.scorable(base.tokens(str(root / "base"), tokenizer), 64).mean() < 1
     mixing = {"doremi": {"method": "doremi", "eta": 0.1}, "odm": {"method": "odm", "form": "paper"}}[method]
     spec = spec_of(design, base.name, [1 / 3] * 3, (0, 0, 0), 1, domains=base.scored.domains, mixing=mixing)
     assert np.isfinite(training.train(spec.as_dict())["training"]["loss"])
@@ -168,7 +189,7 @@ def test_an_edited_file_is_another_pool(root, done, monkeypatch):
 
 
 def test_a_run_keeps_its_pool_and_other_questions_are_another_record(root, done, monkeypatch):
-    """A spec is trained on the rows that it names though the file is gone; what does not change a score changes no name."""
+    """A spec is trained on the rows that it names though the file is gone; only what changes a score changes a name."""
     monkeypatch.setenv("CAUSALMIX_CACHE", str(root / ".cache"))
     parameters = study(root)["parameters"]
     base = worlds.world_for(Design.from_parameters(parameters))
@@ -258,7 +279,11 @@ def test_a_mistake_in_a_study_is_refused_by_every_command(root, tmp_path, monkey
 
     shutil.copytree(root / "notebooks", tmp_path / "notebooks")
     (tmp_path / "notebooks/studies/broken.yaml").write_text(f"parameters:\n  {line}\n")
-    for name, place in {"ROOT": tmp_path, "NOTEBOOKS": tmp_path / "notebooks", "STUDIES": tmp_path / "notebooks/studies"}.items():
+    for name, place in {
+        "ROOT": tmp_path,
+        "NOTEBOOKS": tmp_path / "notebooks",
+        "STUDIES": tmp_path / "notebooks/studies",
+    }.items():
         monkeypatch.setattr(paths, name, place)
     for module, name in ((run, "chapter_parameters"), (run, "checked_study"), (run, "plan")):
         wrapped = getattr(module, name)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix import new_pools, recommend as room, sft, study, training_sets, worlds
+from causalmix import conversations, new_pools, recommend as room, study, training_sets, worlds
 from causalmix.design import Design
 from causalmix.errors import InputError
 from causalmix.pools import tiny
@@ -72,7 +72,9 @@ def request_(folder):
 @pytest.fixture(scope="module")
 def found(folder):
     """An answer to the plain question."""
-    asked = Request(history=folder / "history.csv", pool=str(folder / "pool.jsonl"), n_samples=120, repeats_allowed=True)
+    asked = Request(
+        history=folder / "history.csv", pool=str(folder / "pool.jsonl"), n_samples=120, repeats_allowed=True
+    )
     return recommend(asked, **QUICK)
 
 
@@ -81,7 +83,7 @@ def weights_of(table, method, domains):
 
 
 def test_mixture_is_near_the_truth_and_its_interval_tells_the_gain(found, simulation):
-    """The truth at the pool's state is the simulation's intercept; both mixtures gain, and the intervals hold the gain."""
+    """The truth at the pool's state is the simulation's intercept; both mixtures gain, and intervals hold the gain."""
     domains = simulation.history.domains
     positive = np.maximum(simulation.intercept, 0)
     even = np.full(5, 0.2)
@@ -106,7 +108,9 @@ def test_gain_over_the_pool_is_measured_from_its_own_proportions(found):
     table = found.table.set_index("method")
     own = [f"w_{d}" for d in found.history.domains]
     assert table.loc["Proportional", own].to_numpy(float) == pytest.approx(found.target.rows / ROWS)
-    assert (table["predicted_gain"] - table["gain_over_pool"]).to_numpy() == pytest.approx(table.loc["Proportional", "predicted_gain"])
+    assert (table["predicted_gain"] - table["gain_over_pool"]).to_numpy() == pytest.approx(
+        table.loc["Proportional", "predicted_gain"]
+    )
 
 
 def test_scores_are_kept(found, request_, monkeypatch):
@@ -118,8 +122,8 @@ def test_scores_are_kept(found, request_, monkeypatch):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory, folder):
     """A training set for which some domain runs out."""
-    asked = Request(history=folder / "history.csv", pool=str(folder / "pool.jsonl"), n_samples=250, repeats_allowed=True,
-                    method="S", seed=4, out=tmp_path_factory.mktemp("out") / "set")  # fmt: skip
+    asked = Request(history=folder / "history.csv", pool=str(folder / "pool.jsonl"), n_samples=250, method="S", seed=4,
+                    repeats_allowed=True, out=tmp_path_factory.mktemp("out") / "set")  # fmt: skip
     return recommend(asked, **QUICK), asked.out
 
 
@@ -145,7 +149,7 @@ def test_training_set_is_what_a_trainer_reads(written):
     """Every row tokenises, with tokens to learn."""
     _, out = written
     lines = [json.loads(line) for line in (out / training_sets.TRAIN).read_text(encoding="utf-8").splitlines()]
-    tokens = sft.tokenize(lines, load_tokenizer())
+    tokens = conversations.tokenize(lines, load_tokenizer())
     assert len(tokens) == 250 and all(sum(mask) for mask in tokens["completion_mask"])
 
 
@@ -195,15 +199,21 @@ def test_json_and_csv_can_be_read_back(found, tmp_path):
     table = read_table(tmp_path / "mixtures.csv").set_index("method")
     for method in values["methods"]:
         assert sum(method["share"].values()) == pytest.approx(1) and sum(method["rows"].values()) == 120
-        assert table.loc[method["method"], "predicted_gain"] == pytest.approx(method["gain_over_equal"]["estimate"], rel=1e-5)
-        assert all(table.loc[method["method"], f"w_{d}"] == pytest.approx(w, rel=1e-5) for d, w in method["share"].items())
+        assert table.loc[method["method"], "predicted_gain"] == pytest.approx(
+            method["gain_over_equal"]["estimate"], rel=1e-5
+        )
+        assert all(
+            table.loc[method["method"], f"w_{d}"] == pytest.approx(w, rel=1e-5) for d, w in method["share"].items()
+        )
     assert any("must be the models that scored the history" in note for note in values["notes"])
 
 
 def test_table_for_reading_shows_everything(found):
     """Domains, methods, covariates and who scored the pool."""
     text = shown(found)
-    assert all(word in text for word in (*found.history.domains, *room.METHODS.values(), "x_hes", "embedded world's proxy"))
+    assert all(
+        word in text for word in (*found.history.domains, *room.METHODS.values(), "x_hes", "embedded world's proxy")
+    )
     assert "nan" not in text.lower()
 
 
@@ -238,10 +248,17 @@ def test_given_state_stands_in_for_scoring(request_, folder, tmp_path, monkeypat
     monkeypatch.setattr(worlds, "one_thread", lambda: pytest.fail("scored"))
     history = pd.read_csv(folder / "history.csv").rename(columns={"x_hes": "x_age"})
     history.to_csv(tmp_path / "history.csv", index=False)
-    state = {"x_writing_style": history["x_writing_style"].mean(), "x_normalized_loss": 1e3, "x_age": history["x_age"].mean()}
+    state = {
+        "x_writing_style": history["x_writing_style"].mean(),
+        "x_normalized_loss": 1e3,
+        "x_age": history["x_age"].mean(),
+    }
     (tmp_path / "state.json").write_text(json.dumps(state))
     pd.DataFrame([state]).to_csv(tmp_path / "state.csv", index=False)
-    given = [recommend(replace(request_, history=tmp_path / "history.csv", state=tmp_path / f"state.{end}"), **QUICK) for end in ("json", "csv")]
+    given = [
+        recommend(replace(request_, history=tmp_path / "history.csv", state=tmp_path / f"state.{end}"), **QUICK)
+        for end in ("json", "csv")
+    ]
     assert given[0].target.x == pytest.approx(given[1].target.x)
     assert dict(zip(given[0].history.covariates, given[0].target.x))["normalized_loss"] == 1e3
     assert "x_normalized_loss at 1000 lies outside" in shown(given[0])
@@ -323,7 +340,10 @@ REFUSED = {
     "no such scorer": (lambda folder, tmp: {"scorer": str(tmp / "none.gguf")}, "GGUF"),
     "scorer of a study": (lambda folder, tmp: {"pool": "quick", "scorer": "target"}, "only with a path"),
     "size of a study": (lambda folder, tmp: {"pool": "quick", "max_rows": 9}, "only with a path"),
-    "state of no covariate": (lambda folder, tmp: {"history": folder / "bare.csv", "state": folder / "bare.csv"}, "leave out the state"),
+    "state of no covariate": (
+        lambda folder, tmp: {"history": folder / "bare.csv", "state": folder / "bare.csv"},
+        "leave out the state",
+    ),
     "state lacks a covariate": (bad_state("x_hes,x_normalized_loss\n1,2\n"), "no x_writing_style"),
     "state is no number": (bad_state("x_hes,x_normalized_loss,x_writing_style\n1,2,good\n"), "finite number"),
     "state of two pools": (bad_state("x_hes,x_normalized_loss,x_writing_style\n1,2,3\n1,2,3\n"), "one pool"),
@@ -334,7 +354,10 @@ REFUSED = {
         recipe("loader: local\noptions: {path: POOL}\nscores: {path: published}\n"),
         "beside published scores",
     ),
-    "recipe with a scorer besides": (recipe("loader: local\noptions: {path: POOL}\n", scorer="target"), "where that pool is described"),
+    "recipe with a scorer besides": (
+        recipe("loader: local\noptions: {path: POOL}\n", scorer="target"),
+        "where that pool is described",
+    ),
 }
 
 
@@ -358,7 +381,9 @@ def test_rows_that_were_skipped_are_told(request_, folder, tmp_path, pool):
 
 
 @pytest.mark.parametrize("make, message", REFUSED.values(), ids=REFUSED.keys())
-def test_what_does_not_fit_is_told_in_one_sentence_before_scoring(request_, folder, tmp_path, monkeypatch, make, message):
+def test_what_does_not_fit_is_told_in_one_sentence_before_scoring(
+    request_, folder, tmp_path, monkeypatch, make, message
+):
     """Nothing is scored or written, and what is in the folder stays."""
     monkeypatch.setattr(new_pools.Source, "scored", lambda *_: pytest.fail("scored first"))
     with pytest.raises(InputError, match=message) as refusal:

@@ -56,4 +56,6 @@ def test_notebooks_default_to_the_study(specs):
     chapters = chapter_parameters().values()
     for name, value in vars(Design.of_study("laptop")).items():
         declared = [parameters[name].default for parameters in chapters if name in parameters]
-        assert all(default == value for default in declared) and any(name in parameters for parameters in chapters), name
+        assert all(default == value for default in declared) and any(name in parameters for parameters in chapters), (
+            name
+        )

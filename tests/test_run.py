@@ -13,20 +13,20 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from causalmix import cli, kernel, pages, parameters, paths, progress, run, stamps
 from causalmix.errors import InputError
 
-PARAMETERS = '''\
+PARAMETERS = """\
 study: str = "laptop"  # study [whose folder is used]
 n_trees: int = 500  # trees in the forest [4, 5_000]
 eps: float = 0.01  # offset (0, 1]
 stage: str = "forest"  # final stage {forest, linear}
 axes: list = ["math"]  # axes shown {math, safety}
 plot: bool = True  # whether to draw
-results_dir: str = ""  # folder of the results'''
+results_dir: str = ""  # folder of the results"""
 
 BODY = [
     "from pathlib import Path\nfrom IPython.display import display",
     'out = Path(results_dir or f"results/{study}")\nout.mkdir(parents=True, exist_ok=True)',
     'table = out / "table.csv"\ntable.write_text(f"n_trees,eps\\n{n_trees},{eps}\\n")\nprint(n_trees)\nprint(eps)',
-    'print(stage, axes, plot)',
+    "print(stage, axes, plot)",
     'from causalmix import report\nreport.provenance(globals(), inputs=[out / "history.csv"])',
 ]
 
@@ -36,14 +36,18 @@ def root(tmp_path, monkeypatch):
     """A small repository with one notebook, two studies, and a record of the default study."""
     monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path / "cache"))
     for name in ("ROOT", "NOTEBOOKS", "STUDIES", "CHAPTERS"):
-        under = {"ROOT": "", "NOTEBOOKS": "notebooks", "STUDIES": "notebooks/studies", "CHAPTERS": "book/chapters"}[name]
+        under = {"ROOT": "", "NOTEBOOKS": "notebooks", "STUDIES": "notebooks/studies", "CHAPTERS": "book/chapters"}[
+            name
+        ]
         monkeypatch.setattr(paths, name, tmp_path / under)
     monkeypatch.setattr(cli, "plan", lambda *given: run.plan(*given, root=tmp_path))
     monkeypatch.setattr(cli, "run", lambda *given: run.run(*given, root=tmp_path))
     (tmp_path / "notebooks" / "studies").mkdir(parents=True)
     (tmp_path / "results" / "laptop").mkdir(parents=True)
     (tmp_path / "results" / "laptop" / "history.csv").write_text("run_id\na\n")
-    (tmp_path / "notebooks" / "studies" / "laptop.yaml").write_text("parameters: {n_trees: 500}\nminutes: {01_small: 2}\n")
+    (tmp_path / "notebooks" / "studies" / "laptop.yaml").write_text(
+        "parameters: {n_trees: 500}\nminutes: {01_small: 2}\n"
+    )
     (tmp_path / "notebooks" / "studies" / "quick.yaml").write_text("notebooks: {01_small: {n_trees: 8}}\n")
     write_notebook(tmp_path)
     return tmp_path
@@ -53,7 +57,9 @@ def write_notebook(root, body=BODY):
     """Write the one source notebook."""
     cells = [new_markdown_cell("# Small"), new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
     cells += [new_code_cell(source) for source in body]
-    notebook = new_notebook(cells=cells, metadata={"kernelspec": {"display_name": "x", "language": "python", "name": "nobody"}})
+    notebook = new_notebook(
+        cells=cells, metadata={"kernelspec": {"display_name": "x", "language": "python", "name": "nobody"}}
+    )
     nbformat.write(notebook, root / "notebooks" / "01_small.ipynb")
 
 
@@ -105,7 +111,10 @@ def test_unknown_study_or_notebook_is_refused(root, capsys, arguments, told):
     assert told in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["parameters: {n_tree: 5}", "notebooks: {01_smal: {}}", "notebooks: {01_small: {n_tree: 5}}", "params: {}", "a: ["])
+@pytest.mark.parametrize(
+    "text",
+    ["parameters: {n_tree: 5}", "notebooks: {01_smal: {}}", "notebooks: {01_small: {n_tree: 5}}", "params: {}", "a: ["],
+)
 def test_a_study_with_a_mistake_is_refused(root, text):
     """A name in a study that nothing declares would leave a default in place without a word."""
     (root / "notebooks" / "studies" / "laptop.yaml").write_text(text)
@@ -124,12 +133,28 @@ def test_values_are_read_as_declared():
     notebook = new_notebook(cells=[new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})])
     known = parameters.declared(notebook)
     given = {"n_trees": "400", "eps": "1e-3", "axes": "[safety]", "plot": "false", "stage": "linear"}
-    assert parameters.check(given, known) == {"n_trees": 400, "eps": 0.001, "axes": ["safety"], "plot": False, "stage": "linear"}
+    assert parameters.check(given, known) == {
+        "n_trees": 400,
+        "eps": 0.001,
+        "axes": ["safety"],
+        "plot": False,
+        "stage": "linear",
+    }
     assert parameters.check({"eps": 1}, known) == {"eps": 1.0}
     assert list(known)[:2] == ["study", "n_trees"]
 
 
-@pytest.mark.parametrize("line", ["a = 1  # untyped", "a: int = 2 * 3  # derived", "a: int = 1  # a = 1", "a: int = 9  # off [0, 1]", "import os", "a: tuple = (1,)"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a = 1  # untyped",
+        "a: int = 2 * 3  # derived",
+        "a: int = 1  # a = 1",
+        "a: int = 9  # off [0, 1]",
+        "import os",
+        "a: tuple = (1,)",
+    ],
+)
 def test_a_parameters_cell_out_of_grammar_is_refused(line):
     """What papermill would misread, or what has no fixed value, is told with its line."""
     notebook = new_notebook(cells=[new_code_cell(line, metadata={"tags": ["parameters"]})])
@@ -143,7 +168,11 @@ def test_a_good_run_makes_a_clean_stamped_page(root):
     first = contents(root)
     page = nbformat.read(page_of(root), as_version=4)
     assert not any("injected-parameters" in c.metadata.get("tags", []) for c in page.cells)
-    assert page.metadata.kernelspec.name == "python3" and set(page.metadata) == {"kernelspec", "language_info", "causalmix"}
+    assert page.metadata.kernelspec.name == "python3" and set(page.metadata) == {
+        "kernelspec",
+        "language_info",
+        "causalmix",
+    }
     assert all(set(c.metadata) <= {"tags"} and c.metadata.get("tags") != [] for c in page.cells)
     assert [o.text for o in page.cells[4].outputs] == ["500\n0.01\n"]
     stamp = page.metadata.causalmix
@@ -159,7 +188,13 @@ def test_the_footer_tells_what_the_page_was_made_from(root):
     (made,) = (root / "results" / "runs").glob("*/pages/01_small.ipynb")
     footer = made.read_text()
     source = parameters.read_notebook(root / "notebooks" / "01_small.ipynb")
-    for part in ("01_small, source " + stamps.source_hash(source), "n_trees = 400", "laptop", "history.csv", "python 3."):
+    for part in (
+        "01_small, source " + stamps.source_hash(source),
+        "n_trees = 400",
+        "laptop",
+        "history.csv",
+        "python 3.",
+    ):
         assert part in footer, part
     assert str(root) not in footer
 
@@ -193,7 +228,11 @@ def test_another_study_leaves_the_committed_study_alone(root):
     ("cell", "code", "told"),
     [
         ("1 / 0", 1, ["01_small failed in cell 8", "    1 / 0\n", "ZeroDivisionError: division by zero"]),
-        ("from causalmix.errors import InputError\nraise InputError('Expected a, found b; do c.')", 2, ["causalmix: Expected a, found b; do c.\n"]),
+        (
+            "from causalmix.errors import InputError\nraise InputError('Expected a, found b; do c.')",
+            2,
+            ["causalmix: Expected a, found b; do c.\n"],
+        ),
         ("import sys; print('careful', file=sys.stderr)", 1, ["cell 8 wrote to stderr: careful", "old page"]),
         ("object()", 1, ["cell 8 shows a memory address"]),
         ("import os; os._exit(3)", 1, ["01_small failed: Kernel died", "log is"]),
@@ -238,7 +277,13 @@ def test_status_tells_what_is_stale_and_why(root, capsys, monkeypatch):
 def test_code_hash_follows_imports_and_nothing_else(tmp_path, monkeypatch):
     """A module counts when the notebook imports it, even through another one."""
     monkeypatch.setattr(stamps, "PACKAGE", tmp_path)
-    sources = {"__init__": "", "a": "def f():\n    from causalmix.pools import b\n", "c": "", "pools/__init__": "", "pools/b": ""}
+    sources = {
+        "__init__": "",
+        "a": "def f():\n    from causalmix.pools import b\n",
+        "c": "",
+        "pools/__init__": "",
+        "pools/b": "",
+    }
     (tmp_path / "pools").mkdir()
     for name, text in sources.items():
         (tmp_path / f"{name}.py").write_text(text)
@@ -254,9 +299,13 @@ def test_the_kernel_is_this_python(root, monkeypatch):
     """Not whatever a user has installed under the name python3."""
     users = root / "jupyter" / "kernels" / "python3"
     users.mkdir(parents=True)
-    users.joinpath("kernel.json").write_text(json.dumps({"argv": ["false"], "display_name": "Other", "language": "python"}))
+    users.joinpath("kernel.json").write_text(
+        json.dumps({"argv": ["false"], "display_name": "Other", "language": "python"})
+    )
     monkeypatch.setenv("JUPYTER_PATH", str(root / "jupyter"))
-    write_notebook(root, ["import sys\nprint(sys.executable)", "print(n_trees, eps, stage, axes, plot, study, results_dir)"])
+    write_notebook(
+        root, ["import sys\nprint(sys.executable)", "print(n_trees, eps, stage, axes, plot, study, results_dir)"]
+    )
     run.run(run.plan("laptop", root=root), root=root)
     assert nbformat.read(page_of(root), as_version=4).cells[2].outputs[0].text == sys.executable + "\n"
 
@@ -290,7 +339,17 @@ def test_streams_are_merged():
 
 def test_plain_papermill_works_too(root):
     """The same notebook runs without the runner; its footer still tells the chapter and what was changed."""
-    command = [sys.executable, "-m", "papermill", "notebooks/01_small.ipynb", "out.ipynb", "-p", "n_trees", "400", "--no-progress-bar"]
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        "notebooks/01_small.ipynb",
+        "out.ipynb",
+        "-p",
+        "n_trees",
+        "400",
+        "--no-progress-bar",
+    ]
     env = os.environ | {"CAUSALMIX_ROOT": str(root), "PYTHONPATH": str(stamps.PACKAGE.parent)}
     # A kernel of this Python, for the sources' own kernel name is nobody's.
     done = subprocess.run([*command, "-k", "python3"], cwd=root, env=env, capture_output=True, text=True)

@@ -10,7 +10,16 @@ from language_models import chat_tokenizer, row, tiny_model
 from transformers import Qwen2ForSequenceClassification
 
 from causalmix.errors import InputError
-from causalmix.scores import LOGIT_BUDGET, ClassifierRater, StyleRater, chunked_scores, flatten, hes, normalized_loss, score_rows
+from causalmix.scores import (
+    LOGIT_BUDGET,
+    ClassifierRater,
+    StyleRater,
+    chunked_scores,
+    flatten,
+    hes,
+    normalized_loss,
+    score_rows,
+)
 
 ROWS = [
     row("what is the opposite of cold ?", "hot"),
@@ -34,7 +43,9 @@ class TableModel:
 
     def __init__(self, probabilities):
         self.logits = torch.tensor(probabilities).log()
-        self.base_model = lambda input_ids, use_cache: SimpleNamespace(last_hidden_state=torch.eye(len(self.logits))[input_ids])
+        self.base_model = lambda input_ids, use_cache: SimpleNamespace(
+            last_hidden_state=torch.eye(len(self.logits))[input_ids]
+        )
 
     def eval(self):
         return self

@@ -10,8 +10,10 @@ from torch.nn.utils.rnn import pad_sequence
 from trl import SFTConfig, SFTTrainer
 from trl.chat_template_utils import is_chat_template_stop_token_trained
 
+from causalmix.conversations import labelled, tokenize
 from causalmix.errors import InputError
-from causalmix.sft import GroupedSampler, SFTSettings, _labelled, _padded, completion_loss, finetune, row_losses, token_losses, tokenize
+from causalmix.losses import _padded, completion_loss, row_losses, token_losses
+from causalmix.sft import GroupedSampler, SFTSettings, finetune
 
 ROWS = [row(f"what is {n} ?", " ".join(str(n) * (1 + n % 4))) for n in range(24)]
 QUICK = SFTSettings(learning_rate=3e-3, epochs=1, batch_size=8)
@@ -75,7 +77,9 @@ def test_loss_and_gradient_equal_those_of_trl(tokenizer, tokens, tmp_path):
     config = SFTConfig(str(tmp_path), use_cpu=True, bf16=False, activation_checkpointing=False, report_to="none")
     trainer = SFTTrainer(theirs, config, train_dataset=tokens, processing_class=tokenizer)
     trainer.compute_loss(theirs, batch).backward()
-    assert completion_loss(ours, batch, None).item() == pytest.approx(trainer.compute_loss(theirs, batch).item(), rel=1e-5)
+    assert completion_loss(ours, batch, None).item() == pytest.approx(
+        trainer.compute_loss(theirs, batch).item(), rel=1e-5
+    )
     for a, b in zip(ours.parameters(), theirs.parameters()):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-6)
 
@@ -163,10 +167,10 @@ def test_settings_survive_a_run_specification():
 
 def test_losses_made_piece_by_piece_are_the_same(tokenizer, monkeypatch):
     """However few logits may be held at once: equal losses, and equal gradients."""
-    model, rows = tiny_model(), _labelled(tokenize(ROWS, tokenizer), 64)
+    model, rows = tiny_model(), labelled(tokenize(ROWS, tokenizer), 64)
     found = []
     for budget in (2**26, 3 * 320):
-        monkeypatch.setattr("causalmix.sft.LOGIT_BUDGET", budget)
+        monkeypatch.setattr("causalmix.losses.LOGIT_BUDGET", budget)
         model.zero_grad()
         losses, owner = token_losses(model, _padded(rows[:8], tokenizer.pad_token_id, model.device))
         losses.sum().backward()

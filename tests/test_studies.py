@@ -31,7 +31,9 @@ FIRST = ("01_featurize", "02_proxy_sft", "03_outcomes", "04_effects", "05_mixtur
 def causalmix(root, *arguments):
     environment = os.environ | {"CAUSALMIX_ROOT": str(root), "OMP_NUM_THREADS": "1"}
     environment.pop("CAUSALMIX_CACHE", None)
-    return subprocess.run([sys.executable, "-m", "causalmix", *arguments], env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "causalmix", *arguments], env=environment, capture_output=True, text=True
+    )
 
 
 def page_text(path) -> str:
@@ -86,8 +88,9 @@ def foreign(root):
 @pytest.mark.parametrize(("name", "told"), [("bare", "no covariate"), ("scaled", "model_size")])
 def test_other_peoples_histories_run_unchanged(foreign, name, told):
     """Chapters 04 and 05 take any history of the contract, and the pages speak of its own domains."""
-    done = causalmix(foreign, "run", "04_effects", "05_mixture", "-p", f"history={foreign / name}.csv", "-p", "n_trees=24",
-                     "-p", "n_repeats=1", "-p", "n_splits=2", "-p", "n_test=20", "-p", "n_candidates=1000")  # fmt: skip
+    done = causalmix(foreign, "run", "04_effects", "05_mixture", "-p", f"history={foreign / name}.csv",
+                     "-p", "n_trees=24", "-p", "n_repeats=1", "-p", "n_splits=2", "-p", "n_test=20",
+                     "-p", "n_candidates=1000")  # fmt: skip
     assert done.returncode == 0, done.stderr
     pages = [foreign / line.strip() for line in done.stdout.splitlines() if line.strip().endswith(".ipynb")]
     text = "".join(page_text(p) for p in pages)
@@ -102,18 +105,25 @@ def published(foreign):
     """The real sweep of RegMix as histories; skipped where it can neither be fetched nor found in a folder."""
     written = causalmix(foreign, "public-sweep", "--out", str(foreign / "published"))
     if written.returncode == 2 and "found neither" in written.stderr:
-        pytest.skip("the published sweep is not at hand: no network, and CAUSALMIX_PUBLIC_SWEEPS names no folder with it")
+        pytest.skip(
+            "the published sweep is not at hand: no network, and CAUSALMIX_PUBLIC_SWEEPS names no folder with it"
+        )
     assert written.returncode == 0, written.stderr
     return foreign / "published"
 
 
-@pytest.mark.parametrize(("name", "told"), [("regmix_1m", "same in every state"), ("regmix_scales", "log10_parameters")])
+@pytest.mark.parametrize(
+    ("name", "told"), [("regmix_1m", "same in every state"), ("regmix_scales", "log10_parameters")]
+)
 def test_the_published_sweep_runs_unchanged(foreign, published, name, told):
     """Seventeen domains of pre-training, without covariates and with the model's size as one."""
-    done = causalmix(foreign, "run", "04_effects", "05_mixture", "-p", f"history={published / name}.csv", "-p", "n_trees=24",
-                     "-p", "n_repeats=1", "-p", "n_splits=2", "-p", "n_candidates=1000")  # fmt: skip
+    done = causalmix(foreign, "run", "04_effects", "05_mixture", "-p", f"history={published / name}.csv",
+                     "-p", "n_trees=24", "-p", "n_repeats=1", "-p", "n_splits=2",
+                     "-p", "n_candidates=1000")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    text = "".join(page_text(foreign / line.strip()) for line in done.stdout.splitlines() if line.strip().endswith(".ipynb"))
+    text = "".join(
+        page_text(foreign / line.strip()) for line in done.stdout.splitlines() if line.strip().endswith(".ipynb")
+    )
     assert "pile_cc" in text and told in text
 
 
@@ -163,7 +173,8 @@ def test_bad_history_is_one_sentence_and_exit_code_two(root):
 
 def test_plain_papermill_works(root, foreign, tmp_path):
     """Without the runner, papermill alone executes a notebook with other parameters."""
-    command = [sys.executable, "-m", "papermill", str(paths.NOTEBOOKS / "04_effects.ipynb"), str(tmp_path / "out.ipynb"),
+    command = [sys.executable, "-m", "papermill",
+               str(paths.NOTEBOOKS / "04_effects.ipynb"), str(tmp_path / "out.ipynb"),
                "-k", "python3", "-p", "history", str(foreign / "scaled.csv"), "-p", "results_dir", str(tmp_path),
                "-p", "n_trees", "24", "-p", "n_splits", "2", "-p", "n_test", "20", "--no-progress-bar"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, cwd=paths.ROOT)

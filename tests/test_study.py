@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from causalmix import design as designs
-from causalmix import study, training, worlds
+from causalmix import design as designs, study, training, worlds
 from causalmix.errors import InputError
 from causalmix.pools.tiny_items import DOMAINS
 from causalmix.tables import check_history
@@ -26,7 +25,9 @@ def world(tmp_path_factory):
 @pytest.fixture(scope="module")
 def records(world):
     specs = designs.specs_of(SMALL, world.name)[:2]
-    return [{"run_id": s.run_id, "spec": s.as_dict(), "status": "finished"} | training.train(s.as_dict()) for s in specs]
+    return [
+        {"run_id": s.run_id, "spec": s.as_dict(), "status": "finished"} | training.train(s.as_dict()) for s in specs
+    ]
 
 
 def test_equal_designs_give_equal_runs_and_other_seeds_other_runs():
@@ -100,8 +101,20 @@ def test_a_record_of_another_world_is_not_trained(records):
 
 def test_examples_read_conversations_of_any_length():
     """A system turn, or a second question, belongs to the prompt."""
-    turns = [("system", "be brief"), ("user", "cold ?"), ("assistant", "hot"), ("user", "dark ?"), ("assistant", "light")]
+    turns = [
+        ("system", "be brief"),
+        ("user", "cold ?"),
+        ("assistant", "hot"),
+        ("user", "dark ?"),
+        ("assistant", "light"),
+    ]
     messages = [{"role": role, "content": content} for role, content in turns]
-    rows = [{"domain": "math", "messages": m, **dict.fromkeys(("hes", "normalized_loss", "writing_style"), 0.0)} for m in (messages, messages[1:3])]
+    rows = [
+        {"domain": "math", "messages": m, **dict.fromkeys(("hes", "normalized_loss", "writing_style"), 0.0)}
+        for m in (messages, messages[1:3])
+    ]
     shown = study.examples(Dataset.from_list(rows), per_domain=2, seed=0)
-    assert set(zip(shown["prompt"], shown["completion"])) == {("be brief\ncold ?\nhot\ndark ?", "light"), ("cold ?", "hot")}
+    assert set(zip(shown["prompt"], shown["completion"])) == {
+        ("be brief\ncold ?\nhot\ndark ?", "light"),
+        ("cold ?", "hot"),
+    }

@@ -105,7 +105,7 @@ if __name__ == "__main__":
 
 def specs_in(folder, seeds=range(N)):
     """Specs that differ in their seed and leave their traces in ``folder``."""
-    common = dict(model="m", domains=("math",), weights=(1.0,), state=(), n_samples=1, epochs=1)
+    common = {"model": "m", "domains": ("math",), "weights": (1.0,), "state": (), "n_samples": 1, "epochs": 1}
     return [RunSpec(world=str(folder), seed=seed, **common) for seed in seeds]
 
 

@@ -20,7 +20,7 @@ def test_clean_reasoning_leads_to_the_right_answer(pool):
         prompt, completion = (m["content"] for m in row["messages"])
         thought, answer = completion.removeprefix("<think> ").split(f" {longcot.CLOSE} ")
         if row["domain"] == "math":
-            assert int(answer) == eval(prompt.removeprefix("think and compute "))  # noqa: S307
+            assert int(answer) == eval(prompt.removeprefix("think and compute "))
             assert thought.endswith(f"= {answer}")
         else:
             numbers = [int(v) for v in prompt.split("[")[1].strip(" ]").split()]
@@ -30,7 +30,11 @@ def test_clean_reasoning_leads_to_the_right_answer(pool):
 def test_careless_rows_are_wrong(pool):
     """A chain that was given up half-way ends in another answer, nearly always."""
     rows = pool.filter(lambda r: r["careless"] and not r["spoiled"] and r["domain"] == "math")
-    wrong = [int(r["messages"][1]["content"].split()[-1]) != eval(r["messages"][0]["content"].removeprefix("think and compute ")) for r in rows]
+    wrong = [
+        int(r["messages"][1]["content"].split()[-1])
+        != eval(r["messages"][0]["content"].removeprefix("think and compute "))
+        for r in rows
+    ]
     assert np.mean(wrong) > 0.9
 
 

@@ -21,7 +21,7 @@ def prompts_of(pool) -> set[str]:
 
 def test_default_pool_is_large_and_has_its_shares(pool):
     """40,000 rows, divided over the domains as told, with unique row ids."""
-    counts = {d: 0 for d in DOMAINS}
+    counts = dict.fromkeys(DOMAINS, 0)
     for domain in pool["domain"][:]:
         counts[domain] += 1
     assert counts == {d: round(40_000 * share) for d, share in POOL_SHARE.items()}
@@ -63,7 +63,7 @@ def test_clean_rows_are_right_and_spoiled_ones_are_often_not(pool):
     for row in pool.filter(lambda r: r["source"] == "sum").select(range(1_000)):
         prompt, completion = (m["content"] for m in row["messages"])
         numbers = [w for w in completion.split() if w.lstrip("-").isdigit()]
-        right[row["spoiled"]].append(int(numbers[0]) == eval(prompt.removeprefix("compute ")))  # noqa: S307
+        right[row["spoiled"]].append(int(numbers[0]) == eval(prompt.removeprefix("compute ")))
     assert all(right[False])
     assert np.mean(right[True]) < 0.2
 

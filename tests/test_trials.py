@@ -4,13 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix import trials, verdicts
+from causalmix import claims, trials, verdicts
 from causalmix.errors import InputError
 from causalmix.longcot import with_outcome
 from causalmix.tables import check_history
 
 
-def table(gaps: dict[str, float], seeds: int = 5, noise: float = 0.0, shared: float = 0.0, model: str = "proxy") -> pd.DataFrame:
+def table(
+    gaps: dict[str, float], seeds: int = 5, noise: float = 0.0, shared: float = 0.0, model: str = "proxy"
+) -> pd.DataFrame:
     """Trials whose outcome is 0.5 and a gap, with noise that seeds share and noise of their own."""
     rng, rows = np.random.default_rng(0), []
     common = rng.normal(0, shared, seeds)
@@ -39,7 +41,7 @@ def test_differences_are_paired_by_seed():
 
 def test_rank_agreement_knows_order_from_noise():
     """Equal orders agree with a narrow interval; turned around they do not."""
-    gaps = {m: g for m, g in zip("ABCDE", (0.0, 0.02, 0.04, 0.06, 0.08))}
+    gaps = dict(zip("ABCDE", (0.0, 0.02, 0.04, 0.06, 0.08)))
     same = pd.concat([table(gaps, noise=0.001), table(gaps, noise=0.001, model="target")])
     one, other = trials.groups_of(same)
     found = trials.rank_agreement(same, one, other, draws=100)
@@ -53,7 +55,9 @@ def test_rank_agreement_knows_order_from_noise():
 
 def test_sentence_sorts_methods_by_what_their_intervals_say():
     """Above, below, and not told apart, each where it belongs."""
-    told = trials.comparison_sentence(trials.compare(table({"Equal": 0, "good": 0.1, "bad": -0.1, "same": 0.0}, noise=0.01)))
+    told = trials.comparison_sentence(
+        trials.compare(table({"Equal": 0, "good": 0.1, "bad": -0.1, "same": 0.0}, noise=0.01))
+    )
     above, rest = told.split("below zero")
     assert "good" in above
     assert "bad" in rest.split("not told apart")[0]
@@ -62,6 +66,7 @@ def test_sentence_sorts_methods_by_what_their_intervals_say():
 
 def test_failed_trial_is_not_passed_over():
     """A failed run stops the table with its error."""
+
     class Spec:
         model = "proxy"
 
@@ -69,7 +74,10 @@ def test_failed_trial_is_not_passed_over():
         trials.trial_table([trials.Trial("A", "whole", Spec())], [{"status": "failed", "error": "MemoryError"}])
 
 
-@pytest.mark.parametrize("low, high, word", [(0.1, 2, "holds"), (-2, -0.1, "does not hold"), (-1, 1, "cannot tell"), (np.nan, np.nan, "cannot tell")])
+@pytest.mark.parametrize(
+    "low, high, word",
+    [(0.1, 2, "holds"), (-2, -0.1, "does not hold"), (-1, 1, "cannot tell"), (np.nan, np.nan, "cannot tell")],
+)
 def test_verdict_follows_from_the_interval(low, high, word):
     """Nothing but the interval decides."""
     assert verdicts.Claim("c", 1.0, "s", 0.5, low, high, "ch").verdict == word
@@ -78,7 +86,9 @@ def test_verdict_follows_from_the_interval(low, high, word):
 def test_reported_gaps_are_the_published_ones():
     """Differences are taken from the published tables, not typed."""
     dev = verdicts.published("dev")
-    assert verdicts.reported_gap(dev[dev["model"] == "Qwen2.5-0.5B"], "CausalMix-A", "Equal") == pytest.approx(33.94 - 31.78)
+    assert verdicts.reported_gap(dev[dev["model"] == "Qwen2.5-0.5B"], "CausalMix-A", "Equal") == pytest.approx(
+        33.94 - 31.78
+    )
     assert verdicts.reported_gap(verdicts.published("longcot"), "CausalMix", "RegMix") == pytest.approx(66.66 - 61.40)
     with pytest.raises(InputError, match="found no Grid"):
         verdicts.reported_gap(dev, "Grid", "Equal")
@@ -95,17 +105,19 @@ def test_the_one_uneven_row_is_found():
 
 def test_claims_turn_with_the_tables(tmp_path):
     """Without tables every claim stays open; with a clear winner the claim about it holds."""
-    claims = verdicts.paper_claims(tmp_path)
-    assert {c.verdict for c in claims} == {"cannot tell"}
+    untold = claims.paper_claims(tmp_path)
+    assert {c.verdict for c in untold} == {"cannot tell"}
     table({"Equal": 0, "CausalMix-A": 0.1}, noise=0.001).to_csv(tmp_path / "targets.csv", index=False)
-    found = {c.text: c.verdict for c in verdicts.paper_claims(tmp_path)}
+    found = {c.text: c.verdict for c in claims.paper_claims(tmp_path)}
     assert found["CausalMix-A beats Equal on Dev (proxy, 100 rows)"] == "holds"
     assert found["CausalMix-A beats DMO on Dev (proxy, 100 rows)"] == "cannot tell"
 
 
 def test_another_outcome_is_the_mean_of_two_axes():
     """The transfer's outcome is made of columns that the history has, or refused."""
-    frame = pd.DataFrame({"run_id": [f"r{i}" for i in range(20)], "w_a": 0.5, "w_b": 0.5, "y_dev": 0.1, "y_math": 0.2, "y_coding": 0.4})
+    frame = pd.DataFrame(
+        {"run_id": [f"r{i}" for i in range(20)], "w_a": 0.5, "w_b": 0.5, "y_dev": 0.1, "y_math": 0.2, "y_coding": 0.4}
+    )
     assert with_outcome(check_history(frame)).y("y_math_coding") == pytest.approx(0.3)
     with pytest.raises(InputError, match="no coding"):
         with_outcome(check_history(frame.drop(columns="y_coding")))

@@ -72,7 +72,10 @@ class Question:
             raise InputError(f"Expected a training set of at least 1 row, found {self.n_samples}; raise n_samples.")
         if self.rows is not None and (len(self.rows) != self.k or (np.asarray(self.rows) <= 0).any()):
             found = dict(zip(self.history.domains, np.asarray(self.rows).tolist()))
-            raise InputError(f"Expected rows in each of {', '.join(self.history.domains)}, found {found}; leave out domains without rows.")
+            raise InputError(
+                f"Expected rows in each of {', '.join(self.history.domains)}, found {found}; "
+                "leave out domains without rows."
+            )
 
     @property
     def k(self) -> int:
@@ -97,16 +100,24 @@ class Question:
         if len(y) < least:
             raise InputError(f"Expected at least {least} runs for {method}, found {len(y)}; add runs to the history.")
         if np.ptp(y) == 0:
-            raise InputError(f"Expected an outcome that differs between runs, found {self.outcome} at {y[0]:g} in all {len(y)}; choose another outcome.")
+            raise InputError(
+                f"Expected an outcome that differs between runs, found {self.outcome} at {y[0]:g} in all {len(y)}; "
+                "choose another outcome."
+            )
         return y
 
     def trained(self, method: str, runs: Sequence[ProxyRun]) -> list[dict]:
         """Records of runs that a method needs; refuses where nothing can be trained or a run failed."""
         if self.train is None:
-            raise InputError(f"Expected a way to train proxies for {method}, found none; give `train`, or leave {method} out.")
+            raise InputError(
+                f"Expected a way to train proxies for {method}, found none; give `train`, or leave {method} out."
+            )
         records = self.train(runs)
         if failed := [r for r in records if r["status"] != "finished"]:
-            raise InputError(f"Expected {len(records)} finished proxy runs for {method}, found {len(failed)} failed ({failed[0]['error']}); sweep again with --retry-failed.")
+            raise InputError(
+                f"Expected {len(records)} finished proxy runs for {method}, found {len(failed)} failed "
+                f"({failed[0]['error']}); sweep again with --retry-failed."
+            )
         return records
 
 

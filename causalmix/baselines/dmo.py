@@ -98,9 +98,7 @@ def design(k: int, n0: int, n_seeds: int, seed: int) -> list[ProxyRun]:
     sizes = [np.full(k, n0)]
     for domain in range(k):
         sizes += [np.where(np.arange(k) == domain, round(n0 * factor), n0) for factor in FACTORS]
-    return [
-        ProxyRun(tuple(rows / rows.sum()), int(rows.sum()), seed + 1 + j) for rows in sizes for j in range(n_seeds)
-    ]
+    return [ProxyRun(tuple(rows / rows.sum()), int(rows.sum()), seed + 1 + j) for rows in sizes for j in range(n_seeds)]
 
 
 def fit(sizes: np.ndarray, losses: np.ndarray) -> Law:

@@ -49,13 +49,16 @@ def mixture(question: Question, eta: float = MIXING["doremi"]["eta"], etas: tupl
     even = tuple(np.full(question.k, 1 / question.k))
     smoothing = MIXING["doremi"]["smoothing"]
     runs = [
-        ProxyRun(even, question.proxy_samples, question.seed, (("method", "doremi"), ("eta", e), ("smoothing", smoothing)))
+        ProxyRun(
+            even, question.proxy_samples, question.seed, (("method", "doremi"), ("eta", e), ("smoothing", smoothing))
+        )
         for e in etas
     ]
     found = [record["training"]["mixing"] for record in question.trained("DoReMi", runs)]
     names = [f"w_{d}" for d in question.history.domains]
     rows = [
-        {"eta": e, "updates": f["updates"] - 1, "eta_times_updates": e * (f["updates"] - 1)} | dict(zip(names, f["weights"]))
+        {"eta": e, "updates": f["updates"] - 1, "eta_times_updates": e * (f["updates"] - 1)}
+        | dict(zip(names, f["weights"]))
         for e, f in zip(etas, found)
     ]
     chosen = found[etas.index(eta)]

@@ -129,9 +129,7 @@ def load_pool(
     return hub.note(converted.select(chosen).remove_columns("problem"), *skipped)
 
 
-def _layout(
-    columns: Sequence[str], path: str, domain: str, source: str, messages: str, row_id: str | None
-) -> Layout:
+def _layout(columns: Sequence[str], path: str, domain: str, source: str, messages: str, row_id: str | None) -> Layout:
     turns = next((form for form in ((messages,), *FORMS) if set(form) <= set(columns)), None)
     if turns is None:
         forms = "; ".join(" and ".join(form) for form in FORMS)

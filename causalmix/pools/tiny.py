@@ -74,7 +74,9 @@ def validation_rows(per_domain: int = 60, seed: int = 0) -> Dataset:
     rows = []
     for index, domain in enumerate(DOMAINS):
         items = (i for i in GENERATORS[domain](np.random.default_rng([seed, 50 + index])) if reserved(i.prompt))
-        rows += [{"domain": domain, "messages": _messages(i.prompt, i.answer)} for _, i in zip(range(per_domain), items)]
+        rows += [
+            {"domain": domain, "messages": _messages(i.prompt, i.answer)} for _, i in zip(range(per_domain), items)
+        ]
     return Dataset.from_list(rows)
 
 

@@ -111,7 +111,7 @@ def expected_counts(sizes: Sequence[int] = (100_000, 400_000, 800_000)) -> pd.Da
         largest share that needs no row twice (what ``policy.domain_caps`` holds a mixture to).  Rows with
         an empty answer are not taken off.
     """
-    rows = pd.Series({domain: 0 for domain in DOMAINS}, name="rows").rename_axis("domain")
+    rows = pd.Series(dict.fromkeys(DOMAINS, 0), name="rows").rename_axis("domain")
     for source in SOURCES.values():
         if source.domain:
             rows[source.domain] += source.rows

@@ -45,11 +45,17 @@ class Task:
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
-            raise InputError(f"Task {self.name}: expected split dev or unseen, found {self.split!r}; choose one of the two.")
+            raise InputError(
+                f"Task {self.name}: expected split dev or unseen, found {self.split!r}; choose one of the two."
+            )
         if not self.prompts:
-            raise InputError(f"Task {self.name}: expected at least one prompt, found none; give it prompts or leave it out.")
+            raise InputError(
+                f"Task {self.name}: expected at least one prompt, found none; give it prompts or leave it out."
+            )
         if (self.golds is None) == (self.check is None):
-            raise InputError(f"Task {self.name}: expected either golds or check, found both or neither; give exactly one.")
+            raise InputError(
+                f"Task {self.name}: expected either golds or check, found both or neither; give exactly one."
+            )
         if self.golds is not None and len(self.golds) != len(self.prompts):
             raise InputError(
                 f"Task {self.name}: expected {len(self.prompts)} golds, found {len(self.golds)}; give one per prompt."
