@@ -168,6 +168,13 @@ def in_pools(
     )
 
 
+def notes(table: pd.DataFrame) -> str:
+    """What is to be known of the mixtures of a table, as a list in Markdown."""
+    noted = table[table["note"].fillna("") != ""]
+    told = [f"- {row.method}: {row.note}" for row in noted.itertuples()]
+    return "\n".join(told) or "None of these mixtures needs a remark."
+
+
 def rounded(weights: np.ndarray) -> np.ndarray:
     """A mixture in four decimals that still sum to one; the largest share takes up what rounding leaves."""
     short = np.round(np.asarray(weights, float), DIGITS)

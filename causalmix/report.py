@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from causalmix.tables import write_table
 
 __all__ = ["numbers", "progress", "provenance", "save_table", "sentence", "show"]
 
+#: Where the interval of a column lies; of others in `<column>_low` and `<column>_high`.
+INTERVALS = {"predicted_gain": ("gain_ci_low", "gain_ci_high")} | dict.fromkeys(("mean", "ours"), ("ci_low", "ci_high"))
 VERSIONS = ("numpy", "pandas", "scikit-learn", "lightgbm", "econml", "torch", "transformers", "trl")
 
 
@@ -60,7 +62,7 @@ def _plain(value: object) -> object:
 
 
 def show(frame: pd.DataFrame, digits: int = 3) -> None:
-    """Display a table.
+    """Display a table, each quantity with its interval or its spread in one column.
 
     Parameters
     ----------
@@ -70,8 +72,41 @@ def show(frame: pd.DataFrame, digits: int = 3) -> None:
         Significant digits of floats.
     """
     labelled = frame.index.name is not None or not isinstance(frame.index, pd.RangeIndex)
-    text = frame.to_html(index=labelled, border=0, na_rep="–", float_format=lambda value: _short(value, digits))
+    text = folded(frame, digits).to_html(
+        index=labelled, border=0, na_rep="–", float_format=lambda value: _short(value, digits)
+    )
     display(HTML(text))
+
+
+def folded(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
+    """A table in which bounds (``0.41 [0.35, 0.47]``) and spreads (``0.41 ± 0.02``) stand beside their quantity.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Bounds of a column are those of :data:`INTERVALS`, or ``<column>_low`` and ``<column>_high``; its
+        spread is ``<column>_sd``, without a ``_mean`` that the column's own name may end in.
+    digits : int
+        Significant digits.
+    """
+    frame = frame.copy()
+    for column in frame.columns:
+        name = str(column)
+        low, high = INTERVALS.get(name, (f"{name}_low", f"{name}_high"))
+        spread = f"{name.removesuffix('_mean')}_sd"
+        if {low, high} <= set(frame):
+            frame[column] = [_beside(row, digits, " [{}, {}]") for row in zip(frame[column], frame[low], frame[high])]
+            frame = frame.drop(columns=[low, high]).rename(columns={column: f"{name} [95%]"})
+        elif spread in frame:
+            frame[column] = [_beside(row, digits, " ± {}") for row in zip(frame[column], frame[spread])]
+            frame = frame.drop(columns=spread).rename(columns={column: f"{name} ± sd"})
+    return frame
+
+
+def _beside(values: Sequence[float], digits: int, form: str) -> str:
+    """A value and what belongs to it, in words of a table; without the latter where it is not known."""
+    value, *others = (_short(v, digits) if pd.notna(v) else "–" for v in values)
+    return value if "–" in others else value + form.format(*others)
 
 
 def _short(value: float, digits: int) -> str:

@@ -137,19 +137,19 @@ def split_claim(
 
 
 def claims_table(claims: Sequence[Claim]) -> pd.DataFrame:
-    """Claims as a table, verdict last."""
+    """Claims as a table."""
     return pd.DataFrame(
         [
             {
                 "claim": c.text,
                 "reported": c.reported,
-                "reported where": c.source,
                 "ours": c.ours,
                 "ci_low": c.low,
                 "ci_high": c.high,
                 "unit": c.unit,
-                "measured in": c.chapter,
                 "verdict": c.verdict,
+                "measured in": c.chapter,
+                "reported where": c.source,
             }
             for c in claims
         ]

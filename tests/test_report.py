@@ -1,0 +1,32 @@
+"""Tables as a page shows them: a quantity beside its interval or its spread, and nothing lost."""
+
+import pandas as pd
+
+from causalmix import report
+
+NAN = float("nan")
+
+
+def test_an_interval_stands_beside_its_quantity():
+    """Bounds are folded in by name; where there is none, the quantity stands alone, and what is unknown is a dash."""
+    frame = pd.DataFrame(
+        {"method": ["a", "b"], "mean": [0.5123, 0.4], "ci_low": [0.1, NAN], "ci_high": [0.7, NAN]}
+        | {"difference": [NAN, 0.02], "difference_low": [NAN, -0.01], "difference_high": [NAN, 0.05], "seeds": [5, 1]}
+    )
+    shown = report.folded(frame)
+    assert list(shown) == ["method", "mean [95%]", "difference [95%]", "seeds"]
+    assert list(shown["mean [95%]"]) == ["0.512 [0.100, 0.700]", "0.400"]
+    assert list(shown["difference [95%]"]) == ["–", "0.0200 [-0.0100, 0.0500]"]
+
+
+def test_a_spread_stands_beside_its_mean():
+    """Both ways in which tables name a standard deviation."""
+    frame = pd.DataFrame({"hes_mean": [1.0], "hes_sd": [0.5], "spearman": [0.75], "spearman_sd": [0.1], "sd": [2]})
+    shown = report.folded(frame)
+    assert shown.to_dict("list") == {"hes_mean ± sd": ["1.00 ± 0.500"], "spearman ± sd": ["0.750 ± 0.100"], "sd": [2]}
+
+
+def test_a_table_without_bounds_stays_as_it_is():
+    """Half an interval is none, and the table that was given is not touched."""
+    frame = pd.DataFrame({"mean": [1.0], "ci_low": [0.5]}, index=pd.Index(["x"], name="row"))
+    pd.testing.assert_frame_equal(report.folded(frame), frame)
