@@ -28,6 +28,7 @@ FLAGS = (
     "--disable-extensions",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--remote-debugging-port=0",
+    "--window-size=1440,1000",  # a laptop's
 )
 #: Waits for the mathematics, if the page has any, and counts what a reader would see.
 PROBE = """(async () => {
@@ -38,6 +39,8 @@ PROBE = """(async () => {
     formulas, rendered: document.querySelectorAll("article mjx-container").length,
     unreadable: document.querySelectorAll("article mjx-container [data-mml-node=merror]").length,
     broken: [...document.images].filter(image => !image.complete || !image.naturalWidth).map(image => image.src),
+    wide: [...document.querySelectorAll("article table")].filter(t => t.scrollWidth > t.closest("article").clientWidth)
+      .map(t => t.innerText.slice(0, 80)),
     title: document.querySelector("article h1")?.textContent ?? ""});
 })()"""
 
@@ -56,6 +59,8 @@ class Visit:
         Formulas in the text; those that were typeset; those typeset as an error.
     broken : list of str
         Images that did not load.
+    wide : list of str
+        Tables that are wider than the text, so that their last columns are hidden; how each begins.
     title : str
         First heading of the text.
     """
@@ -66,6 +71,7 @@ class Visit:
     rendered: int
     unreadable: int
     broken: list[str]
+    wide: list[str]
     title: str
 
 

@@ -209,6 +209,7 @@ def assert_offline(html, base):
         assert [r for r in seen.requests if not r.startswith((base, "data:", "blob:"))] == [], page
         assert (seen.failures, seen.broken, seen.unreadable) == ((), [], 0), page
         assert seen.rendered == seen.formulas, page
+        assert seen.wide == [], page
         formulas += seen.formulas
     assert formulas > 0
 
