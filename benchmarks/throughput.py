@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line; which device is found out where it is not given."""
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=sorted(SHAPES), default="Qwen/Qwen2.5-0.5B")
     parser.add_argument("--tiny", action="store_true", help="a shape of 0.1M parameters instead, for a quick check")

@@ -73,8 +73,21 @@ def movement(history: pd.DataFrame, outcomes: list[str]) -> pd.DataFrame:
     return quantiles.rename_axis("outcome").reset_index()
 
 
-def choose_runs(finished: list[dict], count: int, seed: int) -> list[dict]:
-    """Runs to train again: a random choice among the finished records."""
+def choose_runs(records: list[dict], count: int, seed: int) -> list[dict]:
+    """Runs to train again: a random choice among the finished records.
+
+    Raises
+    ------
+    InputError
+        When no run has finished; it tells how the first one failed.
+    """
+    finished = [record for record in records if record["status"] == "finished"]
+    if not finished:
+        error = " ".join(str(records[0]["error"]).split()) if records else "none was asked for"
+        raise InputError(
+            f"Expected a finished run to train again, found {len(records)} that failed ({error}); mend the cause and "
+            "run causalmix sweep --retry-failed."
+        )
     chosen = np.random.default_rng([seed, 30]).choice(len(finished), min(count, len(finished)), replace=False)
     return [finished[i] for i in sorted(chosen)]
 

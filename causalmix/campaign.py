@@ -5,6 +5,7 @@ Chapters 06 to 08 read from here what they compare; ``causalmix sweep --trials``
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,9 @@ import pandas as pd
 
 from causalmix import comparisons, longcot, methods
 from causalmix.baselines import Question, dmo
-from causalmix.design import Design
+from causalmix.design import Design, spec_of
 from causalmix.effects import fit_effects
+from causalmix.errors import InputError
 from causalmix.ledger import Ledger
 from causalmix.parameters import declared, read_notebook, read_study, study_values
 from causalmix.paths import NOTEBOOKS, STUDIES, results_dir
@@ -85,13 +87,15 @@ class Campaign:
         Settings that are not given are those of chapters 06 and 07 in the study, so that what a sweep
         trains is what the chapters compare.
         """
-        out, design = Path(out or results_dir(study)), Design.of_study(study)
+        out = Path(out or results_dir(study))
+        design = Design.of_study(study, out)
         sizes, longcot_sizes = (chapter_values(study, chapter) for chapter in ("06_target", "07_longcot"))
         usual = {name: sizes[name] for name in ("outcome", "n_trees", "seed")} | {
             "names": methods.names_of(sizes["methods"])
         }
-        runs = read_history(out / "history.csv")
-        return cls(out, design, world_for(design), runs, find_target(runs, out), Ledger(out / "trials.jsonl"),
+        runs, base = read_history(out / "history.csv"), world_for(design)
+        _check_record(runs, Ledger(out / "runs.jsonl"), design, base)
+        return cls(out, design, base, runs, find_target(runs, out), Ledger(out / "trials.jsonl"),
                    **usual | {"sizes": sizes, "longcot_sizes": longcot_sizes} | settings)  # fmt: skip
 
     def mixtures(self, **options) -> pd.DataFrame:
@@ -99,7 +103,7 @@ class Campaign:
         train_proxies = methods.trainer(self.design, self.base, self.ledger, self.progress, **options)
         question = Question(self.runs, self.goal.n_samples, self.goal.rows, self.outcome, self.seed, train_proxies)
         ask = lambda: methods.ask(question, self.goal.x, self.goal.pool, self.names, n_trees=self.n_trees)  # noqa: E731
-        return methods.fixed(self.out / "methods.csv", self._asked(self.goal.x), ask)
+        return methods.fixed(self.out / "methods.csv", self._asked(*self._aim), ask)
 
     def shifted_states(self) -> dict[str, np.ndarray]:
         """Covariates of the shifted pools, by name."""
@@ -117,8 +121,9 @@ class Campaign:
         """Every method's mixture for the long-CoT pool, from the same records with another outcome."""
         runs, x = longcot.with_outcome(self.runs), longcot.state_of(pool)
         question = Question(runs, self.design.n_samples, None, longcot.OUTCOME, self.seed)
+        rows = np.bincount(pool.scored.codes, minlength=len(pool.scored.domains))
         make = lambda: comparisons.transfer_mixtures(  # noqa: E731
-            mixtures, question, x, "long-CoT", pool.scored.domains, n_trees=self.n_trees)  # fmt: skip
+            mixtures, question, x, "long-CoT", pool.scored.domains, rows, n_trees=self.n_trees)  # fmt: skip
         return methods.fixed(self.out / "longcot_mixtures.csv", self._asked(x, mixtures.to_csv()), make)
 
     def learning(self) -> pd.DataFrame:
@@ -136,7 +141,7 @@ class Campaign:
             losses = dmo.validation_losses([recorded[r] for r in self.runs.frame["run_id"]], self.runs.domains)
             return comparisons.variant_mixtures(question, self.goal.x, losses, n_trees=self.n_trees)
 
-        return methods.fixed(self.out / "variants.csv", self._asked(self.goal.x, "variants"), make)
+        return methods.fixed(self.out / "variants.csv", self._asked(*self._aim, "variants"), make)
 
     def size_trials(
         self,
@@ -146,8 +151,7 @@ class Campaign:
         largest: int | None = None,
     ) -> list[Trial]:
         """The whole pool at three sizes, and the target model at the largest; what is not given is the study's."""
-        largest = largest or self.sizes["largest_scale"]
-        scales = sorted({1, max(1, largest // 2), largest})
+        scales = comparisons.scales_up_to(largest or self.sizes["largest_scale"])
         numbers = (seeds or self.sizes["seeds"], target_seeds or self.sizes["target_seeds"])
         return comparisons.size_trials(self.design, self.base, mixtures, scales, *numbers)
 
@@ -202,8 +206,42 @@ class Campaign:
                 self.out / "variants_trained.csv", trial_table(trials, [finished[t.spec.run_id] for t in trials])
             )
 
+    @property
+    def _aim(self) -> tuple:
+        """What mixtures for the whole pool depend on besides the records: its state, and the caps of its rows."""
+        rows = None if self.goal.rows is None else np.asarray(self.goal.rows).astype(int).tolist()
+        return self.goal.x, self.goal.n_samples, rows
+
+    @property
+    def files(self) -> list[Path]:
+        """What chapters read of it: the history, the target's state, the fixed mixtures and the ledger."""
+        names = ("history.csv", "methods.csv", "shifted.csv")
+        return [*(self.out / name for name in names), self.ledger.path, *self.goal.files]
+
     def _asked(self, *what: object) -> str:
         """What determines a table of mixtures, as text; numbers in the digits that tables keep."""
         plain = [w.round(4).tolist() if isinstance(w, np.ndarray) else w for w in what]
         history = self.runs.frame.to_csv(index=False)
         return f"{history} {plain} {self.outcome} {self.n_trees} {self.seed} {self.names} {self.design}"
+
+
+def _check_record(runs: History, ledger: Ledger, design: Design, base: World) -> None:
+    """Raise InputError where the history is not of this design: its trials would answer another question."""
+    if runs.domains != base.scored.domains:
+        raise InputError(
+            f"Expected the domains {', '.join(base.scored.domains)} in this order in the history, found "
+            f"{', '.join(runs.domains)}; write it again with chapter 03."
+        )
+    finished = ledger.finished()
+    recorded = next((finished[r]["spec"] for r in runs.frame["run_id"] if r in finished), None)
+    if recorded is None:
+        return
+    spec = RunSpec.from_dict(recorded)
+    again = spec_of(design, base.name, spec.weights, spec.state, spec.seed, domains=spec.domains)
+    if differing := [
+        name for name, value in json.loads(json.dumps(again.as_dict())).items() if recorded[name] != value
+    ]:
+        raise InputError(
+            f"Expected a history of the study's design, found runs with another {', '.join(differing)}; "
+            "run the chapters from 02 with the same parameters."
+        )

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from causalmix.paths import RESULTS
 from causalmix.trials import join
 from causalmix.verdicts import Claim, published, reported_gap, split_claim, trial_claim
 
 PUBLISHED = "published/{}.csv"  # of the folder results
+TABLES = ("targets", "variants_trained", "longcot", "held_out", "ablations", "assignment")  # of a study
 IN_WORDS = (np.nan, "claimed in words")
 #: The paper's models and the roles that play them here.
 ROLES = {"Qwen2.5-0.5B": "proxy", "Qwen2.5-7B": "target"}
@@ -128,6 +130,11 @@ def estimator_claims(folder: Path) -> list[Claim]:
         ("The forest predicts held-out runs better than a linear final stage", fits, "full", "linear", "08_ablations"),
     )  # fmt: skip
     return [split_claim(text, *IN_WORDS, *where) for text, *where in asked]
+
+
+def files(folder: Path) -> list[Path]:
+    """What the claims are read from: the tables of a study, and the published ones."""
+    return [*(Path(folder) / f"{name}.csv" for name in TABLES), *sorted((RESULTS / "published").glob("*.csv"))]
 
 
 def _read(folder: Path, name: str) -> pd.DataFrame | None:

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 from causalmix import paths, stamps
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"causalmix: {error}", file=sys.stderr)
         return 2
-    except ChapterError as error:
+    except (ChapterError, ConnectionError) as error:
         print(f"causalmix: {error}", file=sys.stderr)
         return 1
 
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         "--workers",
         type=_positive,
         metavar="N",
-        help="processes of the local cluster, default: one per core; or jobs of Slurm",
+        help="processes of the local cluster, default: one per GPU, or per core where there is none; or jobs of Slurm",
     )
     command.add_argument(
         "--cluster",
@@ -69,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--retries",
-        type=int,
+        type=partial(_positive, least=0),
         default=0,
         metavar="N",
         help="further tries of a run that its machine failed; default: %(default)s",
@@ -97,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         help="folder to write to; default: results/runs/public_sweep",
     )
 
-    command = commands.add_parser("world", help="rebuild the base models of the embedded world (ten minutes or so)")
+    command = commands.add_parser("world", help="rebuild the base models of the embedded world (half an hour or so)")
     command.set_defaults(do=_world)
     command.add_argument(
         "--out", type=Path, default=paths.ASSETS / "tiny", help="folder to write to; default: the package's own"
@@ -105,10 +106,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    """A whole number above zero, of an option."""
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"expected a whole number above zero, found {text!r}")
+def _positive(text: str, least: int = 1) -> int:
+    """A whole number, of an option."""
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"expected a whole number from {least}, found {text!r}")
     return int(text)
 
 
@@ -251,6 +252,8 @@ def _sweep(options: argparse.Namespace) -> int:
     from causalmix import clusters, needs, study
     from causalmix.progress import progress
 
+    if options.trials and options.limit:
+        raise InputError("Expected --limit for a study's own runs, found it beside --trials; leave out one of the two.")
     _from_root({})
     clusters.check(options.cluster)
     found = checked_study(options.study)

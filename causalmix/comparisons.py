@@ -20,7 +20,7 @@ from causalmix.policy import Proposal, causalmix_a, causalmix_s, domain_caps, mi
 from causalmix.pools.tiny_items import DOMAINS
 from causalmix.runs import RunSpec
 from causalmix.sweep import run_sweep
-from causalmix.tables import History
+from causalmix.tables import MIN_ROWS, History
 from causalmix.training import train
 from causalmix.trials import FIRST_SEED, Trial, trials_of
 from causalmix.validation import split_history
@@ -47,6 +47,11 @@ def confounded_specs(
 ) -> list[RunSpec]:
     """Runs of the second history, in which practice looked at the data before it chose a mixture."""
     return specs_of(confounded(design, n_runs), world, domains)
+
+
+def scales_up_to(largest: int) -> list[int]:
+    """The sizes that are tried, in rows per row of a proxy run: one, half of the largest, the largest."""
+    return sorted({1, max(1, largest // 2), largest})
 
 
 def size_trials(
@@ -187,12 +192,19 @@ def restricted(weights: np.ndarray, kept: Sequence[int]) -> np.ndarray:
 
 
 def transfer_mixtures(
-    table: pd.DataFrame, question: Question, x: np.ndarray, pool: str, domains: Sequence[str], **settings
+    table: pd.DataFrame,
+    question: Question,
+    x: np.ndarray,
+    pool: str,
+    domains: Sequence[str],
+    rows: Sequence[int],
+    **settings,
 ) -> pd.DataFrame:
     """Mixtures for a pool that holds only some of the history's domains, with another outcome.
 
     Methods that learn from records learn again from ``question.outcome`` and search among
-    mixtures of the kept domains; the others keep their mixture's shares of them.
+    mixtures of the kept domains, Proportional asks the pool itself, and the others keep their
+    mixture's shares of them.
 
     Parameters
     ----------
@@ -205,6 +217,8 @@ def transfer_mixtures(
     pool : str
     domains : sequence of str
         The domains that the pool has.
+    rows : sequence of int
+        Its rows of each.
     **settings
         Of :func:`causalmix.effects.fit_effects`.
 
@@ -224,8 +238,9 @@ def transfer_mixtures(
         for name, row in table.set_index("method").iterrows()
         if name not in (*OURS, WITHOUT_X)
     }
-    part["Equal"] = part["Proportional"] = np.full(len(kept), 1 / len(kept))
-    best = history.T[int(np.argmax(question.outcomes("Grid", 20)))]
+    part["Equal"] = np.full(len(kept), 1 / len(kept))
+    part["Proportional"] = np.asarray(rows, float) / np.sum(rows)
+    best = history.T[int(np.argmax(question.outcomes("Grid", MIN_ROWS)))]
     part["Grid"] = restricted(best, kept)
     for name, method in {"RegMix": regmix, "RegMix-ridge": ridge}.items():
         predict = method.fit(history.T, history.y(question.outcome), question.seed)

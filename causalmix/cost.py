@@ -147,7 +147,9 @@ def _recorded(study: str, model: str, prefix: str) -> Assumption | None:
         for record in Ledger(path).finished().values():
             spec, training = record["spec"], record["training"]
             if spec["model"] == model and spec["world"].startswith(prefix) and training.get("rows"):
-                counted.append(training["tokens"] / (training["rows"] * spec["epochs"]))
+                # A run that mixes while it trains counts every row that it was handed, in all epochs.
+                passes = 1 if "mixing" in training else spec["epochs"]
+                counted.append(training["tokens"] / (training["rows"] * passes))
     return (
         Assumption(float(np.mean(counted)), f"measured: {len(counted)} recorded runs of the study {study}")
         if counted

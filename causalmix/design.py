@@ -4,23 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from causalmix import sft, world as embedded
+from causalmix import paths, sft, world as embedded
 from causalmix.errors import InputError
 from causalmix.fingerprints import marked
 from causalmix.launch import launcher_of
-from causalmix.parameters import check_name
-from causalmix.paths import STUDIES
+from causalmix.parameters import (
+    Study,
+    check,
+    check_name,
+    declared,
+    read_changes,
+    read_notebook,
+    read_study,
+    study_values,
+)
 from causalmix.pools.tiny_items import DOMAINS
 from causalmix.runs import RunSpec
 from causalmix.simplex import sample_dirichlet
 from causalmix.states import SCORES
 
 ROLES = ("proxy", "target", "longcot")
+#: Chapters that declare the fields of a design; the first comes first.
+SOURCES = ("02_proxy_sft", "07_longcot")
 
 
 @dataclass(frozen=True)
@@ -122,21 +132,27 @@ class Design:
         return cls(**{name: value for name, value in parameters.items() if name in names})
 
     @classmethod
-    def of_study(cls, study: str) -> Design:
-        """The design in a study's YAML file.
+    def of_study(cls, study: str | Study, out: Path | None = None) -> Design:
+        """The design of a study's runs, as chapter 02 has it.
+
+        Parameters
+        ----------
+        study : str or Study
+            A study, or the name of its file.
+        out : Path, optional
+            Folder of a run with other parameters, which come before the study's.
 
         Raises
         ------
         InputError
-            When there is no such study.
+            When there is no such study, or one of its values is not allowed.
         """
-        path = STUDIES / f"{study}.yaml"
-        if not path.exists():
-            known = ", ".join(sorted(p.stem for p in STUDIES.glob("*.yaml")))
-            raise InputError(
-                f"Expected one of the studies {known}, found {study!r}; name one of these or add {path.name}."
-            )
-        return cls.from_parameters(yaml.safe_load(path.read_text()).get("parameters", {}))
+        study = read_study(study, paths.STUDIES) if isinstance(study, str) else study
+        values = {}
+        for chapter in SOURCES:
+            known = declared(read_notebook(paths.NOTEBOOKS / f"{chapter}.ipynb"))
+            values = study_values(study, chapter, known) | check(read_changes(out, chapter), known) | values
+        return cls.from_parameters(values)
 
 
 def specs_of(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) -> list[RunSpec]:

@@ -75,7 +75,7 @@ def _check_gpus(study: Study, roles: set[str]) -> None:
 
     from causalmix.design import Design
 
-    design = Design.from_parameters(study.parameters)
+    design = Design.of_study(study)
     wanted = max([1, *(int(design.launch_of(role).get("processes", 1)) for role in roles)])
     if (found := torch.cuda.device_count()) < wanted:
         raise InputError(
@@ -92,7 +92,7 @@ def _check_scored(study: Study) -> None:
     from causalmix.design import Design
     from causalmix.worlds import is_scored
 
-    design = Design.from_parameters(study.parameters)
+    design = Design.of_study(study)
     if not torch.cuda.is_available() and design.pool and not is_scored(design):
         raise InputError(
             f"Expected the scored pool of the study {study.name} in the cache, found none and no GPU to score it; "
@@ -106,7 +106,7 @@ def _check_models(study: Study, roles: set[str]) -> None:
     from causalmix.design import Design
     from causalmix.kinds import require_model
 
-    design = Design.from_parameters(study.parameters)
+    design = Design.of_study(study)
     for role in sorted(roles):
         design.settings_of(role), design.launch_of(role)  # refuse what cannot be
         require_model(design.model_of(role))

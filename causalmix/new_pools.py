@@ -17,6 +17,7 @@ from causalmix.design import Design
 from causalmix.errors import InputError
 from causalmix.kinds import KINDS, Recipe, real_kind, require_model
 from causalmix.models import require_model as require_files
+from causalmix.parameters import Study
 from causalmix.paths import STUDIES, cache_dir
 from causalmix.pools import hub, scored as published
 from causalmix.states import SCORES
@@ -150,7 +151,8 @@ def _described(path: Path, max_rows: int) -> Source:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise unreadable("YAML", path, error) from error
     if isinstance(given, dict) and isinstance(given.get("parameters"), dict):
-        return _of_design(path.stem, Design.from_parameters(given["parameters"]))
+        study = Study(path.stem, given["parameters"], given.get("notebooks") or {}, {}, {})
+        return _of_design(path.stem, Design.of_study(study))
     if not isinstance(given, dict) or "loader" not in given:
         raise InputError(
             f"Expected a pool's recipe with a loader, or a study with parameters, in {path.name}, found neither; "

@@ -27,6 +27,7 @@ TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "di
 NUMBER = r"\s*([-+.\w]+)\s*"
 RANGE = re.compile(rf"([\[(]){NUMBER},{NUMBER}([\])])$")
 SECTIONS = ("parameters", "notebooks", "minutes", "hardware")  # of a study's file
+CHANGES = "parameters.json"  # in the folder of a run with other parameters: what they were, by notebook
 CHOICES = re.compile(r"\{([^{}]+)\}$")
 
 
@@ -74,7 +75,7 @@ class Parameter:
         if choices := CHOICES.search(self.help):
             return value in [word.strip() for word in choices.group(1).split(",")]
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return True
+            return self.type != "list" or not RANGE.search(self.help)  # a range is of numbers
         if not (limits := RANGE.search(self.help)):
             return math.isfinite(value)
         left, low, high, right = limits.groups()
@@ -126,7 +127,13 @@ def declared(notebook: Mapping) -> dict[str, Parameter]:
     """
     source = parameters_cell(notebook)
     lines = source.splitlines()
-    return {p.name: p for p in (_parameter(node, lines[node.lineno - 1]) for node in ast.parse(source).body)}
+    try:
+        nodes = ast.parse(source).body
+    except SyntaxError as error:
+        raise InputError(
+            f"Expected lines of Python in the parameters cell, found `{(error.text or '').strip()}`; correct it."
+        ) from error
+    return {p.name: p for p in (_parameter(node, lines[node.lineno - 1]) for node in nodes)}
 
 
 def _parameter(node: ast.stmt, line: str) -> Parameter:
@@ -180,7 +187,7 @@ class Study:
     minutes : dict
         About how long each notebook runs; it only feeds the time left on the terminal.
     hardware : dict
-        What it is meant for (:class:`causalmix.cost.Hardware`); empty where nothing is asked.
+        What it is meant for (:class:`causalmix.hardware.Hardware`); empty where nothing is asked.
     """
 
     name: str
@@ -218,6 +225,12 @@ def read_study(name: str, folder: Path) -> Study:
     return Study(name, *(sections.get(section) or {} for section in SECTIONS))
 
 
+def read_changes(folder: Path | None, chapter: str) -> dict[str, object]:
+    """Values that a notebook was given beside its study's, in the folder of a run with other parameters."""
+    path = None if folder is None else Path(folder) / CHANGES
+    return json.loads(path.read_text(encoding="utf-8")).get(chapter, {}) if path and path.is_file() else {}
+
+
 def check_study(study: Study, known: Mapping[str, Mapping[str, Parameter]]) -> None:
     """A study may only name what there is, with values that are allowed: a mistyped name would quietly leave a default.
 
@@ -231,6 +244,11 @@ def check_study(study: Study, known: Mapping[str, Mapping[str, Parameter]]) -> N
         check_name(name, dict.fromkeys(n for names in known.values() for n in names))
     for chapter in [*study.notebooks, *study.minutes]:
         check_name(chapter, known, "notebook")
+    for section, kind in (("notebooks", dict), ("minutes", (int, float))):
+        for chapter, given in getattr(study, section).items():
+            if given is not None and not isinstance(given, kind):
+                what = "names with values" if kind is dict else "minutes"
+                raise InputError(f"Expected {what} for {chapter} in {study.name}.yaml, found {given!r}; correct it.")
     for chapter, names in known.items():
         study_values(study, chapter, names)
 

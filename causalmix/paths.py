@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -64,9 +65,12 @@ def out_dir(study: str, results: str = "") -> Path:
         return Path(results)
     if RUNNER in os.environ:
         return results_dir(study)
-    copy = RESULTS / "runs" / f"by_hand_{study}"
+    record = sorted([*results_dir(study).glob("*.csv"), *results_dir(study).glob("*.jsonl")])
+    # Named by its contents: a record that has changed since is copied anew, and what was made from the old one stays.
+    content = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in record))
+    copy = RESULTS / "runs" / f"by_hand_{study}_{content.hexdigest()[:8]}"
     copy.mkdir(parents=True, exist_ok=True)
-    for path in [*results_dir(study).glob("*.csv"), *results_dir(study).glob("*.jsonl")]:
+    for path in record:
         if not (copy / path.name).exists():
             shutil.copyfile(path, copy / path.name)
     return copy

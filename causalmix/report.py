@@ -1,11 +1,10 @@
-"""What notebooks put on their pages and into a study's folder: tables, numbers, sentences, provenance.
+"""What notebooks put on their pages and into a study's folder: tables, sentences, provenance.
 
 Everything shown is the same each time it is made from the same: no addresses, no ids, no times.
 """
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -20,7 +19,7 @@ from causalmix.parameters import declared, parameters_cell, read_notebook
 from causalmix.progress import progress
 from causalmix.tables import write_table
 
-__all__ = ["numbers", "progress", "provenance", "save_table", "sentence", "show"]
+__all__ = ["progress", "provenance", "save_table", "sentence", "show"]
 
 #: Where the interval of a column lies; of others in `<column>_low` and `<column>_high`.
 INTERVALS = {"predicted_gain": ("gain_ci_low", "gain_ci_high")} | dict.fromkeys(("mean", "ours"), ("ci_low", "ci_high"))
@@ -45,20 +44,6 @@ def save_table(frame: pd.DataFrame, name: str, out: Path) -> pd.DataFrame:
     """
     write_table(Path(out) / f"{name.removesuffix('.csv')}.csv", frame)
     return frame
-
-
-def numbers(values: Mapping[str, object], chapter: str, out: Path) -> None:
-    """Write numbers that prose quotes to ``numbers/<chapter>.json``, floats with six significant digits."""
-    path = Path(out) / "numbers" / f"{chapter}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    plain = {name: _plain(value) for name, value in values.items()}
-    path.write_text(json.dumps(plain, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _plain(value: object) -> object:
-    """A NumPy scalar or float as what JSON knows."""
-    value = value.item() if isinstance(value, np.generic) else value
-    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def show(frame: pd.DataFrame, digits: int = 3) -> None:

@@ -14,13 +14,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from causalmix import pages, paths, stamps
 from causalmix.errors import InputError
 from causalmix.parameters import (
+    CHANGES,
     Parameter,
     Study,
     check,
@@ -60,6 +61,8 @@ class Job:
         Values that differ from the notebook's defaults.
     folder : Path
         Where the tables go.
+    changes : dict
+        Values that were asked for beside the study's; a later notebook reads them there.
     """
 
     source: Path
@@ -67,6 +70,7 @@ class Job:
     study: str
     parameters: dict
     folder: Path
+    changes: dict = field(default_factory=dict)
 
 
 def plan(
@@ -98,12 +102,13 @@ def plan(
         check_name(name, dict.fromkeys(n for names in known.values() for n in names if n not in stamps.OWN))
     usual = {chapter: study_values(study, chapter, names) for chapter, names in known.items()}
     asked = {chapter: check({n: v for n, v in given.items() if n in names}, names) for chapter, names in known.items()}
-    changes = {n: v for chapter, values in asked.items() for n, v in values.items() if v != usual[chapter][n]}
+    new = {chapter: {n: v for n, v in asked[chapter].items() if v != usual[chapter][n]} for chapter in known}
+    changes = {n: v for values in new.values() for n, v in values.items()}
     folder, shelf = _places(study_name, changes, root)
     where = {"study": study_name} | ({"results_dir": folder.relative_to(root).as_posix()} if changes else {})
     return [
         Job(root / "notebooks" / f"{chapter}.ipynb", shelf / f"{chapter}.ipynb", study_name,
-            _injected(usual[chapter] | asked[chapter] | where, names), folder)
+            _injected(usual[chapter] | asked[chapter] | where, names), folder, new[chapter])
         for chapter, names in known.items()
     ]  # fmt: skip
 
@@ -167,6 +172,7 @@ def run(jobs: Sequence[Job], minutes: Mapping[str, float] = {}, root: Path = pat
         with Display(channel, [minutes.get(job.source.stem, 0) for job in jobs]) as display:
             for number, job in enumerate(jobs, 1):
                 _start_from_study(job, root)
+                _note_changes(job)
                 cells = len(read_notebook(job.source)["cells"]) + bool(job.parameters)  # papermill adds one for these
                 display.chapter(number, job.source.stem, cells)
                 _make_page(job, display.at_cell, {CHANNEL: str(channel), "CAUSALMIX_ROOT": str(root)}, root)
@@ -186,6 +192,14 @@ def _start_from_study(job: Job, root: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     draft.rename(job.folder)
+
+
+def _note_changes(job: Job) -> None:
+    """Leave word of a notebook's own values beside its tables: what trains later must follow the same design."""
+    path = job.folder / CHANGES
+    if job.changes:
+        told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        _replace(path, json.dumps(told | {job.source.stem: job.changes}, indent=1, sort_keys=True) + "\n")
 
 
 def _make_page(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch.utils.data import Sampler
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, SchedulerType
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl import SFTConfig, SFTTrainer
 
@@ -27,6 +27,8 @@ from causalmix.conversations import labelled
 from causalmix.errors import InputError
 from causalmix.losses import completion_loss, token_losses
 from causalmix.online import Mixer
+
+TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,19 @@ class SFTSettings:
     activation_checkpointing: bool = False  # ours: costs time and saves memory nobody lacks here
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            kind, value = TYPES[field.type], getattr(self, field.name)
+            if kind is float and isinstance(value, str):  # YAML reads 1e-3 as text
+                value = _number(value)
+                object.__setattr__(self, field.name, value)
+            if type(value) not in ((int, float) if kind is float else (kind,)):
+                raise InputError(f"Expected {field.name} to be {field.type}, found {value!r}; correct the value.")
         for name in ("learning_rate", "epochs", "batch_size", "gradient_accumulation", "max_length"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"Expected {name} above zero, found {value}; set it to a positive number.")
+        if self.schedule not in (known := [kind.value for kind in SchedulerType]):
+            raise InputError(f"Expected a schedule among {', '.join(known)}, found {self.schedule!r}; choose one.")
 
     def as_pairs(self) -> tuple[tuple[str, Any], ...]:
         """Every setting as (name, value), in a fixed order: what a run specification records."""
@@ -75,6 +86,14 @@ class SFTSettings:
         return cls(**given)
 
 
+def _number(text: str) -> float | str:
+    """The number that a text is, or the text."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def finetune(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -92,7 +111,7 @@ def finetune(
     tokenizer : PreTrainedTokenizerBase
         Gives the padding token.
     dataset : Dataset
-        Tokenised rows, as :func:`tokenize` returns them.
+        Tokenised rows, as :func:`causalmix.conversations.tokenize` returns them.
     settings : SFTSettings
         Hyper-parameters.
     seed : int

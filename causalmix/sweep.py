@@ -254,7 +254,7 @@ def _record(spec: RunSpec, future: Future) -> tuple[dict, BaseException | None]:
 
 
 def _describe(error: BaseException, frames: traceback.StackSummary) -> str:
-    """What a run raised and where, without the folders of the machine."""
+    """What a run raised and where; of the place without the folders of the machine."""
     text = f"{type(error).__name__}: {error}"
     if not frames:  # the worker died
         return text

@@ -92,7 +92,7 @@ class Work:
         values = {}
         for path in sorted(NOTEBOOKS.glob("*.ipynb")):
             values[path.stem] = study_values(study, path.stem, declared(read_notebook(path)))
-        design = Design.from_parameters(study.parameters)
+        design = Design.of_study(study)
         return cls(
             design,
             values,
@@ -210,8 +210,8 @@ class Work:
 
     def _sizes(self, base: SimpleNamespace, names: Sequence[str]) -> dict[tuple[str, str], list[RunSpec]]:
         """Trials in the whole pool by (part, role): one part for each size, and the target model."""
-        sizes, largest = self.values["06_target"], self.values["06_target"]["largest_scale"]
-        scales = sorted({1, max(1, largest // 2), largest})
+        sizes = self.values["06_target"]
+        scales = comparisons.scales_up_to(sizes["largest_scale"])
         trials = comparisons.size_trials(
             self.design, base, _stand_in(names, self.domains), scales, sizes["seeds"], sizes["target_seeds"]
         )

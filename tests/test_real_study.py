@@ -99,7 +99,7 @@ def study(folder):
             "n_test": 5,
             "n_splits": 2,
             "n_candidates": 1000,
-            "target_scale": 2,
+            "largest_scale": 2,
             "batch_size": 2,
             "learning_rate": 0.01,
         }
