@@ -99,7 +99,10 @@ class Campaign:
                    **usual | {"sizes": sizes, "longcot_sizes": longcot_sizes} | settings)  # fmt: skip
 
     def mixtures(self, **options) -> pd.DataFrame:
-        """Every method's mixture for the whole pool; methods that need proxies train them, as ``options`` say."""
+        """Every method's mixture for the whole pool; methods that need proxies get them as ``options`` say.
+
+        These are those of :func:`causalmix.methods.trainer`.
+        """
         train_proxies = methods.trainer(self.design, self.base, self.ledger, self.progress, **options)
         question = Question(self.runs, self.goal.n_samples, self.goal.rows, self.outcome, self.seed, train_proxies)
         ask = lambda: methods.ask(question, self.goal.x, self.goal.pool, self.names, n_trees=self.n_trees)  # noqa: E731

@@ -12,8 +12,9 @@ from causalmix.trials import join
 from causalmix.verdicts import Claim, published, reported_gap, split_claim, trial_claim
 
 PUBLISHED = "published/{}.csv"  # of the folder results
-TABLES = ("targets", "variants_trained", "longcot", "held_out", "ablations", "assignment")  # of a study
+TABLES = ("targets", "variants_trained", "longcot", "held_out", "ablations", "assignment", "covariates")  # of a study
 IN_WORDS = (np.nan, "claimed in words")
+ASKED = (np.nan, "not claimed; asked by its critics")
 #: The paper's models and the roles that play them here.
 ROLES = {"Qwen2.5-0.5B": "proxy", "Qwen2.5-7B": "target"}
 #: Who is reported to beat whom.
@@ -24,6 +25,7 @@ RIVALS = (
     ("CausalMix-A", "RegMix"),
     ("CausalMix-A", "DoReMi"),
 )
+SIZES = (800_000, 400_000, 100_000)  # rows of the paper's pools
 #: Parts of the method that are reported to be needed: what the variant is called, and where it was trained.
 PARTS = {"X": ("without X", "06_target"), "Orthogonalisation": ("without orthogonalisation", "08_ablations")}
 
@@ -42,33 +44,42 @@ def paper_claims(folder: Path) -> list[Claim]:
     """
     targets, variants = (_read(folder, name) for name in ("targets", "variants_trained"))
     whole = _group(targets if targets is None or variants is None else join([targets, variants]), pool="whole")
-    sizes = whole["n_samples"] if len(whole) else pd.Series([0])
-    largest = {model: _group(whole, model=role, n_samples=sizes.max()) for model, role in ROLES.items()}
-    claims = [claim for model, trials in largest.items() for claim in model_claims(model, trials, sizes.max())]
-    claims.append(unseen_claim(largest["Qwen2.5-7B"]))
-    claims.append(smallest_claim(_group(whole, model="proxy", n_samples=sizes.min()), sizes.min()))
+    claims = [claim for n_samples in SIZES for claim in size_claims(whole, n_samples)]
+    claims.append(unseen_claim(_sized(whole, "target", 800_000)[0]))
     claims += shift_claims(targets)
     return claims + longcot_claims(_group(_read(folder, "longcot"))) + estimator_claims(folder)
 
 
-def model_claims(model: str, trials: pd.DataFrame, n_samples: int) -> list[Claim]:
-    """Who beats whom on Dev with one of the paper's models, and what the method loses without one of its parts."""
-    dev, ablation = (table[table["model"] == model] for table in (published("dev"), published("ablation")))
-    role = f"{ROLES[model].replace('target', 'target model')}, {n_samples:,} rows"
-    claims = []
-    for one, other in RIVALS:
-        if {one, other} <= set(dev["method"]):
-            reported = (reported_gap(dev, one, other), f"{PUBLISHED.format('dev')}, {model}, 800K")
-            claims.append(
-                trial_claim(f"{one} beats {other} on Dev ({role})", *reported, trials, one, other, "06_target")
-            )
-    for part, (name, chapter) in PARTS.items():
-        reported = (
-            reported_gap(ablation, "CausalMix-A", name, label="variant"),
-            f"{PUBLISHED.format('ablation')}, {model}",
-        )
-        text = f"{part} is needed: CausalMix-A beats itself {name} ({role})"
-        claims.append(trial_claim(text, *reported, trials, "CausalMix-A", f"CausalMix-A {name}", chapter))
+def size_claims(whole: pd.DataFrame, n_samples: int) -> list[Claim]:
+    """Who beats whom on Dev at one of the paper's sizes, and what the method loses without one of its parts.
+
+    Parameters
+    ----------
+    whole : DataFrame
+        Our trials of the whole pool.
+    n_samples : int
+        One of :data:`SIZES`.
+    """
+    dev, claims = published("dev").assign(table="dev"), []
+    dev = join([dev, published("dev_averages").assign(table="dev_averages")])
+    for model, role in ROLES.items():
+        reported = dev[(dev["model"] == model) & (dev["n_samples"] == n_samples)]
+        tables = dict(zip(reported["method"], reported["table"]))
+        trials, where = _sized(whole, role, n_samples)
+        for one, other in RIVALS:
+            if {one, other} <= set(tables):
+                source = f"{PUBLISHED.format(tables[other])}, {model}, {n_samples // 1000}K"
+                text = f"{one} beats {other} on Dev ({where})"
+                claims.append(
+                    trial_claim(text, reported_gap(reported, one, other), source, trials, one, other, "06_target")
+                )
+        parts = published("ablation")
+        parts = parts[(parts["model"] == model) & (parts["n_samples"] == n_samples)]
+        for part, (name, chapter) in PARTS.items() if len(parts) else ():
+            text = f"{part} is needed: CausalMix-A beats itself {name} ({where})"
+            gap, source = reported_gap(parts, "CausalMix-A", name, label="variant"), PUBLISHED.format("ablation")
+            rival = f"CausalMix-A {name}"
+            claims.append(trial_claim(text, gap, f"{source}, {model}", trials, "CausalMix-A", rival, chapter))
     return claims
 
 
@@ -80,14 +91,6 @@ def unseen_claim(trials: pd.DataFrame) -> Claim:
     return trial_claim(text, abs(gap), PUBLISHED.format("unseen"), trials, one, other, "06_target", "y_unseen")
 
 
-def smallest_claim(trials: pd.DataFrame, n_samples: int) -> Claim:
-    """The smallest size that the paper reports."""
-    pair, averages = ("CausalMix-A", "DoReMi"), published("dev_averages")
-    reported = (reported_gap(averages[averages["n_samples"] == 100_000], *pair), PUBLISHED.format("dev_averages"))
-    text = f"CausalMix-A beats DoReMi on Dev (proxy, {n_samples:,} rows; smallest size)"
-    return trial_claim(text, *reported, trials, *pair, "06_target")
-
-
 def shift_claims(targets: pd.DataFrame | None) -> list[Claim]:
     """That a mixture which knows the state wins where the state has shifted, pool by pool."""
     pools = [] if targets is None else [pool for pool in targets["pool"].unique() if pool != "whole"]
@@ -97,39 +100,67 @@ def shift_claims(targets: pd.DataFrame | None) -> list[Claim]:
 
 
 def longcot_claims(trials: pd.DataFrame) -> list[Claim]:
-    """Who is beaten on long chains of thought."""
+    """Who is beaten on long chains of thought; which of its policies the paper means is not known, here it is A."""
     table, source = published("longcot"), PUBLISHED.format("longcot")
-    text = "CausalMix beats {} on long chains of thought"
-    return [
-        trial_claim(
-            text.format(other),
-            reported_gap(table, "CausalMix", other),
-            source,
-            trials,
-            "CausalMix-A",
-            other,
-            "07_longcot",
-        )
-        for other in ("Equal", "Grid", "RegMix", "DMO")
-    ]
+    claims = []
+    for other in ("Equal", "Grid", "RegMix", "DMO"):
+        text = f"CausalMix (here A) beats {other} on long chains of thought"
+        gap = reported_gap(table, "CausalMix", other)
+        claims.append(trial_claim(text, gap, source, trials, "CausalMix-A", other, "07_longcot"))
+    return claims
 
 
 def estimator_claims(folder: Path) -> list[Claim]:
-    """Claims about the estimator, held against held-out runs (chapters 04 and 08)."""
+    """Claims about the estimator, held against held-out runs (chapters 04 and 08).
+
+    Variants that lack the level m0(X) are compared by their R-score, which looks at the returns alone.
+    """
     empty = pd.DataFrame({"variant": [], "split": [], "spearman": [], "r_score": []})
-    checks, fits, assigned = (_read(folder, name) for name in ("held_out", "ablations", "assignment"))
-    checks = empty if checks is None else checks.rename(columns={"predictor": "variant"})
-    fits, assigned = (empty if table is None else table for table in (fits, assigned))
+    names = ("held_out", "ablations", "assignment", "covariates")
+    found = (_read(folder, name) for name in names)
+    checks, fits, assigned, subsets = (empty if table is None else table for table in found)
+    checks = checks.rename(columns={"predictor": "variant"})
+    subsets = subsets.rename(columns={"covariates": "variant"})
+    every, rival = _best_subsets(subsets)
+    orthogonal, known = "without orthogonalisation", "08_ablations"
     asked = (
-        ("Returns depend on the state: theta(x) predicts held-out runs better than a constant theta",
+        ("Returns depend on the state: theta(x) predicts held-out runs better than a constant theta", *IN_WORDS,
          checks, "theta(x)", "constant theta", "04_effects"),
-        ("Orthogonalisation helps where mixtures followed the state (returns, R-score)",
-         assigned, "confounded", "confounded, without orthogonalisation", "08_ablations", "r_score"),
-        ("X is needed to predict held-out runs", fits, "full", "without X", "08_ablations"),
-        ("Orthogonalisation helps to predict held-out runs", fits, "full", "without orthogonalisation", "08_ablations"),
-        ("The forest predicts held-out runs better than a linear final stage", fits, "full", "linear", "08_ablations"),
+        ("All covariates together predict held-out runs better than the next best subset (Figure 2)", *IN_WORDS,
+         subsets, every, rival, known),
+        ("X is needed for the returns of held-out runs", *IN_WORDS, fits, "full", "without X", known, "r_score"),
+        ("Orthogonalisation helps the returns of held-out runs", *IN_WORDS, fits, "full", orthogonal, known, "r_score"),
+        ("Orthogonalisation helps the returns where mixtures followed the state", *ASKED,
+         assigned, "confounded", f"confounded, {orthogonal}", known, "r_score"),
+        ("The forest knows the returns of held-out runs better than a linear final stage", *ASKED,
+         fits, "full", "linear", known, "r_score"),
     )  # fmt: skip
-    return [split_claim(text, *IN_WORDS, *where) for text, *where in asked]
+    return [split_claim(*question) for question in asked]
+
+
+def _best_subsets(subsets: pd.DataFrame) -> tuple[str, str]:
+    """All covariates, and the best subset of the others by mean Spearman; "none" where there is no such."""
+    means = subsets.groupby("variant", sort=False)["spearman"].mean()
+    every = max(means.index, key=lambda name: len(name.split(" + ")), default="none")
+    others = means.drop(every, errors="ignore")
+    return every, others.idxmax() if len(others) else "none"
+
+
+def _sized(whole: pd.DataFrame, role: str, n_samples: int) -> tuple[pd.DataFrame, str]:
+    """Our trials that stand for a role at one of the paper's sizes, and what they are called.
+
+    The largest and the smallest size stand for the paper's, and one between them for the middle.
+    """
+    sizes, name = sorted(whole["n_samples"].unique()), {"target": "target model"}.get(role, role)
+    places = (
+        {len(sizes) - 1: SIZES[0]}
+        | ({0: SIZES[2]} if len(sizes) > 1 else {})
+        | ({1: SIZES[1]} if len(sizes) == 3 else {})
+    )
+    for place, paper in places.items():
+        if sizes and paper == n_samples:
+            return _group(whole, model=role, n_samples=sizes[place]), f"{name}, {sizes[place]:,} rows"
+    return whole.iloc[:0], f"{name}, for the paper's {n_samples // 1000}K rows"
 
 
 def files(folder: Path) -> list[Path]:

@@ -107,18 +107,26 @@ def shift_table(mixtures: pd.DataFrame, states_of: dict[str, np.ndarray], histor
     Returns
     -------
     DataFrame
-        ``pool``, each covariate with the share of runs below it, CausalMix-A's mixture there and
-        how many of the methods' mixtures are in support.
+        ``pool``, each covariate with the share of runs below it, whether all of them lie within the
+        range of the runs, CausalMix-A's mixture there and how many of the methods' mixtures are in support.
     """
     rows = []
+    low, high = history.X.min(axis=0), history.X.max(axis=0)
     for pool, x in states_of.items():
         part = mixtures[mixtures["pool"] == pool].set_index("method")
         row: dict[str, object] = {"pool": pool}
         for j, name in enumerate(history.covariates):
             row |= {name: x[j], f"runs below in {name}": float((history.X[:, j] < x[j]).mean())}
+        row |= {"state within the range of the runs": "yes" if ((low <= x) & (x <= high)).all() else "no"}
         row |= {f"w_{d}": part.loc["CausalMix-A", f"w_{d}"] for d in history.domains}
         rows.append(row | {"methods in support": f"{int(part['in_support'].sum())} of {len(part)}"})
     return pd.DataFrame(rows)
+
+
+def support_table(mixtures: pd.DataFrame) -> pd.DataFrame:
+    """Whether each method's mixture is in support, with one column for each pool."""
+    flags = mixtures.pivot(index="method", columns="pool", values="in_support")
+    return flags.loc[mixtures["method"].unique(), mixtures["pool"].unique()].rename_axis(columns=None)
 
 
 def learning_mixtures(

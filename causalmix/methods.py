@@ -66,10 +66,11 @@ def names_of(text: str) -> tuple[str, ...]:
     return tuple(name for name in STATIC if name in (*given, "Equal"))
 
 
-def trainer(design: Design, base: World, ledger: Ledger, progress=None, **options) -> Train:
+def trainer(design: Design, base: World, ledger: Ledger, progress=None, train_missing: bool = True, **options) -> Train:
     """How methods that need proxies of their own get them: from the ledger, or trained on the pool as it is.
 
-    Further options are those of :func:`causalmix.sweep.run_sweep`.
+    Where ``train_missing`` is false they are refused if the ledger lacks them.  Further options are
+    those of :func:`causalmix.sweep.run_sweep`.
     """
 
     def trained(runs: Sequence[ProxyRun]) -> list[dict]:
@@ -78,6 +79,13 @@ def trainer(design: Design, base: World, ledger: Ledger, progress=None, **option
                     n_samples=run.n_samples, domains=base.scored.domains, mixing=dict(run.mixing))
             for run in runs
         ]  # fmt: skip
+        finished = {} if train_missing else ledger.finished()
+        if not train_missing and (lacking := sum(spec.run_id not in finished for spec in specs)):
+            raise InputError(
+                f"Expected recorded proxies of the methods in {ledger.path.name}, found {lacking} of {len(specs)} "
+                "missing; "
+                "set train_missing to train them, or name methods that need none."
+            )
         return run_sweep(specs, ledger, train, progress=progress, **options)
 
     return trained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from causalmix.plots import COLOURS, _nought, _rows
+from causalmix.trials import name_of
 
 GROUPS = ("pool", "model", "n_samples")
 
@@ -47,31 +49,29 @@ def means(compared: pd.DataFrame, ax: Axes, columns: tuple[str, str, str] = ("me
     return ax
 
 
-def rank_scatter(table: pd.DataFrame, outcome: str, proxy: dict, target: dict, ax: Axes) -> Axes:
-    """Mean outcome of each method with the proxy (across) and with the target model (up), one dot a method.
+def rank_scatter(table: pd.DataFrame, outcome: str, one: dict, other: dict, ax: Axes) -> Axes:
+    """Mean outcome of each method in one group of trials (across) and in another (up), one dot a method.
 
     Parameters
     ----------
     table : DataFrame
         From :func:`causalmix.trials.trial_table`.
     outcome : str
-    proxy, target : dict
+    one, other : dict
         Values of ``pool, model, n_samples`` that pick each group.
     ax : Axes
     """
     sides = []
-    for choice in (proxy, target):
+    for choice in (one, other):
         mask = np.logical_and.reduce([table[name] == value for name, value in choice.items()])
         sides.append(table[mask].groupby("method", sort=False)[outcome].agg(["mean", "sem"]) * 100)
-    both = sides[0].join(sides[1], lsuffix="_proxy", rsuffix="_target", how="inner")
-    ax.errorbar(both["mean_proxy"], both["mean_target"], xerr=both["sem_proxy"], yerr=both["sem_target"],
+    both = sides[0].join(sides[1], lsuffix="_one", rsuffix="_other", how="inner")
+    ax.errorbar(both["mean_one"], both["mean_other"], xerr=both["sem_one"], yerr=both["sem_other"],
                 fmt="o", color=COLOURS[0], markersize=4, linewidth=1)  # fmt: skip
     for name, row in both.iterrows():
-        ax.annotate(
-            name, (row["mean_proxy"], row["mean_target"]), xytext=(4, 3), textcoords="offset points", fontsize=7
-        )
-    ax.set_xlabel("proxy, points")
-    ax.set_ylabel("target model, points")
+        ax.annotate(name, (row["mean_one"], row["mean_other"]), xytext=(4, 3), textcoords="offset points", fontsize=7)
+    ax.set_xlabel(f"{name_of(one)}; points")
+    ax.set_ylabel(f"{name_of(other)}; points")
     return ax
 
 
@@ -109,28 +109,31 @@ def ternary(mixtures: pd.DataFrame, corners: Sequence[Sequence[str]], ax: Axes, 
     return ax
 
 
-def claims(table: pd.DataFrame, ax: Axes) -> Axes:
+def claims(table: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
     """Reported and own differences of claims; the colour of the dot is the verdict.
 
     Parameters
     ----------
     table : DataFrame
         From :func:`causalmix.verdicts.claims_table`.
-    ax : Axes
+    axes : two Axes
+        For claims in points of accuracy, and for those in measures of prediction.
     """
-    colours = {"holds": COLOURS[2], "does not hold": COLOURS[1], "cannot tell": "0.5"}
-    # Measures of prediction are drawn in hundredths, so that they share an axis with points of accuracy.
-    scale = np.where(table["unit"] == "points", 1.0, 100.0)
-    places = _rows(list(table["claim"]), ax)
+    points = table["unit"] == "points"
+    _claims(table[points], axes[0], "difference, points of accuracy")
+    _claims(table[~points], axes[1], "difference in Spearman's correlation or R-score")
+    axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8)
+    return axes
+
+
+def _claims(table: pd.DataFrame, ax: Axes, label: str) -> None:
+    places = _rows([textwrap.fill(claim, 44) for claim in table["claim"]], ax)
     ax.tick_params(axis="y", labelsize=7)
     ax.plot(table["reported"], places, "x", color="black", markersize=5, label="reported")
-    for word, colour in colours.items():
-        mine = (table["verdict"] == word).to_numpy()
-        ax.hlines(
-            places[mine], (scale * table["ci_low"])[mine], (scale * table["ci_high"])[mine], color=colour, linewidth=1.6
-        )
-        ax.plot((scale * table["ours"])[mine], places[mine], "o", color=colour, markersize=4, label=word)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.2, 1), ncols=4, fontsize=8)
-    ax.set_xlabel("difference, points")
+    for word, colour in {"holds": COLOURS[2], "does not hold": COLOURS[1], "cannot tell": "0.5"}.items():
+        mine = table[table["verdict"] == word]
+        at = places[(table["verdict"] == word).to_numpy()]
+        ax.hlines(at, mine["ci_low"], mine["ci_high"], color=colour, linewidth=1.6)
+        ax.plot(mine["ours"], at, "o", color=colour, markersize=4, label=word)
+    ax.set_xlabel(label)
     _nought(ax)
-    return ax

@@ -21,6 +21,7 @@ from causalmix.outcomes import axis_scores
 from causalmix.runs import RunSpec
 
 REFERENCE = "Equal"
+DIFFERENCE = ("difference", "difference_low", "difference_high")
 FIRST_SEED = 90_000  # of a design's hundred thousand; its own runs count from 0
 
 
@@ -155,9 +156,8 @@ def compare(
             }
             row |= {"mean": mean, "ci_low": low, "ci_high": high}
             gap = (wide[method] - wide[reference]).dropna() if reference in wide else pd.Series(dtype=float)
-            if method != reference and len(gap):
-                row |= dict(zip(("difference", "difference_low", "difference_high"), mean_interval(gap, level)))
-            rows.append(row)
+            known = method != reference and len(gap)
+            rows.append(row | dict(zip(DIFFERENCE, mean_interval(gap, level) if known else (np.nan,) * 3)))
     return pd.DataFrame(rows)
 
 
@@ -166,11 +166,29 @@ def axis_table(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
     def cell(values: pd.Series) -> str:
         mean, low, high = mean_interval(values.to_numpy())
-        return f"{100 * mean:.1f} ± {50 * (high - low):.1f}"
+        return f"{100 * mean:.1f}" + (f" ± {50 * (high - low):.1f}" if np.isfinite(low) else "")
 
     grouped = table.groupby("method", sort=False)
     there = [c for c in columns if c in table]
     return pd.DataFrame({c.removeprefix("y_"): grouped[c].apply(cell) for c in there}).reset_index()
+
+
+def differences_table(table: pd.DataFrame, outcomes: Sequence[str]) -> pd.DataFrame:
+    """Paired differences to the reference in several outcomes, points, with 95% intervals, for one group of trials.
+
+    Returns
+    -------
+    DataFrame
+        ``method, seeds``, and for each outcome ``<outcome>, <outcome>_low, <outcome>_high``.
+    """
+    found = None
+    for outcome in (o for o in outcomes if o in table):
+        part = compare(table, outcome).dropna(subset=["difference"])
+        named = dict(zip(DIFFERENCE, (outcome, f"{outcome}_low", f"{outcome}_high")))
+        points = (100 * part[list(DIFFERENCE)]).rename(columns=named)
+        own = part[["method", "seeds"]].join(points)
+        found = own if found is None else found.merge(own.drop(columns="seeds"), on="method")
+    return pd.DataFrame(columns=["method", "seeds"]) if found is None else found
 
 
 def rank_agreement(
@@ -192,7 +210,8 @@ def rank_agreement(
     -------
     dict
         ``methods, spearman, spearman_low, spearman_high, kendall``; the interval holds the middle
-        95% of the bootstrap, in which seeds are drawn anew within each method and group.
+        95% of the bootstrap, in which seeds are drawn anew within each method and group.  NaN where
+        fewer than 3 methods are in both groups, the interval also where a method has one seed alone.
     """
     groups = []
     for choice in (one, other):
@@ -200,13 +219,16 @@ def rank_agreement(
         groups.append({m: part[outcome].to_numpy() for m, part in table[mask].groupby("method", sort=False)})
     methods = [m for m in groups[0] if m in groups[1]]
     if len(methods) < 3:
-        raise InputError(f"Expected at least 3 methods in both groups, found {len(methods)}; train the others too.")
+        return {"methods": len(methods)} | dict.fromkeys(
+            ("spearman", "spearman_low", "spearman_high", "kendall"), np.nan
+        )
     means = [np.array([g[m].mean() for m in methods]) for g in groups]
     rng, drawn = np.random.default_rng([seed, 70]), []
     for _ in range(draws):
         again = [[rng.choice(g[m], len(g[m])).mean() for m in methods] for g in groups]
         drawn.append(spearmanr(*again)[0])
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    single = any(len(values) < 2 for group in groups for values in group.values())
+    low, high = (np.nan, np.nan) if single else np.nanquantile(drawn, [0.025, 0.975])
     return {
         "methods": len(methods),
         "spearman": float(spearmanr(*means)[0]),
@@ -214,6 +236,11 @@ def rank_agreement(
         "spearman_high": float(high),
         "kendall": float(kendalltau(*means)[0]),
     }
+
+
+def in_points(gap: float, low: float, high: float) -> str:
+    """A difference and its interval in points, for a sentence; without an interval where there is none."""
+    return f"{100 * gap:+.1f}" + (f" [{100 * low:+.1f}, {100 * high:+.1f}]" if np.isfinite(low) else "")
 
 
 def verdict(low: float, high: float) -> str:
@@ -225,7 +252,7 @@ def verdict(low: float, high: float) -> str:
 
 def comparison_sentence(compared: pd.DataFrame) -> str:
     """Which methods differ from the reference by their intervals, for one group of :func:`compare`."""
-    rivals = compared.dropna(subset=["difference"]) if "difference" in compared else compared.iloc[:0]
+    rivals = compared.dropna(subset=["difference"])
     if rivals.empty:
         return "Only one method was trained, so there is nothing to compare."
     told = {"above zero": [], "below zero": [], "not told apart from zero": []}
@@ -268,12 +295,46 @@ def groups_of(table: pd.DataFrame) -> list[dict]:
     return [dict(zip(keys, row)) for row in table[keys].drop_duplicates().itertuples(index=False)]
 
 
+def name_of(group: dict) -> str:
+    """What a group of trials is called."""
+    model = {"target": "target model"}.get(group["model"], group["model"])
+    return f"{model}, {group['n_samples']:,} rows"
+
+
+def agreement_sentence(table: pd.DataFrame) -> str:
+    """Whether the order of methods carries over, pair by pair of :func:`agreement_table`, by the intervals."""
+    words = {"above zero": "much the same order", "below zero": "an order that is turned around"}
+    told = []
+    for row in table.dropna(subset=["spearman"]).itertuples():
+        said = words.get(verdict(row.spearman_low, row.spearman_high), "no order that can be told from chance")
+        told.append(f"{row.one} and {row.other}: {said} (Spearman {row.spearman:+.2f})")
+    return "; ".join(told) + "." if told else "Too few methods were tried in two groups to compare their order."
+
+
+def base_sentence(compared: pd.DataFrame, before: pd.DataFrame, outcome: str) -> str:
+    """Whether any mixture of :func:`compare` ends above the model that it started from.
+
+    Parameters
+    ----------
+    compared : DataFrame
+    before : DataFrame
+        ``model, <outcome>``: what the base of each role can do.
+    outcome : str
+    """
+    start, told = before.set_index("model")[outcome], []
+    for (model, n_samples), part in compared.groupby(["model", "n_samples"], sort=False):
+        above = int((part["mean"] > start[model]).sum())
+        name = name_of({"model": model, "n_samples": n_samples})
+        told.append(f"{name}: {above} of {len(part)} mixtures end above its base ({100 * start[model]:.1f} points)")
+    return "; ".join(told) + "."
+
+
 def agreement_table(table: pd.DataFrame, groups: Sequence[dict], outcome: str = "y_dev") -> pd.DataFrame:
-    """Rank agreement of the first group with each other one and of the last two, with bootstrap intervals."""
-    name = lambda g: f"{g['model']}, {g['n_samples']:,} rows"  # noqa: E731
-    # The last two are proxy and target at one size: what the model alone changes.
-    pairs = [(groups[0], other) for other in groups[1:]] + ([(groups[-2], groups[-1])] if len(groups) > 2 else [])
-    rows = [{"one": name(a), "other": name(b)} | rank_agreement(table, a, b, outcome) for a, b in pairs]
+    """Rank agreement of the first group with each other one, and of two models at one size."""
+    pairs = [(groups[0], other) for other in groups[1:]]
+    same_size = [(a, b) for a in groups for b in groups if a["model"] < b["model"] and a["n_samples"] == b["n_samples"]]
+    pairs += [pair for pair in same_size if pair not in pairs]
+    rows = [{"one": name_of(a), "other": name_of(b)} | rank_agreement(table, a, b, outcome) for a, b in pairs]
     columns = ["one", "other", "methods", "spearman", "spearman_low", "spearman_high", "kendall"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -298,7 +359,7 @@ def promised(mixtures: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
     proxy = proxy[proxy["n_samples"] == proxy["n_samples"].min()]
     ours = ["method", "proxy_runs_used", "in_support", "predicted_gain", "gain_ci_low", "gain_ci_high"]
     theirs = ["method", "seeds", "mean", "ci_low", "ci_high", "difference", "difference_low", "difference_high"]
-    return mixtures[ours].merge(proxy[theirs], on="method", how="left")
+    return mixtures[ours].merge(proxy[theirs], on="method", how="left").astype({"seeds": "Int64"})
 
 
 def state_sentence(
@@ -310,7 +371,7 @@ def state_sentence(
         wide = part.pivot(index="seed", columns="method", values=outcome)
         if {moving, still} <= set(wide):
             gap, low, high = mean_interval((wide[moving] - wide[still]).dropna())
-            told.append(f"{pool} {100 * gap:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] ({verdict(low, high)})")
+            told.append(f"{pool} {in_points(gap, low, high)} ({verdict(low, high)})")
     if not told:
         return f"{moving} and {still} were not both trained, so the use of the state cannot be told."
     return f"{moving} minus {still}, points: " + "; ".join(told) + "."

@@ -156,12 +156,21 @@ def claims_table(claims: Sequence[Claim]) -> pd.DataFrame:
     )
 
 
+def heights(table: pd.DataFrame) -> tuple[int, int]:
+    """Claims in points and in other units, at least one of each: heights of the two panels of a figure."""
+    points = int((table["unit"] == "points").sum())
+    return max(points, 1), max(len(table) - points, 1)
+
+
 def verdict_sentence(claims: Sequence[Claim]) -> str:
-    """How many claims hold, do not hold, or stay open here."""
-    counts = {word: sum(c.verdict == word for c in claims) for word in WORDS}
+    """How many claims hold, do not hold, stay open here, or were not tried."""
+    tried = [c for c in claims if np.isfinite([c.low, c.high]).all()]
+    counts = {word: sum(c.verdict == word for c in tried) for word in WORDS}
+    untried = len(claims) - len(tried)
     return (
-        f"Of {len(claims)} claims, {counts['holds']} hold in this world, {counts['does not hold']} do not, and for "
-        f"{counts['cannot tell']} the intervals leave it open."
+        f"Of {len(claims)} claims, {counts['holds']} hold in this study, {counts['does not hold']} do not, and for "
+        f"{counts['cannot tell']} the intervals leave it open"
+        + (f"; {untried} were not tried, or with one seed alone." if untried else ".")
     )
 
 

@@ -49,8 +49,53 @@ def test_rank_agreement_knows_order_from_noise():
     assert found["spearman_low"] > 0.8
     turned = pd.concat([table(gaps), table({m: -g for m, g in gaps.items()}, model="target")])
     assert trials.rank_agreement(turned, *trials.groups_of(turned), draws=50)["spearman"] == pytest.approx(-1)
-    with pytest.raises(InputError, match="at least 3 methods"):
-        trials.rank_agreement(turned[turned["method"].isin(["A", "B"])], *trials.groups_of(turned))
+    few = trials.rank_agreement(turned[turned["method"].isin(["A", "B"])], *trials.groups_of(turned))
+    assert few["methods"] == 2 and np.isnan(few["spearman"])
+    single = turned[turned["seed"] == 0]
+    assert np.isnan(trials.rank_agreement(single, *trials.groups_of(single), draws=20)["spearman_low"])
+
+
+def test_whether_an_order_carries_over_is_told_by_its_interval():
+    """Two sizes in one order, and two models in opposite orders, whichever came first."""
+    gaps = dict(zip("ABCDEF", (0.0, 0.02, 0.04, 0.06, 0.08, 0.1)))
+    large = table(gaps, noise=0.001).assign(n_samples=200)
+    target = table({m: -g for m, g in gaps.items()}, noise=0.001, model="target").assign(n_samples=200)
+    both = pd.concat([table(gaps, noise=0.001), large, target])
+    found = trials.agreement_table(both, trials.groups_of(both))
+    pairs = list(zip(found["one"], found["other"]))
+    assert pairs[-1] == ("proxy, 200 rows", "target model, 200 rows") and len(pairs) == 3
+    told = trials.agreement_sentence(found)
+    assert "proxy, 100 rows and proxy, 200 rows: much the same order" in told
+    assert "proxy, 200 rows and target model, 200 rows: an order that is turned around" in told
+
+
+def test_one_seed_shows_no_interval_and_no_nan():
+    """A sweep that was stopped leaves single seeds; what they do not tell is left out."""
+    single = table({"Equal": 0, "CausalMix-A": 0.1, "CausalMix-A without X": 0.0}, seeds=1)
+    compared = trials.compare(single)
+    told = [trials.state_sentence(single), trials.comparison_sentence(compared)]
+    told += [trials.axis_table(single, ["y_dev"]).to_string()]
+    assert not any("nan" in text.lower() for text in told), told
+    alone = trials.compare(table({"Equal": 0}))
+    assert trials.comparison_sentence(alone).startswith("Only one method")
+
+
+def test_what_mixtures_add_to_their_base_is_counted():
+    """Above and below the model that each started from."""
+    compared = trials.compare(table({"Equal": 0, "A": 0.1, "B": -0.1}, noise=0.001))
+    before = pd.DataFrame({"model": ["proxy", "target"], "y_dev": [0.55, 0.6]})
+    assert trials.base_sentence(compared, before, "y_dev") == (
+        "proxy, 100 rows: 1 of 3 mixtures end above its base (55.0 points)."
+    )
+
+
+def test_differences_in_several_outcomes_stand_side_by_side():
+    """Points, paired, without the reference itself."""
+    both = table({"Equal": 0, "A": 0.1}, noise=0.001)
+    both["y_unseen"] = 0.2
+    found = trials.differences_table(both, ["y_dev", "y_unseen", "y_none"])
+    assert list(found["method"]) == ["A"] and found["seeds"].item() == 5
+    assert found["y_dev"].item() == pytest.approx(10, abs=0.2) and found["y_unseen"].item() == 0
 
 
 def test_sentence_sorts_methods_by_what_their_intervals_say():
@@ -111,6 +156,21 @@ def test_claims_turn_with_the_tables(tmp_path):
     found = {c.text: c.verdict for c in claims.paper_claims(tmp_path)}
     assert found["CausalMix-A beats Equal on Dev (proxy, 100 rows)"] == "holds"
     assert found["CausalMix-A beats DMO on Dev (proxy, 100 rows)"] == "cannot tell"
+    told = verdicts.verdict_sentence(claims.paper_claims(tmp_path))
+    assert "1 hold" in told and f"{len(untold) - 1} were not tried" in told
+
+
+def test_the_papers_sizes_are_played_by_ours(tmp_path):
+    """The largest for 800K, the smallest for 100K, one between for 400K; with two sizes there is no middle."""
+    sizes = [
+        table({"Equal": 0, "DMO": 0, "CausalMix-A": 0.1}, noise=0.001).assign(n_samples=n) for n in (100, 400, 800)
+    ]
+    for chosen, middle in ((sizes, "holds"), (sizes[::2], "cannot tell")):
+        pd.concat(chosen).to_csv(tmp_path / "targets.csv", index=False)
+        found = {c.source: c for c in claims.paper_claims(tmp_path) if "A beats DMO on Dev (proxy" in c.text}
+        by_size = {source.split(", ")[-1]: c for source, c in found.items()}
+        assert by_size["400K"].verdict == middle and by_size["800K"].verdict == by_size["100K"].verdict == "holds"
+        assert "800 rows" in by_size["800K"].text and "100 rows" in by_size["100K"].text
 
 
 def test_another_outcome_is_the_mean_of_two_axes():
