@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from datasets import Dataset
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from causalmix import fingerprints, models, opencompass, outcomes, scores, states, world
 from causalmix.errors import InputError
@@ -177,7 +177,7 @@ class Recipe:
     def questions_digest(self) -> str:
         """Identity of what models are asked: the benchmarks as they are defined, and settings that change a score."""
         settings = {name: value for name, value in self.settings.items() if name not in NO_MATTER}
-        own = fingerprints.of_files([Path(settings["include_path"])]) if "include_path" in settings else ""
+        own = fingerprints.of_files([Path(folder)]) if (folder := settings.get("include_path")) else ""
         return _digest([asdict(b) for b in self.benchmarks()], settings, own)
 
     @property
@@ -259,12 +259,7 @@ def _score_real(recipe: Recipe, pool: Dataset) -> pd.DataFrame:
 
 def load_rater(name: str = "") -> scores.Rater:
     """A style rater: the one that ships, or a sequence classifier by its id or path."""
-    if not name:
-        return world.load_rater()
-    models.require_model(name)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    classifier = AutoModelForSequenceClassification.from_pretrained(name, use_safetensors=True, dtype="auto").to(device)
-    return scores.ClassifierRater(classifier, AutoTokenizer.from_pretrained(name))
+    return scores.ClassifierRater(*models.load_classifier(name)) if name else world.load_rater()
 
 
 def load_model(name: str, bf16: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

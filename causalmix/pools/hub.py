@@ -20,7 +20,7 @@ from datasets.exceptions import DatasetsError
 from datasets.naming import camelcase_to_snakecase
 
 from causalmix.errors import InputError
-from causalmix.models import HUB_SECONDS, LAPTOP
+from causalmix.models import HUB_SECONDS, LAPTOP, hub_refusal
 from causalmix.simplex import to_counts
 
 #: What every pool has; the content of a turn is plain text.
@@ -164,19 +164,13 @@ def _is_cached(name: str) -> bool:
 
 
 def _require_on_hub(name: str) -> None:
-    from huggingface_hub import HfApi, constants
+    from huggingface_hub import HfApi
 
-    found = "HF_HUB_OFFLINE is set"
-    if not constants.is_offline_mode():
-        try:
-            HfApi().dataset_info(name, timeout=HUB_SECONDS)
-            return
-        except Exception as error:  # whatever keeps us from the hub, the remedy is the same
-            found = f"the hub could not give it: {type(error).__name__}"
-    raise InputError(
-        f"Expected the data set {name} in a file or folder, in the Hugging Face cache or on the hub, found none "
-        f"({found}); download it where there is a network and give its folder ({LAPTOP})."
-    )
+    if found := hub_refusal(lambda: HfApi().dataset_info(name, timeout=HUB_SECONDS)):
+        raise InputError(
+            f"Expected the data set {name} in a file or folder, in the Hugging Face cache or on the hub, found none "
+            f"({found}); download it where there is a network and give its folder ({LAPTOP})."
+        )
 
 
 def stratified(groups: Sequence[str], max_rows: int, seed: int) -> np.ndarray:
