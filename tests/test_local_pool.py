@@ -41,6 +41,11 @@ def test_every_form_of_conversation(tmp_path, form):
     assert pool["domain"][:] == pool["source"][:] == ["one", "two"]
 
 
+def test_numbers_are_domains(tmp_path):
+    path = write_lines(tmp_path / "rows.jsonl", [{"domain": i, "messages": turns("q", "a")} for i in (0, 1)])
+    assert local.load_pool(path)["domain"][:] == ["0", "1"]
+
+
 def test_an_input_follows_the_instruction(tmp_path):
     rows = [{"domain": d, "instruction": "translate", "input": "hola", "output": "hello"} for d in "ab"]
     assert local.load_pool(write_lines(tmp_path / "r.jsonl", rows))[0]["messages"] == turns("translate\nhola", "hello")
@@ -113,6 +118,7 @@ def test_the_first_bad_row_is_named_or_skipped(tmp_path, problem):
         ([{"domain": "math", "text": "a"}], {}, "found the columns domain, text"),
         (GOOD, {"on_bad": "guess"}, "refuse, skip, found 'guess'"),
         (GOOD, {"id_column": "name"}, "column name"),
+        (GOOD, {"messages_column": "mesages"}, "the column mesages in .*correct messages_column"),
         (GOOD, {"source_to_domain": {"a": "b"}}, "column source"),
         (GOOD[:1], {}, "two or more domains in .*found math"),
         (GOOD, {"max_rows": -1}, "at least 0"),

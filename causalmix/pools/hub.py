@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from datasets import Dataset, Features, List, Value, config, load_dataset
+from datasets import Dataset, Features, List, Value, config, load_dataset, load_dataset_builder
 from datasets.exceptions import DatasetsError
 from datasets.naming import camelcase_to_snakecase
 
@@ -86,12 +86,17 @@ def open_rows(
 
 
 def _from_files(reader: str, files: Sequence[Path], split: str) -> Dataset:
+    if reader == "csv":
+        return _from_csv(files)
     # Some columns would make the JSON reader take rows for logs of another program.
     plain = {"parse_agent_traces": False} if reader == "json" else {}
-    if reader == "csv":  # as it is written: an answer may be 007, or None
-        tables = [pd.read_csv(file, dtype=str, keep_default_na=False) for file in files]
-        return Dataset.from_pandas(pd.concat(tables, ignore_index=True), preserve_index=False)
     return load_dataset(reader, data_files={split: [str(file.resolve()) for file in files]}, split=split, **plain)
+
+
+def _from_csv(files: Sequence[str | Path], separator: str = ",") -> Dataset:
+    """Rows as they are written: an answer may be 007, or None."""
+    tables = [pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False) for file in files]
+    return Dataset.from_pandas(pd.concat(tables, ignore_index=True), preserve_index=False)
 
 
 def _from_folder(folder: Path, name: str | None, split: str, data_files) -> Dataset:
@@ -102,6 +107,9 @@ def _from_folder(folder: Path, name: str | None, split: str, data_files) -> Data
     if (folder / "state.json").is_file():
         # Its files, not load_from_disk: what is derived from those rows would be written into the folder.
         return _from_files("arrow", sorted(folder.glob("data-*.arrow")), split)
+    builder = load_dataset_builder(str(folder.resolve()), name, data_files=data_files)  # it knows the files of a split
+    if builder.name == "csv":
+        return _from_csv(builder.config.data_files[split], builder.config.sep)
     return load_dataset(str(folder.resolve()), name, split=split, data_files=data_files)
 
 
