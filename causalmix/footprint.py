@@ -24,11 +24,12 @@ SHAPES = models.SHAPES | {
     "Qwen/Qwen3-8B": {
         "model_type": "qwen3", "vocab_size": 151_936, "hidden_size": 4096, "intermediate_size": 12_288,
         "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
-        "tie_word_embeddings": False,
+        "max_position_embeddings": 40_960, "tie_word_embeddings": False,
     },
     "HuggingFaceTB/SmolLM2-1.7B-Instruct": {
         "model_type": "llama", "vocab_size": 49_152, "hidden_size": 2048, "intermediate_size": 8192,
-        "num_hidden_layers": 24, "num_attention_heads": 32, "num_key_value_heads": 32, "tie_word_embeddings": True,
+        "num_hidden_layers": 24, "num_attention_heads": 32, "num_key_value_heads": 32,
+        "max_position_embeddings": 8192, "tie_word_embeddings": True,
     },
     # A classifier, so without a head over the vocabulary: counted as if the two were tied.
     "princeton-nlp/QuRater-1.3B": {

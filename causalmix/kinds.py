@@ -274,7 +274,7 @@ def load_model(name: str, bf16: bool = False) -> tuple[PreTrainedModel, PreTrain
     """
     if is_own(name):
         return world.load_base(name), world.load_tokenizer()
-    model, tokenizer = models.load_model(_place(name), dtype="bfloat16" if bf16 else "float32")
+    model, tokenizer = models.load_model(place(name), dtype="bfloat16" if bf16 else "float32")
     models.use_chat_form(tokenizer, model)
     return model, tokenizer
 
@@ -283,7 +283,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer of :func:`load_model` alone; no weights are read."""
     if is_own(name):
         return world.load_tokenizer()
-    tokenizer = models.load_tokenizer(_place(name))
+    tokenizer = models.load_tokenizer(place(name))
     models.use_chat_form(tokenizer)
     return tokenizer
 
@@ -293,14 +293,15 @@ def is_own(name: str) -> bool:
     return name.partition(fingerprints.MARK)[0] in world.SHAPES
 
 
-def _place(name: str) -> str:
+def place(name: str) -> str:
+    """What :mod:`causalmix.models` loads for the name of a model that is not of the embedded world."""
     return str(models.smollm2_path()) if name == "smollm2" else fingerprints.unmarked(name)
 
 
 def require_model(name: str) -> None:
     """Raise InputError, within seconds, unless :func:`load_model` can have a model by that name."""
     if not is_own(name):
-        models.require_model(_place(name))
+        models.require_model(place(name))
 
 
 def kind_of(world_name: str) -> Kind:

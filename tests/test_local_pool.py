@@ -10,7 +10,7 @@ from real_rows import own_cache, turns, write_lines  # noqa: F401 (a fixture)
 
 from causalmix import worlds
 from causalmix.errors import InputError
-from causalmix.kinds import Recipe
+from causalmix.kinds import Recipe, read_recipe
 from causalmix.pools import hub, local
 
 GOOD = [
@@ -169,3 +169,6 @@ def test_a_local_pool_becomes_a_scored_world(tmp_path, monkeypatch):
     again = worlds.load_real(Recipe.of(given), 60, 2)
     assert again.pool.info.description.startswith("1 of 67 rows were skipped")
     assert again.name == made.name and again.pool["row_id"][:] == made.pool["row_id"][:]
+    quicker = given | {"evaluation": given["evaluation"] | {"batch_size": 2}}  # no part of the identity, and followed
+    assert worlds.load_real(Recipe.of(quicker), 60, 2).name == made.name
+    assert read_recipe(made.name.split("/")[-1])[0].settings == {"batch_size": 2}
