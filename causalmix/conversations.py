@@ -41,26 +41,28 @@ def tokenize(rows: Sequence[Mapping[str, Any]], tokenizer: PreTrainedTokenizerBa
     """
     if not len(rows):
         raise InputError("Expected at least one row to tokenise, found none; check how the rows were chosen.")
-    return Dataset.from_dict(_encode([row["messages"] for row in rows], tokenizer))
+    return Dataset.from_dict(_encode([row["messages"] for row in rows], tokenizer, range(len(rows))))
 
 
 def tokenize_all(rows: Dataset, tokenizer: PreTrainedTokenizerBase, file: str | Path) -> Dataset:
     """:func:`tokenize` for a pool that does not fit in memory as lists; its tokens go to a file (Arrow)."""
-    encode = lambda batch: _encode(batch["messages"], tokenizer)  # noqa: E731
+    encode = lambda batch, places: _encode(batch["messages"], tokenizer, places)  # noqa: E731
     return rows.select_columns("messages").map(
-        encode, batched=True, remove_columns="messages", cache_file_name=str(file)
+        encode, with_indices=True, batched=True, remove_columns="messages", cache_file_name=str(file)
     )
 
 
 def _encode(
-    conversations: Sequence[Sequence[Mapping[str, str]]], tokenizer: PreTrainedTokenizerBase
+    conversations: Sequence[Sequence[Mapping[str, str]]], tokenizer: PreTrainedTokenizerBase, places: Sequence[int]
 ) -> dict[str, list]:
-    """Columns ``input_ids`` and ``completion_mask`` of conversations."""
+    """Columns ``input_ids`` and ``completion_mask`` of conversations; an error tells the place of its row."""
     encoded = tokenizer.apply_chat_template(list(conversations), return_dict=True, return_assistant_tokens_mask=True)
     ids, masks = [], []
-    for index, (row_ids, mask) in enumerate(zip(encoded["input_ids"], encoded["assistant_masks"])):
+    for place, row_ids, mask in zip(places, encoded["input_ids"], encoded["assistant_masks"]):
         if 1 not in mask:
-            raise InputError(f"Expected an assistant turn in every row, row {index} has none; leave such rows out.")
+            raise InputError(
+                f"Expected an assistant turn in every row, found none in row {place + 1}; leave such rows out."
+            )
         end = len(mask) - mask[::-1].index(1)
         ids.append(row_ids[:end])
         masks.append(mask[:end])

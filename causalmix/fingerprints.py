@@ -11,6 +11,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from causalmix import models
+from causalmix.errors import InputError
 from causalmix.world import SHAPES, TINY
 
 ROW = ("row_id", "domain", "messages")  # what identifies a pool
@@ -62,6 +63,18 @@ def marked(name: str) -> str:
 
 
 def unmarked(name: str) -> str:
-    """The path, or the name, that :func:`marked` was given."""
+    """The path, or the name, that :func:`marked` was given.
+
+    Raises
+    ------
+    InputError
+        When the files there are no longer those that were marked.
+    """
     before, found, after = name.rpartition(MARK)
-    return before if found and len(after) == 8 and Path(before).exists() else name
+    if not (found and len(after) == 8 and Path(before).exists()):
+        return name
+    if marked(before) != name:
+        raise InputError(
+            f"Expected the model {name}, found {marked(before)}; put its files back, or make the runs of the new ones."
+        )
+    return before

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from causalmix import models, world
@@ -16,6 +15,8 @@ from causalmix.launch import launcher_of
 from causalmix.losses import LOGIT_BUDGET
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
     from causalmix.sft import SFTSettings
 
 #: Models that studies name besides those of :data:`causalmix.models.SHAPES`, as their published config.json have them.
@@ -23,11 +24,12 @@ SHAPES = models.SHAPES | {
     "Qwen/Qwen3-8B": {
         "model_type": "qwen3", "vocab_size": 151_936, "hidden_size": 4096, "intermediate_size": 12_288,
         "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
-        "tie_word_embeddings": False,
+        "max_position_embeddings": 40_960, "tie_word_embeddings": False,
     },
     "HuggingFaceTB/SmolLM2-1.7B-Instruct": {
         "model_type": "llama", "vocab_size": 49_152, "hidden_size": 2048, "intermediate_size": 8192,
-        "num_hidden_layers": 24, "num_attention_heads": 32, "num_key_value_heads": 32, "tie_word_embeddings": True,
+        "num_hidden_layers": 24, "num_attention_heads": 32, "num_key_value_heads": 32,
+        "max_position_embeddings": 8192, "tie_word_embeddings": True,
     },
     # A classifier, so without a head over the vocabulary: counted as if the two were tied.
     "princeton-nlp/QuRater-1.3B": {
@@ -101,25 +103,33 @@ def shape_of(name: str) -> Shape:
     Raises
     ------
     InputError
-        When it is not among :data:`SHAPES` and its configuration cannot be had.
+        When it is not among :data:`SHAPES` and its configuration cannot be had, or its layers are not
+        like Llama's, as GPT-2's.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
-    config = _config(name)
+    config = config_of(name)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
     count = lambda module: sum(weight.numel() for weight in module.parameters())  # noqa: E731
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return Shape(
-        count(model), count(model.base_model.layers[0]), config.num_hidden_layers, config.hidden_size,
-        config.intermediate_size, config.vocab_size, config.num_attention_heads * width,
-        config.num_key_value_heads * width, config.num_attention_heads, config.num_key_value_heads,
-        config.model_type == "qwen3", is_own(name),
-    )  # fmt: skip
+    try:
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return Shape(
+            count(model), count(model.base_model.layers[0]), config.num_hidden_layers, config.hidden_size,
+            config.intermediate_size, config.vocab_size, config.num_attention_heads * width,
+            config.num_key_value_heads * width, config.num_attention_heads, config.num_key_value_heads,
+            config.model_type == "qwen3", is_own(name),
+        )  # fmt: skip
+    except AttributeError as error:
+        raise InputError(
+            f"Expected a model with layers as Llama's or Qwen's, whose memory is known, found {name} of the type "
+            f"{config.model_type}; choose another model."
+        ) from error
 
 
-def _config(name: str):
+def config_of(name: str) -> PreTrainedConfig:
+    """The configuration of a model, by what :func:`shape_of` takes; errors as there."""
     from transformers import AutoConfig
 
     if name in SHAPES:
@@ -128,8 +138,7 @@ def _config(name: str):
         return AutoConfig.from_pretrained(world.TINY / name.partition("@")[0])
     name = unmarked(name)
     models.require_model(name)
-    path = Path(name)
-    where, extra = (path.parent, {"gguf_file": path.name}) if path.suffix == ".gguf" else (name, {})
+    where, extra = models.source_of(name)
     try:
         return AutoConfig.from_pretrained(where, trust_remote_code=False, **extra)
     except (OSError, ValueError) as error:

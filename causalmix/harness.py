@@ -23,7 +23,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from causalmix import harness_tasks
 from causalmix.errors import InputError
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
 
 BACKENDS = ("hf", "vllm")
+MAX_NEW_TOKENS = 2048
 SEED = 1234  # of worked examples, and of whatever in a task draws numbers
 CODE = "HF_ALLOW_CODE_EVAL"  # asked for by the metric that executes code
 #: Of vLLM, unless the setting ``vllm`` says otherwise: a GPU wants half precision.
@@ -46,7 +47,7 @@ def evaluate(
     benchmarks: Sequence[Benchmark],
     *,
     batch_size: int = 16,
-    max_new_tokens: int = 2048,
+    max_new_tokens: int = MAX_NEW_TOKENS,
     limit: int | None = None,
     allow_code: bool = False,
     backend: str = "hf",
@@ -93,11 +94,7 @@ def evaluate(
         "backend": backend, "include_path": include_path, "vllm": vllm,
     }  # fmt: skip
     manager = _checked(benchmarks, settings)
-    context = getattr(model.config, "max_position_embeddings", None)
-    if context is not None and max_new_tokens >= context:
-        raise InputError(
-            f"Expected max_new_tokens below the model's context of {context} tokens, found {max_new_tokens}; lower it."
-        )
+    check_context(model.config, max_new_tokens)
     with ExitStack() as stack:
         stack.enter_context(patch.dict(os.environ, {CODE: "1"}) if allow_code else nullcontext())
         stack.enter_context(harness_tasks.quiet())
@@ -128,6 +125,15 @@ def check(benchmarks: Sequence[Benchmark], settings: Mapping[str, Any]) -> None:
     harness_tasks.require(manager, benchmarks)
 
 
+def check_context(config: PreTrainedConfig, max_new_tokens: int) -> None:
+    """Raise InputError unless answers of that length fit the context of a model."""
+    context = getattr(config, "max_position_embeddings", None)
+    if context is not None and max_new_tokens >= context:
+        raise InputError(
+            f"Expected max_new_tokens below the model's context of {context} tokens, found {max_new_tokens}; lower it."
+        )
+
+
 def check_settings(settings: Mapping[str, Any], evaluate: Callable, whole: Sequence[str]) -> None:
     """Raise InputError unless the settings are keywords of ``evaluate``, those in ``whole`` positive whole numbers."""
     known = inspect.signature(evaluate).parameters
@@ -138,8 +144,8 @@ def check_settings(settings: Mapping[str, Any], evaluate: Callable, whole: Seque
             "correct the names."
         )
     for name in whole:
-        value = settings.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        value = settings.get(name, known[name].default)
+        if value != known[name].default and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise InputError(f"Expected a positive whole number as {name}, found {value!r}; correct it.")
     if (backend := settings.get("backend", BACKENDS[0])) not in BACKENDS:
         raise InputError(f"Expected a backend among {', '.join(BACKENDS)}, found {backend!r}; choose one of these.")

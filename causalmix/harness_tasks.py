@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from causalmix.errors import InputError
+from causalmix.models import HUB_SECONDS, hub_refusal
 from causalmix.tasks.benchmarks import Benchmark
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
 
 INSTALL = "pip install 'causalmix[paper]'"
-HUB_SECONDS = 5.0  # to find out whether the hub answers
 ON_DISK = ("json", "csv", "parquet", "text", "arrow")  # readers of files, not names on the hub
 
 
@@ -229,10 +229,4 @@ def hub_answers() -> bool:
     """Whether the Hugging Face hub can be reached within seconds and may be asked at all."""
     from huggingface_hub import constants, get_session
 
-    if constants.is_offline_mode():
-        return False
-    try:
-        get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS)
-    except Exception:  # whatever keeps us from the hub
-        return False
-    return True
+    return not hub_refusal(lambda: get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS))

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from datasets import Dataset
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from causalmix import fingerprints, models, opencompass, outcomes, scores, states, world
 from causalmix.errors import InputError
@@ -177,7 +177,7 @@ class Recipe:
     def questions_digest(self) -> str:
         """Identity of what models are asked: the benchmarks as they are defined, and settings that change a score."""
         settings = {name: value for name, value in self.settings.items() if name not in NO_MATTER}
-        own = fingerprints.of_files([Path(settings["include_path"])]) if "include_path" in settings else ""
+        own = fingerprints.of_files([Path(folder)]) if (folder := settings.get("include_path")) else ""
         return _digest([asdict(b) for b in self.benchmarks()], settings, own)
 
     @property
@@ -259,12 +259,7 @@ def _score_real(recipe: Recipe, pool: Dataset) -> pd.DataFrame:
 
 def load_rater(name: str = "") -> scores.Rater:
     """A style rater: the one that ships, or a sequence classifier by its id or path."""
-    if not name:
-        return world.load_rater()
-    models.require_model(name)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    classifier = AutoModelForSequenceClassification.from_pretrained(name, use_safetensors=True, dtype="auto").to(device)
-    return scores.ClassifierRater(classifier, AutoTokenizer.from_pretrained(name))
+    return scores.ClassifierRater(*models.load_classifier(name)) if name else world.load_rater()
 
 
 def load_model(name: str, bf16: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -279,7 +274,7 @@ def load_model(name: str, bf16: bool = False) -> tuple[PreTrainedModel, PreTrain
     """
     if is_own(name):
         return world.load_base(name), world.load_tokenizer()
-    model, tokenizer = models.load_model(_place(name), dtype="bfloat16" if bf16 else "float32")
+    model, tokenizer = models.load_model(place(name), dtype="bfloat16" if bf16 else "float32")
     models.use_chat_form(tokenizer, model)
     return model, tokenizer
 
@@ -288,7 +283,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer of :func:`load_model` alone; no weights are read."""
     if is_own(name):
         return world.load_tokenizer()
-    tokenizer = models.load_tokenizer(_place(name))
+    tokenizer = models.load_tokenizer(place(name))
     models.use_chat_form(tokenizer)
     return tokenizer
 
@@ -298,14 +293,15 @@ def is_own(name: str) -> bool:
     return name.partition(fingerprints.MARK)[0] in world.SHAPES
 
 
-def _place(name: str) -> str:
+def place(name: str) -> str:
+    """What :mod:`causalmix.models` loads for the name of a model that is not of the embedded world."""
     return str(models.smollm2_path()) if name == "smollm2" else fingerprints.unmarked(name)
 
 
 def require_model(name: str) -> None:
     """Raise InputError, within seconds, unless :func:`load_model` can have a model by that name."""
     if not is_own(name):
-        models.require_model(_place(name))
+        models.require_model(place(name))
 
 
 def kind_of(world_name: str) -> Kind:

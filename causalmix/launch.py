@@ -93,8 +93,8 @@ def finetune_distributed(
     if chat_form:
         use_chat_form(tokenizer)
     cache = out / "cache"
+    cache.mkdir(parents=True)
     try:
-        cache.mkdir(parents=True)
         rows = _read_rows(Path(rows_path), cache)
         _label(rows, tokenizer, settings.max_length, cache).save_to_disk(cache / "rows")
         spec = {

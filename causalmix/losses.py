@@ -14,6 +14,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from causalmix.conversations import IGNORED, labelled
 
 LOGIT_BUDGET = 2**26  # logits held at once (256 MB in fp32), whatever the vocabulary
+SCALES = ("logit_scale", "output_multiplier", "lm_head_multiplier")  # names of what some models multiply logits by
+
+
+def logits_of(model: PreTrainedModel, states: torch.Tensor) -> torch.Tensor:
+    """Logits at last hidden states as the model itself makes them: some families scale or cap what the head gives."""
+    logits, config = model.get_output_embeddings()(states), model.config.get_text_config()
+    for name in SCALES:
+        if (scale := getattr(config, name, None)) is not None:
+            logits = logits * scale
+    if (scale := getattr(config, "logits_scaling", None)) is not None:
+        logits = logits * scale if config.model_type == "hyperclovax" else logits / scale
+    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
+        logits = torch.tanh(logits / cap) * cap
+    return logits
 
 
 def validation_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dataset: Dataset) -> float:
@@ -40,7 +54,7 @@ def completion_loss(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], 
     targets = inputs["labels"][:, 1:].reshape(-1)
     scored = targets.ne(IGNORED).nonzero().squeeze(1)
     states = hidden[:, :-1].flatten(0, 1).index_select(0, scored)
-    total = cross_entropy(model.get_output_embeddings()(states).float(), targets[scored], reduction="sum")
+    total = cross_entropy(logits_of(model, states).float(), targets[scored], reduction="sum")
     return total / (len(scored) if n_scored is None else n_scored)
 
 
@@ -56,17 +70,16 @@ def token_losses(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> 
     hidden = model.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
     owner, position = inputs["labels"][:, 1:].ne(IGNORED).nonzero(as_tuple=True)
     states, targets = hidden[owner, position], inputs["labels"][owner, position + 1]
-    head = model.get_output_embeddings()
-    size = max(1, LOGIT_BUDGET // head.weight.shape[0])
+    size = max(1, LOGIT_BUDGET // model.get_output_embeddings().weight.shape[0])
     if len(targets) <= size:
-        return _losses(head, states, targets), owner
+        return _losses(model, states, targets), owner
     # With a real vocabulary the logits of a batch take more memory than the model; each piece is made again backwards.
     pieces = zip(states.split(size), targets.split(size))
-    return torch.cat([checkpoint(_losses, head, *piece, use_reentrant=False) for piece in pieces]), owner
+    return torch.cat([checkpoint(_losses, model, *piece, use_reentrant=False) for piece in pieces]), owner
 
 
-def _losses(head: torch.nn.Module, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return cross_entropy(head(states).float(), targets, reduction="none")
+def _losses(model: PreTrainedModel, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return cross_entropy(logits_of(model, states).float(), targets, reduction="none")
 
 
 @torch.inference_mode()
@@ -83,7 +96,7 @@ def row_losses(
     Parameters
     ----------
     model, tokenizer, dataset
-        As for :func:`finetune`; rows without a scored token are left out.
+        Rows as :func:`causalmix.conversations.tokenize` returns them; rows without a scored token are left out.
     max_length : int, optional
         Where rows are cut; by default at the model's context.
     max_rows, max_tokens : int

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,21 +82,38 @@ def load_model(
     tokenizer = load_tokenizer(name_or_path)
 
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, GgufConfig
 
-    source, extra = _source(name_or_path)
+    source, extra = source_of(name_or_path)
     if extra:  # else some machines keep the weights quantised, which cannot be trained
         extra = extra | {"quantization_config": GgufConfig(dequantize=True)}
-    try:
+    with _loading(name_or_path):
         model = AutoModelForCausalLM.from_pretrained(
             source, dtype=getattr(torch, dtype), attn_implementation="sdpa",
             use_safetensors=True, trust_remote_code=False, **extra,
         )  # fmt: skip
-    except (OSError, ValueError, SafetensorError) as error:
-        raise _unloadable(name_or_path, error) from error
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return model.to(device).eval(), tokenizer
+
+
+def load_classifier(name_or_path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a sequence classifier in its own precision, on the first GPU or the CPU, and its tokenizer.
+
+    Raises
+    ------
+    InputError
+        As :func:`load_model`.
+    """
+    tokenizer = load_tokenizer(name_or_path)
+
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    with _loading(name_or_path, "a sequence classifier"):
+        model = AutoModelForSequenceClassification.from_pretrained(
+            name_or_path, use_safetensors=True, trust_remote_code=False, dtype="auto"
+        )
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
 
 
 def load_tokenizer(name_or_path: str | Path) -> PreTrainedTokenizerBase:
@@ -103,25 +122,28 @@ def load_tokenizer(name_or_path: str | Path) -> PreTrainedTokenizerBase:
 
     from transformers import AutoTokenizer
 
-    source, extra = _source(name_or_path)
-    try:
+    source, extra = source_of(name_or_path)
+    with _loading(name_or_path, "a model"):
         return AutoTokenizer.from_pretrained(source, trust_remote_code=False, **extra)
-    except (OSError, ValueError) as error:
-        raise _unloadable(name_or_path, error) from error
 
 
-def _source(name_or_path: str | Path) -> tuple[str, dict[str, str]]:
+def source_of(name_or_path: str | Path) -> tuple[str, dict[str, str]]:
     """Where ``from_pretrained`` looks, and its further arguments."""
     path = Path(name_or_path)
     return (str(path.parent), {"gguf_file": path.name}) if path.suffix == ".gguf" else (str(name_or_path), {})
 
 
-def _unloadable(name: str | Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:300].rstrip(".")
-    return InputError(
-        f"Expected {name} to load as a causal language model with its tokenizer, found: {reason}; "
-        "check its files, or choose another model."
-    )
+@contextmanager
+def _loading(name: str | Path, what: str = "a causal language model") -> Iterator[None]:
+    """Tell in one sentence what broken files, or those of another architecture, raise."""
+    try:
+        yield
+    except Exception as error:  # transformers raises whatever its readers meet
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(".")
+        raise InputError(
+            f"Expected {name} to load as {what} with its tokenizer, found {reason}; "
+            "check its files, or choose another model."
+        ) from error
 
 
 def require_model(name: str | Path) -> None:
@@ -177,19 +199,26 @@ def _is_cached(name: str) -> bool:
 
 
 def _require_on_hub(name: str) -> None:
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
-    found = "HF_HUB_OFFLINE is set"
-    if not constants.is_offline_mode():
-        try:
-            get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=HUB_SECONDS)
-            return
-        except Exception as error:  # whatever keeps us from the hub, the remedy is the same
-            found = f"the hub could not give it: {type(error).__name__}"
-    raise InputError(
-        f"Expected the model {name} in a folder, in the Hugging Face cache or on the hub, found none ({found}); "
-        f"download it where there is a network and give its folder ({LAPTOP})."
-    )
+    if found := hub_refusal(lambda: get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=HUB_SECONDS)):
+        raise InputError(
+            f"Expected the model {name} in a folder, in the Hugging Face cache or on the hub, found none ({found}); "
+            f"download it where there is a network and give its folder ({LAPTOP})."
+        )
+
+
+def hub_refusal(ask: Callable[[], object]) -> str:
+    """Why a question to the Hugging Face hub has no answer, in a few words; empty where it has one."""
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        return "HF_HUB_OFFLINE is set"
+    try:
+        ask()
+    except Exception as error:  # whatever keeps us from the hub, the remedy is the same
+        return f"the hub could not give it: {type(error).__name__}"
+    return ""
 
 
 def use_chat_form(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None = None) -> None:
@@ -240,11 +269,6 @@ def meta_model(name: str) -> PreTrainedModel:
 
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(AutoConfig.for_model(**SHAPES[name]), attn_implementation="sdpa")
-
-
-def parameter_count(name: str) -> int:
-    """Parameters of a model of :data:`SHAPES`; tied embeddings count once."""
-    return sum(weight.numel() for weight in meta_model(name).parameters())
 
 
 def smollm2_path() -> Path:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from causalmix.errors import InputError
 from causalmix.parameters import Study
+
+if TYPE_CHECKING:
+    from causalmix.kinds import Recipe
 
 #: Roles whose models a chapter trains; chapters that are not here only read tables.
 ROLES = {
@@ -38,10 +42,10 @@ def check(study: Study, chapters: Sequence[str] = tuple(ROLES), gpus_elsewhere: 
     if gpus_elsewhere and study.hardware.get("gpus"):
         _check_scored(study)
     if working:
-        _check_pool(study.parameters.get("pool"), trained="proxy" in roles)
+        _check_pool(study, "pool", roles - {"longcot"})
     if "07_longcot" in working:
         _check_axes(study)
-        _check_pool(study.parameters.get("longcot_pool"), trained=True)
+        _check_pool(study, "longcot_pool", {"longcot"})
 
 
 def trials(study: Study) -> tuple[str, ...]:
@@ -104,17 +108,22 @@ def _check_models(study: Study, roles: set[str]) -> None:
     if not roles:
         return
     from causalmix.design import Design
-    from causalmix.kinds import require_model
+    from causalmix.kinds import is_own, require_model
 
     design = Design.of_study(study)
     for role in sorted(roles):
-        design.settings_of(role), design.launch_of(role)  # refuse what cannot be
+        design.settings_of(role)  # refuses what cannot be
+        if design.launch_of(role) and is_own(design.model_of(role)):
+            raise InputError(
+                f"Expected a model with a name or a folder for the {role}, which is launched, found one of the "
+                "embedded world; name another model, or leave launch out."
+            )
         require_model(design.model_of(role))
 
 
-def _check_pool(given: dict | None, trained: bool) -> None:
-    """Whether a real pool, the models that score it and, where models are trained on it, its benchmarks can be had."""
-    if not given:
+def _check_pool(study: Study, pool: str, roles: set[str]) -> None:
+    """Whether a real pool, the models that score it and, where roles are trained on it, its benchmarks can be had."""
+    if not (given := study.parameters.get(pool)):
         return
     from causalmix.kinds import Recipe, require_model
     from causalmix.pools import hub
@@ -125,5 +134,21 @@ def _check_pool(given: dict | None, trained: bool) -> None:
         require_model(name)
     for path in filter(None, (recipe.options.get("path"), recipe.scores.get("path"))):
         hub.require(path)
-    if trained:
+    if roles:
         recipe.check_evaluation()
+        _check_contexts(study, recipe, roles)
+
+
+def _check_contexts(study: Study, recipe: Recipe, roles: set[str]) -> None:
+    """Whether the answers that the harness asks for fit the contexts of the models, by their configurations."""
+    from causalmix import harness, opencompass
+    from causalmix.design import Design
+    from causalmix.footprint import config_of
+
+    evaluator, settings = opencompass.evaluator(recipe.settings)
+    if evaluator is harness:
+        design = Design.from_parameters(study.parameters)
+        for role in sorted(roles):
+            harness.check_context(
+                config_of(design.model_of(role)), settings.get("max_new_tokens", harness.MAX_NEW_TOKENS)
+            )

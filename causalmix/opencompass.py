@@ -68,7 +68,7 @@ def evaluate(
     data: str | Path | None = None,
     backend: str = "hf",
     batch_size: int = 16,
-    max_new_tokens: int = 2048,
+    max_new_tokens: int = harness.MAX_NEW_TOKENS,
     gpus: int | None = None,
     timeout: int | None = None,
     allow_code: bool = False,

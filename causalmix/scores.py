@@ -27,6 +27,7 @@ from torch.nn.functional import cross_entropy, logsigmoid
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from causalmix.errors import InputError
+from causalmix.losses import logits_of
 
 HES_QUANTILE = 99.5  # percentile_cutoff 0.005 of the HES scorer
 HES_MAX_TOKENS = 4096
@@ -207,9 +208,9 @@ def _per_token(
 
 def _at_positions(model, hidden, tokens, positions, measure) -> np.ndarray:
     """Measure at flat positions, a bounded number of logits at a time."""
-    head = model.get_output_embeddings()
-    size = max(1, LOGIT_BUDGET.get(hidden.device.type, LOGIT_BUDGET["cuda"]) // head.weight.shape[0])
-    parts = [measure(head(hidden[at - 1]).float(), tokens[at]).cpu() for at in positions.long().split(size)]
+    vocabulary = model.get_output_embeddings().weight.shape[0]
+    size = max(1, LOGIT_BUDGET.get(hidden.device.type, LOGIT_BUDGET["cuda"]) // vocabulary)
+    parts = [measure(logits_of(model, hidden[at - 1]).float(), tokens[at]).cpu() for at in positions.long().split(size)]
     return torch.cat(parts).numpy() if parts else np.empty(0)
 
 

@@ -14,8 +14,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from causalmix import conversations, launch, losses, sft, states
-from causalmix.fingerprints import unmarked
-from causalmix.kinds import load_model
+from causalmix.kinds import load_model, load_tokenizer, place
 from causalmix.online import make_mixer
 from causalmix.runs import RunSpec
 from causalmix.worlds import World, one_thread, world_of
@@ -59,7 +58,8 @@ def train(spec: dict) -> dict:
     return {
         "scores": base.kind.evaluate(model, tokenizer),
         "covariates": states.candidate_covariates(base.scored, candidates) | mixed,
-        "training": training | {"repeats": repeats, "validation_loss": _validation_losses(base, model, tokenizer)},
+        "training": training
+        | {"repeats": repeats, "validation_loss": _validation_losses(base, spec.model, model, tokenizer)},
     }
 
 
@@ -105,22 +105,23 @@ def _train_launched(base: World, sample: np.ndarray, spec: RunSpec, settings: sf
     with tempfile.TemporaryDirectory(prefix="causalmix-launch-") as scratch:
         rows, out = os.path.join(scratch, "rows"), os.path.join(scratch, "model")
         base.pool.select(sample).select_columns(["messages"]).save_to_disk(rows)
-        model = unmarked(spec.model)
-        training = launch.finetune_distributed(model, rows, out, settings, spec.seed, **launched)
+        training = launch.finetune_distributed(place(spec.model), rows, out, settings, spec.seed, **launched)
         model, tokenizer = load_model(out)
     return training, model, tokenizer
 
 
-def _validation_losses(base: World, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
+def _validation_losses(
+    base: World, name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, float]:
     """Loss on unseen rows of each domain, nats per scored token; empty where the pool's family has none."""
-    known = _validation_tokens(base, tokenizer)
+    known = _validation_tokens(base, name)
     return {domain: losses.validation_loss(model, tokenizer, rows) for domain, rows in known.items()}
 
 
 @lru_cache(maxsize=4)
-def _validation_tokens(base: World, tokenizer: PreTrainedTokenizerBase) -> dict[str, Dataset]:
-    """Validation rows by domain as tokens."""
-    rows, by_domain = base.validation(), {}
+def _validation_tokens(base: World, model: str) -> dict[str, Dataset]:
+    """Validation rows by domain as tokens of a model, by its name: each run loads a tokenizer of its own."""
+    rows, by_domain, tokenizer = base.validation(), {}, load_tokenizer(model)
     for domain, messages in zip(*(rows[column][:] for column in ("domain", "messages"))) if rows is not None else ():
         by_domain.setdefault(domain, []).append({"messages": messages})
     return {domain: conversations.tokenize(part, tokenizer) for domain, part in by_domain.items()}

@@ -138,10 +138,11 @@ def is_scored(design: Design) -> bool:
 
 
 def _note(path: Path, values: dict) -> None:
-    """Write a small file of the cache at once, unless it is there."""
-    if not path.exists():
+    """Write a small file of the cache at once, unless it says that already."""
+    text = json.dumps(values, indent=1)
+    if not path.exists() or path.read_text() != text:  # settings that are no part of the identity may have changed
         draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(json.dumps(values, indent=1))
+        draft.write_text(text)
         draft.replace(path)
 
 

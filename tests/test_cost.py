@@ -275,6 +275,16 @@ def test_a_model_in_a_folder_has_the_shape_of_its_configuration(tmp_path):
     assert shape_of(str(tmp_path)).parameters == sum(p.numel() for p in tiny_model().parameters())
 
 
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neox"])
+def test_a_model_of_other_layers_is_refused(tmp_path, family):
+    """Their memory is not what is counted here."""
+    small = AutoConfig.for_model(family, hidden_size=32, num_attention_heads=2, num_hidden_layers=1, vocab_size=320)
+    AutoModelForCausalLM.from_config(small).save_pretrained(tmp_path)
+    chat_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=f"Expected a model with layers as Llama's .* of the type {family}; choose"):
+        shape_of(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("name", "published"),
     [

@@ -224,6 +224,7 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch, folder):
     [
         ({"batchsize": 8}, "Expected settings of the evaluation among batch_size.*found batchsize"),
         ({"batch_size": "auto"}, "Expected a positive whole number as batch_size, found 'auto'"),
+        ({"max_new_tokens": None}, "Expected a positive whole number as max_new_tokens, found None"),
         ({"limit": 0}, "Expected a positive whole number as limit, found 0"),
         ({"backend": "jax"}, "Expected a backend among hf, vllm, found 'jax'"),
         ({"include_path": "nowhere"}, "Expected a folder of task files.*found nowhere"),

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -82,6 +83,22 @@ def test_rows_whose_answer_is_cut_away_are_dropped(tmp_path):
     prompt = row("cold " * longest, "hot")
     rows = Dataset.from_list([prompt, *[ROWS[0]] * 999, prompt])
     assert len(launch._label(rows, chat_tokenizer(), longest, tmp_path)) == 999
+
+
+def test_a_row_without_an_answer_is_told_by_its_place(tmp_path):
+    """Not by that in its batch of 1,000."""
+    rows = Dataset.from_list([*[ROWS[0]] * 1200, row("cold ?")])
+    with pytest.raises(InputError, match="found none in row 1201;"):
+        conversations.tokenize_all(rows, chat_tokenizer(), tmp_path / "tokens.arrow")
+    with pytest.raises(InputError, match="found none in row 2;"):
+        conversations.tokenize([ROWS[0], row("cold ?")], chat_tokenizer())
+
+
+def test_a_folder_that_cannot_be_made_is_the_error_that_is_told(checkpoint, rows_path, tmp_path, monkeypatch):
+    """Not that it is not there to be removed."""
+    monkeypatch.setattr(launch.Path, "mkdir", Mock(side_effect=PermissionError))
+    with pytest.raises(PermissionError):
+        launch.finetune_distributed(checkpoint, rows_path, tmp_path / "out", SETTINGS, 0, config="cpu_two_processes")
 
 
 def refuse(match, checkpoint, rows_path, out, settings=SETTINGS, config="cpu_two_processes", **options):

@@ -10,7 +10,7 @@ from real_rows import own_cache, turns, write_lines  # noqa: F401 (a fixture)
 
 from causalmix import worlds
 from causalmix.errors import InputError
-from causalmix.kinds import Recipe
+from causalmix.kinds import Recipe, read_recipe
 from causalmix.pools import hub, local
 
 GOOD = [
@@ -39,6 +39,11 @@ def test_every_form_of_conversation(tmp_path, form):
     assert pool.features == hub.FEATURES
     assert pool["messages"][:] == [turns("q", "a")] * 2
     assert pool["domain"][:] == pool["source"][:] == ["one", "two"]
+
+
+def test_numbers_are_domains(tmp_path):
+    path = write_lines(tmp_path / "rows.jsonl", [{"domain": i, "messages": turns("q", "a")} for i in (0, 1)])
+    assert local.load_pool(path)["domain"][:] == ["0", "1"]
 
 
 def test_an_input_follows_the_instruction(tmp_path):
@@ -113,6 +118,7 @@ def test_the_first_bad_row_is_named_or_skipped(tmp_path, problem):
         ([{"domain": "math", "text": "a"}], {}, "found the columns domain, text"),
         (GOOD, {"on_bad": "guess"}, "refuse, skip, found 'guess'"),
         (GOOD, {"id_column": "name"}, "column name"),
+        (GOOD, {"messages_column": "mesages"}, "the column mesages in .*correct messages_column"),
         (GOOD, {"source_to_domain": {"a": "b"}}, "column source"),
         (GOOD[:1], {}, "two or more domains in .*found math"),
         (GOOD, {"max_rows": -1}, "at least 0"),
@@ -163,3 +169,6 @@ def test_a_local_pool_becomes_a_scored_world(tmp_path, monkeypatch):
     again = worlds.load_real(Recipe.of(given), 60, 2)
     assert again.pool.info.description.startswith("1 of 67 rows were skipped")
     assert again.name == made.name and again.pool["row_id"][:] == made.pool["row_id"][:]
+    quicker = given | {"evaluation": given["evaluation"] | {"batch_size": 2}}  # no part of the identity, and followed
+    assert worlds.load_real(Recipe.of(quicker), 60, 2).name == made.name
+    assert read_recipe(made.name.split("/")[-1])[0].settings == {"batch_size": 2}

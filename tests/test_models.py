@@ -49,13 +49,14 @@ def base_tokenizer():
     ],
 )
 def test_shapes_have_the_published_number_of_parameters(name, published):
-    assert models.parameter_count(name) == published
-    assert all(weight.is_meta for weight in models.meta_model(name).parameters())
+    model = models.meta_model(name)
+    assert model.num_parameters() == published  # tied embeddings count once
+    assert all(weight.is_meta for weight in model.parameters())
 
 
 def test_a_shape_that_is_not_known_is_refused():
     with pytest.raises(InputError, match="Qwen/Qwen2.5-0.5B.*found 'gpt'"):
-        models.parameter_count("gpt")
+        models.meta_model("gpt")
 
 
 @pytest.mark.parametrize("make", [tiny_model, tiny_qwen3])
@@ -90,6 +91,14 @@ def test_refuses_what_does_not_load(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"cut off")
     with pytest.raises(InputError, match="Expected .* to load as a causal language model"):
         models.load_model(tmp_path, **CPU)
+    tiny_model(hidden=64).save_pretrained(tmp_path / "wider")
+    (tmp_path / "wider" / "model.safetensors").rename(tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="to load as a causal language model .* found RuntimeError") as shapes:
+        models.load_model(tmp_path, **CPU)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match="to load as a model with its tokenizer, found KeyError") as broken:
+        models.load_tokenizer(tmp_path)
+    assert "\n" not in str(shapes.value) + str(broken.value)
     with pytest.raises(InputError, match="dtype"):
         models.load_model(tmp_path, dtype="int8")
     with pytest.raises(InputError, match="GGUF"):

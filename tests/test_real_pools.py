@@ -46,6 +46,23 @@ def test_csv_and_a_choice_of_files(tmp_path):
     assert hub.open_rows(tmp_path, data_files="b.csv")["prompt"][:] == ["three"]
 
 
+def test_a_folder_of_csv_is_read_as_its_files_are(tmp_path):
+    """As text: an answer may be 007 or None, and True is no truth value."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "train.csv").write_text("prompt,completion\none,007\ntwo,None\n")
+    (folder / "test.csv").write_text("prompt,completion\nthree,True\n")
+    assert hub.open_rows(folder).to_list() == hub.open_rows(folder / "train.csv").to_list()
+    assert hub.open_rows(folder)["completion"][:] == ["007", "None"]
+    assert hub.open_rows(folder, split="test")["completion"][:] == ["True"]
+    with pytest.raises(InputError, match="the split dev of") as error:
+        hub.open_rows(folder, split="dev")
+    assert one_sentence(error)
+    (tmp_path / "tabs").mkdir()
+    (tmp_path / "tabs" / "rows.tsv").write_text("prompt\tcompletion\none, two\t007\n")
+    assert hub.open_rows(tmp_path / "tabs").to_list() == [{"prompt": "one, two", "completion": "007"}]
+
+
 def test_nothing_is_written_beside_the_rows(tmp_path):
     """A pool's identity covers the files of its folder, so a cache among them would change it."""
     Dataset.from_list(tulu_rows({CODE: 3, FLAN: 3})).save_to_disk(tmp_path / "saved")
@@ -242,6 +259,13 @@ def test_a_part_of_am_thinking_and_a_choice_of_files(tmp_path):
     assert set(one["domain"]) == {"programs"} and len(one) == 40
 
 
+def test_a_part_without_rows_of_a_file_is_a_part(tmp_path):
+    """Where two files have one domain, so few rows may all come from one of them."""
+    path = am_folder(tmp_path, [thought(f"m {i}", "t", "a") for i in range(60)], [thought("c", "t", "a")])
+    pool = am_thinking.load_pool(path, {"math.jsonl": "math", "code.jsonl": "math"}, max_rows=1)
+    assert len(pool) == 1 and pool.features == hub.FEATURES and pool["row_id"][0].startswith("math")
+
+
 def test_am_thinking_reads_a_changed_file_again(tmp_path):
     for answer in ("a", "b"):
         pool = am_thinking.load_pool(am_folder(tmp_path, [thought("q", "t", answer)], [thought("q", "t", "a")]))
@@ -324,6 +348,7 @@ def test_only_rows_without_scores_are_computed(tmp_path):
         ({"instruction": ["a"], "output": ["b"], "Q_scores": [{"HES": 1.0}], "QA_scores": [{"IFD": 1.0}]}, "older"),
         ({"instruction": ["a"], "output": ["b"]}, "with raw_scores, found the columns instruction, output"),
         ({"instruction": ["a"], "output": ["b"], "raw_scores": [{"HES": 1.0}]}, "Normalized_Loss, Writing_Style in"),
+        ({"instruction": ["a"], "output": ["b"], "raw_scores": ['{"HES": 1.0}']}, "found values of the type string"),
     ],
 )
 def test_another_schema_of_scores_is_refused(columns, told):

@@ -6,12 +6,14 @@ import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
+from datasets import Dataset
 from language_models import chat_tokenizer, row, tiny_model
 from test_studies import FIRST, causalmix, page_text
 
@@ -212,9 +214,14 @@ def test_new_weights_at_a_path_are_another_model(tmp_path):
     names = []
     for seed in (0, 1):
         tiny_model(seed=seed).save_pretrained(tmp_path / "base")
+        chat_tokenizer().save_pretrained(tmp_path / "base")
         fingerprints.marked.cache_clear()
         names.append(Design(models={"proxy": str(tmp_path / "base")}).model_of("proxy"))
-    assert names[0] != names[1] and {fingerprints.unmarked(name) for name in names} == {str(tmp_path / "base")}
+        assert kinds.place(names[-1]) == str(tmp_path / "base")
+    assert names[0] != names[1]
+    for refused in (kinds.load_model, kinds.require_model, kinds.place):
+        with pytest.raises(InputError, match=f"Expected the model {names[0]}, found {names[1]}; put its files back"):
+            refused(names[0])
 
 
 def test_launches_that_cannot_be_are_refused():
@@ -225,6 +232,39 @@ def test_launches_that_cannot_be_are_refused():
         spec_of(Design(models=launched), "w/1/0/x", [0.2] * 5, (0, 0, 0), 0, mixing={"method": "odm"})
     with pytest.raises(InputError, match="Expected config and processes .* found proceses"):
         Design(models={"target": {"name": "target", "launch": {"config": "fsdp2", "proceses": 2}}}).launch_of("target")
+
+
+def test_a_base_of_the_embedded_world_is_not_launched():
+    """It is no folder that another process could load; told before anything is trained."""
+    for given in ("target", "proxy"):
+        models = {"target": {"name": given, "launch": {"config": "cpu_two_processes"}}}
+        with pytest.raises(InputError, match="for the target, which is launched, found one of the embedded world"):
+            needs.check(Study("own", {"models": models}, {}, {}, {}), needs.TRIALS)
+
+
+def test_a_launched_model_is_resolved_as_any_other(monkeypatch):
+    """The name smollm2 is no folder."""
+    monkeypatch.setattr("causalmix.models.smollm2_path", lambda: "its.gguf")
+    assert kinds.place("smollm2") == "its.gguf"
+    given = []
+    monkeypatch.setattr(training.launch, "finetune_distributed", lambda *a, **k: given.append(a[0]) or {})
+    monkeypatch.setattr(training, "load_model", lambda out: (None, None))
+    spec = spec_of(Design(models={"proxy": "smollm2"}), "w/1/0/x", [0.2] * 5, (0, 0, 0), 0)
+    training._train_launched(SimpleNamespace(pool=Dataset.from_list([row("q", "a")])), [0], spec, None, {})
+    assert given == ["its.gguf"]
+
+
+def test_validation_rows_are_tokenised_once_for_a_model(root, done, monkeypatch):
+    """Each run loads a tokenizer of its own."""
+    monkeypatch.setenv("CAUSALMIX_CACHE", str(root / ".cache"))
+    base = worlds.world_for(Design.from_parameters(study(root)["parameters"]))
+    model, losses = tiny_model(), []
+    before = training._validation_tokens.cache_info()
+    for _ in range(3):
+        losses.append(training._validation_losses(base, str(root / "base"), model, chat_tokenizer()))
+    after = training._validation_tokens.cache_info()
+    assert after.misses == before.misses + 1 and after.hits == before.hits + 2
+    assert losses[0] == losses[2] and set(losses[0]) == set(DOMAINS)
 
 
 @pytest.mark.parametrize("name", ["gpu", "paper"])
@@ -256,7 +296,16 @@ def test_what_is_missing_besides_gpus_is_told(root, monkeypatch):
     unsafe = own["pool"]["evaluation"] | {"benchmarks": ["humaneval"]}
     with pytest.raises(InputError, match="allow_code"):
         needs.check(Study("own", own | {"pool": own["pool"] | {"evaluation": unsafe}}, {}, {}, {}), needs.SWEEP)
+    long = own["pool"]["evaluation"] | {"max_new_tokens": 2048}
+    with pytest.raises(InputError, match="below the model's context of 2048 tokens, found 2048"):
+        needs.check(Study("own", own | {"pool": own["pool"] | {"evaluation": long}}, {}, {}, {}), needs.SWEEP)
     needs.check(Study("own", own, {}, {}, {}))
+
+
+def test_no_folder_of_tasks_is_none():
+    """As the evaluators read it: include_path without a value."""
+    given = {"loader": "local", "options": {"path": "rows.jsonl"}, "evaluation": {"include_path": None}}
+    assert kinds.Recipe.of(given).questions_digest
 
 
 BROKEN = {

@@ -1,5 +1,6 @@
 """Scores: hand-computed vectors, batching, padding, chunks, and the style rater."""
 
+import json
 import math
 from types import SimpleNamespace
 
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from language_models import chat_tokenizer, row, tiny_model
-from transformers import Qwen2ForSequenceClassification
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Qwen2ForSequenceClassification
 
+from causalmix import conversations, kinds, losses
 from causalmix.errors import InputError
 from causalmix.scores import (
     LOGIT_BUDGET,
@@ -39,7 +41,7 @@ class TextTokenizer:
 class TableModel:
     """A model whose next-token probabilities depend on the last token only."""
 
-    device = torch.device("cpu")
+    device, config = torch.device("cpu"), PreTrainedConfig()
 
     def __init__(self, probabilities):
         self.logits = torch.tensor(probabilities).log()
@@ -128,6 +130,31 @@ def test_loss_equals_that_of_transformers(tokenizer, rater):
     assert score_rows(ROWS, model, tokenizer, rater)["normalized_loss"][1] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("family", "own"),
+    [
+        ("granite", {"logits_scaling": 8.0}),
+        ("hyperclovax", {"logits_scaling": 8.0}),
+        ("cohere", {"logit_scale": 20.0}),
+        ("gemma2", {"final_logit_softcapping": 0.1, "head_dim": 16}),
+    ],
+)
+def test_scaled_and_capped_logits_are_the_models_own(tokenizer, rater, family, own):
+    """Families that scale or cap what their head gives have the scores and losses of their own logits."""
+    torch.manual_seed(0)
+    shape = {"vocab_size": 320, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "pad_token_id": 0,
+             "num_attention_heads": 2, "num_key_value_heads": 2, "initializer_range": 0.2}  # fmt: skip
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **shape | own)).eval()
+    ids = torch.tensor([tokenizer("cold\n" + ROWS[1]["messages"][1]["content"])["input_ids"]])
+    expected = model(input_ids=ids, labels=ids).loss.item() / math.log(2)
+    assert score_rows(ROWS, model, tokenizer, rater)["normalized_loss"][1] == pytest.approx(expected, rel=1e-5)
+    labelled = conversations.labelled(conversations.tokenize(ROWS[1:2], tokenizer), 2048)[:]
+    inputs = {name: torch.tensor(labelled[name]) for name in ("input_ids", "labels")}
+    expected = model(**inputs).loss.item()
+    assert losses.completion_loss(model, inputs, None).item() == pytest.approx(expected, rel=1e-5)
+    assert losses.token_losses(model, inputs)[0].mean().item() == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("batch_tokens", [1, 30, 10_000])
 def test_batching_and_padding_change_nothing(tokenizer, rater, batch_tokens):
     """One by one, in small batches or all at once: the same scores in the order of the rows."""
@@ -203,6 +230,24 @@ def test_classifier_reads_the_chosen_head(tokenizer):
     for head in (0, 2):
         rated = ClassifierRater(classifier, tokenizer, head).score(texts)
         assert rated == pytest.approx([float(logits[head]) for logits in expected], rel=1e-4)
+
+
+def test_a_rater_runs_no_code_of_its_repository(tmp_path, monkeypatch):
+    """A folder that brings its own architecture is refused in one sentence, not asked about."""
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("the user was asked"))
+    tokenizer, config = chat_tokenizer(), tiny_model().config
+    config.num_labels = 1
+    classifier = Qwen2ForSequenceClassification(config)
+    classifier.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    expected = ClassifierRater(classifier, tokenizer).score(["cold"])
+    assert kinds.load_rater(str(tmp_path)).score(["cold"]) == pytest.approx(expected, rel=1e-5)
+    brought = {"AutoConfig": "own.Config", "AutoModelForSequenceClassification": "own.Model"}
+    (tmp_path / "own.py").write_text("raise SystemExit('executed')\n")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "of_its_own", "auto_map": brought}))
+    with pytest.raises(InputError, match="Expected .* to load as a sequence classifier .* custom code") as told:
+        kinds.load_rater(str(tmp_path))
+    assert "\n" not in str(told.value)
 
 
 def test_a_pool_in_slabs_has_the_same_scores(monkeypatch):

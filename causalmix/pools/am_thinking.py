@@ -76,7 +76,8 @@ def load_pool(
     for name, domain in files.items():
         stop = start + len(lines[name])
         taken = lines[name][chosen[(chosen >= start) & (chosen < stop)] - start]
-        parts.append(_part(found[name], taken, domain))
+        if len(taken):  # a domain's rows may all come from another of its files
+            parts.append(_part(found[name], taken, domain))
         start = stop
     return hub.note(concatenate_datasets(parts), *left_out)
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from datasets import Dataset, Features, List, Value, config, load_dataset
+from datasets import Dataset, Features, List, Value, config, load_dataset, load_dataset_builder
 from datasets.exceptions import DatasetsError
 from datasets.naming import camelcase_to_snakecase
 
 from causalmix.errors import InputError
-from causalmix.models import HUB_SECONDS, LAPTOP
+from causalmix.models import HUB_SECONDS, LAPTOP, hub_refusal
 from causalmix.simplex import to_counts
 
 #: What every pool has; the content of a turn is plain text.
@@ -86,12 +86,17 @@ def open_rows(
 
 
 def _from_files(reader: str, files: Sequence[Path], split: str) -> Dataset:
+    if reader == "csv":
+        return _from_csv(files)
     # Some columns would make the JSON reader take rows for logs of another program.
     plain = {"parse_agent_traces": False} if reader == "json" else {}
-    if reader == "csv":  # as it is written: an answer may be 007, or None
-        tables = [pd.read_csv(file, dtype=str, keep_default_na=False) for file in files]
-        return Dataset.from_pandas(pd.concat(tables, ignore_index=True), preserve_index=False)
     return load_dataset(reader, data_files={split: [str(file.resolve()) for file in files]}, split=split, **plain)
+
+
+def _from_csv(files: Sequence[str | Path], separator: str = ",") -> Dataset:
+    """Rows as they are written: an answer may be 007, or None."""
+    tables = [pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False) for file in files]
+    return Dataset.from_pandas(pd.concat(tables, ignore_index=True), preserve_index=False)
 
 
 def _from_folder(folder: Path, name: str | None, split: str, data_files) -> Dataset:
@@ -102,6 +107,9 @@ def _from_folder(folder: Path, name: str | None, split: str, data_files) -> Data
     if (folder / "state.json").is_file():
         # Its files, not load_from_disk: what is derived from those rows would be written into the folder.
         return _from_files("arrow", sorted(folder.glob("data-*.arrow")), split)
+    builder = load_dataset_builder(str(folder.resolve()), name, data_files=data_files)  # it knows the files of a split
+    if builder.name == "csv":
+        return _from_csv(builder.config.data_files[split], builder.config.sep)
     return load_dataset(str(folder.resolve()), name, split=split, data_files=data_files)
 
 
@@ -164,19 +172,13 @@ def _is_cached(name: str) -> bool:
 
 
 def _require_on_hub(name: str) -> None:
-    from huggingface_hub import HfApi, constants
+    from huggingface_hub import HfApi
 
-    found = "HF_HUB_OFFLINE is set"
-    if not constants.is_offline_mode():
-        try:
-            HfApi().dataset_info(name, timeout=HUB_SECONDS)
-            return
-        except Exception as error:  # whatever keeps us from the hub, the remedy is the same
-            found = f"the hub could not give it: {type(error).__name__}"
-    raise InputError(
-        f"Expected the data set {name} in a file or folder, in the Hugging Face cache or on the hub, found none "
-        f"({found}); download it where there is a network and give its folder ({LAPTOP})."
-    )
+    if found := hub_refusal(lambda: HfApi().dataset_info(name, timeout=HUB_SECONDS)):
+        raise InputError(
+            f"Expected the data set {name} in a file or folder, in the Hugging Face cache or on the hub, found none "
+            f"({found}); download it where there is a network and give its folder ({LAPTOP})."
+        )
 
 
 def stratified(groups: Sequence[str], max_rows: int, seed: int) -> np.ndarray:

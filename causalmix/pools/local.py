@@ -130,6 +130,10 @@ def load_pool(
 
 
 def _layout(columns: Sequence[str], path: str, domain: str, source: str, messages: str, row_id: str | None) -> Layout:
+    if messages not in ("messages", *columns):
+        raise InputError(
+            f"Expected the column {messages} in {path}, found only {', '.join(columns)}; correct messages_column."
+        )
     turns = next((form for form in ((messages,), *FORMS) if set(form) <= set(columns)), None)
     if turns is None:
         forms = "; ".join(" and ".join(form) for form in FORMS)
@@ -202,7 +206,7 @@ def _line(row: Mapping[str, Any], place: int, layout: Layout) -> dict[str, Any]:
     if layout.domains is not None and domain is None:
         return line
     try:
-        if not str(domain or "").strip():
+        if domain is None or not str(domain).strip():
             raise ValueError("no domain")
         line["messages"] = _conversation(_turns(row, layout.turns))
     except ValueError as error:

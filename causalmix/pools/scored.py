@@ -118,6 +118,11 @@ def _check_schema(rows: Dataset) -> None:
             "use OpenDataArena-scored-data-2603."
         )
     metrics = rows.features["raw_scores"]
+    if isinstance(metrics, Value):
+        raise InputError(
+            f"Expected raw_scores as names with numbers, found values of the type {metrics.dtype}; "
+            "read them as JSON first, or use OpenDataArena-scored-data-2603."
+        )
     if isinstance(metrics, Mapping) and (lacking := set(PUBLISHED.values()) - set(metrics)):
         raise InputError(
             f"Expected {', '.join(sorted(lacking))} in raw_scores, found {', '.join(metrics)}; "

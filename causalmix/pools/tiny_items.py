@@ -123,7 +123,7 @@ def coding_items(rng: np.random.Generator, operations=("sorted", "reversed", "ma
             call, result = f"range {start} {start + step * n} {step}", list(range(start, start + step * n, step))
         wrong = list(rng.permutation(result)) if len(set(result)) > 1 else [v + 1 for v in result]
         wrong = [wrong[-1], *wrong[:-1]] if list(wrong) == list(result) else wrong
-        yield Item(operation, f"print {call}", _spaced(result), _spaced(wrong), (n - 2) / 3)
+        yield Item(operation, f"print {call}", spaced(result), spaced(wrong), (n - 2) / 3)
 
 
 def _execute(operation: str, numbers: list[int]) -> list[int]:
@@ -137,7 +137,8 @@ def _execute(operation: str, numbers: list[int]) -> list[int]:
     }[operation]()
 
 
-def _spaced(values) -> str:
+def spaced(values) -> str:
+    """Values as a row of words."""
     return " ".join(str(v) for v in values)
 
 
@@ -233,7 +234,7 @@ def reasoning_items(rng: np.random.Generator, kinds=("rise", "fall", "larger")) 
         shown = [start + step * i for i in range(int(rng.integers(4, 6)))]
         shown = shown[::-1] if kind == "fall" else shown
         *shown, answer = shown
-        prompt = f"what comes next : {_spaced(shown)} ?"
+        prompt = f"what comes next : {spaced(shown)} ?"
         yield Item(kind, prompt, str(answer), str(answer + int(rng.choice([-1, 1]))), step / 6)
 
 

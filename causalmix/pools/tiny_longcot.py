@@ -13,7 +13,7 @@ from datasets import Dataset
 
 from causalmix.errors import InputError
 from causalmix.pools.tiny import FILLERS
-from causalmix.pools.tiny_items import reserved, worked_steps
+from causalmix.pools.tiny_items import reserved, spaced, worked_steps
 
 DOMAINS = ("math", "coding")
 SPOILED_SHARE, CARELESS_SHARE = 0.2, 0.2
@@ -39,11 +39,7 @@ def thoughts(domain: str, rng: np.random.Generator, longer: int = 0) -> Iterator
             yield f"think and compute {expression}", worked_steps(terms), str(sum(terms))
         else:
             numbers = [int(v) for v in rng.integers(0, 10, count)]
-            yield f"think and print sorted [ {_spaced(numbers)} ]", _selection(numbers), _spaced(sorted(numbers))
-
-
-def _spaced(values) -> str:
-    return " ".join(str(v) for v in values)
+            yield f"think and print sorted [ {spaced(numbers)} ]", _selection(numbers), spaced(sorted(numbers))
 
 
 def _selection(numbers: list[int]) -> str:
@@ -52,7 +48,7 @@ def _selection(numbers: list[int]) -> str:
     while len(left) > 1:
         least = min(left)
         left.remove(least)
-        steps.append(f"min {least} left {_spaced(left)}")
+        steps.append(f"min {least} left {spaced(left)}")
     return " ; ".join(steps)
 
 

@@ -152,9 +152,6 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     ),
 )  # fmt: skip
 
-#: Benchmarks of the paper's long chain-of-thought transfer, whose outcome is the mean of math and coding.
-LONGCOT = ("gsm8k", "math", "humaneval", "mbpp")
-
 
 def select(
     names: Sequence[str] | None = None,
