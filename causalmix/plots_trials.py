@@ -127,7 +127,7 @@ def claims(table: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
 
 
 def _claims(table: pd.DataFrame, ax: Axes, label: str) -> None:
-    places = _rows([textwrap.fill(claim, 44) for claim in table["claim"]], ax)
+    places = _rows([textwrap.fill(claim, 56) for claim in table["claim"]], ax)
     ax.tick_params(axis="y", labelsize=7)
     ax.plot(table["reported"], places, "x", color="black", markersize=5, label="reported")
     for word, colour in {"holds": COLOURS[2], "does not hold": COLOURS[1], "cannot tell": "0.5"}.items():
