@@ -57,3 +57,12 @@ def test_every_setting_says_where_it_comes_from():
     assert len(table) >= 10
     assert not (table == "–").any()
     assert table["epochs"].startswith("set by the study") and "default 3.0" in table["epochs"]
+
+
+def test_runs_that_all_failed_are_refused_with_the_first_reason():
+    """Nothing to train again, and the reason is in the record."""
+    failed = [{"status": "failed", "error": "ValueError: no\nroom"}] * 3
+    with pytest.raises(InputError, match=r"found 3 that failed \(ValueError: no room\)"):
+        audit.choose_runs(failed, 2, 0)
+    done = {"status": "finished", "error": None}
+    assert audit.choose_runs([*failed, done], 2, 0) == [done]

@@ -1,14 +1,20 @@
 """A study's trials: which runs they are, and what a partial record shows."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix import comparisons
-from causalmix.design import Design
+from causalmix import campaign, comparisons
+from causalmix.baselines import Question
+from causalmix.design import Design, specs_of
 from causalmix.errors import InputError
 from causalmix.ledger import Ledger
 from causalmix.pools.tiny_items import DOMAINS
+from causalmix.tables import check_history
+from causalmix.targets import Target
 from causalmix.trials import trials_of
 
 MIXTURES = pd.DataFrame([{"method": m} | {f"w_{d}": 0.2 for d in DOMAINS} for m in ("Equal", "A")])
@@ -61,8 +67,6 @@ def test_confounded_mixtures_follow_the_state():
         left = T - X @ np.linalg.lstsq(X, T, rcond=None)[0]
         return 1 - left.var() / (T - T.mean(axis=0)).var()
 
-    from causalmix.design import specs_of
-
     second = comparisons.confounded_specs(Design(), "w/1/0/x", n_runs=400)
     assert explained(second) > 0.1
     assert explained(specs_of(Design(n_runs=400), "w/1/0/x")) < 0.03
@@ -79,3 +83,53 @@ def test_two_shifted_pools_lie_within_the_states_seen_and_one_beyond():
     """Components of a state are drawn from [-tilt, tilt]."""
     inside = [max(map(abs, tilt)) <= Design().tilt for tilt in comparisons.SHIFTS.values()]
     assert sorted(inside) == [False, True, True]
+
+
+def test_a_history_of_another_design_is_refused(tmp_path):
+    """Its trials would answer another question: what differs is named, and so are domains in another order."""
+    design, base = Design(n_runs=20), SimpleNamespace(name="w/1/0/x", scored=SimpleNamespace(domains=DOMAINS))
+    specs = specs_of(design, base.name)
+    frame = pd.DataFrame(
+        [
+            {"run_id": s.run_id, "y_dev": i / 40} | {f"w_{d}": w for d, w in zip(s.domains, s.weights)}
+            for i, s in enumerate(specs)
+        ]
+    )
+    ledger = Ledger(tmp_path / "runs.jsonl")
+    with ledger.writer():
+        ledger.append(finished(SimpleNamespace(spec=specs[0])))
+    runs = check_history(frame)
+    campaign._check_record(runs, ledger, design, base)
+    with pytest.raises(InputError, match="another n_samples, training"):
+        campaign._check_record(runs, ledger, replace(design, n_samples=3000, learning_rate=0.1), base)
+    turned = SimpleNamespace(name=base.name, scored=SimpleNamespace(domains=DOMAINS[::-1]))
+    with pytest.raises(InputError, match="in this order"):
+        campaign._check_record(runs, ledger, design, turned)
+
+
+def test_mixtures_of_the_whole_pool_are_asked_anew_for_other_rows(tmp_path):
+    """The caps of a pool are part of the question that a fixed table answers."""
+    runs = check_history(
+        pd.DataFrame([{"run_id": str(i), "y_dev": i / 40} | {f"w_{d}": 0.2 for d in DOMAINS} for i in range(20)])
+    )
+    asked = set()
+    for n_samples, rows in ((100, None), (200, None), (100, np.full(5, 30))):
+        goal = Target("whole", np.empty(0), n_samples, rows, "")
+        plan = campaign.Campaign(tmp_path, Design(), None, runs, goal, Ledger(tmp_path / "trials.jsonl"))
+        asked.add(plan._asked(*plan._aim))
+    assert len(asked) == 3
+
+
+def test_proportional_follows_the_pool_that_a_mixture_is_for():
+    """In a pool of some of the domains Proportional is that pool's own mixture, Equal its equal one."""
+    rng = np.random.default_rng(0)
+    T = rng.dirichlet(np.ones(3), 60)
+    frame = pd.DataFrame(T, columns=["w_a", "w_b", "w_c"]).assign(run_id=[str(i) for i in range(60)])
+    runs = check_history(frame.assign(y_dev=0.5 + 0.1 * T[:, 0] + rng.normal(0, 0.01, 60)))
+    names = ["Equal", "Proportional", "Grid"]
+    table = pd.DataFrame([{"method": m, "w_a": 0.5, "w_b": 0.3, "w_c": 0.2, "proxy_runs_used": 0} for m in names])
+    found = comparisons.transfer_mixtures(
+        table, Question(runs, 100), np.empty(0), "part", ("a", "c"), (300, 100), n_trees=8, n_repeats=1
+    ).set_index("method")
+    assert list(found.loc["Proportional", ["w_a", "w_b", "w_c"]]) == [0.75, 0, 0.25]
+    assert list(found.loc["Equal", ["w_a", "w_b", "w_c"]]) == [0.5, 0, 0.5]

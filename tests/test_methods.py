@@ -1,12 +1,16 @@
 """Baselines and CausalMix asked the same question: known optima, determinism, bad input, fixed tables."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from causalmix import methods
 from causalmix.baselines import ProxyRun, Question, dmo, doremi, equal, grid, odm, proportional, regmix, ridge
+from causalmix.design import Design
 from causalmix.errors import InputError
+from causalmix.ledger import Ledger
 from causalmix.simplex import sample_dirichlet
 from causalmix.tables import check_history
 
@@ -272,3 +276,12 @@ def test_proxy_runs_are_specs_of_the_ledger():
     """A proxy run is hashable data: nothing of it depends on when it is asked for."""
     assert dmo.design(3, 300, 1, 5) == dmo.design(3, 300, 1, 5)
     assert isinstance(dmo.design(3, 300, 1, 5)[0], ProxyRun)
+
+
+def test_a_methods_proxies_are_not_trained_unasked(tmp_path, monkeypatch):
+    """Without leave to train, what the ledger lacks is refused before anything starts."""
+    monkeypatch.setattr(methods, "run_sweep", lambda *_, **__: pytest.fail("a run was trained"))
+    base = SimpleNamespace(name="w/1/0/x", scored=SimpleNamespace(domains=("a", "b", "c")))
+    train = methods.trainer(Design(), base, Ledger(tmp_path / "trials.jsonl"), train_missing=False)
+    with pytest.raises(InputError, match="found 1 of 1 missing; set train_missing"):
+        odm.mixture(Question(history(), 900, train=train))

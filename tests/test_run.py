@@ -208,6 +208,8 @@ def test_other_parameters_leave_the_committed_study_alone(root):
     (folder,) = (root / "results" / "runs").iterdir()
     assert (folder / "table.csv").read_text() == "n_trees,eps\n400,0.01\n"
     assert (folder / "history.csv").read_text() == "run_id\na\n"
+    assert parameters.read_changes(folder, "01_small") == {"n_trees": 400}
+    assert parameters.read_changes(root / "results" / "laptop", "01_small") == {}
     injected = nbformat.read(folder / "pages" / "01_small.ipynb", as_version=4).cells[2]
     assert injected.metadata.tags == ["injected-parameters"] and "n_trees = 400" in injected.source
 
@@ -356,3 +358,23 @@ def test_plain_papermill_works_too(root):
     assert done.returncode == 0, done.stderr
     page = (root / "out.ipynb").read_text()
     assert "n_trees = 400" in page and "01_small, source" in page
+
+
+def test_a_hand_made_copy_follows_the_record(root, monkeypatch):
+    """A record that has changed since gets a copy of its own; what was made from the old one stays."""
+    monkeypatch.setattr(paths, "RESULTS", root / "results")
+    monkeypatch.delenv(paths.RUNNER, raising=False)
+    first = paths.out_dir("laptop")
+    (first / "made.csv").write_text("mine")
+    assert paths.out_dir("laptop") == first and (first / "history.csv").read_text() == "run_id\na\n"
+    (root / "results" / "laptop" / "history.csv").write_text("run_id\nb\n")
+    second = paths.out_dir("laptop")
+    assert (second / "history.csv").read_text() == "run_id\nb\n" and (first / "made.csv").exists()
+
+
+def test_options_that_do_not_go_together_are_refused(root, capsys):
+    """The trials have no order that a limit could cut."""
+    assert cli.main(["sweep", "--trials", "--limit", "3"]) == 2
+    assert "leave out one" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["sweep", "--retries", "-1"])

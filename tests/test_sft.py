@@ -186,3 +186,16 @@ def test_losses_of_rows_do_not_depend_on_what_is_read_at_once(tokenizer):
     assert len(whole) == len(ROWS)
     for one, other in zip(whole, single, strict=True):
         assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_a_setting_of_another_kind_is_refused():
+    """YAML reads 1e-3 as text, which is a number all the same; other text, and an unknown schedule, are refused."""
+    assert SFTSettings(learning_rate="1e-3").learning_rate == 1e-3
+    for bad, told in (
+        ({"learning_rate": "fast"}, "learning_rate to be float, found 'fast'"),
+        ({"batch_size": 8.5}, "batch_size to be int, found 8.5"),
+        ({"bf16": "yes"}, "bf16 to be bool"),
+        ({"schedule": "cosin"}, "a schedule among .*cosine"),
+    ):
+        with pytest.raises(InputError, match=told):
+            SFTSettings(**bad)

@@ -1,11 +1,14 @@
 """Designs, training of one run, and the history that runs make."""
 
+import json
+
 import numpy as np
 import pytest
 from datasets import Dataset
 
 from causalmix import design as designs, study, training, worlds
 from causalmix.errors import InputError
+from causalmix.parameters import Study
 from causalmix.pools.tiny_items import DOMAINS
 from causalmix.tables import check_history
 from causalmix.tasks.tiny import tiny_tasks
@@ -118,3 +121,16 @@ def test_examples_read_conversations_of_any_length():
         ("be brief\ncold ?\nhot\ndark ?", "light"),
         ("cold ?", "hot"),
     }
+
+
+def test_the_design_of_a_changed_run_is_what_chapter_02_was_given(tmp_path):
+    """What a later chapter trains follows the run's own values, read with their types; other chapters' do not count."""
+    told = {"02_proxy_sft": {"n_samples": 3000}, "06_target": {"seed": 5}}
+    (tmp_path / "parameters.json").write_text(json.dumps(told))
+    design, usual = designs.Design.of_study("laptop", tmp_path), designs.Design.of_study("laptop")
+    assert design == designs.replace(usual, n_samples=3000)
+    typed = Study(
+        "own", {"learning_rate": "1e-3", "models": {"proxy": {"name": "proxy", "learning_rate": "2e-4"}}}, {}, {}, {}
+    )
+    own = designs.Design.of_study(typed)
+    assert own.learning_rate == 1e-3 and own.settings_of("proxy").learning_rate == 2e-4
