@@ -20,14 +20,24 @@ from scipy.stats import spearmanr
 
 from causalmix.effects import Effects, fit_effects
 from causalmix.errors import InputError
+from causalmix.simplex import log_treatment, sample_dirichlet
 from causalmix.tables import MIN_ROWS, History, read_history, read_table
+from causalmix.trials import compare
 from causalmix.validation import split_history
 
 MEASURES = ("spearman", "r2", "r_score")
+LABELS = {"spearman": "order", "r2": "size", "r_score": "returns"}  # what each measure is of, in sentences
+VERBS = {1: "better", -1: "worse", 0: "not told apart"}
 FULL = "full"
+METHOD = "CausalMix-A"  # the method that trained variants are held against
+MIDDLE = (0.025, 0.975)  # quantiles over splits between which differences are told, as for the paper's claims
+FEWEST_SPLITS = 5  # fewer agree too easily: two differences share their sign by chance half of the time
 
 #: Most covariates of which all subsets are fitted; of more only singles, leave-one-out and all.
 ALL_SUBSETS = 4
+
+#: What stands for all tables below when the history is not the study's own.
+OTHER_HISTORY = "Another history was given, so all that this chapter reads from the study's other tables is left out."
 
 #: The command that makes each table that a study may lack.
 MADE_BY = {
@@ -192,7 +202,7 @@ def summary(
 ) -> pd.DataFrame:
     """Mean and standard deviation over splits, and the paired difference of a reference to each variant.
 
-    Splits share runs, so the deviation says how much the choice of split matters; it is no standard error.
+    Splits share runs, so the spread says how much the choice of split matters; it is no standard error.
 
     Parameters
     ----------
@@ -206,31 +216,30 @@ def summary(
     Returns
     -------
     DataFrame
-        ``<by>``, and for each measure ``<m>, <m>_sd, <m>_behind, <m>_behind_sd``: how far the variant
-        lies behind the reference, and the deviation of that over splits.
+        ``<by>``, and for each measure ``<m>, <m>_sd, <m>_behind, <m>_behind_low, <m>_behind_high``: how
+        far the variant lies behind the reference, and the middle 95% of that over splits.
     """
     reference = scores[by].iloc[0] if reference is None else reference
     rows = []
     for name in scores[by].unique():
         row: dict[str, object] = {by: name}
         for measure in measures:
-            wide = scores.pivot_table(index="split", columns=by, values=measure, aggfunc="first", dropna=False)
-            gap = wide[reference] - wide[name]
-            row |= {measure: wide[name].mean(), f"{measure}_sd": wide[name].std()}
-            row |= {f"{measure}_behind": np.nan, f"{measure}_behind_sd": np.nan}
-            if name != reference:
-                row |= {f"{measure}_behind": gap.mean(), f"{measure}_behind_sd": gap.std()}
+            values = scores.loc[scores[by] == name, measure]
+            told = (np.nan,) * 3 if name == reference else _middle(_gap(scores, reference, name, measure, by))
+            row |= {measure: values.mean(), f"{measure}_sd": values.std()}
+            row |= dict(zip((f"{measure}_behind", f"{measure}_behind_low", f"{measure}_behind_high"), told))
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def told_apart(gaps: Sequence[float]) -> int:
-    """1 where the mean of paired differences exceeds zero by more than their standard deviation, -1 below, else 0."""
+    """1 where the middle 95% of paired differences lies above zero, -1 below, else 0; of fewer than 5 always 0."""
     gaps = np.asarray(gaps, float)
     gaps = gaps[np.isfinite(gaps)]
-    if len(gaps) < 2:
+    if len(gaps) < FEWEST_SPLITS:
         return 0
-    return 0 if abs(gaps.mean()) <= gaps.std(ddof=1) else int(np.sign(gaps.mean()))
+    _, low, high = _middle(gaps)
+    return int(low > 0) - int(high < 0)
 
 
 def _gap(scores: pd.DataFrame, one: str, other: str, measure: str, by: str = "variant") -> np.ndarray:
@@ -238,47 +247,90 @@ def _gap(scores: pd.DataFrame, one: str, other: str, measure: str, by: str = "va
     return (wide[one] - wide[other]).to_numpy()
 
 
+def _middle(gaps: np.ndarray) -> tuple[float, float, float]:
+    """Mean of differences and the bounds of their middle 95%."""
+    return float(np.nanmean(gaps)), *np.nanquantile(gaps, MIDDLE).tolist()
+
+
 def _signed(gaps: np.ndarray) -> str:
-    return f"{np.nanmean(gaps):+.3f} ± {np.nanstd(gaps, ddof=1):.3f}"
+    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*_middle(gaps))
 
 
-def versus(scores: pd.DataFrame, one: str, other: str) -> str:
-    """How one variant predicts held-out runs against another, in order and in returns, in words."""
-    verbs, words = {1: "better", -1: "worse", 0: "not told apart"}, []
-    for measure, label in (("spearman", "order"), ("r_score", "returns")):
-        gaps = _gap(scores, one, other, measure)
-        words.append(f"{verbs[told_apart(gaps)]} in {label} ({_signed(gaps)})")
-    return " and ".join(words)
+def versus(scores: pd.DataFrame, one: str, other: str, measures: Sequence[str] = ("spearman", "r_score")) -> str:
+    """How one variant predicts held-out runs against another by some measures, in words."""
+    gaps = {LABELS[measure]: _gap(scores, one, other, measure) for measure in measures}
+    return " and ".join(f"{VERBS[told_apart(gap)]} in {label} ({_signed(gap)})" for label, gap in gaps.items())
 
 
 def ablation_sentence(scores: pd.DataFrame) -> str:
     """What the full method gains over each variant, in the prediction and in the returns, worded from the numbers."""
     told = [f"against *{name}*: {versus(scores, FULL, name)}" for name in scores["variant"].unique() if name != FULL]
+    n = scores["split"].nunique()
+    few = f"; fewer than {FEWEST_SPLITS} splits tell nothing apart" if n < FEWEST_SPLITS else ""
     return (
         f"The full method {'; '.join(told)}. Order is Spearman's correlation, returns are the R-score; "
-        "a difference is told apart "
-        f"where its mean over {scores['split'].nunique()} splits exceeds its standard deviation."
+        f"a difference is told apart where the middle 95% (in brackets) of its values over {n} splits lies on one "
+        f"side of zero{few}."
     )
 
 
 def covariates_sentence(table: pd.DataFrame, triple: str, measure: str = "spearman") -> str:
-    """Which subset is best, and whether it beats all covariates by more than the spread of paired differences."""
+    """Which subset is best, and whether it is told apart from all covariates, or from the next if it is all of them."""
     means = table.groupby("covariates", sort=False)[measure].mean().dropna()
+    if len(means) < 2:
+        return "There are fewer than two subsets of the covariates to compare, so none is called the best."
     best = means.idxmax()
-    start = f"The best subset of {len(means)} is **{best}** (mean Spearman {means[best]:.3f})"
-    if best == triple:
-        second = means.drop(best).idxmax()
-        gap = _gap(table, best, second, measure, "covariates")
-        sure = "and" if told_apart(gap) else "but not"
-        return (
-            f"{start}, all that there are; it is ahead of the next, {second}, {sure} by more than the "
-            f"spread over splits ({_signed(gap)})."
-        )
-    gap = _gap(table, best, triple, measure, "covariates")
-    verdict = "beaten beyond" if told_apart(gap) else "not beaten beyond"
+    rival = means.drop(best).idxmax() if best == triple else triple
+    named = f"the next, *{rival}*" if best == triple else "all covariates together"
+    gap = _gap(table, best, rival, measure, "covariates")
     return (
-        f"{start}. All covariates together reach {means[triple]:.3f}: **{verdict}** the spread of paired differences "
-        f"({_signed(gap)})."
+        f"The best subset of {len(means)} is **{best}** (mean Spearman {means[best]:.3f}); "
+        f"against {named} ({means[rival]:.3f}) it is {VERBS[told_apart(gap)]} ({_signed(gap)})."
+    )
+
+
+def clr_gap(history: History, outcome: str, n: int = 200, seed: int = 0) -> tuple[float, float]:
+    """How far gains by centred log-ratios (CLR) are from those by isometric ones (ILR), from the same residuals.
+
+    The coefficients of centred log-ratios, which sum to 0, are those of least norm; the final stage is linear in x.
+
+    Parameters
+    ----------
+    history : History
+    outcome : str
+    n : int
+        Moves from one random mixture to another, each in the state of a random run.
+    seed : int
+
+    Returns
+    -------
+    gap, largest : float
+        The largest difference of two gains, and the largest gain by ILR.
+    """
+    effects = fit_effects(history, outcome, stage="linear", treatment="ilr", n_repeats=1, seed=seed)
+    with_one = lambda X: np.column_stack([np.ones(len(X)), X])  # noqa: E731
+    (y, z), K = effects.residuals[0], len(history.domains)
+    design = np.einsum("np,nk->npk", with_one(history.X), z).reshape(len(y), -1)
+    theta = np.linalg.lstsq(design, y, rcond=None)[0].reshape(-1, K)
+    X = history.X[np.random.default_rng([seed, 13]).integers(len(history), size=n)]
+    T_from, T_to = np.split(sample_dirichlet(2 * n, 1.0, K, seed), 2)
+    step = log_treatment(T_to, effects.eps) - log_treatment(T_from, effects.eps)
+    by_clr = np.einsum("np,pk,nk->n", with_one(X), theta, step - step.mean(axis=1, keepdims=True))
+    by_ilr = effects.gain(X, T_from, T_to)[0]
+    return float(np.abs(by_clr - by_ilr).max()), float(np.abs(by_ilr).max())
+
+
+def clr_sentence(history: History, outcome: str, n: int = 200, seed: int = 0) -> str:
+    """Whether centred log-ratios predict the gains that isometric ones do, worded from :func:`clr_gap`."""
+    start = "Centred log-ratios (CLR) sum to zero, so their coefficients are not identified"
+    if len(history) <= _fewest("linear", history):
+        return f"{start}; the runs are too few for a linear final stage, by which they could be held against ILR."
+    gap, largest = clr_gap(history, outcome, n, seed)
+    verdict = "the same gains as" if gap < 1e-6 * largest else "other gains than"
+    return (
+        f"{start}; those of least norm, from the same residuals and with a linear final stage, predict **{verdict}** "
+        f"ILR: over {n} moves between random mixtures the largest difference is {gap:.1g}, the largest gain "
+        f"{largest:.2g}."
     )
 
 
@@ -312,11 +364,23 @@ def read_trained(folder: Path, names: Sequence[str]) -> pd.DataFrame | None:
     return table[table["pool"] == "whole"]
 
 
-def missing_sentence(path: Path) -> str:
-    """That a table is not there, and what makes it."""
-    name = Path(path).name
-    made = f"`{MADE_BY[name]}` makes it" if name in MADE_BY else "give the path of one that exists"
-    return f"There is no `{name}` in this study, so nothing is said here; {made}."
+def missing_sentence(folder: Path, names: Sequence[str], method: str = "") -> str:
+    """Which tables of a study are not there, and what makes each; where all are, that a method is not in them."""
+    lost = [f"no `{name}` (`{MADE_BY[name]}` makes it)" for name in names if not (Path(folder) / name).is_file()]
+    lost = lost or [f"no {method} in {' or '.join(f'`{name}`' for name in names)}"]
+    return f"There is {' and '.join(lost)} in this study, so nothing is said here."
+
+
+def variants_compared(tried: pd.DataFrame, outcome: str) -> pd.DataFrame:
+    """Trained variants of CausalMix-A and forms of DMO, with their paired differences to CausalMix-A."""
+    shown = tried["method"].str.startswith((f"{METHOD} ", "DMO")) | (tried["method"] == METHOD)
+    return compare(tried[shown], outcome, reference=METHOD).drop(columns="pool")
+
+
+def aim_sentence(aim: str, outcome: str) -> str:
+    """Which outcome mixtures were chosen for, and whether it is the one that they are scored by."""
+    scored = "which also scores them" if aim == outcome else f"not for `{outcome}`, which scores them"
+    return f"Methods that maximise an outcome chose their mixtures here for `{aim}`, {scored}."
 
 
 def _n_test(history: History, n_test: int) -> int:

@@ -7,12 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from causalmix.ablations import residuals_of, rows_of, score, split_rows, versus
+from causalmix.ablations import Variant, held_out_scores, residuals_of, rows_of, score, split_rows, versus
 from causalmix.effects import EPS, fit_effects
+from causalmix.errors import InputError
 from causalmix.simplex import log_treatment
 from causalmix.states import explained_by_mixture
 from causalmix.tables import History
 
+READINGS = ("before mixing", "after mixing")
 NAMES, WITHOUT = ("randomised", "confounded"), ", without orthogonalisation"
 FITTED = 0.8  # of the smaller history, so that every split fits to other runs
 
@@ -103,3 +105,44 @@ def overlap_by_measurement(before: History, after: History) -> pd.DataFrame:
     """Share of each covariate's variance that the mixture explains, for X before and after mixing."""
     shares = {name: explained_by_mixture(h.X, h.T) for name, h in (("before_mixing", before), ("after_mixing", after))}
     return pd.DataFrame({"covariate": before.covariates} | shares)
+
+
+def reading_scores(before: History, after: History, **settings) -> pd.DataFrame:
+    """Fit the full method with X before and after mixing, and predict the same runs left out.
+
+    Parameters
+    ----------
+    before, after : History
+        The same runs in the same order; only their covariates differ.
+    **settings
+        Of :func:`causalmix.ablations.held_out_scores`.
+
+    Returns
+    -------
+    DataFrame
+        ``ablation, variant, split, spearman, r2``; without R-scores, for the residuals of each reading are its own.
+
+    Raises
+    ------
+    InputError
+        When the runs are not the same.
+    """
+    if before.frame["run_id"].tolist() != after.frame["run_id"].tolist():
+        raise InputError(
+            "Expected the same runs in the same order for X before and after mixing, found others; "
+            "write both histories again with chapter 03."
+        )
+    parts = [
+        held_out_scores(history, [Variant("reading", name, history.covariates)], **settings)
+        for name, history in zip(READINGS, (before, after))
+    ]
+    return pd.concat(parts, ignore_index=True).drop(columns="r_score")
+
+
+def reading_sentence(scores: pd.DataFrame) -> str:
+    """How X after mixing predicts held-out outcomes against X before, in order and in size, worded from the numbers."""
+    told = versus(scores, *reversed(READINGS), measures=("spearman", "r2"))
+    return (
+        f"X after mixing against X before, on the same held-out runs: {told}. Order is Spearman's correlation, size is "
+        "R²; R-scores of the two readings do not compare, for each has its own residuals."
+    )

@@ -233,7 +233,8 @@ def growth_sentence(table: pd.DataFrame, outcome: str = "y_dev") -> str:
     for method, part in table.groupby("method", sort=False):
         wide = part.pivot(index="seed", columns="n_runs", values=outcome)
         gap, low, high = mean_interval((wide[many] - wide[few]).dropna())
-        told.append(f"{method} {100 * gap:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] ({verdict(low, high)})")
+        between = f" [{100 * low:+.1f}, {100 * high:+.1f}]" if np.isfinite(low) else ""
+        told.append(f"{method} {100 * gap:+.1f}{between}, {verdict(low, high)}")
     return f"From {few} to {many} runs, points: " + "; ".join(told) + "."
 
 

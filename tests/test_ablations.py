@@ -1,10 +1,12 @@
 """Ablations on histories with known returns: what matters is seen to matter, and what does not is not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix import ablations, assignment
+from causalmix import ablations, assignment, trials
 from causalmix.effects import fit_effects
 from causalmix.errors import InputError
 from causalmix.simplex import sample_dirichlet
@@ -23,7 +25,7 @@ def history(n: int = 240, follow: float = 0.0, seed: int = 0):
     return check_history(frame.assign(run_id=[f"r{i}" for i in range(n)]))
 
 
-SETTINGS = {"n_test": 60, "n_splits": 3, "n_trees": 40, "n_repeats": 1}
+SETTINGS = {"n_test": 60, "n_splits": 5, "n_trees": 40, "n_repeats": 1}
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +40,55 @@ def test_a_covariate_that_moves_returns_is_missed(scores):
     assert (wide["full"] > wide["without X"] + 0.1).all()
     assert ablations.told_apart(wide["full"] - wide["without X"]) == 1
     assert "against *without X*: better in order" in ablations.ablation_sentence(scores)
+    few = ablations.ablation_sentence(scores[scores["split"] < 4])
+    assert "better" not in few
+    assert "fewer than 5 splits tell nothing apart" in few
+
+
+@pytest.mark.parametrize(
+    ("gaps", "said"),
+    [([0.1] * 5, 1), ([-0.1] * 5, -1), ([0.1] * 4, 0), ([0.1] * 4 + [np.nan], 0), ([0.1] * 4 + [-0.05], 0)],
+)
+def test_differences_are_told_apart_by_their_middle(gaps, said):
+    """All of the middle 95% on one side of zero, from five splits on; one split of five on the other side forbids it.
+
+    In the last case the mean exceeds the standard deviation, which is not enough.
+    """
+    assert ablations.told_apart(gaps) == said
+
+
+def test_tables_show_the_interval_that_decides(scores):
+    """A variant that is told apart lies behind by an interval above zero; the reference has none."""
+    table = ablations.summary(scores).set_index("variant")
+    wide = scores.pivot(index="split", columns="variant", values="spearman")
+    gaps = wide["full"] - wide["without X"]
+    low, high = table.loc["without X", ["spearman_behind_low", "spearman_behind_high"]]
+    assert gaps.min() < low < gaps.mean() < high < gaps.max()
+    assert table.loc["full", ["spearman_behind", "r2_behind_low"]].isna().all()
 
 
 def test_log_ratios_predict_like_logarithms(scores):
     """They hold the same contrasts, so the returns explain about as much."""
     wide = scores.pivot(index="split", columns="variant", values="r_score")
     assert np.abs(wide["full"] - wide["log-ratios (ILR)"]).mean() < 0.15
+
+
+@pytest.mark.parametrize("known", [("q", "idle"), ()])
+def test_centred_log_ratios_predict_as_isometric_ones(known, monkeypatch):
+    """Least norm picks their coefficients, so gains are equal to rounding; in log shares themselves they are not."""
+    runs = replace(history(), covariates=known)
+    gap, largest = ablations.clr_gap(runs, "y_dev")
+    assert gap < 1e-9 < 0.01 < largest
+    assert "**the same gains as** ILR" in ablations.clr_sentence(runs, "y_dev")
+    fit = ablations.fit_effects
+    monkeypatch.setattr(ablations, "fit_effects", lambda *args, **given: fit(*args, **(given | {"treatment": "log"})))
+    assert "**other gains than** ILR" in ablations.clr_sentence(runs, "y_dev")
+
+
+def test_too_few_runs_for_a_linear_stage_are_told():
+    """Three domains and two covariates need more than 18 runs; so do the centred log-ratios."""
+    runs = history()
+    assert "too few" in ablations.clr_sentence(ablations.rows_of(runs, np.arange(18)), "y_dev")
 
 
 def test_best_subset_holds_the_covariate_that_matters():
@@ -53,7 +98,35 @@ def test_best_subset_holds_the_covariate_that_matters():
     means = table.groupby("covariates")["spearman"].mean()
     assert set(means.index) == {"none", "q", "idle", "q + idle"}
     assert min(means["q"], means["q + idle"]) > means["idle"] + 0.2
-    assert "best subset of" in ablations.covariates_sentence(table, "q + idle")
+    assert "The best subset of 4 is **q" in ablations.covariates_sentence(table, "q + idle")
+
+
+def test_one_subset_has_no_rival():
+    """A history without covariates has nothing to choose among."""
+    runs = replace(history(), covariates=())
+    table = ablations.covariates_table(ablations.held_out_scores(runs, ablations.subset_variants(runs), **SETTINGS))
+    assert set(table["covariates"]) == {"none"}
+    assert "fewer than two subsets" in ablations.covariates_sentence(table, "none")
+
+
+def test_readings_are_compared_on_the_same_runs():
+    """A reading whose covariate has lost the state predicts worse; another's R-scores are not shown."""
+    before = history()
+    lost = np.random.default_rng(1).permutation(before.frame["x_q"])
+    found = assignment.reading_scores(before, replace(before, frame=before.frame.assign(x_q=lost)), **SETTINGS)
+    assert "r_score" not in found
+    assert "worse in order" in assignment.reading_sentence(found)
+    assert "worse in size" in assignment.reading_sentence(found)
+    same = assignment.reading_sentence(assignment.reading_scores(before, before, **SETTINGS))
+    assert same.count("not told apart in") == 2
+    assert same.count("(+0.000 [+0.000, +0.000])") == 2
+
+
+def test_readings_of_other_runs_are_refused():
+    """Held-out runs would not be the same."""
+    runs = history()
+    with pytest.raises(InputError, match="same runs in the same order"):
+        assignment.reading_scores(runs, ablations.rows_of(runs, np.arange(len(runs))[::-1]), **SETTINGS)
 
 
 def test_mixtures_that_follow_the_state_are_seen():
@@ -81,10 +154,56 @@ def test_second_histories_are_checked(tmp_path):
     """A missing file is told with the command that makes it, another world is refused."""
     runs, path = history(), tmp_path / "confounded.csv"
     assert ablations.read_second(path, runs) is None
-    assert "causalmix sweep --trials" in ablations.missing_sentence(path)
+    assert "causalmix sweep --trials" in ablations.missing_sentence(tmp_path, ["confounded.csv"])
     write_table(path, runs.frame.rename(columns={"w_a": "w_z"}))
     with pytest.raises(InputError, match="history of the same world"):
         ablations.read_second(path, runs)
+
+
+def test_the_table_that_is_missing_is_named(tmp_path):
+    """One of two tables is there: only the other is told, with what makes it; with both, a method that neither has."""
+    names = ["targets.csv", "variants_trained.csv"]
+    (tmp_path / names[1]).touch()
+    told = ablations.missing_sentence(tmp_path, names, "CausalMix-A")
+    assert "no `targets.csv` (`causalmix run --notebook 06_target` makes it)" in told
+    assert "variants_trained" not in told
+    (tmp_path / names[0]).touch()
+    assert "no CausalMix-A in `targets.csv` or" in ablations.missing_sentence(tmp_path, names, "CausalMix-A")
+
+
+def trained(methods: list[str], seeds: int = 3, **columns) -> pd.DataFrame:
+    """Trials of some methods, the first of which scores highest."""
+    rows = [
+        {"method": m, "seed": s, "y_dev": 0.5 - 0.1 * i + 0.001 * s}
+        for i, m in enumerate(methods)
+        for s in range(seeds)
+    ]
+    return pd.DataFrame(rows).assign(pool="whole", model="proxy", n_samples=10, **columns)
+
+
+def test_trained_variants_are_held_against_the_method():
+    """Methods that are no variant are left out, and differences are to CausalMix-A."""
+    table = trained(["CausalMix-A", "CausalMix-A without X", "DMO", "RegMix", "CausalMix-S"])
+    found = ablations.variants_compared(table, "y_dev").set_index("method")
+    assert list(found.index) == ["CausalMix-A", "CausalMix-A without X", "DMO"]
+    assert found.loc["CausalMix-A without X", "difference"] == pytest.approx(-0.1)
+
+
+def test_mixtures_for_another_outcome_are_told():
+    """Scores in an outcome that mixtures were not chosen for must say so."""
+    assert "for `y_dev`, not for `y_safety`" in ablations.aim_sentence("y_dev", "y_safety")
+    assert "not for" not in ablations.aim_sentence("y_dev", "y_dev")
+
+
+@pytest.mark.parametrize(("seeds", "bracket"), [(1, False), (3, True)])
+def test_growth_has_a_bracket_only_where_there_is_an_interval(seeds, bracket):
+    """One seed leaves the interval unknown."""
+    few, many = trained(["A"], seeds, n_runs=32), trained(["A"], seeds, n_runs=64)
+    many["y_dev"] += 0.008 + 0.001 * many["seed"]
+    told = trials.growth_sentence(pd.concat([few, many]))
+    assert "nan" not in told
+    assert ("[" in told) == bracket
+    assert ("unknown" in told) != bracket
 
 
 def test_bad_settings_are_refused():
