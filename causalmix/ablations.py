@@ -20,6 +20,7 @@ from scipy.stats import spearmanr
 
 from causalmix.effects import Effects, fit_effects
 from causalmix.errors import InputError
+from causalmix.intervals import FEWEST_SPLITS, middle_interval
 from causalmix.simplex import log_treatment, sample_dirichlet
 from causalmix.tables import MIN_ROWS, History, read_history, read_table
 from causalmix.trials import compare
@@ -30,8 +31,6 @@ LABELS = {"spearman": "order", "r2": "size", "r_score": "returns"}  # what each 
 VERBS = {1: "better", -1: "worse", 0: "not told apart"}
 FULL = "full"
 METHOD = "CausalMix-A"  # the method that trained variants are held against
-MIDDLE = (0.025, 0.975)  # quantiles over splits between which differences are told, as for the paper's claims
-FEWEST_SPLITS = 5  # fewer agree too easily: two differences share their sign by chance half of the time
 
 #: Most covariates of which all subsets are fitted; of more only singles, leave-one-out and all.
 ALL_SUBSETS = 4
@@ -225,7 +224,7 @@ def summary(
         row: dict[str, object] = {by: name}
         for measure in measures:
             values = scores.loc[scores[by] == name, measure]
-            told = (np.nan,) * 3 if name == reference else _middle(_gap(scores, reference, name, measure, by))
+            told = (np.nan,) * 3 if name == reference else middle_interval(_gap(scores, reference, name, measure, by))
             row |= {measure: values.mean(), f"{measure}_sd": values.std()}
             row |= dict(zip((f"{measure}_behind", f"{measure}_behind_low", f"{measure}_behind_high"), told))
         rows.append(row)
@@ -238,7 +237,7 @@ def told_apart(gaps: Sequence[float]) -> int:
     gaps = gaps[np.isfinite(gaps)]
     if len(gaps) < FEWEST_SPLITS:
         return 0
-    _, low, high = _middle(gaps)
+    _, low, high = middle_interval(gaps)
     return int(low > 0) - int(high < 0)
 
 
@@ -247,13 +246,8 @@ def _gap(scores: pd.DataFrame, one: str, other: str, measure: str, by: str = "va
     return (wide[one] - wide[other]).to_numpy()
 
 
-def _middle(gaps: np.ndarray) -> tuple[float, float, float]:
-    """Mean of differences and the bounds of their middle 95%."""
-    return float(np.nanmean(gaps)), *np.nanquantile(gaps, MIDDLE).tolist()
-
-
 def _signed(gaps: np.ndarray) -> str:
-    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*_middle(gaps))
+    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*middle_interval(gaps))
 
 
 def versus(scores: pd.DataFrame, one: str, other: str, measures: Sequence[str] = ("spearman", "r_score")) -> str:

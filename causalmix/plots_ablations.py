@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from causalmix.intervals import mean_interval
 from causalmix.plots import COLOURS, _rows
-from causalmix.trials import mean_interval
 
 
 def dots(table: pd.DataFrame, by: str, measure: str, label: str, ax: Axes) -> Axes:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as t_distribution
 
 from causalmix.design import Design, spec_of
 from causalmix.errors import InputError
+from causalmix.intervals import mean_interval
 from causalmix.kinds import kind_of
 from causalmix.outcomes import axis_scores
 from causalmix.runs import RunSpec
@@ -112,15 +112,6 @@ def trial_table(trials: Iterable[Trial], records: Iterable[dict]) -> pd.DataFram
             | axis_scores(record["scores"], kind_of(spec.world).tasks())
         )
     return pd.DataFrame(rows)
-
-
-def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
-    """Mean and its t-interval over seeds; without a second value the interval is unknown (NaN)."""
-    values = np.asarray(values, float)
-    if len(values) < 2:
-        return float(values.mean()), np.nan, np.nan
-    half = t_distribution.ppf(0.5 + level / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
 
 
 def compare(

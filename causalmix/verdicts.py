@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from causalmix.errors import InputError
+from causalmix.intervals import FEWEST_SPLITS, mean_interval, middle_interval
 from causalmix.paths import RESULTS
-from causalmix.trials import mean_interval
 
 WORDS = ("holds", "does not hold", "cannot tell")
 
@@ -131,9 +131,10 @@ def split_claim(
             text, reported, source, np.nan, np.nan, np.nan, f"{chapter} ({missing[0]} was not fitted)", measure
         )
     gap = (wide[one] - wide[other]).dropna()
-    # Splits share runs, so a standard error over them would be too small; their own spread is used.
-    low, high = np.quantile(gap, [0.025, 0.975])
-    return Claim(text, reported, source, float(gap.mean()), float(low), float(high), chapter, measure)
+    ours, low, high = middle_interval(gap)
+    if len(gap) < FEWEST_SPLITS:
+        low, high = np.nan, np.nan
+    return Claim(text, reported, source, ours, low, high, chapter, measure)
 
 
 def claims_table(claims: Sequence[Claim]) -> pd.DataFrame:

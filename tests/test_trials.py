@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix import agreement, claims, trials, verdicts
+from causalmix import agreement, claims, intervals, trials, verdicts
 from causalmix.errors import InputError
 from causalmix.longcot import with_outcome
 from causalmix.tables import check_history
@@ -25,9 +25,9 @@ def table(
 
 def test_interval_is_students():
     """Three values by hand: mean 2, standard deviation 1, t of 4.303."""
-    mean, low, high = trials.mean_interval([1, 2, 3])
+    mean, low, high = intervals.mean_interval([1, 2, 3])
     assert (mean, low, high) == pytest.approx((2, 2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-3)
-    assert np.isnan(trials.mean_interval([1.0])[1])
+    assert np.isnan(intervals.mean_interval([1.0])[1])
 
 
 def test_differences_are_paired_by_seed():
@@ -181,3 +181,16 @@ def test_another_outcome_is_the_mean_of_two_axes():
     assert with_outcome(check_history(frame)).y("y_math_coding") == pytest.approx(0.3)
     with pytest.raises(InputError, match="no coding"):
         with_outcome(check_history(frame.drop(columns="y_coding")))
+
+
+def test_a_claim_about_prediction_needs_enough_splits(tmp_path):
+    """The same gap in five splits holds, in four it cannot be told."""
+    for n, word in ((5, "holds"), (4, "cannot tell")):
+        rows = [
+            {"predictor": p, "split": i, "spearman": s}
+            for i in range(n)
+            for p, s in (("theta(x)", 0.9), ("constant theta", 0.8))
+        ]
+        pd.DataFrame(rows).to_csv(tmp_path / "held_out.csv", index=False)
+        found = next(c for c in claims.estimator_claims(tmp_path) if "constant theta" in c.text)
+        assert found.ours == pytest.approx(0.1) and found.verdict == word

@@ -1,0 +1,25 @@
+"""Intervals over seeds and over random splits: one rule of each for the whole book."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import t as t_distribution
+
+FEWEST_SPLITS = 5  # fewer agree too easily: two differences share their sign by chance half of the time
+
+
+def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+    """Mean and its t-interval over seeds; without a second value the interval is unknown (NaN)."""
+    values = np.asarray(values, float)
+    if len(values) < 2:
+        return float(values.mean()), np.nan, np.nan
+    half = t_distribution.ppf(0.5 + level / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
+
+
+def middle_interval(gaps: np.ndarray) -> tuple[float, float, float]:
+    """Mean of differences over splits and the bounds of their middle 95%.
+
+    Splits share runs, so a standard error over them would be too small; their own spread is used.
+    """
+    return float(np.nanmean(gaps)), *np.nanquantile(gaps, [0.025, 0.975]).tolist()
