@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -226,6 +227,11 @@ def write_table(path: str | Path, frame: pd.DataFrame) -> None:
         draft = Path(scratch) / path.name
         frame.to_csv(draft, index=False, float_format="%.6g", lineterminator="\n")
         os.replace(draft, path)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number, not text that reads as one."""
+    return isinstance(value, Real) and bool(np.isfinite(value))
 
 
 def _starting(frame: pd.DataFrame, prefix: str) -> tuple[str, ...]:
