@@ -105,7 +105,7 @@ def _numbers(line: pd.Series, names: list[str], path: Path, least: int | None = 
     values = pd.to_numeric(line[names], errors="coerce").to_numpy(float)
     off = ~np.isfinite(values)
     if least is not None:
-        off |= (values < least) | (values % 1 != 0)
+        off |= (values < least) | (values != np.floor(values))
     if off.any():
         kind = "a finite number" if least is None else f"a whole number of at least {least}"
         name = names[int(np.argmax(off))]

@@ -197,11 +197,51 @@ def test_methods_that_train_say_so_where_nothing_can_be_trained(method):
         method.mixture(Question(history(), 900, train=failed))
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"n_samples": float("nan")}, "training set of at least 1 row, found nan"),
+        ({"n_samples": "many"}, "training set of at least 1 row, found many"),
+        ({"rows": np.array([5.0, np.nan, 5])}, "rows in each of a, b, c, found .5.0, nan, 5.0."),
+        ({"rows": np.array([[5, 5, 5]])}, "rows in each of a, b, c"),
+        ({"rows": np.array(5)}, "rows in each of a, b, c, found 5"),
+        ({"rows": ["5", "6", "7"]}, "rows in each of a, b, c"),
+        ({"seed": -1}, "a seed from 0 to 4294967295, found -1"),
+        ({"seed": 2**32}, "a seed from 0 to 4294967295"),
+        ({"seed": 0.5}, "a seed from 0 to 4294967295, found 0.5"),
+    ],
+)
+def test_questions_of_wrong_numbers_are_refused(changes, told):
+    """Before any method meets them."""
+    with pytest.raises(InputError, match=told):
+        Question(**{"history": history(), "n_samples": 900} | changes)
+
+
+@pytest.mark.parametrize(
+    ("records", "told"),
+    [
+        ([], "Expected 1 records of proxy runs for ODM, found 0"),
+        ([{"status": "finished", "training": {}}], "a mixture of 3 domains in each record for ODM, found None"),
+        ([{"status": "finished", "training": {"mixing": {"weights": [0.5, 0.5]}}}], "found .0.5, 0.5.;"),
+        ([{"status": "finished", "training": {"mixing": {"weights": [0.5, float("nan"), 0.5]}}}], "found .0.5, nan"),
+        ([{"status": "failed", "error": "first line\nsecond"}], "found 1 failed .first line second.; sweep again"),
+        ([{"status": "failed"}], "found 1 failed .no reason told."),
+    ],
+)
+def test_records_of_no_use_are_refused(records, told):
+    """As many as asked for, finished, with a mixture where the run was to find one."""
+    with pytest.raises(InputError, match=told):
+        odm.mixture(Question(history(), 900, train=lambda runs: records))
+
+
 def test_bad_settings_are_refused():
     """A step size of zero, an unknown form, a base point without rows, an unknown method."""
     asked = Question(history(), 900, train=trains(law_of_three()))
     for call, told in (
         (lambda: doremi.mixture(asked, eta=0), "eta above zero"),
+        (lambda: doremi.mixture(asked, eta=float("inf")), "finite step sizes eta above zero"),
+        (lambda: doremi.mixture(asked, eta="0.1"), "finite step sizes eta above zero"),
+        (lambda: grid.mixture(asked, n_runs=50.5), "Expected n_runs from 20 .*found 50.5"),
         (lambda: odm.mixture(asked, form="exp4"), "form of ODM"),
         (lambda: dmo.mixture(asked, n0=1), "base point"),
         (lambda: methods.names_of("RegMix,Regmax"), "Regmax"),
