@@ -7,7 +7,8 @@ import pytest
 from causalmix import methods
 from causalmix.baselines import ProxyRun, Question, dmo, doremi, equal, grid, odm, proportional, regmix, ridge
 from causalmix.errors import InputError
-from causalmix.simplex import sample_dirichlet
+from causalmix.policy import capped
+from causalmix.simplex import sample_dirichlet, to_counts
 from causalmix.tables import check_history
 
 BEST = np.array([0.5, 0.3, 0.2])
@@ -304,8 +305,29 @@ def test_only_causalmix_moves_with_the_state(table):
 
 
 def test_rounding_keeps_a_mixture_a_mixture():
-    """Thirds in four digits sum to one."""
-    assert methods.rounded(np.full(3, 1 / 3)).sum() == pytest.approx(1, abs=1e-12)
+    """Four digits sum to one, and no share is off by more than its own rounding and one in the last."""
+    for k in (3, 5, 17, 64):
+        for w in (np.full(k, 1 / k), *sample_dirichlet(20, 0.3, k, 0)):
+            short = methods.rounded(w)
+            assert short.sum() == pytest.approx(1, abs=1e-12) and np.array_equal(short, short.round(4))
+            assert np.abs(short - w).max() < 1.51e-4
+    assert methods.rounded(np.array([0.26766, 0.35137, 0.03223, 0.30935, 0.03939]))[1] == 0.3513, "the largest gives"
+    assert np.ptp(methods.rounded(np.full(17, 1 / 17))) < 1.5e-4, "Equal of many domains stays equal"
+
+
+def test_rounding_asks_for_no_row_that_is_not_there():
+    """A share at its cap is rounded down, one beyond it as any other, and where nothing else fits as without caps."""
+    caps = np.array([1000.0, 7000, 9000]) / 3001
+    assert methods.rounded(np.array([caps[0], 0.5, 0.5 - caps[0]]))[0] == 0.3332
+    w = np.array([caps[0], 0.3, 0.7 - caps[0]])
+    assert to_counts(methods.rounded(w, caps), 3001)[0] <= 1000
+    beyond = np.array([0.5, 0.25, 0.25])
+    assert np.array_equal(methods.rounded(beyond, caps), beyond)
+    full = np.array([1 / 3, 1 / 3, 1 / 3])
+    assert methods.rounded(full, full).sum() == pytest.approx(1)
+    for w in sample_dirichlet(200, 1.0, 3, 1):
+        w = capped(w[None], caps)[0]
+        assert (to_counts(methods.rounded(w, caps), 3001) <= [1000, 7000, 9000]).all()
 
 
 def test_proxy_runs_are_specs_of_the_ledger():
