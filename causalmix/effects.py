@@ -9,7 +9,7 @@ by plain means, and Z by its isometric log-ratios.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from econml.dml import CausalForestDML, LinearDML
@@ -23,11 +23,14 @@ from sklearn.multioutput import MultiOutputRegressor
 
 from causalmix.errors import InputError
 from causalmix.simplex import log_treatment
-from causalmix.tables import MIN_ROWS, History
+from causalmix.tables import MIN_ROWS, ROUNDING, History
 
 #: Offset of the log treatment, in shares. The paper's value is unknown; ours is a share of one
 #: in a hundred, below which the rows of a domain are too few to matter.
 EPS = 0.01
+
+#: Least spread of runs in a direction of the treatment, as a share of the largest; LightGBM rounds to 32 bits.
+DIFFERENT = 1e-6
 
 STAGES = ("forest", "linear")
 TREATMENTS = ("log", "ilr")
@@ -66,6 +69,9 @@ class Effects:
     treatment : {"log", "ilr"}
         Coordinates in which the final stage was fitted; with "ilr" all log treatments, here and in
         what the methods return, are centred, and returns sum to 0.
+    basis : ndarray, shape (p, K)
+        The coordinates of the final stage as directions of the log treatment.  Returns have no part
+        outside of these: a domain whose share is the same in all runs that were fitted has none.
     """
 
     history: History
@@ -76,7 +82,8 @@ class Effects:
     varying: tuple[int, ...]
     fits: tuple
     residuals: tuple[tuple[np.ndarray, np.ndarray], ...]
-    treatment: str = "log"
+    treatment: str
+    basis: np.ndarray
 
     def theta(self, X: np.ndarray) -> np.ndarray:
         """Returns in the states X: the median over repeats.
@@ -119,11 +126,11 @@ class Effects:
 
     def _errors(self, fit: CausalForestDML | LinearDML, states: np.ndarray | None, n: int) -> np.ndarray:
         """Standard errors of the returns in n states by one repeat, shape (n, K)."""
-        if self.treatment == "log":
-            found = np.reshape(fit.const_marginal_effect_inference(states).stderr, (-1, len(self.history.domains)))
+        if np.array_equal(self.basis, np.eye(len(self.history.domains))):
+            found = np.reshape(fit.const_marginal_effect_inference(states).stderr, (-1, len(self.basis)))
             return np.broadcast_to(found, (n, found.shape[1]))
         # A return is a contrast of coordinates; its error needs their covariance, as that of a gain does.
-        steps = [np.tile(column, (n, 1)) for column in self._basis.T]
+        steps = [np.tile(column, (n, 1)) for column in self.basis.T]
         return np.column_stack([np.ravel(fit.effect_inference(states, T0=0 * step, T1=step).stderr) for step in steps])
 
     def gain(
@@ -149,7 +156,7 @@ class Effects:
         """
         X, Z0, Z1 = self._rows(X, log_treatment(T_from, self.eps), log_treatment(T_to, self.eps))
         states = self._states(X)
-        T0, T1 = Z0 @ self._basis.T, Z1 @ self._basis.T
+        T0, T1 = Z0 @ self.basis.T, Z1 @ self.basis.T
         fitted = [fit.effect_inference(states, T0=T0, T1=T1) for fit in self.fits]
         thetas = self.repeats(X)
         points = np.einsum("rnk,nk->rn", thetas, Z1 - Z0)
@@ -164,7 +171,7 @@ class Effects:
         level, usual = (
             np.mean([model.predict(features) for model in models], axis=0) for models in (models_y, models_t)
         )
-        return np.reshape(level, len(features)), usual @ self._basis
+        return np.reshape(level, len(features)), usual @ self.basis
 
     def predict(self, X: np.ndarray, T: np.ndarray) -> np.ndarray:
         """Expected outcome m0(X) + theta(X)'(Z - e0(X)).
@@ -197,12 +204,7 @@ class Effects:
     def _per_state(self, values: np.ndarray, X: np.ndarray) -> np.ndarray:
         """Returns of the domains, one row for each state, also where EconML gives one for all without covariates."""
         shape = (len(np.atleast_2d(X)), len(self.history.domains))
-        return np.broadcast_to(np.reshape(values, (-1, len(self._basis))) @ self._basis, shape)
-
-    @property
-    def _basis(self) -> np.ndarray:
-        """Rows are the coordinates of the final stage as directions of the log treatment."""
-        return _basis_of(self.treatment, len(self.history.domains))
+        return np.broadcast_to(np.reshape(values, (-1, len(self.basis))) @ self.basis, shape)
 
     def _states(self, X: np.ndarray) -> np.ndarray | None:
         """What EconML's final stage takes for X."""
@@ -222,6 +224,13 @@ class Effects:
 def _basis_of(treatment: str, k: int) -> np.ndarray:
     """Orthonormal directions of the log treatment: all k of them, or the k - 1 whose parts sum to 0 (Helmert's)."""
     return np.eye(k) if treatment == "log" else helmert(k)
+
+
+def _moved(Z: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """The directions themselves where runs differ in all of them, else as many in which they do."""
+    _, spread, directions = np.linalg.svd((Z - Z.mean(axis=0)) @ basis.T, full_matrices=False)
+    known = spread > DIFFERENT * spread.max()
+    return basis if known.sum() == len(basis) else directions[known] @ basis
 
 
 def _interval(
@@ -286,33 +295,29 @@ def fit_effects(
     Raises
     ------
     InputError
-        When an argument is out of range, the outcome or a domain's share is the same in all runs,
-        or there are too few runs for the number of coefficients.
+        When an argument is out of range, the outcome is the same in all runs, a domain's share in
+        the whole history that they are a part of, or there are too few runs or distinct mixtures.
     """
     y, Z = history.y(outcome), log_treatment(history.T, eps)
     varying = tuple(int(j) for j in np.flatnonzero(np.ptp(history.X, axis=0) > 0))
     _check_variation(y, history, outcome)
     _check_settings(stage, n_trees, cv_folds, n_repeats, min_samples_leaf)
     _check_treatment(treatment)
-    basis = _basis_of(treatment, Z.shape[1])
     note = (
         ""
         if varying or stage == "linear"
         else "No covariate varies between runs, so the linear stage stands in for the forest."
     )
     used = "linear" if note else stage
-    if used == "linear" and len(y) <= 2 * Z.shape[1] * (1 + len(varying)):
-        raise InputError(
-            f"Expected more than {2 * Z.shape[1] * (1 + len(varying))} runs for the linear stage, two for each "
-            f"coefficient, found {len(y)}; add runs or leave out covariates."
-        )
+    _check_size(history, used, len(varying))
+    basis = _moved(Z, _checked_basis(history, eps, treatment))
     X = history.X[:, list(varying)] if varying else None
     # HC1 scales the robust covariance of the linear stage to the few runs per coefficient.
     inference = "auto" if used == "forest" else StatsModelsInference(cov_type="HC1")
     models = [_estimator(used, n_trees, cv_folds, min_samples_leaf, s, orthogonalise) for s in _seeds(seed, n_repeats)]
     fits = tuple(model.fit(y, Z @ basis.T, X=X, cache_values=True, inference=inference) for model in models)
     residuals = tuple((y_left, z_left @ basis) for y_left, z_left, *_ in (fit.residuals_ for fit in fits))
-    return Effects(history, outcome, used, note, eps, varying, fits, residuals, treatment)
+    return Effects(history, outcome, used, note, eps, varying, fits, residuals, treatment, basis)
 
 
 def _seeds(seed: int, n: int) -> list[int]:
@@ -350,12 +355,42 @@ def _check_variation(y: np.ndarray, history: History, outcome: str) -> None:
             f"Expected an outcome that differs between runs, found {outcome} at {y[0]:g} in all {len(y)}; "
             "choose another outcome."
         )
-    stuck = np.flatnonzero(np.ptp(history.T, axis=0) == 0)
+    # Of the whole history: in a sparse one a split may leave a domain without any run that has it.
+    T = _whole(history).T
+    stuck = np.flatnonzero(np.ptp(T, axis=0) <= 2 * ROUNDING * T.max(axis=0))
     if len(stuck):
         raise InputError(
-            f"Expected shares that differ between runs, found w_{history.domains[stuck[0]]} the same in all; "
-            "leave this domain out."
+            f"Expected shares that differ between runs, found w_{history.domains[stuck[0]]} the same in all but for "
+            "rounding; leave this domain out and divide the others by their sum."
         )
+
+
+def _whole(history: History) -> History:
+    """The history that another one is a part of."""
+    return replace(history, frame=history.whole)
+
+
+def _check_size(history: History, stage: str, d: int) -> None:
+    """Two runs for each coefficient of the linear stage, two for each domain of the forest."""
+    n, all_runs, many = len(history), len(history.whole), 2 * len(history.domains) * (1 + d * (stage == "linear"))
+    if n <= many:
+        part = f" in the part of {all_runs} that is fitted" if n < all_runs else ""
+        raise InputError(
+            f"Expected more than {many} runs for the {stage} stage with {len(history.domains)} domains, "
+            f"found {n}{part}; add runs{', hold out fewer' if part else ''} or leave out covariates or domains."
+        )
+
+
+def _checked_basis(history: History, eps: float, treatment: str) -> np.ndarray:
+    """All directions of the treatment; refuses where the whole history leaves some open, as few mixtures do."""
+    basis = _basis_of(treatment, len(history.domains))
+    known = len(_moved(log_treatment(_whole(history).T, eps), basis))
+    if known < len(basis):
+        raise InputError(
+            f"Expected mixtures that differ in {len(basis)} directions, found {known}; "
+            "add runs with other mixtures, or leave out domains."
+        )
+    return basis
 
 
 def _check_treatment(treatment: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,7 @@ STATIC: dict[str, Callable[[Question], Answer]] = {
 OURS = ("CausalMix-A", "CausalMix-S")
 WITHOUT_X = "CausalMix-A without X"
 DIGITS = 4  # of a share in the table: what the table holds is what is trained
+TINY = 1e-6  # of a unit in the last digit, which a float may miss
 FIRST_SEED = 80_000  # of a design's hundred thousand, for proxies that a method asks for
 
 
@@ -97,7 +99,7 @@ def static_answers(question: Question, names: Sequence[str] = tuple(STATIC)) -> 
 
 
 def state_dependent(effects: Effects, x: np.ndarray, caps: np.ndarray | None, seed: int = 0) -> dict[str, Proposal]:
-    """CausalMix-A and CausalMix-S for a state, and A with the one return that all states share.
+    """CausalMix-A and CausalMix-S for a state.
 
     Parameters
     ----------
@@ -141,10 +143,10 @@ def ask(question: Question, x: np.ndarray, pool: str, names: Sequence[str] = tup
     effects = fit_effects(question.history, question.outcome, seed=question.seed, **settings)
     caps = None if question.rows is None else domain_caps(question.rows, question.n_samples)
     answers = static_answers(question, names)
-    proposals = {name: Proposal(rounded(answer.weights), answer.note) for name, answer in answers.items()}
+    proposals = {name: Proposal(rounded(answer.weights, caps), answer.note) for name, answer in answers.items()}
     found = state_dependent(effects, x, caps, question.seed)
     found[WITHOUT_X] = without_covariates(question.history, question.outcome, question.seed, caps, **settings)
-    proposals |= {name: Proposal(rounded(p.weights), p.note) for name, p in found.items()}
+    proposals |= {name: Proposal(rounded(p.weights, caps), p.note) for name, p in found.items()}
     table = mixtures_table(
         effects, x, pool, proposals, rounded(np.full(question.k, 1 / question.k)), question.n_samples
     )
@@ -183,11 +185,28 @@ def notes(table: pd.DataFrame) -> str:
     return "\n".join(told) or "None of these mixtures needs a remark."
 
 
-def rounded(weights: np.ndarray) -> np.ndarray:
-    """A mixture in four decimals that still sum to one; the largest share takes up what rounding leaves."""
-    short = np.round(np.asarray(weights, float), DIGITS)
-    short[np.argmax(short)] += 1 - short.sum()
-    return np.round(short, DIGITS)
+def rounded(weights: np.ndarray, caps: np.ndarray | None = None) -> np.ndarray:
+    """A mixture in four decimals that still sum to one; the largest shares take up what rounding leaves, a digit each.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (K,)
+    caps : ndarray, shape (K,), optional
+        Largest shares; one that is within its cap stays there, where four decimals have such a mixture.
+    """
+    units = np.asarray(weights, float) * 10**DIGITS
+    limit = np.full(len(units), np.inf)
+    if caps is not None:
+        held = units <= np.asarray(caps) * 10**DIGITS + TINY
+        limit[held] = np.floor(np.asarray(caps)[held] * 10**DIGITS + TINY)
+    if limit.sum() < 10**DIGITS:
+        limit[:] = np.inf
+    counts = np.minimum(np.round(units), limit)
+    largest = cycle(np.argsort(-counts, kind="stable"))
+    while abs(left := 10**DIGITS - counts.sum()) >= 1:
+        k, step = next(largest), np.sign(left)
+        counts[k] += step * (0 <= counts[k] + step <= limit[k])
+    return counts / 10**DIGITS
 
 
 def fixed(path: Path, question: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from scipy.special import softmax
 from torch.utils.data import Sampler
 
 from causalmix.errors import InputError
+from causalmix.tables import is_number
 
 ODM_FORMS = ("paper", "official_repo")
 MIXING = {
@@ -89,10 +90,21 @@ class Mixer(Sampler[int], ABC):
     n_rows, batch_size : int
         Rows that are handed out in all, and in one batch.
     seed : int
+
+    Raises
+    ------
+    InputError
+        When a domain has no row: both methods visit every domain, whatever its weight.
     """
 
     def __init__(self, codes: np.ndarray, weights: np.ndarray, n_rows: int, batch_size: int, seed: int) -> None:
         self.codes, self.weights = np.asarray(codes), np.asarray(weights, float)
+        absent = np.flatnonzero(np.bincount(self.codes, minlength=len(self.weights)) == 0)
+        if len(absent):
+            raise InputError(
+                f"Expected rows of every domain to mix while training, found none of domain {absent[0] + 1} of "
+                f"{len(self.weights)}; leave it out, or give it rows that can be trained on."
+            )
         self.n_rows, self.batch_size = n_rows, batch_size
         self.rng = np.random.default_rng([seed, 60])
         self.streams = [_Stream(np.flatnonzero(self.codes == k), self.rng) for k in range(len(self.weights))]
@@ -127,7 +139,7 @@ class Mixer(Sampler[int], ABC):
 
     def found(self) -> dict:
         """What to record: the mixture, up to 50 points of the way there, and rows that were seen again."""
-        every = max(1, len(self.path) // POINTS)
+        every = -(-len(self.path) // POINTS)
         return {
             "weights": [float(w) for w in self.mixture()],
             "trajectory": [[round(float(w), 5) for w in point] for point in self.path[::every]],
@@ -176,7 +188,7 @@ class DoReMi(Mixer):
     def choose(self, n: int) -> Sequence[int]:
         """Every domain once where the batch has room for that, the others by their weights."""
         k = len(self.weights)
-        fixed = np.arange(k) if n > k else np.arange(0)
+        fixed = np.arange(k) if n >= k else np.arange(0)
         return np.concatenate([fixed, self.rng.choice(k, n - len(fixed), p=self.weights)])
 
     def loss(self, losses: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
@@ -231,6 +243,7 @@ class ODM(Mixer):
     def loss(self, losses: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
         k = int(self.codes[self.pending.popleft()[0]])
         loss, self.steps = losses.mean(), self.steps + 1
+        # By the share of now: the batch was drawn a few steps ago, when the trainer fetched it.
         self.rewards[k] = odm_reward(self.rewards[k], float(loss.detach()), self.policy[k], self.memory, self.form)
         # Linear shares of rewards that are still zero would never visit some domains again.
         if self.steps > self.warm and (self.form == "paper" or (self.rewards > 0).all()):
@@ -264,12 +277,23 @@ def make_mixer(
     Raises
     ------
     InputError
-        When the method or a setting is unknown.
+        When the method or a setting is unknown, a setting is out of range, or a domain has no row.
     """
     method = settings.get("method")
     given = {name: value for name, value in settings.items() if name != "method"}
     if method not in MIXING or set(given) - set(MIXING[method]):
         raise InputError(f"Expected mixing by one of {MIXING}, found {dict(settings)}; correct the specification.")
     kind = {"doremi": DoReMi, "odm": ODM}[method]
+    settings = MIXING[method] | given
+    _check_settings(settings)
     weights = np.asarray(weights, float) / np.sum(weights)  # six digits of a specification may not sum to 1
-    return kind(codes, weights, n_rows, batch_size, seed, **(MIXING[method] | given), **known)
+    return kind(codes, weights, n_rows, batch_size, seed, **settings, **known)
+
+
+def _check_settings(settings: Mapping[str, object]) -> None:
+    """Refuse a step size that is not a positive number, and shares outside [0, 1)."""
+    for name, value in settings.items():
+        if name == "eta" and not (is_number(value) and value > 0):
+            raise InputError(f"Expected a finite step size eta above zero, found {value}; give for instance 0.1.")
+        if name in ("smoothing", "memory", "warmup") and not (is_number(value) and 0 <= value < 1):
+            raise InputError(f"Expected {name} from 0 to below 1, found {value}; it is a share.")

@@ -14,6 +14,10 @@ from causalmix.policy import Proposal
 
 #: Colours that remain distinct for colour-blind readers (Paul Tol's muted scheme).
 COLOURS = ("#332288", "#cc6677", "#117733", "#ddaa33", "#88ccee", "#aa4499", "#44aa99", "#999933", "#882255")
+HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "oo", "++", "**")  # of the domains beyond the colours
+LEGEND_ROW = 0.17  # inches
+MOST_NAMED = 12  # domains that a leaf lists, and that a coloured table has numbers for
+MOST_LETTERS, LETTER = 70, 0.08  # of names side by side below an axis; height of one where they stand, inches
 RETURN = "return (accuracy per unit of log share)"
 
 
@@ -30,12 +34,31 @@ def style() -> None:
             "axes.spines.right": False,
             "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
             "legend.frameon": False,
+            "text.parse_math": False,  # a dollar in the name of a domain or covariate is a dollar
         }
     )
 
 
 def _colour(place: int) -> str:
     return COLOURS[place % len(COLOURS)]
+
+
+def _hatch(place: int) -> str:
+    return HATCHES[place // len(COLOURS) % len(HATCHES)]
+
+
+def _legend(ax: Axes, n: int, most: int) -> None:
+    """A legend of n entries above an axis, in as many columns as fit; the figure grows by its rows beyond one."""
+    for columns in range(min(n, most), 0, -1):
+        legend = ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=columns, fontsize=8)
+        if legend.get_window_extent().width <= ax.figure.bbox.width:
+            break
+    _grow(ax, LEGEND_ROW * (-(-n // columns) - 1))
+
+
+def _grow(ax: Axes, inches: float) -> None:
+    """Make an axis's figure higher."""
+    ax.figure.set_figheight(ax.figure.get_figheight() + inches)
 
 
 def _rows(names: Sequence[str], ax: Axes) -> np.ndarray:
@@ -69,7 +92,7 @@ def returns(effects: Effects, states: Mapping[str, np.ndarray], ax: Axes) -> Axe
         ax.hlines(places - offset, low, high, color=_colour(j), linewidth=1.6)
         ax.plot(theta, places - offset, "o", color=_colour(j), markersize=4, label=name)
     if len(states) > 1:
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=1 if len(states) > 3 else len(states), fontsize=8)
+        _legend(ax, len(states), 1 if len(states) > 3 else len(states))
     ax.set_xlabel(RETURN)
     _nought(ax)
     return ax
@@ -121,7 +144,7 @@ def held_out(check: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def tree(splits: Mapping | str, leaves: pd.DataFrame, ax: Axes) -> Axes:
-    """A CATE tree: each question with its answers, and at each leaf its runs and mean returns.
+    """A CATE tree: each question with its answers, and at each leaf its runs and mean returns, the twelve largest.
 
     Parameters
     ----------
@@ -137,10 +160,7 @@ def tree(splits: Mapping | str, leaves: pd.DataFrame, ax: Axes) -> Axes:
     def draw(node: Mapping | str, depth: int) -> float:
         if isinstance(node, str):
             x, row = float(next(place)), rows.loc[node]
-            told = [
-                f"{int(row['runs'])} runs",
-                *(f"{c.removeprefix('theta_')} {row[c]:+.3f}" for c in rows if c != "runs"),
-            ]
+            told = [f"{int(row['runs'])} runs", *_largest(row.drop("runs"))]
             ax.text(x, -depth, "\n".join(told), ha="center", va="top", fontsize=8, bbox=box)
             return x
         below = {answer: draw(node[answer], depth + 1) for answer in ("yes", "no")}
@@ -156,6 +176,13 @@ def tree(splits: Mapping | str, leaves: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_ylim(-_depth(splits) - 1.1, 0.3)
     ax.axis("off")
     return ax
+
+
+def _largest(row: pd.Series) -> list[str]:
+    """Returns of the domains in their order, a line each; of many only the largest in size."""
+    kept = row.abs().nlargest(MOST_NAMED).index
+    more = [f"({len(row) - len(kept)} smaller ones)"] * (len(row) > len(kept))
+    return [f"{c.removeprefix('theta_')} {value:+.3f}" for c, value in row.items() if c in kept] + more
 
 
 def _depth(splits: Mapping | str) -> int:
@@ -177,12 +204,16 @@ def cate_tree(leaves: pd.DataFrame, ax: Axes) -> Axes:
     image = ax.imshow(values, cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto")
     for (i, k), value in np.ndenumerate(values):
         light = abs(value) > 0.6 * reach
-        ax.text(k, i, f"{value:+.3f}", ha="center", va="center", fontsize=8, color="white" if light else "black")
+        if len(columns) <= MOST_NAMED:
+            ax.text(k, i, f"{value:+.3f}", ha="center", va="center", fontsize=8, color="white" if light else "black")
     conditions = [state.replace(" and ", "\n") for state in leaves["state"]]
     ax.set_yticks(
         range(len(leaves)), [f"{state}\n({runs} runs)" for state, runs in zip(conditions, leaves["runs"])], fontsize=8
     )
-    ax.set_xticks(range(len(columns)), [c.removeprefix("theta_") for c in columns])
+    names = [c.removeprefix("theta_") for c in columns]
+    upright = len("".join(names)) > MOST_LETTERS
+    ax.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
+    _grow(ax, LETTER * max(map(len, names)) * upright)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.figure.colorbar(image, ax=ax, label="mean return", fraction=0.04)
@@ -202,7 +233,8 @@ def mixtures(proposals: Mapping[str, Proposal], domains: Sequence[str], ax: Axes
     weights = np.array([proposal.weights for proposal in proposals.values()])
     places, left = _rows(list(proposals), ax), np.zeros(len(weights))
     for k, domain in enumerate(domains):
-        ax.barh(places, weights[:, k], left=left, height=0.6, color=_colour(k), edgecolor="white", label=domain)
+        look = {"color": _colour(k), "hatch": _hatch(k), "edgecolor": "white"}
+        ax.barh(places, weights[:, k], left=left, height=0.6, label=domain, **look)
         for place, start, share in zip(places, left, weights[:, k]):
             if share >= 0.05:  # below, the number would not fit
                 ink = "white" if _colour(k) in ("#332288", "#117733", "#882255") else "black"
@@ -210,7 +242,7 @@ def mixtures(proposals: Mapping[str, Proposal], domains: Sequence[str], ax: Axes
         left = left + weights[:, k]
     ax.set_xlim(0, 1)
     ax.set_xlabel("share of the training sample (numbers in percent)")
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=min(len(domains), 5), fontsize=8)
+    _legend(ax, len(domains), 5)
     return ax
 
 

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.spatial import cKDTree
 
 from causalmix.effects import EPS, Effects
 from causalmix.errors import InputError
 from causalmix.simplex import check_mixture, clr, log_treatment, sample_dirichlet, to_counts
 from causalmix.tables import History
+
+ROUNDED = 1e-9  # that the caps of a pool which is used up may fall short of 1 by their last digits
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ class Support:
     inside : bool
         Whether it is no farther from its nearest run than all but 5% of the runs are from theirs.
     quantile : float
-        Share of runs that are closer to their nearest other run than the point is to its.
+        Share of distinct runs that are closer to their nearest other one than the point is to its.
     """
 
     inside: bool
@@ -164,7 +167,8 @@ def support(weights: np.ndarray, x: np.ndarray, history: History, eps: float = E
     """Whether a mixture in a state lies where the history has runs.
 
     Distances are Euclidean in the centred log-ratios of T + eps (Aitchison 1982,
-    doi:10.1111/j.2517-6161.1982.tb01195.x) and X, each standardised over the runs.
+    doi:10.1111/j.2517-6161.1982.tb01195.x) and X, each standardised over the runs.  Runs of one
+    mixture in one state count as one, for they are at no distance from each other.
 
     Parameters
     ----------
@@ -173,16 +177,25 @@ def support(weights: np.ndarray, x: np.ndarray, history: History, eps: float = E
     history : History
     eps : float
         Added to every share, so that a share of zero has a logarithm.
+
+    Raises
+    ------
+    InputError
+        When a share or a covariate is not a finite number.
     """
+    if not (np.isfinite(weights).all() and np.isfinite(x).all()):
+        raise InputError(
+            f"Expected a finite mixture and state, found {np.ravel(weights).tolist()} in {np.ravel(x).tolist()}; "
+            "correct what is not a number."
+        )
     runs = _coordinates(history.T, history.X, eps)
     centre, spread = runs.mean(axis=0), runs.std(axis=0)
     scale = np.where(spread > 0, spread, 1.0)
-    runs = (runs - centre) / scale
+    runs = np.unique((runs - centre) / scale, axis=0)
     point = (_coordinates(np.atleast_2d(weights), np.atleast_2d(x), eps) - centre) / scale
-    nearest = np.sqrt(((runs - point) ** 2).sum(axis=1)).min()
-    among = np.sqrt(((runs[:, None] - runs[None]) ** 2).sum(axis=2))
-    np.fill_diagonal(among, np.inf)
-    quantile = float((among.min(axis=1) < nearest).mean())
+    tree = cKDTree(runs)
+    among = tree.query(runs, k=2)[0][:, 1]  # the nearest of all is the run itself
+    quantile = float((among < tree.query(point)[0]).mean())
     return Support(quantile <= 0.95, quantile)
 
 
@@ -242,13 +255,19 @@ def _checked(
         raise InputError(f"Expected a trust region radius in [0, 1], found {radius}; it is a total variation distance.")
     names = [f"domain {k}" for k in range(len(theta))]
     reference = np.full(len(theta), 1 / len(theta)) if reference is None else check_mixture(reference, names)
-    caps = np.ones(len(theta)) if caps is None else np.asarray(caps, float)
-    if caps.shape != theta.shape or not (caps >= 0).all() or caps.sum() < 1:
+    caps = check_caps(caps, len(theta))
+    return theta, capped(reference[None], caps)[0], caps
+
+
+def check_caps(caps: np.ndarray | None, k: int) -> np.ndarray:
+    """Largest shares of k domains, 1 where none are given, shape (k,); refuses those that leave no mixture."""
+    caps = np.ones(k) if caps is None else np.asarray(caps, float)
+    if caps.shape != (k,) or not (caps >= 0).all() or caps.sum() < 1 - ROUNDED:
         raise InputError(
-            f"Expected one cap for each domain and a sum of at least 1, found {caps.tolist()}; "
+            f"Expected one cap for each of {k} domains and a sum of at least 1, found {caps.tolist()}; "
             "allow repeats or train on fewer rows."
         )
-    return theta, capped(reference[None], caps)[0], caps
+    return caps
 
 
 def capped(mixtures: np.ndarray, caps: np.ndarray) -> np.ndarray:

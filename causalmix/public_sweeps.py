@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -83,9 +83,9 @@ def _download(name: str, cache: Path) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
             content = answer.read()
-    except (urllib.error.URLError, OSError) as error:
+    except (OSError, HTTPException) as error:  # offline, refused, or cut off half-way
         raise InputError(
-            f"Expected {name} in {cache} or at {url}, found neither ({error}); "
+            f"Expected {name} in {cache} or at {url}, found neither ({str(error) or type(error).__name__}); "
             "go online or save it there under this name."
         ) from error
     _check(content, name, url)
@@ -178,7 +178,14 @@ def export(folder: str | Path) -> list[Path]:
     -------
     list of Path
         The two files.
+
+    Raises
+    ------
+    InputError
+        When the folder is a file, or a file of the sweep is not to be had.
     """
+    if any(path.is_file() for path in (Path(folder), *Path(folder).parents)):
+        raise InputError(f"Expected a folder to write to, found {folder}, a file or inside one; name another.")
     tables = {"regmix_1m.csv": regmix_history(), "regmix_scales.csv": regmix_scales()}
     for name, table in tables.items():
         write_table(Path(folder) / name, table)

@@ -1,4 +1,4 @@
-"""Mixtures as points of the simplex: sampling, log-ratios, projection and rounding to row counts.
+"""Mixtures as points of the simplex: sampling, log-ratios and rounding to row counts.
 
 Arrays hold one mixture in their last axis: shape (K,) or (n, K), K domains.
 """
@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.linalg import helmert
-from scipy.special import softmax
 
 from causalmix.errors import InputError
 from causalmix.tables import ROUNDING
@@ -146,77 +144,6 @@ def clr(T: np.ndarray) -> np.ndarray:
         raise InputError(f"Expected positive parts, found {T.min():g}; add a small offset before taking log-ratios.")
     logs = np.log(T)
     return logs - logs.mean(axis=-1, keepdims=True)
-
-
-def ilr(T: np.ndarray) -> np.ndarray:
-    """Isometric log-ratio: :func:`clr` in an orthonormal (Helmert) basis.
-
-    Distances are those of Aitchison's geometry (doi:10.1111/j.2517-6161.1982.tb01195.x);
-    the transformation is that of Egozcue et al. (2003, doi:10.1023/A:1023818214614).
-
-    Parameters
-    ----------
-    T : ndarray, shape (..., K)
-        Mixtures with positive parts.
-
-    Returns
-    -------
-    ndarray, shape (..., K - 1)
-        Unconstrained coordinates.
-
-    Raises
-    ------
-    InputError
-        When a part is not positive.
-    """
-    coordinates = clr(T)
-    return coordinates @ helmert(coordinates.shape[-1]).T
-
-
-def ilr_inverse(z: np.ndarray) -> np.ndarray:
-    """Mixtures of given isometric log-ratios, the inverse of :func:`ilr`.
-
-    Parameters
-    ----------
-    z : ndarray, shape (..., K - 1)
-        Coordinates.
-
-    Returns
-    -------
-    ndarray, shape (..., K)
-        Mixtures.
-
-    Examples
-    --------
-    >>> ilr_inverse(ilr(np.array([0.2, 0.3, 0.5]))).round(12)
-    array([0.2, 0.3, 0.5])
-    """
-    z = np.asarray(z, dtype=float)
-    return softmax(z @ helmert(z.shape[-1] + 1), axis=-1)
-
-
-def project(v: np.ndarray) -> np.ndarray:
-    """The point of the simplex nearest to ``v`` (Duchi et al. 2008, doi:10.1145/1390156.1390191).
-
-    Parameters
-    ----------
-    v : ndarray, shape (K,)
-        Any finite vector.
-
-    Returns
-    -------
-    ndarray, shape (K,)
-        The Euclidean projection.
-
-    Examples
-    --------
-    >>> project(np.array([1.0, 1.0, -1.0]))
-    array([0.5, 0.5, 0. ])
-    """
-    v = np.asarray(v, dtype=float)
-    excess = (np.cumsum(np.sort(v)[::-1]) - 1) / np.arange(1, v.size + 1)
-    # The threshold is the largest of the running excesses: adding a part that ends at zero lowers it.
-    return np.maximum(v - excess.max(), 0)
 
 
 def to_counts(w: Sequence[float], n: int) -> np.ndarray:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -52,12 +53,19 @@ class History:
         Names of the ``x_`` columns, without the prefix; may be empty.
     axes : tuple of str
         Names of the capability axes: ``y_`` columns other than means and unseen tasks.
+    whole : DataFrame
+        The table that ``frame`` is a part of, the same where nothing was left out; ``replace`` keeps it.
     """
 
     frame: pd.DataFrame
     domains: tuple[str, ...]
     covariates: tuple[str, ...]
     axes: tuple[str, ...]
+    whole: pd.DataFrame | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.whole is None:
+            object.__setattr__(self, "whole", self.frame)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -108,7 +116,8 @@ def check_history(frame: pd.DataFrame, source: str = "the history") -> History:
     ----------
     frame : DataFrame
         Columns ``run_id``, ``w_<domain>`` (two or more), ``x_<covariate>`` (any number),
-        ``y_<outcome>`` (one or more); others are kept.
+        ``y_<outcome>`` (one or more); others are kept.  Rows of the training set, where they
+        are told, are ``n_samples``.
     source : str
         What the sentences call the table.
 
@@ -120,8 +129,8 @@ def check_history(frame: pd.DataFrame, source: str = "the history") -> History:
     Raises
     ------
     InputError
-        When a column is missing, a value is missing or not a finite number, a mixture is off
-        the simplex, a run_id occurs twice, or there are fewer than 20 rows.
+        When a column is missing, a value is missing or not a finite number, a run has less than
+        one row, a mixture is off the simplex, a run_id occurs twice, or there are fewer than 20 rows.
     """
     _check_columns(frame, SCHEMAS["history.csv"], source)
     weights = list(_starting(frame, "w_"))
@@ -134,6 +143,8 @@ def check_history(frame: pd.DataFrame, source: str = "the history") -> History:
     frame = frame.reset_index(drop=True)
     frame[numbers] = _finite(frame, numbers, source)
     frame[weights] = _on_simplex(frame, weights, source)
+    if "n_samples" in frame:
+        frame["n_samples"] = _sizes(frame, source)
     named = {prefix: tuple(name[2:] for name in _starting(frame, prefix)) for prefix in ("w_", "x_", "y_")}
     axes = tuple(name for name in named["y_"] if name not in ("dev", "unseen") and not name.endswith("_unseen"))
     return History(frame, named["w_"], named["x_"], axes)
@@ -176,17 +187,26 @@ def read_table(path: str | Path, required: Sequence[str] = ()) -> pd.DataFrame:
     Raises
     ------
     InputError
-        When the file is missing or not a CSV table, or a column is missing.
+        When the file is missing or not a CSV table, a column is missing or there twice, or rows
+        have more cells than there are columns.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"Expected a table at {path}, found no such file; run the step that writes it.")
     try:
-        # As text, for a run_id such as 0012 or 12e45678 reads as a number otherwise.
-        frame = pd.read_csv(path, dtype={"run_id": str})
+        # As text first: pandas renames a column named twice, makes an index of cells beyond the header, and
+        # takes a run_id such as 0012 or 12e45678 for a number and NA for none.
+        text = pd.read_csv(path, header=None, dtype=str, keep_default_na=False)
+        frame = pd.read_csv(path)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         found = str(error).strip()
         raise InputError(f"Expected a CSV table in {path.name}, found {found}; correct the file.") from error
+    header = text.iloc[0]
+    if twice := list(header[header.duplicated() & (header != "")]):
+        raise InputError(f"Expected each column once in {path.name}, found {twice[0]} again; rename or remove one.")
+    if "run_id" in frame:
+        ids = text.loc[1:, header == "run_id"].iloc[:, 0].reset_index(drop=True)
+        frame["run_id"] = ids.where(ids != "")
     _check_columns(frame, [*SCHEMAS.get(path.name, ()), *required], path.name)
     return frame
 
@@ -207,6 +227,11 @@ def write_table(path: str | Path, frame: pd.DataFrame) -> None:
         draft = Path(scratch) / path.name
         frame.to_csv(draft, index=False, float_format="%.6g", lineterminator="\n")
         os.replace(draft, path)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number, not text that reads as one."""
+    return isinstance(value, Real) and bool(np.isfinite(value))
 
 
 def _starting(frame: pd.DataFrame, prefix: str) -> tuple[str, ...]:
@@ -247,6 +272,18 @@ def _finite(frame: pd.DataFrame, names: list[str], source: str) -> pd.DataFrame:
             f"in run {frame['run_id'].iloc[row]}; correct the value or drop the row."
         )
     return numbers
+
+
+def _sizes(frame: pd.DataFrame, source: str) -> pd.Series:
+    """The column ``n_samples`` as numbers, whole ones where it holds such; the first below one row is an error."""
+    small = (_finite(frame, ["n_samples"], source)["n_samples"] < 1).to_numpy()
+    if small.any():
+        row = int(np.argmax(small))
+        raise InputError(
+            f"Expected n_samples of at least 1 in {source}, found {frame['n_samples'].iloc[row]} "
+            f"in run {frame['run_id'].iloc[row]}; give the rows that the run was trained on."
+        )
+    return pd.to_numeric(frame["n_samples"])
 
 
 def _on_simplex(frame: pd.DataFrame, weights: list[str], source: str) -> pd.DataFrame:

@@ -73,7 +73,8 @@ def find_target(history: History, out: Path, target: str = "", own_history: bool
     Raises
     ------
     InputError
-        When the table is missing, lacks a column, or does not have exactly one row.
+        When the table is missing, lacks a column, does not have exactly one row, or holds what is
+        not a number, or less than one row to train on.
     """
     path = Path(target) if target else Path(out) / "target_state.csv"
     if not target and not (own_history and path.exists()):
@@ -85,12 +86,31 @@ def find_target(history: History, out: Path, target: str = "", own_history: bool
         return Target("mean state of the history", history.X.mean(axis=0), n_samples, None, told)
     states, rows = [f"x_{c}" for c in history.covariates], [f"rows_{d}" for d in history.domains]
     table = read_table(path, ["pool", "n_samples", *states])
+    if any(c.startswith("rows_") for c in table) and (missing := [c for c in rows if c not in table]):
+        raise InputError(
+            f"Expected the rows of every domain of the history in {path.name} or of none, found no "
+            f"{', '.join(missing)}; name the columns after the domains."
+        )
     if len(table) != 1:
         raise InputError(f"Expected one target in {path.name}, found {len(table)} rows; leave the one to train on.")
     line = table.iloc[0]
-    counts = line[rows].to_numpy(float) if set(rows) <= set(table) else None
+    counts = _numbers(line, rows, path, 0) if set(rows) <= set(table) else None
     told = f"The target is the pool *{line['pool']}*, as described in `{path.name}`."
-    return Target(str(line["pool"]), line[states].to_numpy(float), int(line["n_samples"]), counts, told, (path,))
+    n_samples = int(_numbers(line, ["n_samples"], path, 1)[0])
+    return Target(str(line["pool"]), _numbers(line, states, path), n_samples, counts, told, (path,))
+
+
+def _numbers(line: pd.Series, names: list[str], path: Path, least: int | None = None) -> np.ndarray:
+    """Cells of a target as finite floats; with ``least``, as whole numbers from there on."""
+    values = pd.to_numeric(line[names], errors="coerce").to_numpy(float)
+    off = ~np.isfinite(values)
+    if least is not None:
+        off |= (values < least) | (values != np.floor(values))
+    if off.any():
+        kind = "a finite number" if least is None else f"a whole number of at least {least}"
+        name = names[int(np.argmax(off))]
+        raise InputError(f"Expected {kind} in {name} of {path.name}, found {line[name]}; correct the table.")
+    return values
 
 
 def equal(history: History) -> np.ndarray:

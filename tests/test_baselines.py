@@ -112,6 +112,15 @@ def test_trees_of_too_few_runs_say_that_they_see_nothing(bare):
     assert "too few runs" in regmix.mixture(replace(bare, history=concave(30))).note
 
 
+def test_candidates_that_are_not_of_the_runs_design_are_told(bare):
+    """Where the runs leave out domains, candidates that never do are another kind of mixture."""
+    T = bare.history.T.copy()
+    T[::2, 0] = 0
+    sparse = history_of(T / T.sum(axis=1, keepdims=True), bare.history.y())
+    assert "17% zeros" in ridge.mixture(replace(bare, history=sparse)).note
+    assert ridge.mixture(bare).note == ""
+
+
 def test_early_stopping_uses_only_the_rows_given(monkeypatch):
     """Each fold is stopped on about 15% of the rows it was handed and trained on the others only."""
     seen = []
@@ -139,6 +148,8 @@ def test_search_averages_the_best_candidates_within_the_caps():
     by_hand = drawn[np.argsort(-drawn[:, 0])[:7]].mean(axis=0)
     assert regmix.search(lambda T: T[:, 0], 3, 3, caps, n_candidates=500, top=7) == pytest.approx(by_hand)
     assert regmix.search(lambda T: T[:, 0], 3, 0, np.full(3, 1 / 3)) == pytest.approx(np.full(3, 1 / 3))
+    with pytest.raises(InputError, match="each of 3 domains and a sum of at least 1"):
+        regmix.search(lambda T: T[:, 0], 3, 0, np.full(3, 0.3))
     tight = np.array([0.36, 0.34, 0.34])  # sums to 1.04, as the paper's largest pool
     assert regmix.search(lambda T: T[:, 0], 3, 0, tight)[0] == pytest.approx(0.36)
 
@@ -183,6 +194,15 @@ def test_dmo_reproduces_published_optima(n, weights, objective):
     found, total = dmo.optimal_weights(LAW, n)
     assert found == pytest.approx(weights, abs=3e-4) and total == pytest.approx(objective, abs=2e-6)
     assert total <= LAW.losses(np.array(weights) / sum(weights) * n).sum()
+
+
+@pytest.mark.parametrize("n", [10, 300])
+def test_dmo_finds_the_optimum_of_many_domains_at_few_rows(n):
+    """The sum of the losses of 64 domains is known to fewer digits than that of five."""
+    rng, k = np.random.default_rng(0), 64
+    law = dmo.Law(beta=rng.uniform(0.02, 0.6, k), c=rng.uniform(0.2, 6, k), gamma=rng.uniform(0, 0.3, k),
+                  alpha=rng.uniform(0.1, 0.8, k), e=rng.uniform(0.3, 2, k))  # fmt: skip
+    assert dmo.optimal_weights(law, n)[1] < law.losses(np.full(k, n / k)).sum()
 
 
 def test_dmo_optimum_beats_every_random_mixture_within_caps():
@@ -239,5 +259,9 @@ def test_dmo_refuses_what_it_cannot_fit(question, bare):
         dmo.table_fit(bare, np.ones((4, 3)))
     with pytest.raises(InputError, match="found 1 runs without"):
         dmo.table_fit(bare, np.where(np.arange(250)[:, None] == 3, np.nan, bare.history.T))
+    even = bare.history.T.copy()
+    even[:, 1] = 0.2 + 0.0005 * (np.arange(250) % 2)
+    with pytest.raises(InputError, match="found about 180 of b in all 250"):
+        dmo.fit(even * 900, bare.history.T, bare.history.domains)
     with pytest.raises(InputError, match="a sum of at least 1"):
         dmo.optimal_weights(TRUE, 900, np.full(3, 0.3))

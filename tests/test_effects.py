@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from causalmix.effects import fit_effects
@@ -171,8 +172,10 @@ def test_share_that_never_varies_is_refused(simulation):
         [np.full(512, 0.2), simulation.history.T[:, 1:] / simulation.history.T[:, 1:].sum(axis=1, keepdims=True) * 0.8]
     )
     frame = simulation.history.frame.assign(**{f"w_{d}": T[:, k] for k, d in enumerate(simulation.history.domains)})
-    with pytest.raises(InputError, match="w_coding"):
-        fit_effects(replace(simulation.history, frame=frame))
+    for digits in (17, 4, 3):  # written rounded and divided by its sum again, the share is not quite constant
+        rounded = frame.round({f"w_{d}": digits for d in simulation.history.domains})
+        with pytest.raises(InputError, match="w_coding the same in all .*divide the others by their sum"):
+            fit_effects(check_history(rounded))
 
 
 def test_states_of_another_width_are_refused(fitted):
@@ -185,3 +188,28 @@ def test_few_runs_are_refused_by_the_linear_stage():
     """Two runs for each coefficient are the least."""
     with pytest.raises(InputError, match="linear stage"):
         fit_effects(simulate_history(n=40, seed=0).history, stage="linear")
+
+
+def wide_history(n, k=17):
+    """Random mixtures of many domains and an outcome of chance."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.dirichlet(np.ones(k), n), columns=[f"w_{i}" for i in range(k)])
+    return check_history(frame.assign(run_id=np.arange(n).astype(str), x_hes=rng.normal(size=n), y_dev=rng.random(n)))
+
+
+def test_few_runs_are_refused_by_the_forest_too():
+    """Two runs for each domain and one more are the least."""
+    with pytest.raises(InputError, match="more than 34 runs for the forest stage with 17 domains, found 34; add runs"):
+        fit_effects(wide_history(34), **FEW)
+    assert fit_effects(wide_history(35), n_trees=8, n_repeats=1).theta([[0.0]]).shape == (1, 17)
+
+
+@pytest.mark.parametrize("stage", ["forest", "linear"])
+@pytest.mark.parametrize("treatment", ["log", "ilr"])
+def test_few_mixtures_run_many_times_are_refused(simulation, stage, treatment):
+    """Five domains have five returns (four contrasts), and so many mixtures have one direction fewer."""
+    frame, weights = simulation.history.frame.copy(), [f"w_{d}" for d in simulation.history.domains]
+    directions = {"log": 5, "ilr": 4}[treatment]
+    frame[weights] = frame[weights].to_numpy()[np.arange(len(frame)) % directions]
+    with pytest.raises(InputError, match=f"differ in {directions} directions, found {directions - 1}"):
+        fit_effects(check_history(frame), stage=stage, treatment=treatment)

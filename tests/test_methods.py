@@ -11,7 +11,8 @@ from causalmix.baselines import ProxyRun, Question, dmo, doremi, equal, grid, od
 from causalmix.design import Design
 from causalmix.errors import InputError
 from causalmix.ledger import Ledger
-from causalmix.simplex import sample_dirichlet
+from causalmix.policy import capped
+from causalmix.simplex import sample_dirichlet, to_counts
 from causalmix.tables import check_history
 
 BEST = np.array([0.5, 0.3, 0.2])
@@ -201,11 +202,51 @@ def test_methods_that_train_say_so_where_nothing_can_be_trained(method):
         method.mixture(Question(history(), 900, train=failed))
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"n_samples": float("nan")}, "training set of at least 1 row, found nan"),
+        ({"n_samples": "many"}, "training set of at least 1 row, found many"),
+        ({"rows": np.array([5.0, np.nan, 5])}, "rows in each of a, b, c, found .5.0, nan, 5.0."),
+        ({"rows": np.array([[5, 5, 5]])}, "rows in each of a, b, c"),
+        ({"rows": np.array(5)}, "rows in each of a, b, c, found 5"),
+        ({"rows": ["5", "6", "7"]}, "rows in each of a, b, c"),
+        ({"seed": -1}, "a seed from 0 to 4294967295, found -1"),
+        ({"seed": 2**32}, "a seed from 0 to 4294967295"),
+        ({"seed": 0.5}, "a seed from 0 to 4294967295, found 0.5"),
+    ],
+)
+def test_questions_of_wrong_numbers_are_refused(changes, told):
+    """Before any method meets them."""
+    with pytest.raises(InputError, match=told):
+        Question(**{"history": history(), "n_samples": 900} | changes)
+
+
+@pytest.mark.parametrize(
+    ("records", "told"),
+    [
+        ([], "Expected 1 records of proxy runs for ODM, found 0"),
+        ([{"status": "finished", "training": {}}], "a mixture of 3 domains in each record for ODM, found None"),
+        ([{"status": "finished", "training": {"mixing": {"weights": [0.5, 0.5]}}}], "found .0.5, 0.5.;"),
+        ([{"status": "finished", "training": {"mixing": {"weights": [0.5, float("nan"), 0.5]}}}], "found .0.5, nan"),
+        ([{"status": "failed", "error": "first line\nsecond"}], "found 1 failed .first line second.; sweep again"),
+        ([{"status": "failed"}], "found 1 failed .no reason told."),
+    ],
+)
+def test_records_of_no_use_are_refused(records, told):
+    """As many as asked for, finished, with a mixture where the run was to find one."""
+    with pytest.raises(InputError, match=told):
+        odm.mixture(Question(history(), 900, train=lambda runs: records))
+
+
 def test_bad_settings_are_refused():
     """A step size of zero, an unknown form, a base point without rows, an unknown method."""
     asked = Question(history(), 900, train=trains(law_of_three()))
     for call, told in (
         (lambda: doremi.mixture(asked, eta=0), "eta above zero"),
+        (lambda: doremi.mixture(asked, eta=float("inf")), "finite step sizes eta above zero"),
+        (lambda: doremi.mixture(asked, eta="0.1"), "finite step sizes eta above zero"),
+        (lambda: grid.mixture(asked, n_runs=50.5), "Expected n_runs from 20 .*found 50.5"),
         (lambda: odm.mixture(asked, form="exp4"), "form of ODM"),
         (lambda: dmo.mixture(asked, n0=1), "base point"),
         (lambda: methods.names_of("RegMix,Regmax"), "Regmax"),
@@ -268,8 +309,29 @@ def test_only_causalmix_moves_with_the_state(table):
 
 
 def test_rounding_keeps_a_mixture_a_mixture():
-    """Thirds in four digits sum to one."""
-    assert methods.rounded(np.full(3, 1 / 3)).sum() == pytest.approx(1, abs=1e-12)
+    """Four digits sum to one, and no share is off by more than its own rounding and one in the last."""
+    for k in (3, 5, 17, 64):
+        for w in (np.full(k, 1 / k), *sample_dirichlet(20, 0.3, k, 0)):
+            short = methods.rounded(w)
+            assert short.sum() == pytest.approx(1, abs=1e-12) and np.array_equal(short, short.round(4))
+            assert np.abs(short - w).max() < 1.51e-4
+    assert methods.rounded(np.array([0.26766, 0.35137, 0.03223, 0.30935, 0.03939]))[1] == 0.3513, "the largest gives"
+    assert np.ptp(methods.rounded(np.full(17, 1 / 17))) < 1.5e-4, "Equal of many domains stays equal"
+
+
+def test_rounding_asks_for_no_row_that_is_not_there():
+    """A share at its cap is rounded down, one beyond it as any other, and where nothing else fits as without caps."""
+    caps = np.array([1000.0, 7000, 9000]) / 3001
+    assert methods.rounded(np.array([caps[0], 0.5, 0.5 - caps[0]]))[0] == 0.3332
+    w = np.array([caps[0], 0.3, 0.7 - caps[0]])
+    assert to_counts(methods.rounded(w, caps), 3001)[0] <= 1000
+    beyond = np.array([0.5, 0.25, 0.25])
+    assert np.array_equal(methods.rounded(beyond, caps), beyond)
+    full = np.array([1 / 3, 1 / 3, 1 / 3])
+    assert methods.rounded(full, full).sum() == pytest.approx(1)
+    for w in sample_dirichlet(200, 1.0, 3, 1):
+        w = capped(w[None], caps)[0]
+        assert (to_counts(methods.rounded(w, caps), 3001) <= [1000, 7000, 9000]).all()
 
 
 def test_proxy_runs_are_specs_of_the_ledger():

@@ -119,3 +119,42 @@ def test_unknown_mixing_is_refused(settings):
     """A misspelt method or setting is named before anything is trained."""
     with pytest.raises(InputError, match="Expected mixing by one of"):
         online.make_mixer(settings, CODES, np.full(3, 1 / 3), 80, 8, 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"method": "doremi", "eta": 0}, "step size eta above zero, found 0"),
+        ({"method": "doremi", "eta": float("nan")}, "step size eta above zero, found nan"),
+        ({"method": "doremi", "smoothing": 1}, "smoothing from 0 to below 1, found 1"),
+        ({"method": "odm", "memory": -0.1}, "memory from 0 to below 1, found -0.1"),
+        ({"method": "odm", "warmup": "half"}, "warmup from 0 to below 1, found half"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, told):
+    """Before a batch is drawn."""
+    with pytest.raises(InputError, match=told):
+        online.make_mixer(settings, CODES, np.full(3, 1 / 3), 80, 8, 0, reference=[], vocabulary=2)
+
+
+def test_a_domain_without_rows_is_refused():
+    """Whatever its weight, for exploration visits every domain."""
+    for weights in (np.full(4, 0.25), np.array([0.5, 0.25, 0.25, 0.0])):
+        with pytest.raises(InputError, match="found none of domain 4 of 4"):
+            online.make_mixer({"method": "odm"}, CODES, weights, 80, 8, 0)
+
+
+def test_a_batch_with_just_enough_room_has_every_domain():
+    """Three rows, three domains; in larger batches too."""
+    for n in (3, 5):
+        assert set(doremi().choose(n)) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("points", [1, 49, 50, 51, 99, 100, 189])
+def test_trajectories_keep_fifty_points_at_most(points):
+    """From the first on, evenly."""
+    mixer = doremi()
+    mixer.path = [np.full(3, i) for i in range(points)]
+    kept = mixer.found()["trajectory"]
+    assert 25 <= len(kept) <= 50 or len(kept) == points
+    assert kept[0] == [0, 0, 0]

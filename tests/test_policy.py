@@ -1,6 +1,9 @@
 """Mixtures from returns: both policies, their limits, the gain's table and the support."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from causalmix.effects import EPS, fit_effects
@@ -161,3 +164,38 @@ def test_table_has_the_columns_of_the_contract(simulation):
     assert table["predicted_gain"][0] == pytest.approx(0)
     assert table["predicted_gain"][1] == pytest.approx(effects.gain(x, EQUAL, proposals["CausalMix-A"].weights)[0][0])
     assert table["gain_ci_low"][1] < table["predicted_gain"][1] < table["gain_ci_high"][1]
+
+
+def test_replicated_runs_count_once(simulation):
+    """Every run twice leaves support as it is: a run is at no distance from its own replicate."""
+    history = simulation.history
+    again = replace(history, frame=pd.concat([history.frame, history.frame], ignore_index=True))
+    for w, x in ((EQUAL, history.X.mean(axis=0)), (np.array([0.9, 0.1, 0, 0, 0]), history.X[0])):
+        once, twice = support(w, x, history), support(w, x, again)
+        assert twice.quantile == pytest.approx(once.quantile) and twice.inside == once.inside
+
+
+def test_support_is_the_share_of_runs_that_are_closer_to_another(simulation):
+    """Found again from all distances, one by one."""
+    history, w, x = simulation.history, np.array([0.6, 0.1, 0.1, 0.1, 0.1]), simulation.history.X[3]
+    logs = np.log(np.vstack([history.T, w]) + EPS)
+    points = np.column_stack([logs - logs.mean(axis=1, keepdims=True), np.vstack([history.X, x])])
+    points = (points - points[:-1].mean(axis=0)) / points[:-1].std(axis=0)
+    gaps = np.linalg.norm(points[:, None] - points[None], axis=2) + np.diag(np.full(len(points), np.inf))
+    assert support(w, x, history).quantile == (gaps[:-1, :-1].min(axis=1) < gaps[-1].min()).mean()
+
+
+@pytest.mark.parametrize("w, x", [([np.nan, 0.4, 0.2, 0.2, 0.2], [0, 0, 0]), (EQUAL, [0, np.nan, 0])])
+def test_what_is_not_a_number_has_no_support(simulation, w, x):
+    """It is refused, not taken for the nearest of all."""
+    with pytest.raises(InputError, match="a finite mixture and state"):
+        support(np.array(w), np.array(x, float), simulation.history)
+
+
+@pytest.mark.parametrize("choose", POLICIES, ids=["A", "S"])
+def test_a_pool_may_be_used_up(choose):
+    """Caps of rows that are exactly enough sum to 1 but for the last digit."""
+    rows = np.array([1, 1, 1, 1, 1, 1, 1]) * 7 + np.array([0, 1, 2, 3, 4, 5, 6])
+    caps = domain_caps(rows, rows.sum()) - 1e-12
+    assert caps.sum() < 1
+    assert choose(np.arange(7) - 2.0, caps=caps).weights == pytest.approx(caps)

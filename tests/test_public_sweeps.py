@@ -3,6 +3,7 @@
 import hashlib
 import io
 import urllib.error
+from http.client import BadStatusLine, IncompleteRead, RemoteDisconnected
 
 import numpy as np
 import pandas as pd
@@ -105,6 +106,28 @@ def test_a_file_is_fetched_once_from_the_pinned_commit(small, monkeypatch):
     assert path.read_text() == small["regmix_test_mixture_1B.csv"] and len(asked) == 1
     url, timeout = asked[0]
     assert url.endswith(f"sail-sg/regmix/{public_sweeps.COMMIT}/data/test_mixture_1B.csv") and timeout == 20
+
+
+@pytest.mark.parametrize(
+    "error", [IncompleteRead(b"half", 9), BadStatusLine("nonsense"), RemoteDisconnected("gone"), TimeoutError()]
+)
+def test_a_broken_connection_gets_one_sentence(small, monkeypatch, error):
+    """Wherever it breaks."""
+
+    def urlopen(url, timeout):
+        raise error
+
+    monkeypatch.setattr(public_sweeps.urllib.request, "urlopen", urlopen)
+    with pytest.raises(InputError, match=r"found neither \(.+\); go online"):
+        public_sweeps.find("regmix_test_mixture_1B.csv")
+
+
+def test_a_file_is_no_folder_to_write_to(cached, tmp_path):
+    """Nor is what would be inside of one."""
+    (tmp_path / "taken").write_text("")
+    for folder in (tmp_path / "taken", tmp_path / "taken" / "below"):
+        with pytest.raises(InputError, match="Expected a folder to write to, found .*taken"):
+            public_sweeps.export(folder)
 
 
 def test_a_changed_file_is_refused_wherever_it_comes_from(cached, monkeypatch):

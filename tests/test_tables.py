@@ -1,5 +1,7 @@
 """Validated tables."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,6 +62,9 @@ def put(column, row, value):
         (put("y_dev", 5, np.inf), "finite numbers in y_dev of h.csv, found inf in run 0005; correct the value or drop"),
         (put("run_id", 5, "0001"), "each run_id once in h.csv, found 0001 2 times; keep one row per run."),
         (put("run_id", 5, None), "a run_id in every row of h.csv, found none in row 6; name each run."),
+        (lambda f: put("n_samples", 5, 0)(f.assign(n_samples=9)), "n_samples of at least 1 in h.csv, found 0 in run"),
+        (lambda f: put("n_samples", 5, "many")(f.assign(n_samples=9)), "finite numbers in n_samples of h.csv, found m"),
+        (lambda f: put("n_samples", 5, np.nan)(f.assign(n_samples=9)), "finite numbers in n_samples of h.csv, found n"),
         (lambda f: f.drop(columns="run_id"), "the columns run_id in h.csv, found only seed, w_math"),
         (lambda f: f.drop(columns=["w_math", "w_safety"]), "the columns w_* in h.csv, found only run_id, seed"),
         (lambda f: f[["run_id", "w_math", "w_safety"]], "the columns y_* in h.csv, found only run_id, w_math"),
@@ -84,6 +89,39 @@ def test_files_round_trip(frame, tmp_path):
     assert history.frame["run_id"].tolist() == frame["run_id"].tolist()
     np.testing.assert_allclose(history.y("y_dev"), frame["y_dev"], rtol=1e-5)
     assert path.read_bytes().count(b"\r") == 0
+
+
+def test_a_part_remembers_the_whole(frame):
+    """Some runs of a history know all of them."""
+    history = check_history(frame)
+    part = replace(history, frame=history.frame.head(5), covariates=())
+    assert history.whole is history.frame and part.whole is history.frame and len(part) == 5
+
+
+def test_a_run_may_be_called_na(frame, tmp_path):
+    """pandas reads such names as missing; an empty one is."""
+    for name, told in (("NA", None), ("null", None), ("", "found none in row 3")):
+        write_table(tmp_path / "h.csv", put("run_id", 2, name)(frame))
+        if told is None:
+            assert read_history(tmp_path / "h.csv").frame["run_id"][2] == name
+        else:
+            with pytest.raises(InputError, match=told):
+                read_history(tmp_path / "h.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a,b,a\n1,2,3\n", "Expected each column once in t.csv, found a again; rename or remove one."),
+        ("a,b\n1,2,3\n4,5,6\n", "Expected a CSV table in t.csv, found .*Expected 2 fields in line 2, saw 3"),
+        ("a,b\n1,2,3\n4,5\n", "Expected a CSV table in t.csv, found .*Expected 2 fields in line 2, saw 3"),
+    ],
+)
+def test_headers_that_do_not_fit_are_refused(tmp_path, text, sentence):
+    """A repeated name, and more cells than names, would otherwise shift or rename columns in silence."""
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        read_table(tmp_path / "t.csv")
 
 
 def test_failed_write_leaves_the_old_table(frame, tmp_path):

@@ -65,3 +65,29 @@ def test_gain_sentence_follows_the_interval():
     told = targets.gain_sentence(frame)
     assert "**A** +0.0200 (its interval is above zero; in support)" in told
     assert "**S** +0.0100 (its interval includes zero; outside the support of the history; held)" in told
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_samples": np.inf}, "a whole number of at least 1 in n_samples of target_state.csv, found inf"),
+        ({"n_samples": "many"}, "a whole number of at least 1 in n_samples of target_state.csv, found many"),
+        ({"n_samples": 0}, "a whole number of at least 1 in n_samples of target_state.csv, found 0"),
+        ({"n_samples": 10.5}, "a whole number of at least 1 in n_samples of target_state.csv, found 10.5"),
+        ({"x_hes": "high"}, "a finite number in x_hes of target_state.csv, found high"),
+        ({"x_hes": ""}, "a finite number in x_hes of target_state.csv, found nan"),
+        ({"rows_math": -1}, "a whole number of at least 0 in rows_math of target_state.csv, found -1"),
+        ({"rows_math": ""}, "a whole number of at least 0 in rows_math of target_state.csv, found nan"),
+        ({"rows_math": None, "rows_maths": 40}, "or of none, found no rows_math; name the columns after the domains"),
+    ],
+)
+def test_targets_of_wrong_numbers_are_refused(tmp_path, history, change, message):
+    """The column is named; a misspelt domain must not lift all caps."""
+    with pytest.raises(InputError, match=message):
+        targets.find_target(history, written(tmp_path, history, **change))
+
+
+def test_rows_may_be_left_out(tmp_path, history):
+    """Without any of them nothing is capped."""
+    goal = targets.find_target(history, written(tmp_path, history, **{f"rows_{d}": None for d in history.domains}))
+    assert goal.rows is None and goal.caps(False) is None

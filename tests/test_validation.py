@@ -8,6 +8,7 @@ from causalmix import validation
 from causalmix.effects import fit_effects
 from causalmix.errors import InputError
 from causalmix.simulate import simulate_history
+from causalmix.tables import check_history
 
 QUICK = {"n_repeats": 1, "n_trees": 40}
 
@@ -33,6 +34,39 @@ def test_theta_of_the_state_wins_where_returns_depend_on_it(simulation):
     means = check.groupby("predictor")["r2"].mean()
     assert means["theta(x)"] > means["constant theta"] > means["state alone"]
     assert "**better**" in validation.check_sentence(check)
+
+
+def test_table_and_sentence_count_the_same_splits():
+    """A lead in the twelfth digit is none: the table says so where the sentence does."""
+    rows = [
+        {"split": split, "predictor": name, "spearman": 0.9, "r2": r2}
+        for split in range(4)
+        for name, r2 in zip(validation.PREDICTORS, (0.8 + 1e-12, 0.8, 0.1))
+    ]
+    check = pd.DataFrame(rows)
+    assert list(validation.check_summary(check)["theta(x)_ahead_in_r2"]) == ["–", "0 of 4", "4 of 4"]
+    assert "higher in 0 of 4 splits" in validation.check_sentence(check)
+
+
+def test_a_split_may_leave_a_domain_without_runs():
+    """A domain that one run has is missing from some parts; its return there is nought and predictions stay sound."""
+    frame = simulate_history(n=100, covariates=("hes",), seed=1).history.frame
+    weights = [c for c in frame if c.startswith("w_")]
+    frame[weights[0]] = np.where(np.arange(100) == 7, 0.9, 0.0)
+    frame[weights] = frame[weights].div(frame[weights].sum(axis=1), axis=0)
+    for stage in ("linear", "forest"):
+        check = validation.held_out_check(check_history(frame), n_test=25, n_splits=8, stage=stage, **QUICK)
+        assert check.loc[check["predictor"] == "theta(x)", "r2"].min() > -1
+    parts = [validation.split_history(check_history(frame), 25, seed)[0] for seed in range(8)]
+    assert {bool(part.T[:, 0].any()) for part in parts} == {True, False}, "both kinds of split were seen"
+
+
+def test_a_split_that_leaves_too_few_runs_is_told(simulation):
+    """The runs are enough, those that a split leaves are not: the sentence says whose number it is."""
+    few = check_history(simulation.history.frame.head(48))
+    fit_effects(few, stage="linear", n_repeats=1)
+    with pytest.raises(InputError, match="found 36 in the part of 48 that is fitted; .*hold out fewer"):
+        validation.held_out_check(few, n_splits=2, stage="linear", **QUICK)
 
 
 def test_too_few_runs_to_hold_any_out(simulation):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
 
 from causalmix.errors import InputError
-from causalmix.tables import History
+from causalmix.tables import History, is_number
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,15 @@ class Question:
     train: Train | None = None
 
     def __post_init__(self) -> None:
-        if self.n_samples < 1:
-            raise InputError(f"Expected a training set of at least 1 row, found {self.n_samples}; raise n_samples.")
-        if self.rows is not None and (len(self.rows) != self.k or (np.asarray(self.rows) <= 0).any()):
-            found = dict(zip(self.history.domains, np.asarray(self.rows).tolist()))
+        if not (is_number(self.n_samples) and self.n_samples >= 1):
+            raise InputError(f"Expected a training set of at least 1 row, found {self.n_samples}; correct n_samples.")
+        if self.rows is not None and not _positive(self.rows, self.k):
             raise InputError(
-                f"Expected rows in each of {', '.join(self.history.domains)}, found {found}; "
-                "leave out domains without rows."
+                f"Expected a number of rows in each of {', '.join(self.history.domains)}, "
+                f"found {np.asarray(self.rows).tolist()}; leave out domains without rows."
             )
+        if not (isinstance(self.seed, Integral) and 0 <= self.seed < 2**32):
+            raise InputError(f"Expected a seed from 0 to {2**32 - 1}, found {self.seed}; give such a whole number.")
 
     @property
     def k(self) -> int:
@@ -107,18 +109,41 @@ class Question:
         return y
 
     def trained(self, method: str, runs: Sequence[ProxyRun]) -> list[dict]:
-        """Records of runs that a method needs; refuses where nothing can be trained or a run failed."""
+        """Records of runs that a method needs; refuses where nothing can be trained or a record is of no use."""
         if self.train is None:
             raise InputError(
                 f"Expected a way to train proxies for {method}, found none; give `train`, or leave {method} out."
             )
         records = self.train(runs)
+        if len(records) != len(runs):
+            raise InputError(
+                f"Expected {len(runs)} records of proxy runs for {method}, found {len(records)}; "
+                "let `train` return one for each run."
+            )
         if failed := [r for r in records if r["status"] != "finished"]:
+            why = " ".join(str(failed[0].get("error", "no reason told")).split())
             raise InputError(
                 f"Expected {len(records)} finished proxy runs for {method}, found {len(failed)} failed "
-                f"({failed[0]['error']}); sweep again with --retry-failed."
+                f"({why}); sweep again with --retry-failed."
             )
+        for run, record in zip(runs, records):
+            found = record.get("training", {}).get("mixing", {}).get("weights")
+            if run.mixing and not _finite(found, self.k):
+                raise InputError(
+                    f"Expected a mixture of {self.k} domains in each record for {method}, found {found}; "
+                    "let `train` return what the mixer found."
+                )
         return records
+
+
+def _finite(values: object, k: int) -> bool:
+    """Whether these are k finite numbers."""
+    values = np.asarray(values)
+    return values.shape == (k,) and values.dtype.kind in "iuf" and bool(np.isfinite(values).all())
+
+
+def _positive(values: object, k: int) -> bool:
+    return _finite(values, k) and bool((np.asarray(values) > 0).all())
 
 
 @dataclass(frozen=True)

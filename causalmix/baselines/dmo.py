@@ -26,7 +26,8 @@ from scipy.optimize import least_squares, minimize
 from causalmix.baselines import Answer, ProxyRun, Question
 from causalmix.baselines.regmix import caps_of
 from causalmix.errors import InputError
-from causalmix.tables import MIN_ROWS
+from causalmix.policy import check_caps
+from causalmix.tables import MIN_ROWS, ROUNDING
 
 FACTORS = (1 / 3, 1 / 2, 2.0, 3.0)  # of a domain's rows, the others as they are; the base point besides
 HUBER = 1e-3  # nats, the authors'
@@ -34,7 +35,7 @@ BETAS = (1e-3, 1.0)
 LEAST_TRANSFER = 1e-9  # of the others' rows: a logarithm needs some
 TINY = 1e-12
 LEAST = 1e-6  # share that SLSQP leaves a domain: without transfer the law is infinitely steep at none
-CLOSE = 1e-4  # nats that the mixture may miss of the smallest sum of losses
+CLOSE = 3e-5  # nats for each domain that the mixture may miss of the smallest sum of losses
 TABLE_FIT = "DMO (table-fit)"
 
 
@@ -101,7 +102,7 @@ def design(k: int, n0: int, n_seeds: int, seed: int) -> list[ProxyRun]:
     return [ProxyRun(tuple(rows / rows.sum()), int(rows.sum()), seed + 1 + j) for rows in sizes for j in range(n_seeds)]
 
 
-def fit(sizes: np.ndarray, losses: np.ndarray) -> Law:
+def fit(sizes: np.ndarray, losses: np.ndarray, domains: Sequence[str] = ()) -> Law:
     """The law of every domain.
 
     Parameters
@@ -110,11 +111,13 @@ def fit(sizes: np.ndarray, losses: np.ndarray) -> Law:
         Rows of each domain in each run.
     losses : ndarray, shape (n, K)
         Validation loss of each domain after each run, nats per scored token.
+    domains : sequence of str, length K
+        Their names; by default their numbers.
 
     Raises
     ------
     InputError
-        When a loss is not finite, or no domain's loss differs between runs.
+        When a loss is not finite, no domain's loss differs between runs, or a domain's rows do not.
     """
     sizes, losses = np.asarray(sizes, float), np.asarray(losses, float)
     if not np.isfinite(losses).all():
@@ -126,6 +129,14 @@ def fit(sizes: np.ndarray, losses: np.ndarray) -> Law:
         raise InputError(
             f"Expected validation losses that differ between DMO's runs, found the same in all {len(losses)}; "
             "vary the mixtures."
+        )
+    # What rounding of shares makes of one number of rows is not a design.
+    stuck = np.flatnonzero(np.ptp(sizes, axis=0) <= 2 * ROUNDING * sizes.max(axis=0))
+    if len(stuck):
+        name = domains[stuck[0]] if len(domains) else f"domain {stuck[0]}"
+        raise InputError(
+            f"Expected rows of each domain that differ between DMO's runs, found about {sizes[0, stuck[0]]:.0f} "
+            f"of {name} in all {len(sizes)}; vary its share."
         )
     fitted = [_fit_domain(*columns) for columns in zip(sizes.T, _others(sizes).T, losses.T)]
     return Law(*np.array(fitted).T)
@@ -197,14 +208,9 @@ def optimal_weights(law: Law, n: float, caps: np.ndarray | None = None) -> tuple
         When ``n`` is not positive, the caps leave no mixture, or no minimum is found.
     """
     k = len(law.beta)
-    upper = np.ones(k) if caps is None else np.minimum(np.asarray(caps, float), 1.0)
+    upper = np.minimum(check_caps(caps, k), 1.0)
     if not n > 0:
         raise InputError(f"Expected a positive number of rows for DMO's optimum, found {n}; raise it.")
-    if upper.shape != (k,) or not (upper >= 0).all() or upper.sum() < 1 - 1e-9:
-        raise InputError(
-            f"Expected one cap for each of {k} domains and a sum of at least 1, found {upper.tolist()}; "
-            "train on fewer rows."
-        )
     even = law.losses(np.full(k, n / k)).sum()
     start = np.minimum(1 / k, upper)
     # SLSQP stops by absolute change, and here the whole gain may be thousandths of a nat.
@@ -218,12 +224,13 @@ def optimal_weights(law: Law, n: float, caps: np.ndarray | None = None) -> tuple
     weights = np.clip(found.x, 0, None)
     weights = np.minimum(weights / weights.sum(), upper)
     # Judged by what is left to gain, not by SLSQP's own word: its line search often ends at rounding error.
-    left = _left_to_gain(law.slopes(weights * n) * n, weights, upper)
-    if not left < CLOSE:
+    left, total = _left_to_gain(law.slopes(weights * n) * n, weights, upper), float(law.losses(weights * n).sum())
+    if not left < CLOSE * k:
         raise InputError(
-            f"Expected DMO's mixture within {CLOSE:g} nats of the minimum, found up to {left:.2g} left; add seeds."
+            f"Expected DMO's mixture within {CLOSE * k:.2g} nats of the minimum, found up to {left:.2g} left; "
+            "ask for a mixture of more rows or fewer domains."
         )
-    return weights, float(law.losses(weights * n).sum())
+    return weights, total
 
 
 def _downhill(law: Law, w: np.ndarray, n: float) -> np.ndarray:
@@ -268,7 +275,8 @@ def mixture(question: Question, n0: int | None = None, n_seeds: int = 2) -> Answ
     runs = design(question.k, question.proxy_samples // question.k if n0 is None else n0, n_seeds, question.seed)
     losses = validation_losses(question.trained("DMO", runs), question.history.domains)
     sizes = np.array([np.array(run.weights) * run.n_samples for run in runs])
-    return _answer(question, fit(sizes, losses), len(runs), f"{len(runs)} runs of its own design")
+    law = fit(sizes, losses, question.history.domains)
+    return _answer(question, law, len(runs), f"{len(runs)} runs of its own design")
 
 
 def validation_losses(records: Sequence[dict], domains: Sequence[str]) -> np.ndarray:
@@ -309,7 +317,8 @@ def table_fit(question: Question, losses: np.ndarray) -> Answer:
     if "n_samples" not in history.frame:
         raise InputError(f"Expected the column n_samples in the history for {TABLE_FIT}, found none; add it.")
     sizes = history.T * history.frame["n_samples"].to_numpy(float)[:, None]
-    return _answer(question, fit(sizes, losses), len(losses), f"{TABLE_FIT}: not the authors' design")
+    law = fit(sizes, losses, history.domains)
+    return _answer(question, law, len(losses), f"{TABLE_FIT}: not the authors' design")
 
 
 def _answer(question: Question, law: Law, runs: int, note: str) -> Answer:

@@ -15,6 +15,7 @@ import pandas as pd
 from causalmix.baselines import Answer, ProxyRun, Question
 from causalmix.errors import InputError
 from causalmix.online import MIXING
+from causalmix.tables import is_number
 
 ETAS = (0.01, 0.1, 1.0)
 RUNS = 2  # a reference and a proxy
@@ -41,10 +42,10 @@ def mixture(question: Question, eta: float = MIXING["doremi"]["eta"], etas: tupl
     Raises
     ------
     InputError
-        When eta is not positive, or nothing can be trained.
+        When a step size is not a positive number, or nothing can be trained.
     """
-    if not all(e > 0 for e in (eta, *etas)):
-        raise InputError(f"Expected step sizes eta above zero, found {[eta, *etas]}; give for instance 0.1.")
+    if not all(is_number(e) and e > 0 for e in (eta, *etas)):
+        raise InputError(f"Expected finite step sizes eta above zero, found {[eta, *etas]}; give for instance 0.1.")
     etas = tuple(dict.fromkeys((*etas, eta)))
     even = tuple(np.full(question.k, 1 / question.k))
     smoothing = MIXING["doremi"]["smoothing"]

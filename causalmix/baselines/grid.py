@@ -7,6 +7,8 @@ of designed points.  Nothing is interpolated, so the winner is the luckiest of m
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 
 from causalmix.baselines import Answer, Question
@@ -33,10 +35,10 @@ def mixture(question: Question, n_runs: int | None = None) -> Answer:
     Raises
     ------
     InputError
-        With fewer than 20 runs, or the same outcome in all.
+        With fewer than 20 runs, the same outcome in all, or an ``n_runs`` that is no whole number of theirs.
     """
     y, history = question.outcomes("Grid", MIN_ROWS), question.history
-    if n_runs is not None and not MIN_ROWS <= n_runs <= len(y):
+    if n_runs is not None and not (isinstance(n_runs, Integral) and MIN_ROWS <= n_runs <= len(y)):
         raise InputError(f"Expected n_runs from {MIN_ROWS} to the history's {len(y)} runs, found {n_runs}; change it.")
     y = y[:n_runs]
     order = np.argsort(-y, kind="stable")

@@ -16,7 +16,7 @@ from lightgbm import Dataset, early_stopping, log_evaluation, train
 from sklearn.model_selection import KFold
 
 from causalmix.baselines import Answer, Question
-from causalmix.policy import capped, domain_caps
+from causalmix.policy import capped, check_caps, domain_caps
 from causalmix.simplex import sample_dirichlet
 from causalmix.tables import MIN_ROWS
 
@@ -26,6 +26,7 @@ SETTINGS = {
     "num_threads": 1, "deterministic": True, "force_row_wise": True, "verbosity": -1,
 }  # fmt: skip
 TREES, PATIENCE = 1000, 3
+SPARSE = 0.1  # share of zeros in the runs' mixtures above which candidates are not of the runs' design
 
 Predictor = Callable[[np.ndarray], np.ndarray]
 
@@ -73,18 +74,17 @@ def search(
     n_candidates, top : int
         Candidates drawn, and how many of the best are averaged.
     alpha : float
-        Dirichlet concentration; 1 is the design of the runs.
+        Dirichlet concentration; 1 is the design of the paper's runs.
 
     Raises
     ------
     InputError
         When the caps leave no mixture.
     """
-    candidates = sample_dirichlet(n_candidates, alpha, k, seed)
-    if caps is not None:
-        inside = (candidates <= np.asarray(caps)).all(axis=1)
-        # Where hardly any mixture fits, those that do are chance; then all are moved to the border, as for CausalMix-S.
-        candidates = candidates[inside] if inside.sum() >= top else capped(candidates, np.asarray(caps, float))
+    caps, candidates = check_caps(caps, k), sample_dirichlet(n_candidates, alpha, k, seed)
+    inside = (candidates <= caps).all(axis=1)
+    # Where hardly any mixture fits, those that do are chance; then all are moved to the border, as for CausalMix-S.
+    candidates = candidates[inside] if inside.sum() >= top else capped(candidates, caps)
     return candidates[np.argsort(-predict(candidates), kind="stable")[:top]].mean(axis=0)
 
 
@@ -112,5 +112,8 @@ def answer(question: Question, predict: Predictor, runs: int) -> Answer:
     told = pd.DataFrame({"mixture": ["found", "Equal"], "predicted": predict(np.stack([weights, even]))})
     # Trees need some 40 runs before they split at all; what they then say of every mixture is the mean.
     flat = np.ptp(predict(sample_dirichlet(1000, 1.0, question.k, question.seed))) == 0
-    note = "the fit sees no difference between mixtures: too few runs" if flat else ""
-    return Answer(weights, runs, note, {"predicted": told})
+    absent = float((question.history.T == 0).mean())
+    notes = ["the fit sees no difference between mixtures: too few runs"] * bool(flat)
+    if absent > SPARSE:
+        notes.append(f"candidates have rows of every domain, unlike the runs, whose shares are {absent:.0%} zeros")
+    return Answer(weights, runs, "; ".join(notes), {"predicted": told})
