@@ -20,7 +20,7 @@ from scipy.stats import spearmanr
 
 from causalmix.effects import Effects, fit_effects
 from causalmix.errors import InputError
-from causalmix.intervals import FEWEST_SPLITS, middle_interval
+from causalmix.intervals import FEWEST_SPLITS, middle_interval, told_apart
 from causalmix.simplex import log_treatment, sample_dirichlet
 from causalmix.tables import MIN_ROWS, History, read_history, read_table
 from causalmix.trials import compare
@@ -229,16 +229,6 @@ def summary(
             row |= dict(zip((f"{measure}_behind", f"{measure}_behind_low", f"{measure}_behind_high"), told))
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def told_apart(gaps: Sequence[float]) -> int:
-    """1 where the middle 95% of paired differences lies above zero, -1 below, else 0; of fewer than 5 always 0."""
-    gaps = np.asarray(gaps, float)
-    gaps = gaps[np.isfinite(gaps)]
-    if len(gaps) < FEWEST_SPLITS:
-        return 0
-    _, low, high = middle_interval(gaps)
-    return int(low > 0) - int(high < 0)
 
 
 def _gap(scores: pd.DataFrame, one: str, other: str, measure: str, by: str = "variant") -> np.ndarray:

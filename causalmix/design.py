@@ -114,7 +114,7 @@ class Design:
 
     def launch_of(self, role: str) -> dict[str, object]:
         """How the runs of a role are launched on several devices, ``processes`` included; empty where one does."""
-        given = dict(self._entry(role).get("launch", {}))
+        given = dict(self._entry(role).get("launch") or {})
         if unknown := sorted(set(given) - {"config", "processes"}):
             raise InputError(
                 f"Expected config and processes to launch the {role}, found {', '.join(unknown)}; correct the names."

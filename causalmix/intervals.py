@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.stats import t as t_distribution
 
@@ -23,3 +25,13 @@ def middle_interval(gaps: np.ndarray) -> tuple[float, float, float]:
     Splits share runs, so a standard error over them would be too small; their own spread is used.
     """
     return float(np.nanmean(gaps)), *np.nanquantile(gaps, [0.025, 0.975]).tolist()
+
+
+def told_apart(gaps: Sequence[float]) -> int:
+    """1 where the middle 95% of paired differences lies above zero, -1 below, else 0; of fewer than 5 always 0."""
+    gaps = np.asarray(gaps, float)
+    gaps = gaps[np.isfinite(gaps)]
+    if len(gaps) < FEWEST_SPLITS:
+        return 0
+    _, low, high = middle_interval(gaps)
+    return int(low > 0) - int(high < 0)

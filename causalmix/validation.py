@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 
 from causalmix.effects import Effects, fit_effects
 from causalmix.errors import InputError
+from causalmix.intervals import middle_interval, told_apart
 from causalmix.simplex import log_treatment
 from causalmix.tables import MIN_ROWS, History
 
@@ -114,20 +115,21 @@ def _ahead(check: pd.DataFrame, measure: str, rival: str) -> pd.Series:
 
 
 def check_sentence(check: pd.DataFrame) -> str:
-    """What the held-out check says of the state, worded from its numbers: in size (R²) and in order (Spearman)."""
+    """What the held-out check says of the state, in size (R²) and in order (Spearman).
+
+    Better or worse is where the middle 95% of the differences over splits, in brackets, lies on one side of zero.
+    """
     told = []
     for measure, name in (("r2", "R²"), ("spearman", "Spearman's correlation")):
         ahead = _ahead(check, measure, "constant theta")
         wins, n = int((ahead > 0).sum()), len(ahead)
-        verdict = (
-            "better"
-            if ahead.mean() > 0 and wins > n / 2
-            else "worse"
-            if ahead.mean() < 0 and wins < n / 2
-            else "neither better nor worse"
-        )
-        told.append(f"**{verdict}** by {name} ({ahead.mean():+.3f} on average, higher in {wins} of {n} splits)")
-    return f"Returns that depend on the state predict held-out runs {told[0]} than returns that do not, and {told[1]}."
+        mean, low, high = middle_interval(ahead.to_numpy())
+        verdict = {1: "better", -1: "worse", 0: "neither better nor worse"}[told_apart(ahead)]
+        told.append(f"**{verdict}** by {name} ({mean:+.3f} [{low:+.3f}, {high:+.3f}], higher in {wins} of {n} splits)")
+    return (
+        f"Returns that depend on the state predict held-out runs {told[0]} than returns that do not, and {told[1]}; "
+        "in brackets the middle 95% of the differences over splits."
+    )
 
 
 def cate_tree(

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix import ablations, assignment, trials
+from causalmix import ablations, assignment, intervals, trials
 from causalmix.effects import fit_effects
 from causalmix.errors import InputError
 from causalmix.simplex import sample_dirichlet
@@ -38,7 +38,7 @@ def test_a_covariate_that_moves_returns_is_missed(scores):
     """Without X both the prediction and the returns are worse on every split."""
     wide = scores.pivot(index="split", columns="variant", values="r_score")
     assert (wide["full"] > wide["without X"] + 0.1).all()
-    assert ablations.told_apart(wide["full"] - wide["without X"]) == 1
+    assert intervals.told_apart(wide["full"] - wide["without X"]) == 1
     assert "against *without X*: better in order" in ablations.ablation_sentence(scores)
     few = ablations.ablation_sentence(scores[scores["split"] < 4])
     assert "better" not in few
@@ -54,7 +54,7 @@ def test_differences_are_told_apart_by_their_middle(gaps, said):
 
     In the last case the mean exceeds the standard deviation, which is not enough.
     """
-    assert ablations.told_apart(gaps) == said
+    assert intervals.told_apart(gaps) == said
 
 
 def test_tables_show_the_interval_that_decides(scores):

@@ -30,7 +30,7 @@ def test_split_keeps_every_run_once(simulation):
 
 def test_theta_of_the_state_wins_where_returns_depend_on_it(simulation):
     """With returns that vary with the state, theta(x) predicts better than one theta, and both than none."""
-    check = validation.held_out_check(simulation.history, n_test=64, n_splits=3, stage="linear", **QUICK)
+    check = validation.held_out_check(simulation.history, n_test=64, n_splits=5, stage="linear", **QUICK)
     means = check.groupby("predictor")["r2"].mean()
     assert means["theta(x)"] > means["constant theta"] > means["state alone"]
     assert "**better**" in validation.check_sentence(check)
