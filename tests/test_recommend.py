@@ -363,9 +363,9 @@ REFUSED = {
 
 def test_pool_of_a_study_has_the_state_that_the_study_says(request_, tmp_path):
     """The same rows, scores and means as in the study's own table of its target."""
-    (tmp_path / "small.yaml").write_text("parameters: {pool_rows: 150}\n")
+    (tmp_path / "small.yaml").write_text("parameters: {pool_rows: 500}\n")
     found = recommend(replace(request_, pool=str(tmp_path / "small.yaml")), **QUICK)
-    design = Design(pool_rows=150)
+    design = Design(pool_rows=500)
     told = study.target_state(worlds.world_for(design), 120).iloc[0]
     assert len(found.pool) == design.pool_rows
     assert found.target.x == pytest.approx(told[[f"x_{c}" for c in found.history.covariates]].to_numpy(float))
