@@ -67,9 +67,9 @@ def _check_axes(study: Study) -> None:
     """Chapter 07 takes the mean of two axes as the outcome of the records that there are."""
     if missing := _missing_axes(study):
         raise InputError(
-            f"Expected Dev benchmarks of math and coding in the study {study.name} for chapter 07_longcot, found none "
-            "of "
-            f"{', '.join(missing)}; set allow_code in pool.evaluation, in a sandbox, or run the other chapters alone."
+            f"Expected Dev benchmarks of math and coding in the study {study.name} for chapter 07_longcot, found "
+            f"none of {', '.join(missing)}; set allow_code in pool.evaluation, in a sandbox, "
+            "or run the other chapters alone."
         )
 
 
@@ -84,8 +84,8 @@ def _check_gpus(study: Study, roles: set[str]) -> None:
     if (found := torch.cuda.device_count()) < wanted:
         raise InputError(
             f"Expected {wanted} GPU{'s' if wanted > 1 else ''} for the study {study.name}, found {found}; "
-            "run it where they are "
-            "or name a cluster that has them (causalmix sweep --cluster), or run the study laptop, which needs none."
+            "run it where they are or name a cluster that has them (causalmix sweep --cluster), "
+            "or run the study laptop, which needs none."
         )
 
 
@@ -147,7 +147,7 @@ def _check_contexts(study: Study, recipe: Recipe, roles: set[str]) -> None:
 
     evaluator, settings = opencompass.evaluator(recipe.settings)
     if evaluator is harness:
-        design = Design.from_parameters(study.parameters)
+        design = Design.of_study(study)
         for role in sorted(roles):
             harness.check_context(
                 config_of(design.model_of(role)), settings.get("max_new_tokens", harness.MAX_NEW_TOKENS)
