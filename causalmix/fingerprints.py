@@ -31,9 +31,8 @@ def of_files(paths: Iterable[Path]) -> str:
     """SHA-256 of files one after the other, folders with all that is in them; what is not there does not count."""
     total = hashlib.sha256()
     for path in paths:
-        for file in (
-            sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path] if path.is_file() else []
-        ):
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in filter(Path.is_file, inside):
             with open(file, "rb") as stream:
                 while block := stream.read(2**20):
                     total.update(block)

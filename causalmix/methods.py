@@ -85,8 +85,7 @@ def trainer(design: Design, base: World, ledger: Ledger, progress=None, train_mi
         if not train_missing and (lacking := sum(spec.run_id not in finished for spec in specs)):
             raise InputError(
                 f"Expected recorded proxies of the methods in {ledger.path.name}, found {lacking} of {len(specs)} "
-                "missing; "
-                "set train_missing to train them, or name methods that need none."
+                "missing; set train_missing to train them, or name methods that need none."
             )
         return run_sweep(specs, ledger, train, progress=progress, **options)
 
