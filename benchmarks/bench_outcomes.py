@@ -14,9 +14,9 @@ import time
 import torch
 from bench_sft import make_model
 
-from causalmix.outcomes import exact_match, generate
-from causalmix.tasks import Task
-from causalmix.world import load_tokenizer
+from causalmix.data.tiny.models import load_tokenizer
+from causalmix.lm.outcomes import exact_match, generate
+from causalmix.lm.tasks import Task
 
 
 def make_task(n_prompts: int) -> Task:

@@ -10,8 +10,8 @@ import time
 
 import numpy as np
 
-from causalmix.effects import EPS
-from causalmix.simplex import log_treatment, sample_dirichlet
+from causalmix.core.simplex import log_treatment, sample_dirichlet
+from causalmix.effects.estimator import EPS
 
 CANDIDATES, DOMAINS, ROUNDS = 100_000, 5, 5
 

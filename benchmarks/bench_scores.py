@@ -15,8 +15,9 @@ import torch
 from bench_outcomes import make_task
 from bench_sft import make_model
 
-from causalmix import scores
-from causalmix.world import load_tokenizer
+from causalmix.data import scores
+from causalmix.data.tiny.models import load_tokenizer
+from causalmix.lm import raters
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     task, tokenizer = make_task(options.rows), load_tokenizer()
-    model, rater = make_model(len(tokenizer)).eval(), scores.StyleRater()
+    model, rater = make_model(len(tokenizer)).eval(), raters.StyleRater()
     turns = [(("user", prompt), ("assistant", gold)) for prompt, gold in zip(task.prompts, task.golds)]
     rows = [{"messages": [{"role": role, "content": text} for role, text in pair]} for pair in turns]
     batches = [b for join in ("", "\n") for b in record_batches(tokenizer, [p[0][1] + join + p[1][1] for p in turns])]

@@ -19,8 +19,8 @@ from datasets import Dataset
 from torch.nn.utils import clip_grad_norm_
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from causalmix.losses import completion_loss
-from causalmix.sft import SFTSettings, finetune
+from causalmix.lm.losses import completion_loss
+from causalmix.train.sft import SFTSettings, finetune
 
 VOCABULARY = 640
 LENGTHS = (20, 50)  # tokens in a row, shortest and longest
@@ -37,7 +37,7 @@ def main() -> None:
     tokens = sum(map(len, rows["input_ids"]))
     batches = collate(rows, settings.batch_size)
     contestants: dict[str, Callable[[Qwen2ForCausalLM], object]] = {
-        "TRL run (causalmix.sft.finetune)": lambda model: finetune(model, make_tokenizer(), rows, settings, 0),
+        "TRL run (causalmix.train.sft.finetune)": lambda model: finetune(model, make_tokenizer(), rows, settings, 0),
         "bare loop, model(**batch).loss": lambda model: bare_loop(model, batches, plain_loss),
         "bare loop, scored positions only": lambda model: bare_loop(model, batches, scored_loss),
     }

@@ -24,10 +24,10 @@ from datasets import Dataset
 from torch.nn.utils import clip_grad_norm_
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from causalmix.conversations import IGNORED
-from causalmix.losses import completion_loss
-from causalmix.models import SHAPES
-from causalmix.sft import SFTSettings, finetune
+from causalmix.lm.conversations import IGNORED
+from causalmix.lm.losses import completion_loss
+from causalmix.lm.pretrained import SHAPES
+from causalmix.train.sft import SFTSettings, finetune
 
 #: Peak of dense bfloat16 products, FLOP/s, by a part of the GPU's name (NVIDIA's data sheets, SXM).
 PEAKS = {"H100": 989e12, "H200": 989e12}

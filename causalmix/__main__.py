@@ -1,5 +1,7 @@
 """``python -m causalmix``."""
 
+from __future__ import annotations
+
 import sys
 
 from causalmix.cli import main

@@ -13,10 +13,12 @@ from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
-from causalmix import paths, stamps
-from causalmix.errors import InputError
-from causalmix.parameters import check_name, read_study
-from causalmix.run import ChapterError, chapter_parameters, checked_study, plan, run
+from causalmix.book import stamps
+from causalmix.book.run import ChapterError, chapter_parameters, checked_study, plan, run
+from causalmix.core import paths
+from causalmix.core.errors import InputError
+from causalmix.core.parameters import check_name
+from causalmix.core.study_file import read_study
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -114,7 +116,7 @@ def _positive(text: str, least: int = 1) -> int:
 
 
 def _add_recommend(command: argparse.ArgumentParser) -> None:
-    """Options of ``causalmix recommend``: the fields of :class:`causalmix.recommend.Request`, and the format."""
+    """Options of ``causalmix recommend``: the fields of :class:`causalmix.methods.request.Request`, and the format."""
     command.set_defaults(do=_recommend)
     command.add_argument(
         "--history",
@@ -174,12 +176,12 @@ def _add_recommend(command: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     if options.help_parameters:
         return _list_parameters([*options.notebooks, *options.notebook])
-    from causalmix import needs
+    from causalmix.study.plan import needs
 
     given = _from_root(_pairs(options.parameter))
     jobs = plan(options.study, [*options.notebooks, *options.notebook], given)
     if given.get("history"):
-        from causalmix.tables import read_history
+        from causalmix.core.history import read_history
 
         read_history(given["history"])
     study = read_study(options.study, paths.STUDIES)
@@ -229,14 +231,14 @@ def _status(_: argparse.Namespace) -> int:
 
 
 def _book(options: argparse.Namespace) -> int:
-    from causalmix import book
+    from causalmix.book import build
 
     try:
-        if options.check and (findings := book.check()):
-            raise book.BookError(findings)
+        if options.check and (findings := build.check()):
+            raise build.BookError(findings)
         if not options.check:
-            print(f"The book lies at {_told(book.build())}.")
-    except book.BookError as error:
+            print(f"The book lies at {_told(build.build())}.")
+    except build.BookError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -249,8 +251,9 @@ def _told(path: Path) -> str:
 
 def _sweep(options: argparse.Namespace) -> int:
     """Returns 1 when a run is on record as failed."""
-    from causalmix import clusters, needs, study
-    from causalmix.progress import progress
+    from causalmix.book.progress import progress
+    from causalmix.study.plan import needs
+    from causalmix.train import clusters, records
 
     if options.trials and options.limit:
         raise InputError("Expected --limit for a study's own runs, found it beside --trials; leave out one of the two.")
@@ -268,13 +271,13 @@ def _sweep(options: argparse.Namespace) -> int:
     }
     if options.trials:
         return _trials(options.study, settings)
-    return _count(study.sweep(options.study, limit=options.limit, progress=progress, **settings))
+    return _count(records.sweep(options.study, limit=options.limit, progress=progress, **settings))
 
 
 def _trials(study: str, settings: dict) -> int:
     """Train what chapters 06 to 08 compare; returns 1 when a run is on record as failed."""
-    from causalmix.campaign import Campaign
-    from causalmix.progress import progress
+    from causalmix.book.progress import progress
+    from causalmix.study.campaign import Campaign
 
     code = 0
     for part, records in Campaign.of_study(study, progress=progress).train(**settings):
@@ -292,23 +295,23 @@ def _count(records: list[dict]) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from causalmix import cost
+    from causalmix.study.plan import cost
 
     print(cost.told(cost.plan(checked_study(options.study)), options.format))
     return 0
 
 
 def _recommend(options: argparse.Namespace) -> int:
-    from causalmix import recommend, training_sets
+    from causalmix.methods import recommend, request as requests, training_set
 
-    request = recommend.Request(**{field.name: getattr(options, field.name) for field in fields(recommend.Request)})
+    request = requests.Request(**{field.name: getattr(options, field.name) for field in fields(requests.Request)})
     found = recommend.recommend(request, tell=lambda told: print(told, file=sys.stderr))
-    print(training_sets.shown(found, options.format), end="")
+    print(training_set.shown(found, options.format), end="")
     return 0
 
 
 def _public_sweep(options: argparse.Namespace) -> int:
-    from causalmix import public_sweeps
+    from causalmix.effects import public_sweeps
 
     for path in public_sweeps.export(options.out):
         print(_told(path))
@@ -316,7 +319,7 @@ def _public_sweep(options: argparse.Namespace) -> int:
 
 
 def _world(options: argparse.Namespace) -> int:
-    from causalmix import world
+    from causalmix.data.tiny import build
 
-    world.build(options.out)
+    build.build(options.out)
     return 0

@@ -7,9 +7,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-from causalmix.paths import ROOT
-from causalmix.public_sweeps import FOLDER
-from causalmix.runs import RunSpec
+from causalmix.core.paths import ROOT
+from causalmix.effects.public_sweeps import FOLDER
+from causalmix.train.spec import RunSpec
 
 # Where the published sweep lies beside the repository, it need not be fetched.
 if (beside := ROOT.parent / "shared" / "data" / "public_sweeps").is_dir():

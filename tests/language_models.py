@@ -4,7 +4,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from causalmix.paths import ASSETS
+from causalmix.core.paths import ASSETS
 
 WORDS = "what is the opposite of cold dark small early wet ? hot light large late dry 0 1 2 3 4 5 6 7 8 9"
 

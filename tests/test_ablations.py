@@ -6,11 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix import ablations, assignment, intervals, trials
-from causalmix.effects import fit_effects
-from causalmix.errors import InputError
-from causalmix.simplex import sample_dirichlet
-from causalmix.tables import check_history, write_table
+from causalmix.core import intervals
+from causalmix.core.errors import InputError
+from causalmix.core.history import check_history
+from causalmix.core.simplex import sample_dirichlet
+from causalmix.core.tables import write_table
+from causalmix.effects import ablations, assignment, estimator, held_out
+from causalmix.effects.estimator import fit_effects
+from causalmix.study import trials
 
 
 def history(n: int = 240, follow: float = 0.0, seed: int = 0):
@@ -80,7 +83,7 @@ def test_centred_log_ratios_predict_as_isometric_ones(known, monkeypatch):
     gap, largest = ablations.clr_gap(runs, "y_dev")
     assert gap < 1e-9 < 0.01 < largest
     assert "**the same gains as** ILR" in ablations.clr_sentence(runs, "y_dev")
-    fit = ablations.fit_effects
+    fit = estimator.fit_effects
     monkeypatch.setattr(ablations, "fit_effects", lambda *args, **given: fit(*args, **(given | {"treatment": "log"})))
     assert "**other gains than** ILR" in ablations.clr_sentence(runs, "y_dev")
 
@@ -88,7 +91,7 @@ def test_centred_log_ratios_predict_as_isometric_ones(known, monkeypatch):
 def test_too_few_runs_for_a_linear_stage_are_told():
     """Three domains and two covariates need more than 18 runs; so do the centred log-ratios."""
     runs = history()
-    assert "too few" in ablations.clr_sentence(ablations.rows_of(runs, np.arange(18)), "y_dev")
+    assert "too few" in ablations.clr_sentence(held_out.rows_of(runs, np.arange(18)), "y_dev")
 
 
 def test_best_subset_holds_the_covariate_that_matters():
@@ -126,7 +129,7 @@ def test_readings_of_other_runs_are_refused():
     """Held-out runs would not be the same."""
     runs = history()
     with pytest.raises(InputError, match="same runs in the same order"):
-        assignment.reading_scores(runs, ablations.rows_of(runs, np.arange(len(runs))[::-1]), **SETTINGS)
+        assignment.reading_scores(runs, held_out.rows_of(runs, np.arange(len(runs))[::-1]), **SETTINGS)
 
 
 def test_mixtures_that_follow_the_state_are_seen():
@@ -184,15 +187,15 @@ def trained(methods: list[str], seeds: int = 3, **columns) -> pd.DataFrame:
 def test_trained_variants_are_held_against_the_method():
     """Methods that are no variant are left out, and differences are to CausalMix-A."""
     table = trained(["CausalMix-A", "CausalMix-A without X", "DMO", "RegMix", "CausalMix-S"])
-    found = ablations.variants_compared(table, "y_dev").set_index("method")
+    found = trials.variants_compared(table, "y_dev").set_index("method")
     assert list(found.index) == ["CausalMix-A", "CausalMix-A without X", "DMO"]
     assert found.loc["CausalMix-A without X", "difference"] == pytest.approx(-0.1)
 
 
 def test_mixtures_for_another_outcome_are_told():
     """Scores in an outcome that mixtures were not chosen for must say so."""
-    assert "for `y_dev`, not for `y_safety`" in ablations.aim_sentence("y_dev", "y_safety")
-    assert "not for" not in ablations.aim_sentence("y_dev", "y_dev")
+    assert "for `y_dev`, not for `y_safety`" in trials.aim_sentence("y_dev", "y_safety")
+    assert "not for" not in trials.aim_sentence("y_dev", "y_dev")
 
 
 @pytest.mark.parametrize(("seeds", "bracket"), [(1, False), (3, True)])

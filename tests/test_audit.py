@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix import audit
-from causalmix.errors import InputError
-from causalmix.sft import SFTSettings
+from causalmix.core.errors import InputError
+from causalmix.train import audit
+from causalmix.train.sft import SFTSettings
 
 
 def test_reliability_by_hand():

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix.baselines import Question, dmo, equal, grid, proportional, regmix, ridge
-from causalmix.errors import InputError
-from causalmix.tables import check_history
+from causalmix.core.errors import InputError
+from causalmix.core.history import check_history
+from causalmix.methods.baselines import dmo, equal, grid, proportional, regmix, ridge
+from causalmix.methods.question import Question
 
 BEST = np.array([0.5, 0.3, 0.2])
 FROM_RUNS = {"Grid": grid.mixture, "RegMix": regmix.mixture, "RegMix-ridge": ridge.mixture}

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from causalmix import harness_tasks
-from causalmix.errors import InputError
-from causalmix.tasks import benchmarks
-from causalmix.tasks.benchmarks import AXES, BENCHMARKS, Benchmark
+from causalmix.core.errors import InputError
+from causalmix.lm import benchmarks, harness_tasks
+from causalmix.lm.benchmarks import AXES, BENCHMARKS, Benchmark
 
 #: Folders of the harness that hold the tasks of the table: all of its thousands take many seconds to read.
 FOLDERS = (

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -13,12 +14,15 @@ import nbformat
 import pandas as pd
 import pytest
 from browser import CHROMIUM, visit
+from importlinter.cli import lint_imports
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from causalmix import book, figures_static, gates, stamps
-from causalmix.paths import BOOK, RESULTS, ROOT
+from causalmix.book import build, gates, stamps
+from causalmix.book.plots import pipeline
+from causalmix.core.paths import BOOK, RESULTS, ROOT
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; apt-get install chromium")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
 PROSE = sorted(BOOK.glob("*.md"))
 
 
@@ -55,7 +59,7 @@ def small_book(tmp_path_factory):
     (root / "book" / "_toc.yml").write_text(toc)
     (root / "book" / "index.md").write_text("# Index\n\n$e^x$\n\n```{include} _build/status.md\n```\n")
     write_page(root)
-    book.build(root=root)
+    build.build(root=root)
     return root
 
 
@@ -67,7 +71,7 @@ def copy_of(small_book, tmp_path):
 
 def test_a_sound_book_has_no_findings(small_book):
     """Neither the pages nor the rendered book give a finding."""
-    assert book.check(small_book) == []
+    assert build.check(small_book) == []
 
 
 def show_error(page):
@@ -91,8 +95,8 @@ def test_a_broken_page_is_found_and_not_built(copy_of, breakage, finding):
     write_page(copy_of, breakage)
     (found,) = gates.check_chapters(copy_of)
     assert finding in found and found.startswith("01_small.ipynb: expected")
-    with pytest.raises(book.BookError, match=re.escape(finding)):
-        book.build(root=copy_of)
+    with pytest.raises(build.BookError, match=re.escape(finding)):
+        build.build(root=copy_of)
 
 
 def change_source(root):
@@ -137,7 +141,7 @@ def test_a_page_that_is_not_fresh_is_found(copy_of, change, finding):
     change(copy_of)
     (found,) = gates.check_chapters(copy_of)
     assert f"found it {finding}; run `causalmix run 01_small`" in found
-    assert finding.split()[0] in book.write_status(copy_of).read_text()
+    assert finding.split()[0] in build.write_status(copy_of).read_text()
 
 
 def test_a_book_that_was_not_built_is_found(tmp_path):
@@ -185,9 +189,9 @@ def test_a_second_heading_is_found_and_a_warning_stops_the_build(copy_of):
         page.cells.append(new_markdown_cell("# Second\n\n{ref}`nowhere`"))
 
     write_page(copy_of, add_heading)
-    with pytest.raises(book.BookError, match="nowhere"):
-        book.build(root=copy_of)
-    book.build(strict=False, root=copy_of)
+    with pytest.raises(build.BookError, match="nowhere"):
+        build.build(root=copy_of)
+    build.build(strict=False, root=copy_of)
     assert "found 2; keep the first" in gates.check_html(copy_of / "book/_build/html")[0]
 
 
@@ -254,12 +258,12 @@ def real_book():
     """The repository's own book, rendered from its committed pages."""
     if not any(page.exists() for page in gates.chapters()):
         pytest.skip("no executed chapters yet; run `make book`")
-    return book.build().parent
+    return build.build().parent
 
 
 def test_the_real_book_has_no_findings(real_book):
     """What is committed may be published."""
-    assert book.check() == []
+    assert build.check() == []
 
 
 @needs_chromium
@@ -293,34 +297,20 @@ def test_every_reported_figure_names_its_source(path):
 
 def test_the_pipeline_figure_is_what_its_command_draws(tmp_path):
     """The committed figure can be drawn again, byte for byte."""
-    drawn = figures_static.write_pipeline(tmp_path / "pipeline.svg")
+    drawn = pipeline.write_pipeline(tmp_path / "pipeline.svg")
     assert drawn.read_bytes() == (BOOK / "_assets/pipeline.svg").read_bytes()
 
 
-def rooms_in_order():
-    """Names of modules and sub-packages, row after row of the table of rooms."""
-    table = (BOOK / "carry_on.md").read_text().split("## The rooms")[1].split("## The contracts")[0]
-    return [
-        re.findall(r"`([a-z_]+)(?:\.py|/)`", row.split("|")[1]) for row in table.splitlines() if row.startswith("| `")
-    ]
-
-
-def test_every_room_is_on_the_page_for_those_who_carry_on():
-    """The table of rooms names each module once, and no module that is gone."""
+def test_imports_go_one_way():
+    """The contract in pyproject.toml holds: rooms in order, no circle, and no room that it does not name."""
+    assert lint_imports(str(ROOT / "pyproject.toml"), no_cache=True) == 0
+    layers = PROJECT["importlinter"]["contracts"][0]["layers"]
+    named = {name.removeprefix("causalmix.") for layer in layers for name in layer.split(" | ")}
     package = ROOT / "causalmix"
     rooms = {p.stem for p in package.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
-    assert sorted(sum(rooms_in_order(), [])) == sorted(rooms - {"__init__", "__main__"})
-
-
-def test_imports_go_downwards():
-    """A module imports from its own row of the table of rooms or from rows above, as the page says."""
-    rows = {room: number for number, row in enumerate(rooms_in_order()) for room in row}
-    for room, number in rows.items():
-        base = ROOT / "causalmix" / room
-        for path in [*base.glob("*.py"), *base.parent.glob(f"{room}.py")]:
-            found = re.findall(r"from causalmix(?:\.(\w+)\S*)? import (.+)", path.read_text())
-            names = {name for module, rest in found for name in ([module] if module else re.findall(r"\w+", rest))}
-            assert {n for n in names if rows.get(n, 0) > number} == set(), path.name
+    assert named == rooms - {"__init__", "__main__"}
+    table = (BOOK / "carry_on.md").read_text().split("## The rooms")[1].split("## The contracts")[0]
+    assert set(re.findall(r"^\| `(\w+)(?:/|\.py)`", table, re.M)) == named
 
 
 def names_in(body):
@@ -332,10 +322,10 @@ def names_in(body):
 
 def test_code_that_the_prose_names_exists():
     """Each `module.name` and each `Class.name` in the prose is defined in the package."""
-    trees = {p.stem: ast.parse(p.read_text()) for p in (ROOT / "causalmix").glob("*.py")}
+    trees = {p.stem: ast.parse(p.read_text()) for p in (ROOT / "causalmix").rglob("*.py")}
     owned = {name: names_in(tree.body) for name, tree in trees.items()}
     owned |= {n.name: names_in(n.body) for tree in trees.values() for n in tree.body if isinstance(n, ast.ClassDef)}
-    mentions = [m for page in PROSE for m in re.findall(r"`(\w+)\.(\w+)", page.read_text())]
+    mentions = [m for page in PROSE for m in re.findall(r"`(?:\w+\.)*(\w+)\.(\w+)", page.read_text())]
     code = [(owner, name) for owner, name in mentions if owner in owned and name not in ("py", "csv", "jsonl", "yaml")]
     assert len(code) > 5
     assert [f"{owner}.{name}" for owner, name in code if name not in owned[owner]] == []

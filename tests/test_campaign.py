@@ -7,15 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix import campaign, comparisons
-from causalmix.baselines import Question
-from causalmix.design import Design, specs_of
-from causalmix.errors import InputError
-from causalmix.ledger import Ledger
-from causalmix.pools.tiny_items import DOMAINS
-from causalmix.tables import check_history
-from causalmix.targets import Target
-from causalmix.trials import trials_of
+from causalmix.core.errors import InputError
+from causalmix.core.history import check_history
+from causalmix.data.tiny.items import DOMAINS
+from causalmix.methods import transfer
+from causalmix.methods.question import Question
+from causalmix.methods.target import Target
+from causalmix.study import campaign, parts, trials as study_trials
+from causalmix.study.trials import trials_of
+from causalmix.train.design import Design, specs_of
+from causalmix.train.ledger import Ledger
 
 MIXTURES = pd.DataFrame([{"method": m} | {f"w_{d}": 0.2 for d in DOMAINS} for m in ("Equal", "A")])
 
@@ -49,13 +50,13 @@ def test_what_is_not_on_record_is_told_and_not_trained(tmp_path):
     """Without leave to train, the chapter shows the recorded part and says what is missing."""
     ledger, planned = Ledger(tmp_path / "trials.jsonl"), [t for t in trials(3) if t.method == "A"]
     with pytest.raises(InputError, match="set train_missing to train 3"):
-        comparisons.recorded_or_trained(planned, ledger, False)
+        study_trials.recorded_or_trained(planned, ledger, False)
     with ledger.writer():
         ledger.append(finished(planned[0]))
-    kept, records = comparisons.recorded_or_trained(planned, ledger, False)
+    kept, records = study_trials.recorded_or_trained(planned, ledger, False)
     assert [t.spec.run_id for t in kept] == [r["run_id"] for r in records] == [planned[0].spec.run_id]
-    assert "1 of 3" in comparisons.coverage_sentence(kept, planned)
-    assert "All 3" in comparisons.coverage_sentence(planned, planned)
+    assert "1 of 3" in study_trials.coverage_sentence(kept, planned)
+    assert "All 3" in study_trials.coverage_sentence(planned, planned)
 
 
 def test_confounded_mixtures_follow_the_state():
@@ -67,7 +68,7 @@ def test_confounded_mixtures_follow_the_state():
         left = T - X @ np.linalg.lstsq(X, T, rcond=None)[0]
         return 1 - left.var() / (T - T.mean(axis=0)).var()
 
-    second = comparisons.confounded_specs(Design(), "w/1/0/x", n_runs=400)
+    second = parts.confounded_specs(Design(), "w/1/0/x", n_runs=400)
     assert explained(second) > 0.1
     assert explained(specs_of(Design(n_runs=400), "w/1/0/x")) < 0.03
     assert not {s.seed for s in second} & {s.seed for s in specs_of(Design(), "w/1/0/x")}
@@ -75,13 +76,13 @@ def test_confounded_mixtures_follow_the_state():
 
 def test_shares_of_some_domains_are_divided_by_their_sum():
     """Domains that the pool lacks leave no trace; without any share the kept ones are equal."""
-    assert comparisons.restricted(np.array([0.2, 0.6, 0.2]), [0, 1]) == pytest.approx([0.25, 0.75])
-    assert comparisons.restricted(np.array([0.0, 0.0, 1.0]), [0, 1]) == pytest.approx([0.5, 0.5])
+    assert transfer.restricted(np.array([0.2, 0.6, 0.2]), [0, 1]) == pytest.approx([0.25, 0.75])
+    assert transfer.restricted(np.array([0.0, 0.0, 1.0]), [0, 1]) == pytest.approx([0.5, 0.5])
 
 
 def test_two_shifted_pools_lie_within_the_states_seen_and_one_beyond():
     """Components of a state are drawn from [-tilt, tilt]."""
-    inside = [max(map(abs, tilt)) <= Design().tilt for tilt in comparisons.SHIFTS.values()]
+    inside = [max(map(abs, tilt)) <= Design().tilt for tilt in parts.SHIFTS.values()]
     assert sorted(inside) == [False, True, True]
 
 
@@ -128,7 +129,7 @@ def test_proportional_follows_the_pool_that_a_mixture_is_for():
     runs = check_history(frame.assign(y_dev=0.5 + 0.1 * T[:, 0] + rng.normal(0, 0.01, 60)))
     names = ["Equal", "Proportional", "Grid"]
     table = pd.DataFrame([{"method": m, "w_a": 0.5, "w_b": 0.3, "w_c": 0.2, "proxy_runs_used": 0} for m in names])
-    found = comparisons.transfer_mixtures(
+    found = transfer.transfer_mixtures(
         table, Question(runs, 100), np.empty(0), "part", ("a", "c"), (300, 100), n_trees=8, n_repeats=1
     ).set_index("method")
     assert list(found.loc["Proportional", ["w_a", "w_b", "w_c"]]) == [0.75, 0, 0.25]

@@ -17,11 +17,11 @@ import pytest
 import yaml
 from test_sweep import result, specs_in, traces, train, wait_for
 
-from causalmix import clusters
-from causalmix.clusters import connect, slurm_script
-from causalmix.errors import InputError
-from causalmix.ledger import Ledger
-from causalmix.sweep import run_sweep
+from causalmix.core.errors import InputError
+from causalmix.train import clusters
+from causalmix.train.clusters import connect, slurm_script
+from causalmix.train.ledger import Ledger
+from causalmix.train.sweep import run_sweep
 
 HERE = Path(__file__).parent
 OPTIONS = {"walltime": "1:00:00", "memory": "1GB", "interface": "lo", "gpus": 0}
@@ -204,8 +204,8 @@ def test_worker_of_other_versions(ledger, port, tmp_path):
 
 def test_worker_of_other_versions_that_comes_later(ledger, port, tmp_path, monkeypatch):
     """A worker that the driver did not see at the start spoils no run either: the sweep stops, nothing is recorded."""
-    monkeypatch.setattr("causalmix.sweep._wait_for_workers", lambda client: None)
-    monkeypatch.setattr("causalmix.sweep._versions", lambda: {"torch": "0.1", "python": "3.0"})
+    monkeypatch.setattr("causalmix.train.sweep._wait_for_workers", lambda client: None)
+    monkeypatch.setattr("causalmix.train.sweep._versions", lambda: {"torch": "0.1", "python": "3.0"})
     with scheduler(port), worker(port, tmp_path):
         with pytest.raises(InputError, match="found torch .* instead of 0.1, python 3"):
             run_sweep(specs_in(tmp_path, [1]), ledger, train, client=f"tcp://127.0.0.1:{port}")

@@ -14,16 +14,19 @@ from language_models import chat_tokenizer, row, tiny_model
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from causalmix import campaign, conversations, cost, longcot, sft
-from causalmix.design import Design, noise_panel, specs_of
-from causalmix.errors import InputError
-from causalmix.footprint import SHAPES, Shape, shape_of, training_memory
-from causalmix.hardware import Hardware
-from causalmix.launch import launcher_of
-from causalmix.parameters import Study, read_study
-from causalmix.paths import RESULTS, STUDIES
-from causalmix.pools.tiny_items import DOMAINS
-from causalmix.workload import Work
+from causalmix.core.errors import InputError
+from causalmix.core.paths import RESULTS, STUDIES
+from causalmix.core.study_file import Study, read_study
+from causalmix.data.tiny.items import DOMAINS
+from causalmix.lm import conversations
+from causalmix.study import campaign, longcot
+from causalmix.study.plan import cost
+from causalmix.study.plan.hardware import Hardware
+from causalmix.study.plan.memory import SHAPES, Shape, shape_of, training_memory
+from causalmix.study.plan.workload import Work
+from causalmix.train import sft
+from causalmix.train.design import Design, noise_panel, specs_of
+from causalmix.train.launch import launcher_of
 
 MACHINE = {"name": "a GPU", "gpus": 1, "gpu_memory_gib": 80, "peak_tflops": 100, "utilisation": 0.5, "disk_gib": 100}
 

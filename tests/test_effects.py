@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix.effects import fit_effects
-from causalmix.errors import InputError
-from causalmix.simulate import simulate_history
-from causalmix.tables import check_history
+from causalmix.core.errors import InputError
+from causalmix.core.history import check_history
+from causalmix.effects.estimator import fit_effects
+from causalmix.effects.simulate import simulate_history
 
 EQUAL = np.full(5, 0.2)
 SKEWED = np.array([0.5, 0.2, 0.1, 0.1, 0.1])
@@ -39,7 +39,7 @@ def test_returns_are_recovered_within_three_standard_errors(fitted, simulation, 
     truth, (low, high) = simulation.theta(STATES), fitted.interval(STATES)
     errors = np.abs(fitted.theta(STATES) - truth) / ((high - low) / (2 * 1.96))
     covered = coverage(low, high, truth)
-    record_property(f"coverage_{fitted.stage}", covered)
+    record_property(f"coverage_{fitted.stage}", float(covered))
     with capsys.disabled():
         print(f"\n{fitted.stage}: mean error {errors.mean():.2f} standard errors, 95% intervals cover {covered:.0%}")
     assert errors.mean() < 3

@@ -15,9 +15,10 @@ import yaml
 from language_models import chat_tokenizer, row, tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, set_seed
 
-from causalmix import conversations, harness, sft
-from causalmix.errors import InputError
-from causalmix.tasks.benchmarks import Benchmark
+from causalmix.core.errors import InputError
+from causalmix.lm import conversations, harness
+from causalmix.lm.benchmarks import Benchmark
+from causalmix.train import sft
 
 pytest.importorskip("lm_eval")
 

@@ -11,8 +11,9 @@ from accelerate.commands.config.config_args import load_config_from_file
 from datasets import Dataset
 from language_models import chat_tokenizer, row, tiny_model
 
-from causalmix import conversations, launch, models, sft
-from causalmix.errors import InputError
+from causalmix.core.errors import InputError
+from causalmix.lm import conversations, pretrained
+from causalmix.train import launch, sft
 
 #: Answers of very different lengths: a mean over processes of their means would show.
 ROWS = [row("cold ?", "hot"), row("dark ?", "light " * 12), row("early ?", "late 1 2"), row("wet ?", "dry " * 7)]
@@ -38,9 +39,9 @@ def rows_path(tmp_path):
 def test_two_processes_train_like_one_with_twice_the_batch(checkpoint, rows_path, tmp_path):
     out = tmp_path / "out"
     facts = launch.finetune_distributed(checkpoint, rows_path, out, SETTINGS, 3, config="cpu_two_processes")
-    alone, tokenizer = models.load_model(checkpoint, dtype="float32", device="cpu")
+    alone, tokenizer = pretrained.load_model(checkpoint, dtype="float32", device="cpu")
     start = [weight.detach().clone() for weight in alone.parameters()]
-    models.use_chat_form(tokenizer, alone)
+    pretrained.use_chat_form(tokenizer, alone)
     expected = sft.finetune(
         alone, tokenizer, conversations.tokenize(ROWS, tokenizer), replace(SETTINGS, batch_size=4), 3
     )
@@ -48,7 +49,7 @@ def test_two_processes_train_like_one_with_twice_the_batch(checkpoint, rows_path
     assert facts["loss"] == pytest.approx(expected["loss"], abs=1e-5) and np.isfinite(facts["loss"])
     assert (facts["tokens"], facts["rows"]) == (expected["tokens"], expected["rows"])
     assert facts == json.loads((out / "training.json").read_text())
-    trained, saved = models.load_model(out, dtype="float32", device="cpu")
+    trained, saved = pretrained.load_model(out, dtype="float32", device="cpu")
     assert saved.chat_template == tokenizer.chat_template and saved.eos_token == "<|im_end|>"
     for weight, other, old in zip(trained.parameters(), alone.parameters(), start, strict=True):
         moved = (other - old).abs().max()

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from causalmix.errors import InputError
-from causalmix.ledger import Ledger
+from causalmix.core.errors import InputError
+from causalmix.train.ledger import Ledger
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import yaml
 from datasets import Dataset
 from real_rows import own_cache, turns, write_lines  # noqa: F401 (a fixture)
 
-from causalmix import worlds
-from causalmix.errors import InputError
-from causalmix.kinds import Recipe, read_recipe
-from causalmix.pools import hub, local
+from causalmix.core.errors import InputError
+from causalmix.data import scored_pools
+from causalmix.data.pools import hub, local
+from causalmix.data.recipes import Recipe, read_recipe
 
 GOOD = [
     {"domain": "math", "messages": turns("1+1 ?", "2")},
@@ -160,15 +160,15 @@ def test_a_local_pool_becomes_a_scored_world(tmp_path, monkeypatch):
     own = {"name": "mine", "axis": "math", "task": "mine", "metric": "acc,none"}
     options = {"path": path, "on_bad": "skip"}
     given = {"loader": "local", "options": options, "scorer": "proxy", "evaluation": {"own": [own]}}
-    made = worlds.load_real(Recipe.of(given), 60, 2)
+    made = scored_pools.load_real(Recipe.of(given), 60, 2)
     assert len(made.pool) == 54 and len(made.validation()) == 6
     assert set(made.pool["row_id"]) & set(made.validation()["row_id"]) == set()
     assert np.isfinite([made.pool[name][:] for name in ("hes", "normalized_loss", "writing_style")]).all()
     assert min(made.pool["n_tokens"]) > 0
-    monkeypatch.setattr("causalmix.pools.local.load_pool", None)
-    again = worlds.load_real(Recipe.of(given), 60, 2)
+    monkeypatch.setattr("causalmix.data.pools.local.load_pool", None)
+    again = scored_pools.load_real(Recipe.of(given), 60, 2)
     assert again.pool.info.description.startswith("1 of 67 rows were skipped")
     assert again.name == made.name and again.pool["row_id"][:] == made.pool["row_id"][:]
     quicker = given | {"evaluation": given["evaluation"] | {"batch_size": 2}}  # no part of the identity, and followed
-    assert worlds.load_real(Recipe.of(quicker), 60, 2).name == made.name
+    assert scored_pools.load_real(Recipe.of(quicker), 60, 2).name == made.name
     assert read_recipe(made.name.split("/")[-1])[0].settings == {"batch_size": 2}

@@ -6,14 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix import methods
-from causalmix.baselines import ProxyRun, Question, dmo, doremi, equal, grid, odm, proportional, regmix, ridge
-from causalmix.design import Design
-from causalmix.errors import InputError
-from causalmix.ledger import Ledger
-from causalmix.policy import capped
-from causalmix.simplex import sample_dirichlet, to_counts
-from causalmix.tables import check_history
+from causalmix.core.errors import InputError
+from causalmix.core.history import check_history
+from causalmix.core.simplex import sample_dirichlet, to_counts
+from causalmix.methods import ask
+from causalmix.methods.baselines import dmo, doremi, equal, grid, odm, proportional, regmix, ridge
+from causalmix.methods.policy import capped
+from causalmix.methods.question import ProxyRun, Question
+from causalmix.study import campaign
+from causalmix.train.design import Design
+from causalmix.train.ledger import Ledger
 
 BEST = np.array([0.5, 0.3, 0.2])
 
@@ -163,11 +165,11 @@ def test_free_baselines_need_no_run():
         proportional.mixture(Question(history(), 900))
 
 
-@pytest.mark.parametrize("name", list(methods.STATIC))
+@pytest.mark.parametrize("name", list(ask.STATIC))
 def test_each_method_answers_the_same_twice(name):
     """One question, one seed, one mixture on the simplex."""
     asked = Question(history(), 900, np.array([500, 600, 700]), seed=3, train=trains(law_of_three()))
-    first, again = (methods.STATIC[name](asked) for _ in range(2))
+    first, again = (ask.STATIC[name](asked) for _ in range(2))
     assert np.array_equal(first.weights, again.weights)
     assert first.weights.sum() == pytest.approx(1)
     assert (first.weights >= 0).all()
@@ -249,7 +251,7 @@ def test_bad_settings_are_refused():
         (lambda: grid.mixture(asked, n_runs=50.5), "Expected n_runs from 20 .*found 50.5"),
         (lambda: odm.mixture(asked, form="exp4"), "form of ODM"),
         (lambda: dmo.mixture(asked, n0=1), "base point"),
-        (lambda: methods.names_of("RegMix,Regmax"), "Regmax"),
+        (lambda: ask.names_of("RegMix,Regmax"), "Regmax"),
     ):
         with pytest.raises(InputError, match=told):
             call()
@@ -266,12 +268,12 @@ def test_doremi_reports_every_step_size():
 def table():
     """Mixtures of a few methods for one pool."""
     asked = Question(history(), 900, np.array([500, 600, 700]))
-    return methods.ask(asked, np.array([0.5]), "whole", ("Equal", "Grid", "RegMix-ridge"), n_trees=40, n_repeats=1)
+    return ask.ask(asked, np.array([0.5]), "whole", ("Equal", "Grid", "RegMix-ridge"), n_trees=40, n_repeats=1)
 
 
 def test_table_holds_what_a_reader_needs(table):
     """Runs used, predicted gain, support flag, and shares that sum to one in their four digits."""
-    assert list(table["method"]) == ["Equal", "Grid", "RegMix-ridge", "CausalMix-A", "CausalMix-S", methods.WITHOUT_X]
+    assert list(table["method"]) == ["Equal", "Grid", "RegMix-ridge", "CausalMix-A", "CausalMix-S", ask.WITHOUT_X]
     assert dict(zip(table["method"], table["proxy_runs_used"]))["Equal"] == 0
     assert {"in_support", "predicted_gain", "gain_ci_low"} <= set(table)
     weights = table[["w_a", "w_b", "w_c"]].to_numpy()
@@ -288,21 +290,21 @@ def test_mixtures_are_fixed_for_their_question(table, tmp_path):
         return table
 
     path = tmp_path / "methods.csv"
-    first, again = methods.fixed(path, "one", make), methods.fixed(path, "one", make)
+    first, again = campaign.fixed(path, "one", make), campaign.fixed(path, "one", make)
     pd.testing.assert_frame_equal(first, again)
     assert len(calls) == 1
-    methods.fixed(path, "two", make)
+    campaign.fixed(path, "two", make)
     assert len(calls) == 2
 
 
 def test_only_causalmix_moves_with_the_state(table):
     """In other pools static methods keep their mixtures."""
-    from causalmix.effects import fit_effects
+    from causalmix.effects.estimator import fit_effects
 
     effects = fit_effects(history(), n_trees=40, n_repeats=1)
-    moved = methods.in_pools(table, effects, {"low": np.array([0.0]), "high": np.array([1.0])}, 900)
+    moved = ask.in_pools(table, effects, {"low": np.array([0.0]), "high": np.array([1.0])}, 900)
     assert list(moved["pool"].unique()) == ["low", "high"]
-    still = [m for m in table["method"] if m not in methods.OURS]
+    still = [m for m in table["method"] if m not in ask.OURS]
     for pool in ("low", "high"):
         part = moved[moved["pool"] == pool].set_index("method").loc[still, ["w_a", "w_b", "w_c"]]
         assert np.array_equal(part.to_numpy(), table.set_index("method").loc[still, ["w_a", "w_b", "w_c"]].to_numpy())
@@ -312,26 +314,26 @@ def test_rounding_keeps_a_mixture_a_mixture():
     """Four digits sum to one, and no share is off by more than its own rounding and one in the last."""
     for k in (3, 5, 17, 64):
         for w in (np.full(k, 1 / k), *sample_dirichlet(20, 0.3, k, 0)):
-            short = methods.rounded(w)
+            short = ask.rounded(w)
             assert short.sum() == pytest.approx(1, abs=1e-12) and np.array_equal(short, short.round(4))
             assert np.abs(short - w).max() < 1.51e-4
-    assert methods.rounded(np.array([0.26766, 0.35137, 0.03223, 0.30935, 0.03939]))[1] == 0.3513, "the largest gives"
-    assert np.ptp(methods.rounded(np.full(17, 1 / 17))) < 1.5e-4, "Equal of many domains stays equal"
+    assert ask.rounded(np.array([0.26766, 0.35137, 0.03223, 0.30935, 0.03939]))[1] == 0.3513, "the largest gives"
+    assert np.ptp(ask.rounded(np.full(17, 1 / 17))) < 1.5e-4, "Equal of many domains stays equal"
 
 
 def test_rounding_asks_for_no_row_that_is_not_there():
     """A share at its cap is rounded down, one beyond it as any other, and where nothing else fits as without caps."""
     caps = np.array([1000.0, 7000, 9000]) / 3001
-    assert methods.rounded(np.array([caps[0], 0.5, 0.5 - caps[0]]))[0] == 0.3332
+    assert ask.rounded(np.array([caps[0], 0.5, 0.5 - caps[0]]))[0] == 0.3332
     w = np.array([caps[0], 0.3, 0.7 - caps[0]])
-    assert to_counts(methods.rounded(w, caps), 3001)[0] <= 1000
+    assert to_counts(ask.rounded(w, caps), 3001)[0] <= 1000
     beyond = np.array([0.5, 0.25, 0.25])
-    assert np.array_equal(methods.rounded(beyond, caps), beyond)
+    assert np.array_equal(ask.rounded(beyond, caps), beyond)
     full = np.array([1 / 3, 1 / 3, 1 / 3])
-    assert methods.rounded(full, full).sum() == pytest.approx(1)
+    assert ask.rounded(full, full).sum() == pytest.approx(1)
     for w in sample_dirichlet(200, 1.0, 3, 1):
         w = capped(w[None], caps)[0]
-        assert (to_counts(methods.rounded(w, caps), 3001) <= [1000, 7000, 9000]).all()
+        assert (to_counts(ask.rounded(w, caps), 3001) <= [1000, 7000, 9000]).all()
 
 
 def test_proxy_runs_are_specs_of_the_ledger():
@@ -342,8 +344,8 @@ def test_proxy_runs_are_specs_of_the_ledger():
 
 def test_a_methods_proxies_are_not_trained_unasked(tmp_path, monkeypatch):
     """Without leave to train, what the ledger lacks is refused before anything starts."""
-    monkeypatch.setattr(methods, "run_sweep", lambda *_, **__: pytest.fail("a run was trained"))
+    monkeypatch.setattr(campaign, "run_sweep", lambda *_, **__: pytest.fail("a run was trained"))
     base = SimpleNamespace(name="w/1/0/x", scored=SimpleNamespace(domains=("a", "b", "c")))
-    train = methods.trainer(Design(), base, Ledger(tmp_path / "trials.jsonl"), train_missing=False)
+    train = campaign.trainer(Design(), base, Ledger(tmp_path / "trials.jsonl"), train_missing=False)
     with pytest.raises(InputError, match="found 1 of 1 missing; set train_missing"):
         odm.mixture(Question(history(), 900, train=train))

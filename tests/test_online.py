@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from causalmix import online
-from causalmix.errors import InputError
+from causalmix.core.errors import InputError
+from causalmix.train import online
 
 
 def doremi_path(eta: float) -> np.ndarray:

@@ -14,10 +14,10 @@ import psutil
 import pytest
 from language_models import chat_tokenizer, tiny_model
 
-from causalmix import harness, opencompass
-from causalmix.errors import InputError
-from causalmix.opencompass_files import read_summary
-from causalmix.tasks.benchmarks import Benchmark
+from causalmix.core.errors import InputError
+from causalmix.lm import harness, opencompass
+from causalmix.lm.benchmarks import Benchmark
+from causalmix.lm.opencompass import read_summary
 
 GSM8K = Benchmark("gsm8k", "math", opencompass="gsm8k.gsm8k_gen")
 AGIEVAL = Benchmark("agieval", "reasoning", opencompass="agieval.gen", sets=("agieval-math", "agieval-sat-en"))

@@ -5,11 +5,11 @@ import pytest
 import torch
 from language_models import chat_tokenizer, row, tiny_model
 
-from causalmix.conversations import tokenize
-from causalmix.errors import InputError
-from causalmix.outcomes import axis_scores, exact_match, generate, score_tasks
-from causalmix.sft import SFTSettings, finetune
-from causalmix.tasks import Task
+from causalmix.core.errors import InputError
+from causalmix.lm.conversations import tokenize
+from causalmix.lm.outcomes import axis_scores, exact_match, generate, score_tasks
+from causalmix.lm.tasks import Task
+from causalmix.train.sft import SFTSettings, finetune
 
 PROMPTS = tuple(f"what is the opposite of {word} ?" for word in ("cold", "dark", "small", "early", "wet")) + (
     "cold",

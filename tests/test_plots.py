@@ -9,8 +9,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from causalmix import plots
-from causalmix.policy import Proposal
+from causalmix.book.plots import effects
+from causalmix.methods.policy import Proposal
 
 NAMES = {
     "long": tuple(f"a domain of thirty-three letters {i}" for i in range(5)),
@@ -24,7 +24,7 @@ def axis():
     """A function from a size to an axis in the style of all figures; what matplotlib warns of is an error."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("error")
-        plots.style()
+        effects.style()
         yield lambda width=6.5, height=2.2: FigureCanvasAgg(Figure(figsize=(width, height))).figure.subplots()
 
 
@@ -36,7 +36,7 @@ def even(names):
 @pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
 def test_legends_fit_their_figure(axis, names):
     """As many columns as fit, and a figure that grows by their rows, so that the bars keep their room."""
-    ax = plots.mixtures(even(names), names, axis())
+    ax = effects.mixtures(even(names), names, axis())
     ax.figure.canvas.draw()
     legend, bars = ax.get_legend().get_window_extent(), ax.get_window_extent()
     assert legend.x0 >= 0 and legend.x1 <= ax.figure.bbox.width and legend.y1 <= ax.figure.bbox.height
@@ -46,12 +46,12 @@ def test_legends_fit_their_figure(axis, names):
 
 def test_few_short_names_take_one_row(axis):
     """Their figure keeps its size."""
-    assert plots.mixtures(even("abcde"), "abcde", axis()).figure.get_figheight() == 2.2
+    assert effects.mixtures(even("abcde"), "abcde", axis()).figure.get_figheight() == 2.2
 
 
 def test_every_domain_looks_different(axis):
     """Beyond nine colours the bars are hatched."""
-    ax = plots.mixtures(even(NAMES["many"]), NAMES["many"], axis())
+    ax = effects.mixtures(even(NAMES["many"]), NAMES["many"], axis())
     looks = {(bar.get_facecolor(), bar.get_hatch()) for bar in ax.patches}
     assert len(looks) == 64
 
@@ -59,7 +59,7 @@ def test_every_domain_looks_different(axis):
 def test_dollars_are_no_mathematics(axis):
     """A name with two dollars is drawn as it is."""
     names = ("cost_in_$_per_$", r"$\\nonsense{$")
-    plots.mixtures(even(names), names, axis()).figure.canvas.draw()
+    effects.mixtures(even(names), names, axis()).figure.canvas.draw()
 
 
 @pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
@@ -67,9 +67,9 @@ def test_trees_of_many_domains_are_drawn(axis, names):
     """A leaf lists the twelve largest returns at most."""
     returns = {f"theta_{name}": [0.01 * i, -0.01 * i] for i, name in enumerate(names)}
     leaves = pd.DataFrame({"state": ["x ≤ 1", "x > 1"], "runs": [30, 30]} | returns)
-    ax = plots.tree({"question": "x ≤ 1", "yes": "x ≤ 1", "no": "x > 1"}, leaves, axis(7.5, 3.8))
+    ax = effects.tree({"question": "x ≤ 1", "yes": "x ≤ 1", "no": "x > 1"}, leaves, axis(7.5, 3.8))
     ax.figure.canvas.draw()
     told = next(text.get_text() for text in ax.texts if text.get_text().startswith("30 runs")).splitlines()
     assert len(told) == min(len(names), 13) + 1
     assert told[min(12, len(names))] == f"{names[-1]} {0.01 * (len(names) - 1):+.3f}"
-    plots.cate_tree(leaves, axis(7, 2)).figure.canvas.draw()
+    effects.cate_tree(leaves, axis(7, 2)).figure.canvas.draw()

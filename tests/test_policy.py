@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix.effects import EPS, fit_effects
-from causalmix.errors import InputError
-from causalmix.policy import Proposal, causalmix_a, causalmix_s, domain_caps, mixtures_table, support
-from causalmix.simplex import log_treatment
-from causalmix.simulate import simulate_history
+from causalmix.core.errors import InputError
+from causalmix.core.simplex import log_treatment
+from causalmix.effects.estimator import EPS, fit_effects
+from causalmix.effects.simulate import simulate_history
+from causalmix.methods.policy import Proposal, causalmix_a, causalmix_s, domain_caps, mixtures_table, support
 
 THETA = np.array([0.03, 0.01, 0.02, 0.04, 0.005])
 EQUAL = np.full(5, 0.2)

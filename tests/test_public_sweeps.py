@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from causalmix import public_sweeps
-from causalmix.baselines import regmix
-from causalmix.errors import InputError
-from causalmix.tables import check_history, read_history
+from causalmix.core.errors import InputError
+from causalmix.core.history import check_history, read_history
+from causalmix.effects import public_sweeps
+from causalmix.methods.baselines import regmix
 
 DOMAINS = ("arxiv", "pile_cc", "github")
 VALIDATED = ("arxiv", "pile_cc")

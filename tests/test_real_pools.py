@@ -8,9 +8,9 @@ import pytest
 from datasets import Dataset, DatasetDict
 from real_rows import own_cache, thought, tulu_rows, turns, write_lines  # noqa: F401 (a fixture)
 
-from causalmix.errors import InputError
-from causalmix.policy import domain_caps
-from causalmix.pools import am_thinking, hub, scored, tulu
+from causalmix.core.errors import InputError
+from causalmix.data.pools import am_thinking, hub, published_scores, tulu
+from causalmix.methods.policy import domain_caps
 
 CODE, FLAN = "ai2-adapt-dev/personahub_code_v2_34999", "ai2-adapt-dev/flan_v2_converted"
 WILDGUARD = "ai2-adapt-dev/tulu_v3.9_synthetic_finalresp_wildguardmixtrain_decontaminated_50k"
@@ -311,21 +311,21 @@ def test_scores_are_found_by_text(tmp_path):
         scored_row("a ", "b\n", 11.0), scored_row("a", "b", 99.0), scored_row("one\ntwo\nthree", "four", 22.0),
         scored_row("x", "<think>y</think><answer>z</answer>", 33.0), scored_row("a", "c", 44.0),
     ])  # fmt: skip
-    found = scored.attach(pool, rows)
+    found = published_scores.attach(pool, rows)
     assert found["hes"][:] == [11.0, 22.0, None, 33.0]  # raw, not scaled; the first of two with the same text
     assert found["normalized_loss"][:] == [2.0, 2.0, None, 2.0]
-    assert found.remove_columns(scored.SCORES).to_list() == pool.to_list()
+    assert found.remove_columns(published_scores.SCORES).to_list() == pool.to_list()
 
 
 def test_a_row_without_all_scores_is_not_found(tmp_path):
     rows = published(tmp_path, [scored_row("a", "b", 11.0, loss=None), scored_row("c", "d", 12.0)])
-    found = scored.attach(pool_of(("a", "b"), ("c", "d")), rows)
-    assert [found[name][:] for name in scored.SCORES] == [[None, 12.0], [None, 2.0], [None, 3.0]]
+    found = published_scores.attach(pool_of(("a", "b"), ("c", "d")), rows)
+    assert [found[name][:] for name in published_scores.SCORES] == [[None, 12.0], [None, 2.0], [None, 3.0]]
 
 
 def test_only_rows_without_scores_are_computed(tmp_path):
     pool = pool_of(("a", "b"), ("new", "row"), ("c", "d"), ("newer", "row"))
-    found = scored.attach(pool, published(tmp_path, [scored_row("c", "d", 3.0), scored_row("a", "b", 1.0)]))
+    found = published_scores.attach(pool, published(tmp_path, [scored_row("c", "d", 3.0), scored_row("a", "b", 1.0)]))
     asked = []
 
     def compute(rows):
@@ -333,13 +333,13 @@ def test_only_rows_without_scores_are_computed(tmp_path):
         lengths = [float(len(messages[0]["content"])) for messages in rows["messages"]]
         return pd.DataFrame({"writing_style": -1.0, "hes": lengths, "normalized_loss": 0.5}, index=range(len(rows)))
 
-    done = scored.complete(found, compute)
+    done = published_scores.complete(found, compute)
     assert asked == ["1", "3"]
     assert done["hes"][:] == [1.0, 3.0, 3.0, 5.0]
     assert done["writing_style"][:] == [3.0, -1.0, 3.0, -1.0]
     assert done["row_id"][:] == pool["row_id"][:]
     assert "Scores of 2 of 4 rows are published ones" in done.info.description
-    assert scored.complete(done, Mock(side_effect=AssertionError)).to_list() == done.to_list()
+    assert published_scores.complete(done, Mock(side_effect=AssertionError)).to_list() == done.to_list()
 
 
 @pytest.mark.parametrize(
@@ -353,13 +353,13 @@ def test_only_rows_without_scores_are_computed(tmp_path):
 )
 def test_another_schema_of_scores_is_refused(columns, told):
     with pytest.raises(InputError, match=told) as error:
-        scored.attach(pool_of(("a", "b")), Dataset.from_dict(columns))
+        published_scores.attach(pool_of(("a", "b")), Dataset.from_dict(columns))
     assert one_sentence(error)
 
 
 def test_scores_of_other_models_are_not_mixed_with_published_ones():
-    scored.check_scorers("Qwen/Qwen3-8B", "copies/QuRater-1.3B/")
+    published_scores.check_scorers("Qwen/Qwen3-8B", "copies/QuRater-1.3B/")
     for scorer, rater in (("proxy", "princeton-nlp/QuRater-1.3B"), ("Qwen/Qwen3-8B", ""), ("Qwen/Qwen3-8B-Base", "x")):
         with pytest.raises(InputError, match="beside published scores") as error:
-            scored.check_scorers(scorer, rater)
+            published_scores.check_scorers(scorer, rater)
         assert one_sentence(error)

@@ -17,13 +17,17 @@ from datasets import Dataset
 from language_models import chat_tokenizer, row, tiny_model
 from test_studies import FIRST, causalmix, page_text
 
-from causalmix import conversations, fingerprints, kinds, needs, paths, sft, training, worlds
-from causalmix.design import Design, spec_of
-from causalmix.errors import InputError
-from causalmix.ledger import Ledger
-from causalmix.parameters import Study, read_study
-from causalmix.runs import RunSpec
-from causalmix.tables import read_history
+from causalmix.core import paths
+from causalmix.core.errors import InputError
+from causalmix.core.history import read_history
+from causalmix.core.study_file import Study, read_study
+from causalmix.data import fingerprints, named_models, recipes
+from causalmix.lm import conversations
+from causalmix.study.plan import needs
+from causalmix.train import design as designs, one_run, sft
+from causalmix.train.design import Design, spec_of
+from causalmix.train.ledger import Ledger
+from causalmix.train.spec import RunSpec
 
 pytest.importorskip("lm_eval")
 
@@ -136,9 +140,9 @@ def test_a_larger_model_is_launched_in_several_processes(root, done, monkeypatch
     """A run of the role target trains in two processes, and is judged by the same benchmarks."""
     monkeypatch.setenv("CAUSALMIX_CACHE", str(root / ".cache"))
     design = Design.from_parameters(study(root)["parameters"])
-    base = worlds.world_for(design)
+    base = designs.world_for(design)
     spec = spec_of(design, base.name, [1 / 3] * 3, (0, 0, 0), 1, role="target", domains=base.scored.domains)
-    result = training.train(spec.as_dict())
+    result = one_run.train(spec.as_dict())
     assert result["training"]["processes"] == 2 and result["training"]["rows"] == 50
     assert set(result["scores"]) == {"first", "second", "again"}
 
@@ -148,7 +152,7 @@ def test_half_precision_computes_and_never_holds_the_weights(root, done, monkeyp
     monkeypatch.setenv("CAUSALMIX_CACHE", str(root / ".cache"))
     parameters = study(root)["parameters"]
     design = Design.from_parameters(parameters | {"training": {"bf16": True}, "learning_rate": 1e-5})
-    base = worlds.world_for(design)
+    base = designs.world_for(design)
     seen = {}
 
     def finetune(model, tokenizer, dataset, settings, seed, mixer=None):
@@ -160,7 +164,7 @@ def test_half_precision_computes_and_never_holds_the_weights(root, done, monkeyp
 
     monkeypatch.setattr(sft, "real_finetune", sft.finetune, raising=False)
     monkeypatch.setattr(sft, "finetune", finetune)
-    training.train(spec_of(design, base.name, [1 / 3] * 3, (0, 0, 0), 1, domains=base.scored.domains).as_dict())
+    one_run.train(spec_of(design, base.name, [1 / 3] * 3, (0, 0, 0), 1, domains=base.scored.domains).as_dict())
     assert seen["dtypes"] == {torch.float32} and min(seen["moved"]) > 0.5
 
 
@@ -169,19 +173,19 @@ def test_methods_that_mix_while_they_train_take_packed_studies_and_long_rows(roo
     """Their rows are not packed, and one that is cut before its answer is left out, not fatal."""
     monkeypatch.setenv("CAUSALMIX_CACHE", str(root / ".cache"))
     parameters = study(root)["parameters"]
-    base = worlds.world_for(Design.from_parameters(parameters))
-    tokenizer = kinds.load_model(str(root / "base"))[1]
+    base = designs.world_for(Design.from_parameters(parameters))
+    tokenizer = named_models.load_model(str(root / "base"))[1]
     design = Design.from_parameters(parameters | {"training": {"packing": True, "max_length": 64}})
     assert 0.5 < conversations.scorable(base.tokens(str(root / "base"), tokenizer), 64).mean() < 1
     mixing = {"doremi": {"method": "doremi", "eta": 0.1}, "odm": {"method": "odm", "form": "paper"}}[method]
     spec = spec_of(design, base.name, [1 / 3] * 3, (0, 0, 0), 1, domains=base.scored.domains, mixing=mixing)
-    assert np.isfinite(training.train(spec.as_dict())["training"]["loss"])
+    assert np.isfinite(one_run.train(spec.as_dict())["training"]["loss"])
 
 
 def test_an_edited_file_is_another_pool(root, done, monkeypatch):
     """The cache never serves the rows of yesterday."""
     monkeypatch.setenv("CAUSALMIX_CACHE", str(root / ".cache"))
-    recipe = kinds.Recipe.of(study(root)["parameters"]["pool"])
+    recipe = recipes.Recipe.of(study(root)["parameters"]["pool"])
     before, path = recipe.rows_digest, root / "rows.jsonl"
     text = path.read_text()
     path.write_text(text.replace("hot", "hat"))
@@ -194,17 +198,17 @@ def test_a_run_keeps_its_pool_and_other_questions_are_another_record(root, done,
     """A spec is trained on the rows that it names though the file is gone; only what changes a score changes a name."""
     monkeypatch.setenv("CAUSALMIX_CACHE", str(root / ".cache"))
     parameters = study(root)["parameters"]
-    base = worlds.world_for(Design.from_parameters(parameters))
+    base = designs.world_for(Design.from_parameters(parameters))
     evaluation, names = parameters["pool"]["evaluation"], []
     for changed in ({"batch_size": 2}, {"max_new_tokens": 13}, {"own": evaluation["own"][:2]}):
         pool = parameters["pool"] | {"evaluation": evaluation | changed}
-        names.append(worlds.world_for(Design.from_parameters(parameters | {"pool": pool})).name)
+        names.append(designs.world_for(Design.from_parameters(parameters | {"pool": pool})).name)
     assert names[0] == base.name and len({base.name, *names}) == 3
     assert len(list((root / ".cache").glob("real-rows-*/pool"))) == 1  # scored once
     (root / "rows.jsonl").rename(root / "moved.jsonl")
     try:
         spec = RunSpec.from_dict(next(iter(Ledger(done / "runs.jsonl").finished().values()))["spec"])
-        assert worlds.world_of(spec)[0].name == base.name
+        assert one_run.world_of(spec)[0].name == base.name
     finally:
         (root / "moved.jsonl").rename(root / "rows.jsonl")
 
@@ -217,9 +221,9 @@ def test_new_weights_at_a_path_are_another_model(tmp_path):
         chat_tokenizer().save_pretrained(tmp_path / "base")
         fingerprints.marked.cache_clear()
         names.append(Design(models={"proxy": str(tmp_path / "base")}).model_of("proxy"))
-        assert kinds.place(names[-1]) == str(tmp_path / "base")
+        assert named_models.place(names[-1]) == str(tmp_path / "base")
     assert names[0] != names[1]
-    for refused in (kinds.load_model, kinds.require_model, kinds.place):
+    for refused in (named_models.load_model, named_models.require_model, named_models.place):
         with pytest.raises(InputError, match=f"Expected the model {names[0]}, found {names[1]}; put its files back"):
             refused(names[0])
 
@@ -244,25 +248,25 @@ def test_a_base_of_the_embedded_world_is_not_launched():
 
 def test_a_launched_model_is_resolved_as_any_other(monkeypatch):
     """The name smollm2 is no folder."""
-    monkeypatch.setattr("causalmix.models.smollm2_path", lambda: "its.gguf")
-    assert kinds.place("smollm2") == "its.gguf"
+    monkeypatch.setattr("causalmix.lm.pretrained.smollm2_path", lambda: "its.gguf")
+    assert named_models.place("smollm2") == "its.gguf"
     given = []
-    monkeypatch.setattr(training.launch, "finetune_distributed", lambda *a, **k: given.append(a[0]) or {})
-    monkeypatch.setattr(training, "load_model", lambda out: (None, None))
+    monkeypatch.setattr(one_run.launch, "finetune_distributed", lambda *a, **k: given.append(a[0]) or {})
+    monkeypatch.setattr(one_run, "load_model", lambda out: (None, None))
     spec = spec_of(Design(models={"proxy": "smollm2"}), "w/1/0/x", [0.2] * 5, (0, 0, 0), 0)
-    training._train_launched(SimpleNamespace(pool=Dataset.from_list([row("q", "a")])), [0], spec, None, {})
+    one_run._train_launched(SimpleNamespace(pool=Dataset.from_list([row("q", "a")])), [0], spec, None, {})
     assert given == ["its.gguf"]
 
 
 def test_validation_rows_are_tokenised_once_for_a_model(root, done, monkeypatch):
     """Each run loads a tokenizer of its own."""
     monkeypatch.setenv("CAUSALMIX_CACHE", str(root / ".cache"))
-    base = worlds.world_for(Design.from_parameters(study(root)["parameters"]))
+    base = designs.world_for(Design.from_parameters(study(root)["parameters"]))
     model, losses = tiny_model(), []
-    before = training._validation_tokens.cache_info()
+    before = one_run._validation_tokens.cache_info()
     for _ in range(3):
-        losses.append(training._validation_losses(base, str(root / "base"), model, chat_tokenizer()))
-    after = training._validation_tokens.cache_info()
+        losses.append(one_run._validation_losses(base, str(root / "base"), model, chat_tokenizer()))
+    after = one_run._validation_tokens.cache_info()
     assert after.misses == before.misses + 1 and after.hits == before.hits + 2
     assert losses[0] == losses[2] and set(losses[0]) == set(DOMAINS)
 
@@ -305,7 +309,7 @@ def test_what_is_missing_besides_gpus_is_told(root, monkeypatch):
 def test_no_folder_of_tasks_is_none():
     """As the evaluators read it: include_path without a value."""
     given = {"loader": "local", "options": {"path": "rows.jsonl"}, "evaluation": {"include_path": None}}
-    assert kinds.Recipe.of(given).questions_digest
+    assert recipes.Recipe.of(given).questions_digest
 
 
 BROKEN = {
@@ -324,7 +328,8 @@ BROKEN = {
 @pytest.mark.parametrize(("line", "told"), BROKEN.items())
 def test_a_mistake_in_a_study_is_refused_by_every_command(root, tmp_path, monkeypatch, capsys, line, told):
     """Not trained under a default's name, and not after the pool was scored."""
-    from causalmix import cli, run
+    from causalmix import cli
+    from causalmix.book import run
 
     shutil.copytree(root / "notebooks", tmp_path / "notebooks")
     (tmp_path / "notebooks/studies/broken.yaml").write_text(f"parameters:\n  {line}\n")

@@ -8,17 +8,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix import conversations, new_pools, recommend as room, study, training_sets, worlds
-from causalmix.design import Design
-from causalmix.errors import InputError
-from causalmix.pools import tiny
-from causalmix.recommend import Request, recommend
-from causalmix.simplex import log_treatment
-from causalmix.simulate import simulate_history
-from causalmix.states import SCORES
-from causalmix.tables import read_table, write_table
-from causalmix.training_sets import shown
-from causalmix.world import load_tokenizer
+from causalmix.core.errors import InputError
+from causalmix.core.simplex import log_treatment
+from causalmix.core.tables import read_table, write_table
+from causalmix.data import families, scored_pools, summaries
+from causalmix.data.states import SCORES
+from causalmix.data.tiny import pool as tiny_pool
+from causalmix.data.tiny.models import load_tokenizer
+from causalmix.effects.simulate import simulate_history
+from causalmix.lm import conversations
+from causalmix.methods import new_pools, training_set
+from causalmix.methods.recommend import recommend
+from causalmix.methods.request import Request
+from causalmix.methods.training_set import shown
+from causalmix.train import design as designs
+from causalmix.train.design import Design
 
 ROWS = 300
 QUICK = {"stage": "linear", "n_repeats": 1, "cv_folds": 3}
@@ -35,9 +39,9 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pool():
     """A user's rows, and what they score on average, domains weighted equally."""
-    rows = tiny.make_pool(ROWS, seed=5).select_columns(["row_id", "domain", "source", "messages"])
-    with worlds.one_thread():
-        scores = worlds.KINDS["tiny"].score(rows)
+    rows = tiny_pool.make_pool(ROWS, seed=5).select_columns(["row_id", "domain", "source", "messages"])
+    with scored_pools.one_thread():
+        scores = families.KINDS["tiny"].score(rows)
     return rows, scores.groupby(pd.Series(rows["domain"][:])).mean().mean()
 
 
@@ -87,7 +91,7 @@ def test_mixture_is_near_the_truth_and_its_interval_tells_the_gain(found, simula
     domains = simulation.history.domains
     positive = np.maximum(simulation.intercept, 0)
     even = np.full(5, 0.2)
-    for method in room.METHODS.values():
+    for method in training_set.METHODS.values():
         weights = weights_of(found.table, method, domains)
         assert np.abs(weights - positive / positive.sum()).sum() / 2 < 0.12
         true = (log_treatment(weights, 0.01) - log_treatment(even, 0.01)) @ simulation.intercept
@@ -115,7 +119,7 @@ def test_gain_over_the_pool_is_measured_from_its_own_proportions(found):
 
 def test_scores_are_kept(found, request_, monkeypatch):
     """The same rows are not scored again, wherever their file lies."""
-    monkeypatch.setattr(worlds, "one_thread", lambda: pytest.fail("scored again"))
+    monkeypatch.setattr(scored_pools, "one_thread", lambda: pytest.fail("scored again"))
     assert np.array_equal(recommend(request_, **QUICK).target.x, found.target.x)
 
 
@@ -130,8 +134,8 @@ def written(tmp_path_factory, folder):
 def test_training_set_has_the_promised_rows(written, pool):
     """Counts sum to the size, agree with file, table and manifest, and repeats begin only when a domain has run out."""
     found, out = written
-    lines = [json.loads(line) for line in (out / training_sets.TRAIN).read_text(encoding="utf-8").splitlines()]
-    manifest = json.loads((out / training_sets.MANIFEST).read_text(encoding="utf-8"))
+    lines = [json.loads(line) for line in (out / training_set.TRAIN).read_text(encoding="utf-8").splitlines()]
+    manifest = json.loads((out / training_set.MANIFEST).read_text(encoding="utf-8"))
     line = found.table.set_index("method").loc["CausalMix-S"]
     counts = pd.Series([row["domain"] for row in lines]).value_counts()
     distinct = pd.DataFrame([(row["domain"], row["row_id"]) for row in lines]).drop_duplicates()[0].value_counts()
@@ -148,7 +152,7 @@ def test_training_set_has_the_promised_rows(written, pool):
 def test_training_set_is_what_a_trainer_reads(written):
     """Every row tokenises, with tokens to learn."""
     _, out = written
-    lines = [json.loads(line) for line in (out / training_sets.TRAIN).read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in (out / training_set.TRAIN).read_text(encoding="utf-8").splitlines()]
     tokens = conversations.tokenize(lines, load_tokenizer())
     assert len(tokens) == 250 and all(sum(mask) for mask in tokens["completion_mask"])
 
@@ -157,16 +161,16 @@ def test_equal_requests_give_equal_files(written, tmp_path):
     """Byte for byte by one seed, into a folder that exists and is empty."""
     found, out = written
     recommend(replace(found.request, out=tmp_path), **QUICK)
-    assert (tmp_path / training_sets.TRAIN).read_bytes() == (out / training_sets.TRAIN).read_bytes()
-    assert (tmp_path / training_sets.MANIFEST).read_bytes() == (out / training_sets.MANIFEST).read_bytes()
+    assert (tmp_path / training_set.TRAIN).read_bytes() == (out / training_set.TRAIN).read_bytes()
+    assert (tmp_path / training_set.MANIFEST).read_bytes() == (out / training_set.MANIFEST).read_bytes()
 
 
 def test_another_seed_draws_other_rows_of_the_same_mixture(found, tmp_path):
     """Not the same rows in another order."""
     drawn = []
     for seed in (0, 1):
-        training_sets.write(replace(found, request=replace(found.request, seed=seed)), tmp_path / str(seed))
-        lines = (tmp_path / str(seed) / training_sets.TRAIN).read_text(encoding="utf-8").splitlines()
+        training_set.write(replace(found, request=replace(found.request, seed=seed)), tmp_path / str(seed))
+        lines = (tmp_path / str(seed) / training_set.TRAIN).read_text(encoding="utf-8").splitlines()
         drawn.append(sorted((row["domain"], row["row_id"]) for row in map(json.loads, lines)))
     assert [domain for domain, _ in drawn[0]] == [domain for domain, _ in drawn[1]]
     assert drawn[0] != drawn[1]
@@ -175,10 +179,10 @@ def test_another_seed_draws_other_rows_of_the_same_mixture(found, tmp_path):
 def test_manifest_names_what_went_in(written):
     """Models that scored, hashes and versions; no folder of this machine."""
     _, out = written
-    text = (out / training_sets.MANIFEST).read_text(encoding="utf-8")
+    text = (out / training_set.MANIFEST).read_text(encoding="utf-8")
     manifest = json.loads(text)
     assert {len(manifest["inputs"][what]["sha256"]) for what in ("history", "pool")} == {64}
-    assert len(manifest["files"][training_sets.TRAIN]) == 64 and manifest["seed"] == 4 and manifest["versions"]["torch"]
+    assert len(manifest["files"][training_set.TRAIN]) == 64 and manifest["seed"] == 4 and manifest["versions"]["torch"]
     assert all(model["sha256"] for model in manifest["recommendation"]["scored_by"].values())
     assert str(out.parent) not in text
 
@@ -186,7 +190,7 @@ def test_manifest_names_what_went_in(written):
 def test_without_repeats_no_row_comes_twice(request_):
     """Shares are held within the rows that there are."""
     table = recommend(replace(request_, n_samples=280, repeats_allowed=False), **QUICK).table
-    ours = table[table["method"].isin(room.METHODS.values())]
+    ours = table[table["method"].isin(training_set.METHODS.values())]
     assert (ours.filter(like="repeats_") == 0).all(axis=None)
     assert (ours.filter(regex="^n_").sum(axis=1) == 280).all()
     assert ours["note"].all()
@@ -212,14 +216,15 @@ def test_table_for_reading_shows_everything(found):
     """Domains, methods, covariates and who scored the pool."""
     text = shown(found)
     assert all(
-        word in text for word in (*found.history.domains, *room.METHODS.values(), "x_hes", "embedded world's proxy")
+        word in text
+        for word in (*found.history.domains, *training_set.METHODS.values(), "x_hes", "embedded world's proxy")
     )
     assert "nan" not in text.lower()
 
 
 def test_history_without_covariates_needs_no_scores(request_, folder, monkeypatch):
     """The state is not used, nothing is scored, and it says so."""
-    monkeypatch.setattr("causalmix.fingerprints.of_model", lambda *_: pytest.fail("looked at the scorer"))
+    monkeypatch.setattr("causalmix.data.fingerprints.of_model", lambda *_: pytest.fail("looked at the scorer"))
     bare = recommend(replace(request_, history=folder / "bare.csv"), **QUICK)
     assert json.loads(shown(bare, "json"))["state"] == {} and "nothing was scored" in shown(bare)
     assert len(pd.read_csv(io.StringIO(shown(bare, "csv")))) == 4
@@ -245,7 +250,7 @@ def test_part_of_a_pool_that_comes_with_the_covariates_is_refused(request_, pool
 
 def test_given_state_stands_in_for_scoring(request_, folder, tmp_path, monkeypatch):
     """CSV and JSON say the same; a state far outside of the history is told."""
-    monkeypatch.setattr(worlds, "one_thread", lambda: pytest.fail("scored"))
+    monkeypatch.setattr(scored_pools, "one_thread", lambda: pytest.fail("scored"))
     history = pd.read_csv(folder / "history.csv").rename(columns={"x_hes": "x_age"})
     history.to_csv(tmp_path / "history.csv", index=False)
     state = {
@@ -366,7 +371,7 @@ def test_pool_of_a_study_has_the_state_that_the_study_says(request_, tmp_path):
     (tmp_path / "small.yaml").write_text("parameters: {pool_rows: 500}\n")
     found = recommend(replace(request_, pool=str(tmp_path / "small.yaml")), **QUICK)
     design = Design(pool_rows=500)
-    told = study.target_state(worlds.world_for(design), 120).iloc[0]
+    told = summaries.target_state(designs.world_for(design), 120).iloc[0]
     assert len(found.pool) == design.pool_rows
     assert found.target.x == pytest.approx(told[[f"x_{c}" for c in found.history.covariates]].to_numpy(float))
     assert found.target.rows.tolist() == told[[f"rows_{d}" for d in found.history.domains]].tolist()
@@ -389,7 +394,7 @@ def test_what_does_not_fit_is_told_in_one_sentence_before_scoring(
     with pytest.raises(InputError, match=message) as refusal:
         recommend(replace(request_, **make(folder, tmp_path)), **QUICK)
     assert "\n" not in str(refusal.value) and str(refusal.value).startswith("Expected")
-    assert not list(tmp_path.rglob(training_sets.TRAIN))
+    assert not list(tmp_path.rglob(training_set.TRAIN))
 
 
 def test_format_that_there_is_not_is_refused(found):

@@ -3,18 +3,18 @@
 import pandas as pd
 import pytest
 
-from causalmix import audit, study
-from causalmix.design import Design, noise_panel, specs_of
-from causalmix.paths import results_dir
-from causalmix.run import chapter_parameters
-from causalmix.tables import read_history
+from causalmix.book.run import chapter_parameters
+from causalmix.core.history import read_history
+from causalmix.core.paths import results_dir
+from causalmix.train import audit, records
+from causalmix.train.design import Design, noise_panel, specs_of
 
 OUT = results_dir("laptop")
 
 
 @pytest.fixture(scope="module")
 def finished():
-    return study.ledger_of("laptop").finished()
+    return records.ledger_of("laptop").finished()
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_every_run_of_the_design_is_on_record(finished, specs):
 
 def test_history_is_what_the_ledger_says(finished, specs):
     """Every number of history.csv follows from runs.jsonl."""
-    expected = study.history([finished[s.run_id] for s in specs]).set_index("run_id")
+    expected = records.history([finished[s.run_id] for s in specs]).set_index("run_id")
     found = pd.read_csv(OUT / "history.csv").set_index("run_id")
     assert list(found.columns) == list(expected.columns)
     numbers = found.select_dtypes("number").columns
@@ -43,8 +43,8 @@ def test_history_is_what_the_ledger_says(finished, specs):
 
 def test_the_world_is_worth_recording(finished, specs):
     """Reliability of y_dev is at least 0.75, and every Dev axis moves by at least ten points."""
-    history = study.history([finished[s.run_id] for s in specs])
-    panel = study.panel_history(study.ledger_of("laptop"), Design.of_study("laptop"), specs)
+    history = records.history([finished[s.run_id] for s in specs])
+    panel = audit.panel_history(records.ledger_of("laptop"), Design.of_study("laptop"), specs)
     assert audit.reliability(panel["spec"], panel["y_dev"])["ci_low"] >= 0.75
     dev = [c for c in history if c.startswith("y_") and not c.endswith("unseen") and c != "y_dev"]
     assert len(dev) == 6

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from causalmix import report
+from causalmix.book import report
 
 NAN = float("nan")
 

@@ -10,8 +10,10 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from causalmix import cli, kernel, pages, parameters, paths, progress, run, stamps
-from causalmix.errors import InputError
+from causalmix import cli
+from causalmix.book import kernel, progress, run, stamps
+from causalmix.core import parameters, paths, study_file
+from causalmix.core.errors import InputError
 
 PARAMETERS = """\
 study: str = "laptop"  # study [whose folder is used]
@@ -27,7 +29,7 @@ BODY = [
     'out = Path(results_dir or f"results/{study}")\nout.mkdir(parents=True, exist_ok=True)',
     'table = out / "table.csv"\ntable.write_text(f"n_trees,eps\\n{n_trees},{eps}\\n")\nprint(n_trees)\nprint(eps)',
     "print(stage, axes, plot)",
-    'from causalmix import report\nreport.provenance(globals(), inputs=[out / "history.csv"])',
+    'from causalmix.book import report\nreport.provenance(globals(), inputs=[out / "history.csv"])',
 ]
 
 
@@ -208,8 +210,8 @@ def test_other_parameters_leave_the_committed_study_alone(root):
     (folder,) = (root / "results" / "runs").iterdir()
     assert (folder / "table.csv").read_text() == "n_trees,eps\n400,0.01\n"
     assert (folder / "history.csv").read_text() == "run_id\na\n"
-    assert parameters.read_changes(folder, "01_small") == {"n_trees": 400}
-    assert parameters.read_changes(root / "results" / "laptop", "01_small") == {}
+    assert study_file.read_changes(folder, "01_small") == {"n_trees": 400}
+    assert study_file.read_changes(root / "results" / "laptop", "01_small") == {}
     injected = nbformat.read(folder / "pages" / "01_small.ipynb", as_version=4).cells[2]
     assert injected.metadata.tags == ["injected-parameters"] and "n_trees = 400" in injected.source
 
@@ -231,7 +233,7 @@ def test_another_study_leaves_the_committed_study_alone(root):
     [
         ("1 / 0", 1, ["01_small failed in cell 8", "    1 / 0\n", "ZeroDivisionError: division by zero"]),
         (
-            "from causalmix.errors import InputError\nraise InputError('Expected a, found b; do c.')",
+            "from causalmix.core.errors import InputError\nraise InputError('Expected a, found b; do c.')",
             2,
             ["causalmix: Expected a, found b; do c.\n"],
         ),
@@ -336,7 +338,7 @@ def test_no_progress_reaches_a_page(monkeypatch, capsys):
 def test_streams_are_merged():
     """How a stream was cut into pieces depends on the moment and must not show."""
     pieces = [nbformat.v4.new_output("stream", name="stdout", text=text) for text in ("a", "b")]
-    assert [o.text for o in pages._merge_streams(pieces)] == ["ab"]
+    assert [o.text for o in run._merge_streams(pieces)] == ["ab"]
 
 
 def test_plain_papermill_works_too(root):

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from causalmix.errors import InputError
-from causalmix.runs import RunSpec
+from causalmix.core.errors import InputError
+from causalmix.train.spec import RunSpec
 
 
 def test_round_trip_through_json(make_spec):

@@ -10,18 +10,11 @@ import torch
 from language_models import chat_tokenizer, row, tiny_model
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Qwen2ForSequenceClassification
 
-from causalmix import conversations, kinds, losses
-from causalmix.errors import InputError
-from causalmix.scores import (
-    LOGIT_BUDGET,
-    ClassifierRater,
-    StyleRater,
-    chunked_scores,
-    flatten,
-    hes,
-    normalized_loss,
-    score_rows,
-)
+from causalmix.core.errors import InputError
+from causalmix.data import named_models
+from causalmix.data.scores import SCORING_LOGITS, flatten, hes, normalized_loss, score_rows
+from causalmix.lm import conversations, losses
+from causalmix.lm.raters import ClassifierRater, StyleRater, chunked_scores
 
 ROWS = [
     row("what is the opposite of cold ?", "hot"),
@@ -168,14 +161,14 @@ def test_logits_are_bounded(tokenizer, rater, monkeypatch):
     """However small the budget for logits, the scores are the same."""
     model = tiny_model()
     whole = score_rows(ROWS, model, tokenizer, rater)
-    monkeypatch.setitem(LOGIT_BUDGET, "cpu", 3 * 320)
+    monkeypatch.setitem(SCORING_LOGITS, "cpu", 3 * 320)
     np.testing.assert_allclose(score_rows(ROWS, model, tokenizer, rater), whole, rtol=1e-6)
 
 
 def test_long_rows_are_cut(tokenizer, rater, monkeypatch):
     """Beyond its limit a text does not count: 3 tokens for HES, 4 for the loss here."""
-    monkeypatch.setattr("causalmix.scores.HES_MAX_TOKENS", 3)
-    monkeypatch.setattr("causalmix.scores.LOSS_MAX_TOKENS", 4)
+    monkeypatch.setattr("causalmix.data.scores.HES_MAX_TOKENS", 3)
+    monkeypatch.setattr("causalmix.data.scores.LOSS_MAX_TOKENS", 4)
     short, long = row("1", "2 3"), row("1", "2 3" + " 4 5" * 20)
     a, b = score_rows([short, long], tiny_model(), tokenizer, rater)[["hes", "normalized_loss"]].to_numpy()
     assert b[0] == pytest.approx(a[0]) and len(tokenizer("12 3")["input_ids"]) == 3
@@ -241,12 +234,12 @@ def test_a_rater_runs_no_code_of_its_repository(tmp_path, monkeypatch):
     classifier.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     expected = ClassifierRater(classifier, tokenizer).score(["cold"])
-    assert kinds.load_rater(str(tmp_path)).score(["cold"]) == pytest.approx(expected, rel=1e-5)
+    assert named_models.load_rater(str(tmp_path)).score(["cold"]) == pytest.approx(expected, rel=1e-5)
     brought = {"AutoConfig": "own.Config", "AutoModelForSequenceClassification": "own.Model"}
     (tmp_path / "own.py").write_text("raise SystemExit('executed')\n")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "of_its_own", "auto_map": brought}))
     with pytest.raises(InputError, match="Expected .* to load as a sequence classifier .* custom code") as told:
-        kinds.load_rater(str(tmp_path))
+        named_models.load_rater(str(tmp_path))
     assert "\n" not in str(told.value)
 
 
@@ -254,7 +247,7 @@ def test_a_pool_in_slabs_has_the_same_scores(monkeypatch):
     """Texts are tokenised a part at a time, and come back in order."""
     model, tokenizer, rater = tiny_model(), chat_tokenizer(), StyleRater()
     whole = score_rows(ROWS, model, tokenizer, rater)
-    monkeypatch.setattr("causalmix.scores.SLAB", 1)
+    monkeypatch.setattr("causalmix.data.scores.SLAB", 1)
     assert np.allclose(score_rows(ROWS, model, tokenizer, rater), whole, atol=1e-4) and len(whole) == len(ROWS)
 
 

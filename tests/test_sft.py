@@ -10,10 +10,10 @@ from torch.nn.utils.rnn import pad_sequence
 from trl import SFTConfig, SFTTrainer
 from trl.chat_template_utils import is_chat_template_stop_token_trained
 
-from causalmix.conversations import labelled, tokenize
-from causalmix.errors import InputError
-from causalmix.losses import _padded, completion_loss, row_losses, token_losses
-from causalmix.sft import GroupedSampler, SFTSettings, finetune
+from causalmix.core.errors import InputError
+from causalmix.lm.conversations import labelled, tokenize
+from causalmix.lm.losses import _padded, completion_loss, row_losses, token_losses
+from causalmix.train.sft import GroupedSampler, SFTSettings, finetune
 
 ROWS = [row(f"what is {n} ?", " ".join(str(n) * (1 + n % 4))) for n in range(24)]
 QUICK = SFTSettings(learning_rate=3e-3, epochs=1, batch_size=8)
@@ -170,7 +170,7 @@ def test_losses_made_piece_by_piece_are_the_same(tokenizer, monkeypatch):
     model, rows = tiny_model(), labelled(tokenize(ROWS, tokenizer), 64)
     found = []
     for budget in (2**26, 3 * 320):
-        monkeypatch.setattr("causalmix.losses.LOGIT_BUDGET", budget)
+        monkeypatch.setattr("causalmix.lm.losses.LOGIT_BUDGET", budget)
         model.zero_grad()
         losses, owner = token_losses(model, _padded(rows[:8], tokenizer.pad_token_id, model.device))
         losses.sum().backward()

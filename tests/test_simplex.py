@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from causalmix import simplex
-from causalmix.errors import InputError
+from causalmix.core import simplex
+from causalmix.core.errors import InputError
 
 DOMAINS = ("coding", "math", "safety")
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix import states
-from causalmix.errors import InputError
+from causalmix.core.errors import InputError
+from causalmix.data import states, summaries
 
 DOMAINS = ("a", "b")
 
@@ -63,7 +63,7 @@ def test_mixed_covariates_are_explained_by_the_mixture_and_candidates_are_not(po
         sample, _ = states.draw_sample(pool, chosen, weights[i], 300, i)
         before.append(list(states.candidate_covariates(pool, chosen).values()))
         after.append(list(states.mixed_covariates(pool, sample).values()))
-    shares = states.overlap_table(np.array(before), np.array(after), weights)
+    shares = summaries.overlap_table(np.array(before), np.array(after), weights)
     assert shares["measured_before_mixing"].max() < 0.1
     assert shares["measured_after_mixing"].iloc[2] > 0.7
 

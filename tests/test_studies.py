@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix import paths
-from causalmix.simulate import simulate_history
-from causalmix.tables import read_history, write_table
+from causalmix.core import paths
+from causalmix.core.history import read_history
+from causalmix.core.tables import write_table
+from causalmix.effects.simulate import simulate_history
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from causalmix import design as designs, study, training, worlds
-from causalmix.errors import InputError
-from causalmix.parameters import Study
-from causalmix.pools.tiny_items import DOMAINS
-from causalmix.tables import check_history
-from causalmix.tasks.tiny import tiny_tasks
+from causalmix.core.errors import InputError
+from causalmix.core.history import check_history
+from causalmix.core.study_file import Study
+from causalmix.data import scored_pools, summaries
+from causalmix.data.tiny.items import DOMAINS
+from causalmix.data.tiny.tasks import tiny_tasks
+from causalmix.train import design as designs, one_run, records as study_records
 
 SMALL = designs.Design(pool_rows=600, candidates=60, n_runs=24, n_samples=48, noise_specs=2, noise_seeds=3)
 
@@ -20,17 +21,15 @@ SMALL = designs.Design(pool_rows=600, candidates=60, n_runs=24, n_samples=48, no
 def world(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAUSALMIX_CACHE", str(tmp_path_factory.mktemp("cache")))
-        worlds.load_world.cache_clear()
-        yield worlds.load_world(SMALL.pool_rows, SMALL.pool_seed)
-        worlds.load_world.cache_clear()
+        scored_pools.load_world.cache_clear()
+        yield scored_pools.load_world(SMALL.pool_rows, SMALL.pool_seed)
+        scored_pools.load_world.cache_clear()
 
 
 @pytest.fixture(scope="module")
 def records(world):
     specs = designs.specs_of(SMALL, world.name)[:2]
-    return [
-        {"run_id": s.run_id, "spec": s.as_dict(), "status": "finished"} | training.train(s.as_dict()) for s in specs
-    ]
+    return [{"run_id": s.run_id, "spec": s.as_dict(), "status": "finished"} | one_run.train(s.as_dict()) for s in specs]
 
 
 def test_equal_designs_give_equal_runs_and_other_seeds_other_runs():
@@ -81,7 +80,7 @@ def test_a_run_trains_scores_and_measures(records):
 
 def test_the_same_spec_trains_to_the_same_scores(records):
     """Training again from the spec alone gives the same record, to the last item."""
-    again = training.train(records[0]["spec"])
+    again = one_run.train(records[0]["spec"])
     assert again["scores"] == records[0]["scores"]
     assert again["covariates"] == records[0]["covariates"]
 
@@ -89,7 +88,7 @@ def test_the_same_spec_trains_to_the_same_scores(records):
 def test_history_is_a_valid_input_of_the_estimation(records):
     """The history satisfies the contract; the other reading of X changes only X."""
     many = [records[i % 2] | {"run_id": str(i)} for i in range(24)]
-    frame, mixed = study.history(many), study.history(many, "mixed")
+    frame, mixed = study_records.history(many), study_records.history(many, "mixed")
     assert check_history(frame, "test").domains == DOMAINS
     different = {c for c in frame if not frame[c].equals(mixed[c])}
     assert different == {"x_hes", "x_normalized_loss", "x_writing_style"}
@@ -99,7 +98,7 @@ def test_a_record_of_another_world_is_not_trained(records):
     """A spec written for other content is refused, not silently trained on this one."""
     spec = records[0]["spec"] | {"world": "tiny/600/0/000000000000/60"}
     with pytest.raises(InputError, match="Expected the world 000000000000"):
-        training.train(spec)
+        one_run.train(spec)
 
 
 def test_examples_read_conversations_of_any_length():
@@ -116,7 +115,7 @@ def test_examples_read_conversations_of_any_length():
         {"domain": "math", "messages": m, **dict.fromkeys(("hes", "normalized_loss", "writing_style"), 0.0)}
         for m in (messages, messages[1:3])
     ]
-    shown = study.examples(Dataset.from_list(rows), per_domain=2, seed=0)
+    shown = summaries.examples(Dataset.from_list(rows), per_domain=2, seed=0)
     assert set(zip(shown["prompt"], shown["completion"])) == {
         ("be brief\ncold ?\nhot\ndark ?", "light"),
         ("cold ?", "hot"),

@@ -13,10 +13,10 @@ import psutil
 import pytest
 from distributed import Client, LocalCluster
 
-from causalmix.errors import InputError
-from causalmix.ledger import Ledger
-from causalmix.runs import RunSpec
-from causalmix.sweep import run_sweep
+from causalmix.core.errors import InputError
+from causalmix.train.ledger import Ledger
+from causalmix.train.spec import RunSpec
+from causalmix.train.sweep import run_sweep
 
 N = 12
 
@@ -83,9 +83,9 @@ def train_and_tell_threads(spec):
 DRIVER = """
 import sys, time
 from pathlib import Path
-from causalmix.ledger import Ledger
-from causalmix.runs import RunSpec
-from causalmix.sweep import run_sweep
+from causalmix.train.ledger import Ledger
+from causalmix.train.spec import RunSpec
+from causalmix.train.sweep import run_sweep
 from test_sweep import N, result, specs_in
 
 def slow_train(spec):

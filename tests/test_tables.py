@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix.errors import InputError
-from causalmix.paths import results_dir
-from causalmix.tables import check_history, read_history, read_table, write_table
+from causalmix.core.errors import InputError
+from causalmix.core.history import check_history, read_history
+from causalmix.core.paths import results_dir
+from causalmix.core.tables import read_table, write_table
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix import targets
-from causalmix.errors import InputError
-from causalmix.simulate import simulate_history
+from causalmix.core.errors import InputError
+from causalmix.effects.simulate import simulate_history
+from causalmix.methods import target
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def written(folder, history, **changes):
 
 def test_study_target_is_read_with_its_caps(tmp_path, history):
     """State, rows and caps come from the table; caps are rows over the training set's size."""
-    goal = targets.find_target(history, written(tmp_path, history))
+    goal = target.find_target(history, written(tmp_path, history))
     assert goal.x.tolist() == [0.5] * len(history.covariates)
     assert np.allclose(goal.caps(False), 0.4)
     assert goal.caps(True) is None
@@ -33,12 +33,12 @@ def test_columns_are_matched_by_name(tmp_path, history):
     """A target whose columns come in another order means the same."""
     line = {f"x_{c}": float(i) for i, c in reversed(list(enumerate(history.covariates)))}
     pd.DataFrame([line | {"pool": "p", "n_samples": 10}]).to_csv(tmp_path / "target_state.csv", index=False)
-    assert targets.find_target(history, tmp_path).x.tolist() == [float(i) for i in range(len(history.covariates))]
+    assert target.find_target(history, tmp_path).x.tolist() == [float(i) for i in range(len(history.covariates))]
 
 
 def test_foreign_history_gets_its_mean_state(tmp_path, history):
     """The study's target is not used for somebody else's history."""
-    goal = targets.find_target(history, written(tmp_path, history), own_history=False)
+    goal = target.find_target(history, written(tmp_path, history), own_history=False)
     assert np.allclose(goal.x, history.X.mean(axis=0))
     assert goal.rows is None and not goal.files
 
@@ -47,7 +47,7 @@ def test_foreign_history_gets_its_mean_state(tmp_path, history):
 def test_target_without_a_column_is_refused(tmp_path, history, change, message):
     """A missing column is named."""
     with pytest.raises(InputError, match=message):
-        targets.find_target(history, written(tmp_path, history, **change))
+        target.find_target(history, written(tmp_path, history, **change))
 
 
 def test_gain_sentence_follows_the_interval():
@@ -62,7 +62,7 @@ def test_gain_sentence_follows_the_interval():
             "note": ["", "", "held"],
         }
     )
-    told = targets.gain_sentence(frame)
+    told = target.gain_sentence(frame)
     assert "**A** +0.0200 (its interval is above zero; in support)" in told
     assert "**S** +0.0100 (its interval includes zero; outside the support of the history; held)" in told
 
@@ -84,10 +84,10 @@ def test_gain_sentence_follows_the_interval():
 def test_targets_of_wrong_numbers_are_refused(tmp_path, history, change, message):
     """The column is named; a misspelt domain must not lift all caps."""
     with pytest.raises(InputError, match=message):
-        targets.find_target(history, written(tmp_path, history, **change))
+        target.find_target(history, written(tmp_path, history, **change))
 
 
 def test_rows_may_be_left_out(tmp_path, history):
     """Without any of them nothing is capped."""
-    goal = targets.find_target(history, written(tmp_path, history, **{f"rows_{d}": None for d in history.domains}))
+    goal = target.find_target(history, written(tmp_path, history, **{f"rows_{d}": None for d in history.domains}))
     assert goal.rows is None and goal.caps(False) is None

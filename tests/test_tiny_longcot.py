@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from causalmix.errors import InputError
-from causalmix.pools import tiny_longcot as longcot
-from causalmix.tasks.tiny_longcot import FinalAnswer, longcot_tasks
+from causalmix.core.errors import InputError
+from causalmix.data.tiny import longcot as tiny_longcot
+from causalmix.data.tiny.tasks import FinalAnswer, longcot_tasks
 
 
 @pytest.fixture(scope="module")
 def pool():
-    return longcot.make_pool(2_000, 0)
+    return tiny_longcot.make_pool(2_000, 0)
 
 
 def test_clean_reasoning_leads_to_the_right_answer(pool):
@@ -18,7 +18,7 @@ def test_clean_reasoning_leads_to_the_right_answer(pool):
     clean = pool.filter(lambda r: not r["spoiled"] and not r["careless"])
     for row in clean.select(range(200)):
         prompt, completion = (m["content"] for m in row["messages"])
-        thought, answer = completion.removeprefix("<think> ").split(f" {longcot.CLOSE} ")
+        thought, answer = completion.removeprefix("<think> ").split(f" {tiny_longcot.CLOSE} ")
         if row["domain"] == "math":
             assert int(answer) == eval(prompt.removeprefix("think and compute "))
             assert thought.endswith(f"= {answer}")
@@ -57,7 +57,7 @@ def test_only_the_final_answer_counts():
 
 def test_seed_and_size(pool):
     """Equal seeds give equal rows; too small a pool is refused."""
-    assert longcot.make_pool(2_000, 0)[:] == pool[:]
-    assert longcot.make_pool(2_000, 1)["messages"][:] != pool["messages"][:]
+    assert tiny_longcot.make_pool(2_000, 0)[:] == pool[:]
+    assert tiny_longcot.make_pool(2_000, 1)["messages"][:] != pool["messages"][:]
     with pytest.raises(InputError, match="at least 100 rows"):
-        longcot.make_pool(50)
+        tiny_longcot.make_pool(50)

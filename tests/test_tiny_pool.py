@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from causalmix.errors import InputError
-from causalmix.pools.tiny import POOL_SHARE, make_pool, unreserved
-from causalmix.pools.tiny_items import AXES, DOMAINS, GENERATORS, obeys, reserved
-from causalmix.tasks.tiny import tiny_tasks
-from causalmix.world import documents
+from causalmix.core.errors import InputError
+from causalmix.data.tiny.build import documents
+from causalmix.data.tiny.items import AXES, DOMAINS, GENERATORS, obeys, reserved
+from causalmix.data.tiny.pool import POOL_SHARE, make_pool, unreserved
+from causalmix.data.tiny.tasks import tiny_tasks
 
 
 @pytest.fixture(scope="module")

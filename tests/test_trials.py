@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix import agreement, claims, intervals, trials, verdicts
-from causalmix.errors import InputError
-from causalmix.longcot import with_outcome
-from causalmix.tables import check_history
+from causalmix.core import intervals
+from causalmix.core.errors import InputError
+from causalmix.core.history import check_history
+from causalmix.study import claims, trials, verdicts
+from causalmix.study.longcot import with_outcome
 
 
 def table(
@@ -43,16 +44,16 @@ def test_rank_agreement_knows_order_from_noise():
     """Equal orders agree with a narrow interval; turned around they do not."""
     gaps = dict(zip("ABCDE", (0.0, 0.02, 0.04, 0.06, 0.08)))
     same = pd.concat([table(gaps, noise=0.001), table(gaps, noise=0.001, model="target")])
-    one, other = agreement.groups_of(same)
-    found = agreement.rank_agreement(same, one, other, draws=100)
+    one, other = trials.groups_of(same)
+    found = trials.rank_agreement(same, one, other, draws=100)
     assert found["spearman"] == pytest.approx(1)
     assert found["spearman_low"] > 0.8
     turned = pd.concat([table(gaps), table({m: -g for m, g in gaps.items()}, model="target")])
-    assert agreement.rank_agreement(turned, *agreement.groups_of(turned), draws=50)["spearman"] == pytest.approx(-1)
-    few = agreement.rank_agreement(turned[turned["method"].isin(["A", "B"])], *agreement.groups_of(turned))
+    assert trials.rank_agreement(turned, *trials.groups_of(turned), draws=50)["spearman"] == pytest.approx(-1)
+    few = trials.rank_agreement(turned[turned["method"].isin(["A", "B"])], *trials.groups_of(turned))
     assert few["methods"] == 2 and np.isnan(few["spearman"])
     single = turned[turned["seed"] == 0]
-    assert np.isnan(agreement.rank_agreement(single, *agreement.groups_of(single), draws=20)["spearman_low"])
+    assert np.isnan(trials.rank_agreement(single, *trials.groups_of(single), draws=20)["spearman_low"])
 
 
 def test_whether_an_order_carries_over_is_told_by_its_interval():
@@ -61,10 +62,10 @@ def test_whether_an_order_carries_over_is_told_by_its_interval():
     large = table(gaps, noise=0.001).assign(n_samples=200)
     target = table({m: -g for m, g in gaps.items()}, noise=0.001, model="target").assign(n_samples=200)
     both = pd.concat([table(gaps, noise=0.001), large, target])
-    found = agreement.agreement_table(both, agreement.groups_of(both))
+    found = trials.agreement_table(both, trials.groups_of(both))
     pairs = list(zip(found["one"], found["other"]))
     assert pairs[-1] == ("proxy, 200 rows", "target model, 200 rows") and len(pairs) == 3
-    told = agreement.agreement_sentence(found)
+    told = trials.agreement_sentence(found)
     assert "proxy, 100 rows and proxy, 200 rows: much the same order" in told
     assert "proxy, 200 rows and target model, 200 rows: an order that is turned around" in told
 

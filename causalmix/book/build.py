@@ -1,0 +1,154 @@
+"""The book: gates on its executed pages, the status page, and the build.
+
+``causalmix book`` checks the chapters, renders ``book/`` into ``book/_build/html`` and checks what
+came out; ``causalmix book --check`` only checks.  Nothing is executed and nothing is fetched: the
+chapters are committed pages with a stamp, and MathJax is copied out of the PyPI package
+sphinx-mathjax-offline.
+
+The module is also a Sphinx extension (see :func:`setup`), so a plain
+``jb build book --config _config.yml -W -n --keep-going`` renders the same book.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+
+from causalmix.book import stamps
+from causalmix.book.gates import chapters, check_chapters, check_html
+from causalmix.core.parameters import read_notebook
+from causalmix.core.paths import ROOT
+
+MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg-full.js"  # SVG output needs no font files
+
+
+class BookError(RuntimeError):
+    """The book may not be published as it is.
+
+    Parameters
+    ----------
+    findings : list of str
+        One sentence for each thing that is wrong.
+    """
+
+    def __init__(self, findings: list[str]) -> None:
+        super().__init__("\n".join(findings))
+        self.findings = findings
+
+
+def check(root: Path = ROOT) -> list[str]:
+    """Findings on the executed pages and on the rendered book; an empty list means that both are sound."""
+    return check_chapters(root) + check_html(root / "book" / "_build" / "html")
+
+
+def build(strict: bool = True, root: Path = ROOT) -> Path:
+    """Render the book from the committed pages.
+
+    Parameters
+    ----------
+    strict : bool
+        Whether a finding or a warning of the renderer stops the build.
+    root : Path
+        Root of the repository; everything that is written lies below ``book/_build``.
+
+    Returns
+    -------
+    Path
+        The first page, ``book/_build/html/index.html``.
+
+    Raises
+    ------
+    BookError
+        When the renderer fails, or, if ``strict``, when there is any finding.
+    """
+    before = check_chapters(root)
+    if strict and before:
+        raise BookError(before)
+    html = root / "book" / "_build" / "html"
+    shutil.rmtree(html, ignore_errors=True)  # a page that left the table of contents must not linger
+    _render(root, strict)
+    after = check_html(html)
+    if strict and after:
+        raise BookError(after)
+    return html / "index.html"
+
+
+def _render(root: Path, strict: bool) -> None:
+    """Run jupyter-book; its talk goes to ``book/_build/build.log`` and only complaints come back."""
+    renderer = str(Path(sys.executable).with_name("jb"))
+    command = [renderer, "build", "book", "--config", "_config.yml", "--path-output", "book", "--all", "--keep-going"]
+    path = os.pathsep.join(p for p in (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")) if p)
+    env = os.environ | {"CAUSALMIX_ROOT": str(root), "PYTHONPATH": path}
+    done = subprocess.run(command + ["-W", "-n"] * strict, cwd=root, env=env, capture_output=True, text=True)
+    log = root / "book" / "_build" / "build.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    talk = re.sub(r"\x1b\[[\d;]*m", "", done.stdout + done.stderr)  # without the terminal's colours
+    log.write_text(talk, encoding="utf-8")
+    if done.returncode:
+        complaints = [line for line in talk.splitlines() if re.search(r"WARNING|ERROR|Error\b", line)]
+        raise BookError(
+            complaints or [f"Expected jupyter-book to end well, found exit code {done.returncode}; read {log}."]
+        )
+
+
+def write_status(root: Path = ROOT) -> Path:
+    """Write the table of the status page, one row a chapter, from the stamps to ``book/_build/status.md``."""
+    head = "| Chapter | Study | Parameters | Source | Code | Data | State |\n|---|---|---|---|---|---|---|\n"
+    path = root / "book" / "_build" / "status.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(head + "".join(_status_row(page, root) for page in chapters(root)), encoding="utf-8")
+    return path
+
+
+def _status_row(page: Path, root: Path) -> str:
+    found, why = stamps.state(page, root)
+    stamp = read_notebook(page)["metadata"].get(stamps.KEY, {}) if page.exists() else {}
+    parameters = "<br>".join(f"`{name} = {value!r}`" for name, value in stamp.get("parameters", {}).items())
+    inputs = "<br>".join(f"{Path(name).name} `{value}`" for name, value in stamp.get("inputs", {}).items())
+    hashes = [f"`{stamp[name]}`" if stamp else "" for name in ("source", "code")]
+    cells = [
+        f"{{doc}}`chapters/{page.stem}`",
+        stamp.get("study", ""),
+        parameters or "as in the notebook",
+        *hashes,
+        inputs,
+        ", ".join([found, *why]),
+    ]
+    return f"| {' | '.join(cells)} |\n"
+
+
+def setup(app: object) -> dict[str, bool]:
+    """Hook into Sphinx: the status table before pages are read, MathJax beside them at the end.
+
+    Parameters
+    ----------
+    app : sphinx.application.Sphinx
+
+    Returns
+    -------
+    dict
+        That the extension may read and write in parallel.
+    """
+    app.connect("builder-inited", lambda app: write_status(Path(app.srcdir).parent))
+    app.connect("html-page-context", _without_thebe, priority=900)
+    app.connect("build-finished", _copy_mathjax)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _without_thebe(app: object, name: str, template: str, context: dict, doctree: object) -> None:
+    """Take out thebe, which jupyter-book always adds and which would fetch a kernel's client when asked."""
+    scripts = context.get("script_files", [])
+    context["script_files"] = [s for s in scripts if "thebe" not in f"{s.filename} {s.attributes.get('body')}".lower()]
+
+
+def _copy_mathjax(app: object, error: Exception | None) -> None:
+    """Copy the one MathJax file to where ``mathjax_path`` of the configuration points."""
+    if error is None:
+        target = Path(app.outdir) / "_static" / app.config.mathjax_path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(str(distribution("sphinx-mathjax-offline").locate_file(MATHJAX)), target)

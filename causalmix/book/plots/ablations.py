@@ -1,0 +1,62 @@
+"""Figures of ablations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from causalmix.book.plots.effects import COLOURS, _rows
+from causalmix.core.intervals import mean_interval
+
+
+def dots(table: pd.DataFrame, by: str, measure: str, label: str, ax: Axes) -> Axes:
+    """Mean over splits and its standard deviation, one row for each variant, the best on top.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The column ``by``, ``split`` and the measure.
+    by, measure : str
+    label : str
+        Of the measure's axis.
+    ax : Axes
+    """
+    found = table.groupby(by, sort=False)[measure].agg(["mean", "std"]).sort_values("mean", ascending=False)
+    places = _rows(list(found.index), ax)
+    ax.hlines(places, found["mean"] - found["std"], found["mean"] + found["std"], color=COLOURS[0], linewidth=1.6)
+    ax.plot(found["mean"], places, "o", color=COLOURS[0], markersize=4)
+    ax.set_xlabel(label)
+    return ax
+
+
+def learning_curve(table: pd.DataFrame, outcome: str, ax: Axes) -> Axes:
+    """Outcome of each method's mixture against the number of runs behind it: mean and 95% interval over seeds.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``method, n_runs, seed, <outcome>``.
+    outcome : str
+    ax : Axes
+    """
+    counts = sorted(table["n_runs"].unique())
+    for i, (method, part) in enumerate(table.groupby("method", sort=False)):
+        told = part.groupby("n_runs")[outcome].apply(lambda values: mean_interval(values.to_numpy()))
+        mean, low, high = (100 * np.array(told.tolist())).T
+        at = np.searchsorted(counts, told.index) + (i - 1.5) * 0.06
+        ax.errorbar(
+            at,
+            mean,
+            yerr=(mean - low, high - mean),
+            marker="o",
+            markersize=4,
+            linewidth=1.2,
+            color=COLOURS[i % len(COLOURS)],
+            label=method,
+        )
+    ax.set_xticks(range(len(counts)), counts)
+    ax.set_xlabel("recorded runs that the mixture was made from")
+    ax.set_ylabel("points of accuracy")
+    ax.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
+    return ax

@@ -1,0 +1,264 @@
+"""Figures of effects and mixtures; each takes data and an axis and returns the axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from causalmix.effects.estimator import Effects
+from causalmix.methods.policy import Proposal
+
+#: Colours that remain distinct for colour-blind readers (Paul Tol's muted scheme).
+COLOURS = ("#332288", "#cc6677", "#117733", "#ddaa33", "#88ccee", "#aa4499", "#44aa99", "#999933", "#882255")
+HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "oo", "++", "**")  # of the domains beyond the colours
+LEGEND_ROW = 0.17  # inches
+MOST_NAMED = 12  # domains that a leaf lists, and that a coloured table has numbers for
+MOST_LETTERS, LETTER = 70, 0.08  # of names side by side below an axis; height of one where they stand, inches
+RETURN = "return (accuracy per unit of log share)"
+
+
+def style() -> None:
+    """Set the look of all figures: a font that ships with matplotlib, no frame above and to the right."""
+    matplotlib.rcParams.update(
+        {
+            "figure.figsize": (6.5, 3.5),
+            "figure.dpi": 120,
+            "figure.constrained_layout.use": True,
+            "font.family": "DejaVu Sans",
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+            "legend.frameon": False,
+            "text.parse_math": False,  # a dollar in the name of a domain or covariate is a dollar
+        }
+    )
+
+
+def _colour(place: int) -> str:
+    return COLOURS[place % len(COLOURS)]
+
+
+def _hatch(place: int) -> str:
+    return HATCHES[place // len(COLOURS) % len(HATCHES)]
+
+
+def _legend(ax: Axes, n: int, most: int) -> None:
+    """A legend of n entries above an axis, in as many columns as fit; the figure grows by its rows beyond one."""
+    for columns in range(min(n, most), 0, -1):
+        legend = ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=columns, fontsize=8)
+        if legend.get_window_extent().width <= ax.figure.bbox.width:
+            break
+    _grow(ax, LEGEND_ROW * (-(-n // columns) - 1))
+
+
+def _grow(ax: Axes, inches: float) -> None:
+    """Make an axis's figure higher."""
+    ax.figure.set_figheight(ax.figure.get_figheight() + inches)
+
+
+def _rows(names: Sequence[str], ax: Axes) -> np.ndarray:
+    """Name the rows of an axis from top to bottom and return their places."""
+    places = np.arange(len(names))[::-1]
+    ax.set_yticks(places, names)
+    ax.set_ylim(-0.6, len(names) - 0.4)
+    return places
+
+
+def _nought(ax: Axes) -> None:
+    """A line where a return or a gain is nought."""
+    ax.axvline(0, color="0.6", linewidth=0.8, zorder=0)
+
+
+def returns(effects: Effects, states: Mapping[str, np.ndarray], ax: Axes) -> Axes:
+    """Returns of every domain in some states, with 95% intervals.
+
+    Parameters
+    ----------
+    effects : Effects
+    states : dict of str to ndarray, shape (d,)
+        Covariates by the state's name.
+    ax : Axes
+    """
+    places = _rows(effects.history.domains, ax)
+    offsets = (np.arange(len(states)) - (len(states) - 1) / 2) * 0.22
+    for j, ((name, x), offset) in enumerate(zip(states.items(), offsets)):
+        x = np.atleast_2d(x)
+        (low,), (high,), (theta,) = *effects.interval(x), effects.theta(x)
+        ax.hlines(places - offset, low, high, color=_colour(j), linewidth=1.6)
+        ax.plot(theta, places - offset, "o", color=_colour(j), markersize=4, label=name)
+    if len(states) > 1:
+        _legend(ax, len(states), 1 if len(states) > 3 else len(states))
+    ax.set_xlabel(RETURN)
+    _nought(ax)
+    return ax
+
+
+def returns_grid(effects: Effects, axes: np.ndarray, points: int = 25) -> np.ndarray:
+    """Returns along each covariate from its 5th to its 95th percentile, the others at their medians.
+
+    Parameters
+    ----------
+    effects : Effects
+    axes : ndarray of Axes, shape (K, d)
+        One row for each domain, one column for each covariate.
+    points : int
+        States along each covariate.
+    """
+    history = effects.history
+    for j, covariate in enumerate(history.covariates):
+        X = np.tile(np.median(history.X, axis=0), (points, 1))
+        X[:, j] = np.linspace(*np.quantile(history.X[:, j], (0.05, 0.95)), points)
+        theta, (low, high) = effects.theta(X), effects.interval(X)
+        for k, ax in enumerate(axes[:, j]):
+            ax.axhline(0, color="0.6", linewidth=0.8, zorder=0)
+            ax.fill_between(X[:, j], low[:, k], high[:, k], color=_colour(k), alpha=0.2, linewidth=0)
+            ax.plot(X[:, j], theta[:, k], color=_colour(k))
+        axes[-1, j].set_xlabel(covariate)
+    for domain, ax in zip(history.domains, axes[:, 0]):
+        ax.set_ylabel(domain)
+    return axes
+
+
+def held_out(check: pd.DataFrame, ax: Axes) -> Axes:
+    """Rank correlation of predicted and observed outcome: every split as a dot, the mean as a bar.
+
+    Parameters
+    ----------
+    check : DataFrame
+        Columns ``split, predictor, spearman``; see :func:`causalmix.effects.held_out.held_out_check`.
+    ax : Axes
+    """
+    names = list(check["predictor"].unique())
+    for j, (name, place) in enumerate(zip(names, _rows(names, ax))):
+        values = check.loc[check["predictor"] == name, "spearman"]
+        # Dots of one row apart, in the order of the splits, so that equal values stay visible.
+        ax.plot(values, place + np.linspace(-0.2, 0.2, len(values)), "o", color=_colour(j), alpha=0.55, markersize=3.5)
+        ax.vlines(values.mean(), place - 0.34, place + 0.34, color="black", linewidth=2)
+    ax.set_xlabel("Spearman correlation with the observed outcome")
+    return ax
+
+
+def tree(splits: Mapping | str, leaves: pd.DataFrame, ax: Axes) -> Axes:
+    """A CATE tree: each question with its answers, and at each leaf its runs and mean returns, the twelve largest.
+
+    Parameters
+    ----------
+    splits : dict or str
+        As :func:`causalmix.effects.tree.tree_splits` nests them.
+    leaves : DataFrame
+        As :func:`causalmix.effects.tree.tree_leaves` returns them, left to right.
+    ax : Axes
+    """
+    rows, place = leaves.set_index("state"), iter(range(len(leaves)))
+    box = {"boxstyle": "round", "facecolor": "white", "edgecolor": "0.6"}
+
+    def draw(node: Mapping | str, depth: int) -> float:
+        if isinstance(node, str):
+            x, row = float(next(place)), rows.loc[node]
+            told = [f"{int(row['runs'])} runs", *_largest(row.drop("runs"))]
+            ax.text(x, -depth, "\n".join(told), ha="center", va="top", fontsize=8, bbox=box)
+            return x
+        below = {answer: draw(node[answer], depth + 1) for answer in ("yes", "no")}
+        x = float(np.mean(list(below.values())))
+        for answer, to in below.items():
+            ax.plot([x, to], [-depth, -depth - 1], color="0.6", zorder=0)
+            ax.text((x + to) / 2, -depth - 0.5, answer, ha="center", va="center", fontsize=8, backgroundcolor="white")
+        ax.text(x, -depth, node["question"], ha="center", va="center", bbox=box)
+        return x
+
+    draw(splits, 0)
+    ax.set_xlim(-0.6, len(leaves) - 0.4)
+    ax.set_ylim(-_depth(splits) - 1.1, 0.3)
+    ax.axis("off")
+    return ax
+
+
+def _largest(row: pd.Series) -> list[str]:
+    """Returns of the domains in their order, a line each; of many only the largest in size."""
+    kept = row.abs().nlargest(MOST_NAMED).index
+    more = [f"({len(row) - len(kept)} smaller ones)"] * (len(row) > len(kept))
+    return [f"{c.removeprefix('theta_')} {value:+.3f}" for c, value in row.items() if c in kept] + more
+
+
+def _depth(splits: Mapping | str) -> int:
+    return 0 if isinstance(splits, str) else 1 + max(_depth(splits["yes"]), _depth(splits["no"]))
+
+
+def cate_tree(leaves: pd.DataFrame, ax: Axes) -> Axes:
+    """Leaves of a CATE tree as a coloured table of mean returns.
+
+    Parameters
+    ----------
+    leaves : DataFrame
+        Columns ``state, runs, theta_<domain>…``; see :func:`causalmix.effects.tree.tree_leaves`.
+    ax : Axes
+    """
+    columns = [c for c in leaves if c.startswith("theta_")]
+    values = leaves[columns].to_numpy()
+    reach = np.abs(values).max()
+    image = ax.imshow(values, cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto")
+    for (i, k), value in np.ndenumerate(values):
+        light = abs(value) > 0.6 * reach
+        if len(columns) <= MOST_NAMED:
+            ax.text(k, i, f"{value:+.3f}", ha="center", va="center", fontsize=8, color="white" if light else "black")
+    conditions = [state.replace(" and ", "\n") for state in leaves["state"]]
+    ax.set_yticks(
+        range(len(leaves)), [f"{state}\n({runs} runs)" for state, runs in zip(conditions, leaves["runs"])], fontsize=8
+    )
+    names = [c.removeprefix("theta_") for c in columns]
+    upright = len("".join(names)) > MOST_LETTERS
+    ax.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
+    _grow(ax, LETTER * max(map(len, names)) * upright)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.figure.colorbar(image, ax=ax, label="mean return", fraction=0.04)
+    return ax
+
+
+def mixtures(proposals: Mapping[str, Proposal], domains: Sequence[str], ax: Axes) -> Axes:
+    """Mixtures as stacked bars, shares in percent.
+
+    Parameters
+    ----------
+    proposals : dict of str to Proposal
+        By method.
+    domains : sequence of str, length K
+    ax : Axes
+    """
+    weights = np.array([proposal.weights for proposal in proposals.values()])
+    places, left = _rows(list(proposals), ax), np.zeros(len(weights))
+    for k, domain in enumerate(domains):
+        look = {"color": _colour(k), "hatch": _hatch(k), "edgecolor": "white"}
+        ax.barh(places, weights[:, k], left=left, height=0.6, label=domain, **look)
+        for place, start, share in zip(places, left, weights[:, k]):
+            if share >= 0.05:  # below, the number would not fit
+                ink = "white" if _colour(k) in ("#332288", "#117733", "#882255") else "black"
+                ax.text(start + share / 2, place, f"{100 * share:.0f}", ha="center", va="center", fontsize=8, color=ink)
+        left = left + weights[:, k]
+    ax.set_xlim(0, 1)
+    ax.set_xlabel("share of the training sample (numbers in percent)")
+    _legend(ax, len(domains), 5)
+    return ax
+
+
+def gains(table: pd.DataFrame, ax: Axes) -> Axes:
+    """Predicted gains over Equal with 95% intervals; Equal itself is the line at nought.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``mixtures.csv``; see :func:`causalmix.methods.policy.mixtures_table`.
+    ax : Axes
+    """
+    table = table[table["method"] != "Equal"]
+    places = _rows(list(table["method"]), ax)
+    ax.hlines(places, table["gain_ci_low"], table["gain_ci_high"], color=_colour(0), linewidth=1.8)
+    ax.plot(table["predicted_gain"], places, "o", color=_colour(0))
+    ax.set_xlabel("predicted gain over Equal (accuracy)")
+    _nought(ax)
+    return ax

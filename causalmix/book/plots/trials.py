@@ -1,0 +1,139 @@
+"""Figures of trials: methods against each other, and where on the simplex they land."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from causalmix.book.plots.effects import COLOURS, _nought, _rows
+from causalmix.study.trials import name_of
+
+GROUPS = ("pool", "model", "n_samples")
+
+
+def _label(key: tuple) -> str:
+    pool, model, n_samples = key
+    return f"{model}, {n_samples:,} rows" + ("" if pool == "whole" else f", {pool}")
+
+
+def means(compared: pd.DataFrame, ax: Axes, columns: tuple[str, str, str] = ("mean", "ci_low", "ci_high")) -> Axes:
+    """A dot and its 95% interval for each method, one colour for each pool, model and size.
+
+    Parameters
+    ----------
+    compared : DataFrame
+        From :func:`causalmix.study.trials.compare`.
+    ax : Axes
+    columns : tuple of str
+        Centre and ends; ``("difference", "difference_low", "difference_high")`` draws differences.
+    """
+    centre, low, high = columns
+    table = compared.dropna(subset=[centre])
+    methods = list(dict.fromkeys(compared["method"]))  # the reference too, so that panels share their rows
+    places = dict(zip(methods, _rows(methods, ax)))
+    groups = list(table.groupby(list(GROUPS), sort=False))
+    offsets = (np.arange(len(groups)) - (len(groups) - 1) / 2) * min(0.2, 0.8 / len(groups))
+    for (key, part), offset, colour in zip(groups, offsets, COLOURS):
+        at = part["method"].map(places) - offset
+        ax.hlines(at, 100 * part[low], 100 * part[high], color=colour, linewidth=1.5)
+        ax.plot(100 * part[centre], at, "o", color=colour, markersize=3.5, label=_label(key))
+    if len(groups) > 1:
+        ax.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2, fontsize=8)
+    ax.set_xlabel("points of accuracy" if centre == "mean" else "difference to Equal, points of accuracy")
+    if centre != "mean":
+        _nought(ax)
+    return ax
+
+
+def rank_scatter(table: pd.DataFrame, outcome: str, one: dict, other: dict, ax: Axes) -> Axes:
+    """Mean outcome of each method in one group of trials (across) and in another (up), one dot a method.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`causalmix.study.trials.trial_table`.
+    outcome : str
+    one, other : dict
+        Values of ``pool, model, n_samples`` that pick each group.
+    ax : Axes
+    """
+    sides = []
+    for choice in (one, other):
+        mask = np.logical_and.reduce([table[name] == value for name, value in choice.items()])
+        sides.append(table[mask].groupby("method", sort=False)[outcome].agg(["mean", "sem"]) * 100)
+    both = sides[0].join(sides[1], lsuffix="_one", rsuffix="_other", how="inner")
+    ax.errorbar(both["mean_one"], both["mean_other"], xerr=both["sem_one"], yerr=both["sem_other"],
+                fmt="o", color=COLOURS[0], markersize=4, linewidth=1)  # fmt: skip
+    for name, row in both.iterrows():
+        ax.annotate(name, (row["mean_one"], row["mean_other"]), xytext=(4, 3), textcoords="offset points", fontsize=7)
+    ax.set_xlabel(f"{name_of(one)}; points")
+    ax.set_ylabel(f"{name_of(other)}; points")
+    return ax
+
+
+def ternary(mixtures: pd.DataFrame, corners: Sequence[Sequence[str]], ax: Axes, runs: np.ndarray | None = None) -> Axes:
+    """Mixtures in a triangle whose corners are groups of domains.
+
+    Parameters
+    ----------
+    mixtures : DataFrame
+        ``method, w_<domain>…``.
+    corners : three sequences of str
+        Domains whose shares add up to each corner's.
+    ax : Axes
+    runs : ndarray, shape (n, K), optional
+        Mixtures of the history, drawn as a cloud.
+    """
+    names = [c.removeprefix("w_") for c in mixtures if c.startswith("w_")]
+    points = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
+    gather = np.array([[name in corner for name in names] for corner in corners], float)
+    place = lambda weights: (np.asarray(weights, float) @ gather.T) @ points  # noqa: E731
+    ax.plot(*points[[0, 1, 2, 0]].T, color="0.5", linewidth=1)
+    if runs is not None:
+        ax.plot(*place(runs).T, ".", color="0.8", markersize=2.5, zorder=0)
+    for i, (_, row) in enumerate(mixtures.iterrows()):
+        x, y = place(row[[f"w_{n}" for n in names]].to_numpy(float)[None])[0]
+        ax.plot(
+            x, y, "os^Dv"[i // len(COLOURS) % 5], color=COLOURS[i % len(COLOURS)], markersize=6, label=row["method"]
+        )
+    for corner, (x, y), align in zip(corners, points, ("right", "left", "center")):
+        ax.text(x, y + (0.03 if y else -0.05), " + ".join(corner), ha=align, va="bottom" if y else "top", fontsize=8)
+    ax.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
+    ax.set_aspect("equal")
+    ax.set_xlim(-0.25, 1.25)
+    ax.axis("off")
+    return ax
+
+
+def claims(table: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
+    """Reported and own differences of claims; the colour of the dot is the verdict.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`causalmix.study.verdicts.claims_table`.
+    axes : two Axes
+        For claims in points of accuracy, and for those in measures of prediction.
+    """
+    points = table["unit"] == "points"
+    _claims(table[points], axes[0], "difference, points of accuracy")
+    _claims(table[~points], axes[1], "difference in Spearman's correlation or R-score")
+    axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8)
+    return axes
+
+
+def _claims(table: pd.DataFrame, ax: Axes, label: str) -> None:
+    places = _rows([textwrap.fill(claim, 56) for claim in table["claim"]], ax)
+    ax.tick_params(axis="y", labelsize=7)
+    ax.plot(table["reported"], places, "x", color="black", markersize=5, label="reported")
+    for word, colour in {"holds": COLOURS[2], "does not hold": COLOURS[1], "cannot tell": "0.5"}.items():
+        mine = table[table["verdict"] == word]
+        at = places[(table["verdict"] == word).to_numpy()]
+        ax.hlines(at, mine["ci_low"], mine["ci_high"], color=colour, linewidth=1.6)
+        ax.plot(mine["ours"], at, "o", color=colour, markersize=4, label=word)
+    ax.set_xlabel(label)
+    _nought(ax)

@@ -1,0 +1,126 @@
+"""What the terminal shows while notebooks run: chapter, cell, runs done of how many, time left.
+
+A notebook's kernel has no terminal, and nothing of this may reach its page.  So a kernel tells how
+far it is through a small file, named by the environment, that the runner looks at and shows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TextIO
+
+from causalmix.core.paths import RUNNER
+
+#: Environment variable with the file through which a kernel tells its progress.
+CHANNEL = RUNNER
+LOG_SECONDS = 20  # between lines, where the output is not a terminal
+
+
+def progress(done: int, total: int, seconds_left: float | None) -> None:
+    """Tell how far a long computation is; the callback for :func:`causalmix.train.sweep.run_sweep`.
+
+    Parameters
+    ----------
+    done, total : int
+        Runs done, runs in all.
+    seconds_left : float, optional
+        None while it is unknown.
+
+    Notes
+    -----
+    Under the runner the news goes into its side channel, on a terminal to one line of its own,
+    and anywhere else nowhere.
+    """
+    if channel := os.environ.get(CHANNEL):
+        draft = Path(f"{channel}.{os.getpid()}")
+        draft.write_text(json.dumps([done, total, seconds_left]))
+        draft.replace(channel)
+    elif sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        print(f"\r\033[K{_runs(done, total)}{_left(seconds_left)}", end=end, file=sys.stderr, flush=True)
+
+
+class Display:
+    """Shows how far the notebooks are, from a thread of its own, while they run.
+
+    Parameters
+    ----------
+    channel : Path
+        File that the kernels write to.
+    minutes : list of float
+        About how long each chapter takes; 0 where it is not known.
+    stream : file
+        A terminal gets one line that is written over, anything else a line now and then.
+    """
+
+    def __init__(self, channel: Path, minutes: list[float], stream: TextIO = sys.stderr) -> None:
+        self.channel, self.minutes, self.stream = channel, minutes, stream
+        self.terminal, self.shown, self.logged = stream.isatty(), "", 0.0
+        self.number, self.name, self.cell, self.cells, self.since = 0, "", 0, 0, time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Display:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._write("", end="")
+
+    def chapter(self, number: int, name: str, cells: int) -> None:
+        """A chapter begins: its number from 1, its name, how many cells it has."""
+        self.number, self.name, self.cell, self.cells, self.since = number, name, 0, cells, time.monotonic()
+        self.logged = 0.0
+
+    def at_cell(self, cell: int) -> None:
+        """A cell begins, counted from 1; what an earlier one told is over."""
+        self.channel.unlink(missing_ok=True)
+        self.cell = cell
+
+    def line(self) -> str:
+        """What there is to say now."""
+        news = self._news()
+        runs = f", {_runs(*news[:2])}" if news else ""
+        place = f"[{self.number}/{len(self.minutes)}] {self.name}, cell {self.cell} of {self.cells}"
+        return place + runs + _left(self._seconds_left(news))
+
+    def _news(self) -> list | None:
+        try:
+            return json.loads(self.channel.read_text())
+        except FileNotFoundError:
+            return None
+
+    def _seconds_left(self, news: list | None) -> float | None:
+        """Of this chapter, by what it usually takes and by what it tells, and of the chapters to come."""
+        usual = 60 * self.minutes[self.number - 1]
+        here = [max(usual - (time.monotonic() - self.since), 0)] if usual else []
+        here += [news[2]] if news and news[2] is not None else []
+        return max(here) + 60 * sum(self.minutes[self.number :]) if here else None
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.5):
+            due = self.terminal or time.monotonic() - self.logged > LOG_SECONDS
+            if self.cell and due and (line := self.line()) != self.shown:
+                self.shown, self.logged = line, time.monotonic()
+                self._write(line, end="" if self.terminal else "\n")
+
+    def _write(self, line: str, end: str) -> None:
+        print(f"\r\033[K{line}" if self.terminal else line, end=end, file=self.stream, flush=True)
+
+
+def _runs(done: int, total: int) -> str:
+    return f"{done} of {total} runs done"
+
+
+def _left(seconds: float | None) -> str:
+    """The time left in words that change seldom enough to be read."""
+    if seconds is None:
+        return ""
+    return f", {seconds / 60:.0f} min left" if seconds >= 90 else f", {10 * max(round(seconds / 10), 1)} s left"

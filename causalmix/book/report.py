@@ -1,0 +1,153 @@
+"""What notebooks put on their pages and into a study's folder: tables, sentences, provenance.
+
+Everything shown is the same each time it is made from the same: no addresses, no ids, no times.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML, Markdown, display
+
+from causalmix import __version__
+from causalmix.book import stamps
+from causalmix.core import paths
+from causalmix.core.parameters import declared, parameters_cell, read_notebook
+from causalmix.core.tables import write_table
+
+__all__ = ["provenance", "save_table", "sentence", "show"]
+
+#: Where the interval of a column lies; of others in `<column>_low` and `<column>_high`.
+INTERVALS = {"predicted_gain": ("gain_ci_low", "gain_ci_high")} | dict.fromkeys(("mean", "ours"), ("ci_low", "ci_high"))
+VERSIONS = ("numpy", "pandas", "scikit-learn", "lightgbm", "econml", "torch", "transformers", "trl")
+
+
+def save_table(frame: pd.DataFrame, name: str, out: Path) -> pd.DataFrame:
+    """Write a table of the study and hand it on.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    name : str
+        Name of the file, with or without ``.csv``.
+    out : Path
+        Folder of the study's tables.
+
+    Returns
+    -------
+    DataFrame
+        ``frame`` itself, so that it can be shown.
+    """
+    write_table(Path(out) / f"{name.removesuffix('.csv')}.csv", frame)
+    return frame
+
+
+def show(frame: pd.DataFrame, digits: int = 3) -> None:
+    """Display a table, each quantity with its interval or its spread in one column.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Its index is shown only if it has a name or labels.
+    digits : int
+        Significant digits of floats.
+    """
+    labelled = frame.index.name is not None or not isinstance(frame.index, pd.RangeIndex)
+    text = folded(frame, digits).to_html(
+        index=labelled, border=0, na_rep="–", float_format=lambda value: _short(value, digits)
+    )
+    display(HTML(text))
+
+
+def folded(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
+    """A table in which bounds (``0.41 [0.35, 0.47]``) and spreads (``0.41 ± 0.02``) stand beside their quantity.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Bounds of a column are those of :data:`INTERVALS`, or ``<column>_low`` and ``<column>_high``; its
+        spread is ``<column>_sd``, without a ``_mean`` that the column's own name may end in.
+    digits : int
+        Significant digits.
+    """
+    frame = frame.copy()
+    for column in frame.columns:
+        name = str(column)
+        low, high = INTERVALS.get(name, (f"{name}_low", f"{name}_high"))
+        spread = f"{name.removesuffix('_mean')}_sd"
+        if {low, high} <= set(frame):
+            frame[column] = [_beside(row, digits, " [{}, {}]") for row in zip(frame[column], frame[low], frame[high])]
+            frame = frame.drop(columns=[low, high]).rename(columns={column: f"{name} [95%]"})
+        elif spread in frame:
+            frame[column] = [_beside(row, digits, " ± {}") for row in zip(frame[column], frame[spread])]
+            frame = frame.drop(columns=spread).rename(columns={column: f"{name} ± sd"})
+    return frame
+
+
+def _beside(values: Sequence[float], digits: int, form: str) -> str:
+    """A value and what belongs to it, in words of a table; without the latter where it is not known."""
+    value, *others = (_short(v, digits) if pd.notna(v) else "–" for v in values)
+    return value if "–" in others else value + form.format(*others)
+
+
+def _short(value: float, digits: int) -> str:
+    """A float for reading: plain notation unless it is very large or small."""
+    if value == 0 or not np.isfinite(value):
+        return f"{value:g}"
+    decimals = digits - 1 - int(np.floor(np.log10(abs(value))))
+    return f"{value:.{max(decimals, 0)}f}" if -4 <= np.log10(abs(value)) < 6 else f"{value:.{digits - 1}e}"
+
+
+def sentence(text: str) -> None:
+    """Display a sentence (Markdown) that a cell has worded from its results."""
+    display(Markdown(text))
+
+
+def provenance(names: Mapping[str, object], inputs: Iterable[str | Path] = ()) -> None:
+    """Display what the page was made from; the runner reads its stamp's inputs from here.
+
+    Parameters
+    ----------
+    names : dict
+        The notebook's ``globals()``; its chapter is the one whose parameters cell was run.
+    inputs : iterable of Path
+        Tables and ledgers that the notebook read.
+    """
+    hashes = stamps.input_hashes(inputs)
+    rows = _chapter_rows(names)
+    rows |= {f"Data: {name}": found for name, found in hashes.items()}
+    rows["Versions"] = ", ".join([f"python {platform.python_version()}", f"causalmix {__version__}", *_versions()])
+    frame = pd.DataFrame(rows.items(), columns=["Made from", ""])
+    display(HTML(frame.to_html(index=False, border=0)), metadata={stamps.KEY: {"inputs": hashes}})
+
+
+def _chapter_rows(names: Mapping[str, object]) -> dict[str, str]:
+    """Chapter, hashes of its source and code, and its parameters; empty in a notebook that is no chapter."""
+    ran = {cell.strip() for cell in names.get("In", ())}
+    for path in sorted(paths.NOTEBOOKS.glob("*.ipynb")):
+        source = read_notebook(path)
+        if parameters_cell(source).strip() in ran:
+            changed = stamps.differing(names, declared(source))
+            told = ", ".join(f"{name} = {value!r}" for name, value in changed.items()) or "as in the notebook"
+            hashes = f"{stamps.source_hash(source)}, code {stamps.code_hash(source)}"
+            return {
+                "Chapter": f"{path.stem}, source {hashes}",
+                "Study": str(names.get("study", "–")),
+                "Parameters": told,
+            }
+    return {}
+
+
+def _versions() -> list[str]:
+    found = []
+    for name in VERSIONS:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue  # a smaller installation can still show what it has
+    return found

@@ -1,0 +1,315 @@
+"""The strict runner: notebooks of a study into pages, or nothing at all.
+
+A notebook is executed from its source into a copy in memory.  Only a good copy, without noise and
+with its stamp, takes the place of the page.  Values other than the study's go to a folder of their
+own, which begins as a copy of the study's: they can read its record, and cannot change it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from causalmix.book import stamps
+from causalmix.book.progress import CHANNEL, Display
+from causalmix.core import paths
+from causalmix.core.errors import InputError
+from causalmix.core.parameters import Parameter, check, check_name, declared, read_notebook
+from causalmix.core.study_file import CHANGES, Study, check_study, read_study, study_values
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+
+QUIET = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",
+}
+
+
+class ChapterError(RuntimeError):
+    """A notebook could not be executed to its end, or its result is no page; the old page is still there."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One execution: a source notebook, the page to make, and what to inject.
+
+    Attributes
+    ----------
+    source, page : Path
+    study : str
+    parameters : dict
+        Values that differ from the notebook's defaults.
+    folder : Path
+        Where the tables go.
+    changes : dict
+        Values that were asked for beside the study's; a later notebook reads them there.
+    """
+
+    source: Path
+    page: Path
+    study: str
+    parameters: dict
+    folder: Path
+    changes: dict = field(default_factory=dict)
+
+
+def plan(
+    study_name: str, chapters: Sequence[str] = (), given: Mapping[str, object] = {}, root: Path = paths.ROOT
+) -> list[Job]:
+    """What has to be executed; every name and value is checked here, before anything starts.
+
+    Parameters
+    ----------
+    study_name : str
+    chapters : sequence of str
+        Names of notebooks; all by default.
+    given : dict
+        Parameters with their values, each for the notebooks that declare it.
+    root : Path
+        Root of the repository.
+
+    Raises
+    ------
+    InputError
+        When a name is unknown, or a value is of another type or out of range.
+    """
+    known = chapter_parameters(root)
+    for name in chapters:
+        check_name(name, known, "notebook")
+    study = checked_study(study_name, root)
+    known = {name: known[name] for name in (chapters or known)}
+    for name in given:
+        check_name(name, dict.fromkeys(n for names in known.values() for n in names if n not in stamps.OWN))
+    usual = {chapter: study_values(study, chapter, names) for chapter, names in known.items()}
+    asked = {chapter: check({n: v for n, v in given.items() if n in names}, names) for chapter, names in known.items()}
+    new = {chapter: {n: v for n, v in asked[chapter].items() if v != usual[chapter][n]} for chapter in known}
+    changes = {n: v for values in new.values() for n, v in values.items()}
+    folder, shelf = _places(study_name, changes, root)
+    where = {"study": study_name} | ({"results_dir": folder.relative_to(root).as_posix()} if changes else {})
+    return [
+        Job(root / "notebooks" / f"{chapter}.ipynb", shelf / f"{chapter}.ipynb", study_name,
+            _injected(usual[chapter] | asked[chapter] | where, names), folder, new[chapter])
+        for chapter, names in known.items()
+    ]  # fmt: skip
+
+
+def chapter_parameters(root: Path = paths.ROOT) -> dict[str, dict[str, Parameter]]:
+    """Parameters of every notebook by its name, in the order of the book."""
+    return {path.stem: declared(read_notebook(path)) for path in sorted((root / "notebooks").glob("*.ipynb"))}
+
+
+def checked_study(name: str, root: Path = paths.ROOT) -> Study:
+    """A study whose names and values are all allowed; InputError otherwise."""
+    study = read_study(name, root / "notebooks" / "studies")
+    check_study(study, chapter_parameters(root))
+    return study
+
+
+def _injected(values: Mapping[str, object], known: Mapping[str, Parameter]) -> dict[str, object]:
+    return {name: values[name] for name in known if values[name] != known[name].default}
+
+
+def _places(study: str, changes: Mapping[str, object], root: Path) -> tuple[Path, Path]:
+    """Folders of the tables and of the pages; a run with changes has its own, named by what it starts from."""
+    results = root / "results" / study
+    if changes:
+        tables = [part for path in _record(results) for part in (path.name, path.read_bytes())]
+        folder = root / "results" / "runs" / stamps.digest(study, json.dumps(changes, sort_keys=True), *tables)
+        return folder, folder / "pages"
+    return results, root / "book" / "chapters" if study == stamps.COMMITTED else results / "pages"
+
+
+def _record(results: Path) -> list[Path]:
+    """Files of a study that later steps read."""
+    return sorted(p for p in results.rglob("*") if p.suffix in (".csv", ".json", ".jsonl") and p.name != "run.json")
+
+
+def run(jobs: Sequence[Job], minutes: Mapping[str, float] = {}, root: Path = paths.ROOT) -> list[Path]:
+    """Execute notebooks one after the other and show on the terminal how far they are.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    minutes : dict
+        About how long each chapter takes.
+    root : Path
+        Root of the repository; kernels work there.
+
+    Returns
+    -------
+    list of Path
+        The pages.
+
+    Raises
+    ------
+    ChapterError
+        When a notebook fails; pages from before it are new, its own is the old one.
+    InputError
+        When a notebook refuses its input.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        channel = Path(scratch) / "progress"
+        with Display(channel, [minutes.get(job.source.stem, 0) for job in jobs]) as display:
+            for number, job in enumerate(jobs, 1):
+                _start_from_study(job, root)
+                _note_changes(job)
+                cells = len(read_notebook(job.source)["cells"]) + bool(job.parameters)  # papermill adds one for these
+                display.chapter(number, job.source.stem, cells)
+                _make_page(job, display.at_cell, {CHANNEL: str(channel), "CAUSALMIX_ROOT": str(root)}, root)
+    return [job.page for job in jobs]
+
+
+def _start_from_study(job: Job, root: Path) -> None:
+    """Copy the study's record into the folder of a run with other parameters, once and as a whole."""
+    study = root / "results" / job.study
+    if job.folder == study or job.folder.exists():
+        return
+    draft = job.folder.with_name(f".{job.folder.name}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    for path in _record(study):
+        target = draft / path.relative_to(study)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    draft.rename(job.folder)
+
+
+def _note_changes(job: Job) -> None:
+    """Leave word of a notebook's own values beside its tables: what trains later must follow the same design."""
+    path = job.folder / CHANGES
+    if job.changes:
+        told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        _replace(path, json.dumps(told | {job.source.stem: job.changes}, indent=1, sort_keys=True) + "\n")
+
+
+def _make_page(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root: Path) -> None:
+    """Execute one notebook and put the page in its place, by one rename."""
+    import nbformat
+
+    started = time.time()
+    source = read_notebook(job.source)
+    page = _execute(job, at_cell, env, root)
+    clean(page)
+    if found := faults(page):
+        raise ChapterError(f"{job.source.stem} is no page: {'; '.join(found)}. The old page is left in place.")
+    changed = {name: value for name, value in job.parameters.items() if name not in stamps.OWN}
+    page.metadata[stamps.KEY] = stamps.make_stamp(source, page, job.study, changed, inputs(page))
+    _replace(job.page, nbformat.writes(page) + "\n")
+    _log_time(job, started)
+
+
+def _execute(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root: Path) -> NotebookNode:
+    """The executed copy of a notebook; what its kernel says besides goes into a log."""
+    import nbformat  # imported here, for a refusal must not wait for it
+    import papermill
+
+    from causalmix.book.kernel import kernel_manager
+
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # it tells of an error that is told below
+    log = paths.cache_dir() / "logs" / f"{job.source.stem}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    path = os.pathsep.join(p for p in (str(stamps.PACKAGE.parent), os.environ.get("PYTHONPATH")) if p)
+    try:
+        return papermill.execute_notebook(
+            nbformat.read(job.source, as_version=4), None, job.parameters, kernel_name="python3", cwd=root,
+            progress_bar=False, start_timeout=300, request_save_on_cell_execute=False,
+            on_cell_start=lambda cell, cell_index: at_cell(cell_index + 1),
+            kernel_manager_class=kernel_manager({**os.environ, **QUIET, **env, "PYTHONPATH": path}, log),
+        )  # fmt: skip
+    except papermill.PapermillExecutionError as error:
+        if error.ename == "InputError":
+            raise InputError(error.evalue) from None
+        cell = "\n".join(f"    {line}" for line in error.source.splitlines())
+        raise ChapterError(
+            f"{job.source.stem} failed in cell {error.cell_index + 1}:\n{cell}\n{error.ename}: {error.evalue}"
+        ) from None
+    except RuntimeError as error:  # nbclient's, for a kernel that died or never answered
+        raise ChapterError(
+            f"{job.source.stem} failed: {error} (perhaps for lack of memory); its kernel's log is {log}."
+        ) from error
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+def _log_time(job: Job, started: float) -> None:
+    """Note how long it took, outside the page and outside what is committed."""
+    log = job.folder / "run.json"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    times = json.loads(log.read_text()) if log.exists() else {}
+    times[job.source.stem] = {
+        "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)),
+        "seconds": round(time.time() - started, 1),
+    }
+    _replace(log, json.dumps(times, indent=1, sort_keys=True) + "\n")
+
+
+ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
+KEPT = ("tags", "mystnb")  # of a cell's metadata; the rest is when and by what it was executed
+
+
+def clean(page: NotebookNode) -> None:
+    """Take out of an executed notebook, in place, all that says when and by what it was executed."""
+    page.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for cell in page.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell["id"] = "injected-parameters"  # papermill gives it a new one each time
+        cell.metadata = {name: cell.metadata[name] for name in KEPT if cell.metadata.get(name)}
+        if cell.cell_type == "code":
+            cell.outputs = _merge_streams(cell.outputs)
+
+
+def _merge_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Neighbouring pieces of one stream as one: where it was cut depends on the moment."""
+    merged: list[NotebookNode] = []
+    for output in outputs:
+        if merged and output.output_type == merged[-1].output_type == "stream" and output.name == merged[-1].name:
+            merged[-1].text += output.text
+        else:
+            merged.append(output)
+    return merged
+
+
+def faults(page: NotebookNode) -> list[str]:
+    """What keeps an executed notebook from being a page: errors, order, noise, what differs each time."""
+    found = []
+    code = [
+        (number, cell) for number, cell in enumerate(page.cells, 1) if cell.cell_type == "code" and cell.source.strip()
+    ]
+    if [cell.execution_count for _, cell in code] != list(range(1, len(code) + 1)):
+        found.append("its cells were not executed once each, in order")
+    for number, cell in code:
+        for output in cell.outputs:
+            if output.output_type == "error":
+                found.append(f"cell {number} ended in {output.ename}")
+            elif output.get("name") == "stderr":
+                found.append(f"cell {number} wrote to stderr: {output.text.strip().splitlines()[-1]}")
+            elif ADDRESS.search(json.dumps(output)):
+                found.append(f"cell {number} shows a memory address; end it with plt.show() or show a table")
+    return found
+
+
+def inputs(page: NotebookNode) -> dict[str, str]:
+    """Input files with their hashes, as the provenance footer tells them."""
+    outputs = [output for cell in page.cells for output in cell.get("outputs", [])]
+    return {n: h for o in outputs for n, h in o.get("metadata", {}).get(stamps.KEY, {}).get("inputs", {}).items()}

@@ -1,0 +1,160 @@
+"""What a page was made from: a stamp in its metadata, and whether it still agrees with the files.
+
+A stamp holds facts only that do not change when nothing else does, so that executing a notebook
+again leaves its page as it was: no times, no machine, no folder.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from causalmix.core import paths
+from causalmix.core.parameters import declared, read_notebook
+from causalmix.core.study_file import read_study, study_values
+
+KEY = "causalmix"  # of a notebook's metadata
+COMMITTED = "laptop"  # the study whose pages are the book's
+OWN = ("study", "results_dir")  # parameters that say where, not what
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def digest(*parts: bytes | str) -> str:
+    """First 12 hex digits of the SHA-256 of the parts, each counted with its length."""
+    total = hashlib.sha256()
+    for part in parts:
+        part = part.encode() if isinstance(part, str) else part
+        total.update(len(part).to_bytes(8, "big") + part)
+    return total.hexdigest()[:12]
+
+
+def source_hash(notebook: Mapping) -> str:
+    """Hash of a source notebook: its cells' text, tags and figure captions."""
+    cells = [
+        [cell["cell_type"], "".join(cell["source"]), cell["metadata"].get("tags"), cell["metadata"].get("mystnb")]
+        for cell in notebook["cells"]
+    ]
+    return digest(json.dumps(cells, sort_keys=True))
+
+
+def page_hash(page: Mapping) -> str:
+    """Hash of an executed page: its cells with their outputs."""
+    cells = [["".join(cell["source"]), _joined(cell.get("outputs"))] for cell in page["cells"]]
+    return digest(json.dumps(cells, sort_keys=True))
+
+
+def _joined(value: object) -> object:
+    """The value with lists of lines made one text, for a file may hold either."""
+    if isinstance(value, Mapping):
+        return {name: _joined(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return "".join(value) if value and all(isinstance(v, str) for v in value) else [_joined(v) for v in value]
+    return value
+
+
+def code_hash(notebook: Mapping) -> str:
+    """Hash of the modules that a notebook imports, directly or not, and of the models that ship with them."""
+    seen: set[Path] = set()
+    todo = set().union(*(_imports("".join(c["source"])) for c in notebook["cells"] if c["cell_type"] == "code"))
+    while todo:
+        base = PACKAGE.joinpath(*todo.pop().split(".")[1:])
+        for path in {base.with_suffix(".py"), base / "__init__.py"} - seen:
+            if path.is_file():
+                seen.add(path)
+                todo |= _imports(path.read_text(encoding="utf-8"))
+    assets = (path for path in (PACKAGE / "assets").rglob("*") if path.is_file())
+    return digest(
+        *(
+            part
+            for path in sorted([*seen, *assets])
+            for part in (path.relative_to(PACKAGE).as_posix(), path.read_bytes())
+        )
+    )
+
+
+def _imports(source: str) -> set[str]:
+    """Names below ``causalmix`` that a source imports, and all that they lie in."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    parts = [name.split(".") for name in names]
+    return {".".join(p[: i + 1]) for p in parts if p[0] == "causalmix" for i in range(len(p))}
+
+
+def input_hashes(inputs: Iterable[str | Path], root: Path = paths.ROOT) -> dict[str, str]:
+    """Hash of each input file, by its path below the root; of a file elsewhere only the name is told."""
+    hashes = {}
+    for path in map(Path, inputs):
+        path = path if path.is_absolute() else root / path
+        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+        hashes[name] = digest(path.read_bytes()) if path.is_file() else "missing"
+    return hashes
+
+
+def differing(values: Mapping[str, object], known: Mapping) -> dict[str, object]:
+    """Those values that are not the notebook's defaults; where it runs is no such value."""
+    return {name: values[name] for name in known if name not in OWN and values[name] != known[name].default}
+
+
+def make_stamp(
+    source: Mapping, page: Mapping, study: str, parameters: Mapping[str, object], inputs: Mapping[str, str]
+) -> dict:
+    """The stamp of a page.
+
+    Parameters
+    ----------
+    source, page : dict
+        The notebook and its executed copy.
+    study : str
+    parameters : dict
+        Values that differ from the notebook's defaults.
+    inputs : dict
+        Hash of each input file by its path below the root.
+    """
+    return {
+        "study": study,
+        "parameters": dict(parameters),
+        "source": source_hash(source),
+        "code": code_hash(source),
+        "inputs": dict(inputs),
+        "page": page_hash(page),
+    }
+
+
+def state(page: Path, root: Path = paths.ROOT) -> tuple[str, list[str]]:
+    """How a page of the book stands.
+
+    Parameters
+    ----------
+    page : Path
+        A page of ``book/chapters``; its source is the notebook of the same name.
+    root : Path
+        Root of the repository.
+
+    Returns
+    -------
+    tuple of str and list of str
+        ``fresh``, ``stale``, ``missing`` or ``reduced`` (of another study than the committed one),
+        and what has changed since, a few words each.
+    """
+    if not page.is_file():
+        return "missing", ["not executed yet"]
+    content = read_notebook(page)
+    stamp = content["metadata"].get(KEY)
+    if stamp is None:
+        return "stale", ["no stamp"]
+    if stamp["study"] != COMMITTED:
+        return "reduced", [f"study {stamp['study']}"]
+    source = read_notebook(root / "notebooks" / page.name)
+    known = declared(source)
+    values = study_values(read_study(COMMITTED, root / "notebooks" / "studies"), page.stem, known)
+    now = make_stamp(source, content, COMMITTED, differing(values, known), input_hashes(stamp["inputs"], root))
+    changes = [name for name in now if name not in ("inputs", "study") and now[name] != stamp[name]]
+    changes += [name for name, found in now["inputs"].items() if found != stamp["inputs"][name]]
+    return ("stale", [f"{name} changed" for name in changes]) if changes else ("fresh", [])

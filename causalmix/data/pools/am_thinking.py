@@ -1,0 +1,182 @@
+"""Long chains of thought: a-m-team/AM-Thinking-v1-Distilled, its math and code files.
+
+The files are read line by line.  The library's own reader needs one schema for all rows, and ``info``,
+of which only two texts are used, has other types in other files.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, concatenate_datasets
+
+from causalmix.core.errors import InputError
+from causalmix.data.pools import hub
+
+#: Files that make the pool, and the domain of each.
+FILES = {"math.jsonl": "math", "code.jsonl": "coding"}
+ROLES = {"human": "user", "assistant": "assistant"}
+
+#: An assistant's turn.  As published, the answer is in ``<answer>`` tags; they are left out (ours), so that what
+#: follows the chain reads as any other answer does, to a person and to the benchmarks.
+FORM = "<think>\n{think}\n</think>\n\n{answer}"
+
+
+def load_pool(
+    path: str = "a-m-team/AM-Thinking-v1-Distilled",
+    files: Mapping[str, str] | None = None,
+    max_rows: int = 0,
+    seed: int = 0,
+    revision: str | None = None,
+) -> Dataset:
+    """Questions with a chain of thought in ``<think>`` tags and the answer after it.
+
+    Rows without a chain or without an answer are left out; the pool's
+    ``info.description`` tells how many.  ``system`` is not
+    used, as in the data set's own training.
+
+    Parameters
+    ----------
+    path : str
+        The name on the hub, or a folder with the files.
+    files : mapping of str to str, optional
+        Domain by file; by default :data:`FILES`.
+    max_rows : int
+        Most rows, in the files' own shares; 0 for all.  Only rows that are taken are written to the cache.
+    seed : int
+        Which rows.
+    revision : str, optional
+        Branch, tag or commit on the hub.
+
+    Returns
+    -------
+    Dataset
+        Columns ``row_id, domain, source, messages``; a row is named by its file and line, from 0.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be had, has a line that is not JSON, or has no row that can be used.
+    """
+    files = FILES if files is None else files
+    found = {name: _file(path, name, revision) for name in files}
+    lines, rows = {}, {}
+    for name, file in found.items():
+        lines[name], rows[name] = _usable_lines(file)
+    left_out = [
+        f"{rows[name] - len(lines[name])} of {rows[name]} rows of {name} have no chain of thought or no answer."
+        for name in files
+    ]
+    chosen = hub.stratified(np.repeat(list(files.values()), [len(lines[name]) for name in files]), max_rows, seed)
+    parts, start = [], 0
+    for name, domain in files.items():
+        stop = start + len(lines[name])
+        taken = lines[name][chosen[(chosen >= start) & (chosen < stop)] - start]
+        if len(taken):  # a domain's rows may all come from another of its files
+            parts.append(_part(found[name], taken, domain))
+        start = stop
+    return hub.note(concatenate_datasets(parts), *left_out)
+
+
+def _file(path: str, name: str, revision: str | None) -> Path:
+    """A file of the data set on this machine; fetched where it is on the hub."""
+    if Path(path).is_dir():
+        if not (file := Path(path, name)).is_file():
+            raise InputError(f"Expected the file {name} in {path}, found none; download it, or name other files.")
+        return file
+    hub.require(path)
+
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        with hub.quiet():
+            return Path(hf_hub_download(path, name, repo_type="dataset", revision=revision))
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        raise InputError(
+            f"Expected the file {name} of {path} in the Hugging Face cache or on the hub, "
+            f"found {type(error).__name__}; download it where there is a network and give its folder."
+        ) from error
+
+
+def _usable_lines(file: Path) -> tuple[np.ndarray, int]:
+    """Number and offset in bytes of the lines with a chain and an answer, shape (n, 2); and how many rows there are."""
+    places, rows, offset = array("q"), 0, 0
+    with open(file, "rb") as stream:
+        for number, line in enumerate(stream):
+            if line.strip():
+                rows += 1
+                if _conversation(_parsed(line, file, number)):
+                    places.extend((number, offset))
+            offset += len(line)
+    lines = np.array(places, dtype=np.int64).reshape(-1, 2)
+    if not len(lines):
+        raise InputError(f"Expected rows with a chain of thought and an answer in {file}, found none; check the file.")
+    return lines, rows
+
+
+def _parsed(line: bytes, file: Path, number: int) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise InputError(
+            f"Expected a JSON object in each line of {file}, found another text in line {number + 1}; "
+            "download the file again."
+        ) from error
+
+
+def _part(file: Path, lines: np.ndarray, domain: str) -> Dataset:
+    about = file.stat()
+    return Dataset.from_generator(
+        _rows, features=hub.FEATURES,
+        gen_kwargs={
+            "file": str(file), "lines": lines, "domain": domain,
+            # Read by nobody; the cache is told that a file or the form has changed.
+            "version": (about.st_size, about.st_mtime_ns, FORM),
+        },
+    )  # fmt: skip
+
+
+def _rows(file: str, lines: np.ndarray, domain: str, version: tuple) -> Iterator[dict[str, Any]]:
+    name = Path(file).stem
+    with open(file, "rb") as stream:
+        for number, offset in lines.tolist():
+            stream.seek(offset)
+            row = json.loads(stream.readline())
+            info = row["conversations"][-1].get("info")
+            source = info.get("source") if isinstance(info, Mapping) else None
+            yield {
+                "row_id": f"{name}-{number:06d}",
+                "domain": domain,
+                "source": source if isinstance(source, str) and source else name,
+                "messages": _conversation(row),
+            }
+
+
+def _conversation(row: Any) -> list[dict[str, str]] | None:
+    """The turns of a row; None where a text is missing or the last turn is not the assistant's."""
+    turns = row.get("conversations") if isinstance(row, Mapping) else None
+    if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
+        return None
+    messages = [{"role": ROLES.get(turn.get("from")), "content": _content(turn)} for turn in turns]
+    usable = all(turn["role"] and turn["content"] for turn in messages)
+    return messages if usable and len(messages) > 1 and messages[-1]["role"] == "assistant" else None
+
+
+def _content(turn: Mapping[str, Any]) -> str | None:
+    value = turn.get("value") if isinstance(turn.get("value"), str) else ""
+    if turn.get("from") != "assistant":
+        return value
+    head, closed, tail = value.partition("</think>")
+    think = head.strip().removeprefix("<think>").strip() if closed else ""
+    answer = tail.strip().removeprefix("<answer>").removesuffix("</answer>").strip()
+    if not (think and answer):  # the same texts are also given apart
+        info = turn.get("info") if isinstance(turn.get("info"), Mapping) else {}
+        parts = (info.get("think_content"), info.get("answer_content"))
+        think, answer = (part.strip() if isinstance(part, str) else "" for part in parts)
+    return FORM.format(think=think, answer=answer) if think and answer else None

@@ -1,0 +1,160 @@
+"""Published scores of rows: OpenDataArena/OpenDataArena-scored-data-2603.
+
+Rows are found by their text.  How the publishers flattened conversations of several turns is not known; here
+they are read as :func:`causalmix.data.scores.flatten` reads them, so some may not be found, and those are computed.
+
+Two traps.  The scores are read from ``raw_scores``: ``processed_scores`` are scaled to [0, 1] by a map that
+is not published, so they are not on the scale of what is computed for the other rows.  And a score belongs to
+its scorer: what is computed beside published scores must come from the same models (:func:`check_scorers`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+
+import numpy as np
+import pandas as pd
+from datasets import Dataset, Features, Value, concatenate_datasets
+
+from causalmix.core.errors import InputError
+from causalmix.data.pools import hub
+from causalmix.data.scores import flatten
+
+#: Our names of the scores, and the publishers'.
+PUBLISHED = {"hes": "HES", "normalized_loss": "Normalized_Loss", "writing_style": "Writing_Style"}
+SCORES = list(PUBLISHED)
+
+#: The models behind them, as in the configuration of OpenDataArena's scorers.
+SCORER, RATER = "Qwen/Qwen3-8B", "princeton-nlp/QuRater-1.3B"
+
+#: Tags around the parts of a long answer, with or without which the same text may be kept.
+_TAGS = re.compile(r"</?(?:think|answer)>")
+
+
+def check_scorers(scorer: str, rater: str) -> None:
+    """Refuse to mix published scores with those of other models.
+
+    Parameters
+    ----------
+    scorer, rater : str
+        Names or folders of the models that score the rows which are not found; the last part counts.
+
+    Raises
+    ------
+    InputError
+        When either is not the publishers' model.
+    """
+    for given, theirs in ((scorer, SCORER), (rater, RATER)):
+        if given.rstrip("/").rpartition("/")[2] != theirs.rpartition("/")[2]:
+            raise InputError(
+                f"Expected {theirs} beside published scores, which it made, found {given or 'the rater that ships'}; "
+                "name it, or leave out the published scores, for scores of two models do not compare."
+            )
+
+
+def attach(pool: Dataset, scored_rows: Dataset) -> Dataset:
+    """Give the rows of a pool their published scores.
+
+    Parameters
+    ----------
+    pool : Dataset
+        With ``messages``.
+    scored_rows : Dataset
+        With ``instruction``, ``output`` and the struct ``raw_scores``.  Of rows with the same text the
+        first that has all three scores counts.
+
+    Returns
+    -------
+    Dataset
+        The pool with ``hes`` (bits), ``normalized_loss`` (bits per token) and ``writing_style``
+        (log-odds); all three null where the text is not found.  Texts are compared without white
+        space and without the tags think and answer.
+
+    Raises
+    ------
+    InputError
+        When the scored rows are of another schema.
+    """
+    _check_schema(scored_rows)
+    published = _mapped(scored_rows.select_columns(["instruction", "output", "raw_scores"]), _published, SCORES)
+    published = published.dropna().drop_duplicates("key").set_index("key")
+    keys = _mapped(pool.select_columns(["messages"]), _pool_keys)["key"]
+    return _with_scores(pool, published.reindex(keys))
+
+
+def complete(found: Dataset, compute: Callable[[Dataset], pd.DataFrame]) -> Dataset:
+    """Compute the scores of those rows that have none; ``info.description`` tells how many.
+
+    Parameters
+    ----------
+    found : Dataset
+        From :func:`attach`.
+    compute : callable
+        ``compute(rows)``: a table with the three scores, one line a row; not called without rows.
+
+    Returns
+    -------
+    Dataset
+        The same rows, every score given.
+    """
+    table = found.select_columns(SCORES).to_pandas()
+    missing = np.flatnonzero(table.isna().any(axis=1))
+    if len(missing):
+        table.iloc[missing] = compute(found.select(missing))[SCORES].to_numpy(float)
+    told = f"Scores of {len(table) - len(missing)} of {len(table)} rows are published ones, the others computed."
+    return hub.note(_with_scores(found.remove_columns(SCORES), table), told)
+
+
+def _check_schema(rows: Dataset) -> None:
+    columns, found = set(rows.column_names), ", ".join(rows.column_names)
+    if columns & {"Q_scores", "QA_scores"} and "raw_scores" not in columns:
+        raise InputError(
+            "Expected published scores with the column raw_scores, found Q_scores and QA_scores of the older "
+            "OpenDataArena-scored-data; use OpenDataArena-scored-data-2603."
+        )
+    if missing := {"instruction", "output", "raw_scores"} - columns:
+        raise InputError(
+            f"Expected published scores with {', '.join(sorted(missing))}, found the columns {found}; "
+            "use OpenDataArena-scored-data-2603."
+        )
+    metrics = rows.features["raw_scores"]
+    if isinstance(metrics, Value):
+        raise InputError(
+            f"Expected raw_scores as names with numbers, found values of the type {metrics.dtype}; "
+            "read them as JSON first, or use OpenDataArena-scored-data-2603."
+        )
+    if isinstance(metrics, Mapping) and (lacking := set(PUBLISHED.values()) - set(metrics)):
+        raise InputError(
+            f"Expected {', '.join(sorted(lacking))} in raw_scores, found {', '.join(metrics)}; "
+            "choose rows that have them."
+        )
+
+
+def _mapped(rows: Dataset, function: Callable, scores: Sequence[str] = ()) -> pd.DataFrame:
+    """The key of each row, and scores where the function gives them."""
+    features = Features({"key": Value("int64")} | {name: Value("float64") for name in scores})
+    return rows.map(
+        function, batched=True, remove_columns=rows.column_names, features=features, desc="Comparing texts",
+        load_from_cache_file=False,  # the cache does not notice that this module has changed
+    ).to_pandas()  # fmt: skip
+
+
+def _pool_keys(batch: Mapping[str, list]) -> dict[str, list[int]]:
+    return {"key": [_key(*flatten(messages)) for messages in batch["messages"]]}
+
+
+def _published(batch: Mapping[str, list]) -> dict[str, list]:
+    scores = {ours: [(raw or {}).get(name) for raw in batch["raw_scores"]] for ours, name in PUBLISHED.items()}
+    return {"key": [_key(*texts) for texts in zip(batch["instruction"], batch["output"])]} | scores
+
+
+def _key(instruction: str | None, output: str | None) -> int:
+    """64 bits of a row's text: two different texts among a million meet in fewer than one of ten million pools."""
+    text = "".join(_TAGS.sub("", f"{instruction or ''}\n{output or ''}").split())
+    return int.from_bytes(blake2b(text.encode(errors="replace"), digest_size=8).digest(), signed=True)
+
+
+def _with_scores(pool: Dataset, table: pd.DataFrame) -> Dataset:
+    return concatenate_datasets([pool, Dataset.from_pandas(table[SCORES].astype(float), preserve_index=False)], axis=1)

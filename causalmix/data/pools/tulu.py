@@ -1,0 +1,120 @@
+"""The pool of the paper: allenai/tulu-3-sft-mixture, its sources sorted into five domains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+from datasets import Dataset
+
+from causalmix.data.pools import local
+
+#: Domain of each group of the Tulu 3 paper; the CausalMix paper merges General and Precise IF and drops Multilingual.
+DOMAIN_OF = {
+    "Coding": "coding",
+    "General": "instruction",
+    "Precise IF": "instruction",
+    "Math Reasoning": "math",
+    "Knowledge Recall": "knowledge",
+    "Safety & Non-Compliance": "safety",
+    "Multilingual": None,
+}
+
+DOMAINS = tuple(dict.fromkeys(filter(None, DOMAIN_OF.values())))
+
+
+class Source(NamedTuple):
+    """Where rows of the mixture come from: the group and the number of rows as published."""
+
+    group: str
+    rows: int
+
+    @property
+    def domain(self) -> str | None:
+        """None where the source is left out."""
+        return DOMAIN_OF[self.group]
+
+
+#: By the column ``source``: Tulu 3 (arXiv 2411.15124), Table 7.  It has one row more than the data set itself.
+SOURCES = {
+    "ai2-adapt-dev/tulu_hard_coded_repeated_10": Source("General", 240),
+    "ai2-adapt-dev/oasst1_converted": Source("General", 7_132),
+    "ai2-adapt-dev/no_robots_converted": Source("General", 9_500),
+    "ai2-adapt-dev/tulu_v3.9_wildchat_100k": Source("General", 100_000),
+    "ai2-adapt-dev/personahub_ifdata_manual_seed_v3_29980": Source("Precise IF", 29_980),
+    "ai2-adapt-dev/flan_v2_converted": Source("Knowledge Recall", 89_982),
+    "ai2-adapt-dev/tulu_v3.9_sciriff_10k": Source("Knowledge Recall", 10_000),
+    "ai2-adapt-dev/tulu_v3.9_table_gpt_5k": Source("Knowledge Recall", 5_000),
+    "ai2-adapt-dev/personahub_math_v5_regen_149960": Source("Math Reasoning", 149_960),
+    "allenai/tulu-3-sft-personas-math-grade": Source("Math Reasoning", 49_980),
+    "ai2-adapt-dev/tulu_v3.9_personahub_math_interm_algebra_20k": Source("Math Reasoning", 20_000),
+    "ai2-adapt-dev/tulu_v3.9_open_math_2_gsm8k_50k": Source("Math Reasoning", 50_000),
+    "ai2-adapt-dev/numinamath_tir_math_decontaminated": Source("Math Reasoning", 64_312),
+    "ai2-adapt-dev/personahub_code_v2_34999": Source("Coding", 34_999),
+    "ai2-adapt-dev/evol_codealpaca_heval_decontaminated": Source("Coding", 107_276),
+    "ai2-adapt-dev/coconot_converted": Source("Safety & Non-Compliance", 10_983),
+    "ai2-adapt-dev/tulu_v3.9_wildjailbreak_decontaminated_50k": Source("Safety & Non-Compliance", 50_000),
+    "ai2-adapt-dev/tulu_v3.9_synthetic_finalresp_wildguardmixtrain_decontaminated_50k": Source(
+        "Safety & Non-Compliance", 50_000
+    ),
+    "ai2-adapt-dev/tulu_v3.9_aya_100k": Source("Multilingual", 100_000),
+}
+
+
+def load_pool(
+    path: str = "allenai/tulu-3-sft-mixture", max_rows: int = 0, seed: int = 0, revision: str | None = None
+) -> Dataset:
+    """The rows of the five domains.
+
+    Left out are the multilingual source and the rows with an empty assistant turn, 716 as others have
+    counted (all of them safety): trained on, they would teach to answer nothing.
+
+    Parameters
+    ----------
+    path : str
+        The name on the hub, or a file or folder with the same columns ``messages`` and ``source``.
+    max_rows : int
+        Most rows, in the pool's own shares of domains; 0 for all.
+    seed : int
+        Which rows.
+    revision : str, optional
+        Branch, tag or commit on the hub.
+
+    Returns
+    -------
+    Dataset
+        Columns ``row_id, domain, source, messages``; a row is named by its place in the data set.
+
+    Raises
+    ------
+    InputError
+        When the data set cannot be had, lacks a column, or has a source that :data:`SOURCES` does not name.
+    """
+    return local.load_pool(
+        path, source_to_domain={name: source.domain for name, source in SOURCES.items()}, id_column="",
+        on_bad="skip", max_rows=max_rows, seed=seed, revision=revision,
+    )  # fmt: skip
+
+
+def expected_counts(sizes: Sequence[int] = (100_000, 400_000, 800_000)) -> pd.DataFrame:
+    """What the published table leads one to expect of each domain.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Rows of a training set.
+
+    Returns
+    -------
+    DataFrame
+        Index ``domain``; columns ``rows``, ``share`` of all five, and for each size ``cap_<size>``, the
+        largest share that needs no row twice (what ``policy.domain_caps`` holds a mixture to).  Rows with
+        an empty answer are not taken off.
+    """
+    rows = pd.Series(dict.fromkeys(DOMAINS, 0), name="rows").rename_axis("domain")
+    for source in SOURCES.values():
+        if source.domain:
+            rows[source.domain] += source.rows
+    caps = {f"cap_{size}": (rows / size).clip(upper=1.0) for size in sizes}
+    return pd.DataFrame({"rows": rows, "share": rows / rows.sum()} | caps)

@@ -1,0 +1,210 @@
+"""Scored pools: made or loaded once, kept in the cache, and named by their content."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset, load_from_disk
+from transformers import PreTrainedTokenizerBase
+
+from causalmix.core.errors import InputError
+from causalmix.core.paths import cache_dir
+from causalmix.data import fingerprints, states
+from causalmix.data.families import KINDS, Kind, kind_of, real_kind
+from causalmix.data.named_models import is_own
+from causalmix.data.recipes import REAL, Recipe, recipe_file
+from causalmix.data.tiny import models, pool as tiny_pool
+from causalmix.lm import conversations
+from causalmix.lm.tasks import Task
+
+SCORE_DIGITS = 4  # decimals of a score, bits or log-odds
+TOKENS = "tokens"
+CONTENT = "content.sha256"
+VALIDATION = "validation"  # rows of a real pool that are kept for losses by domain
+VALIDATION_ROWS = 200  # of each domain, a tenth of it at most
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Arithmetic on one thread: sums come out the same on every number of cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """A scored pool with its models and tasks; ``name`` identifies all of its content."""
+
+    name: str
+    pool: Dataset
+    scored: states.ScoredPool
+    folder: Path
+
+    @property
+    def kind(self) -> Kind:
+        """How models that are trained on it are judged."""
+        return kind_of(self.name)
+
+    def tokens(self, model: str, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+        """The rows as a model's tokenizer writes them; kept in the cache."""
+        folder = self.folder / (
+            TOKENS if is_own(model) else f"{TOKENS}-{hashlib.sha256(model.encode()).hexdigest()[:12]}"
+        )
+        if not folder.exists():
+            _keep(folder, lambda scratch: _tokenize(self.pool, tokenizer, scratch))
+        return load_from_disk(str(folder))
+
+    def validation(self) -> Dataset | None:
+        """Rows that no pool holds, for losses by domain; None where the family has none."""
+        if self.name.startswith("tiny/"):
+            return tiny_pool.validation_rows()
+        folder = self.folder / VALIDATION
+        return load_from_disk(str(folder)) if folder.exists() else None
+
+
+@cache
+def load_world(pool_rows: int, pool_seed: int, kind: str = "tiny") -> World:
+    """A pool of the embedded world: generated, and scored unless the cache holds that already."""
+    family = KINDS[kind]
+    pool = family.make_pool(pool_rows, pool_seed)
+    digest = _content_digest(pool, family.tasks())
+    folder = cache_dir() / f"{kind}-{digest}"
+    if not folder.exists():
+        _keep(folder, lambda scratch: _write(scratch, pool, family))
+    return _load(f"{kind}/{pool_rows}/{pool_seed}/{digest}", folder, family.domains)
+
+
+def load_real(recipe: Recipe, pool_rows: int, pool_seed: int) -> World:
+    """A real pool: loaded and scored once, then read from the cache.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    pool_rows : int
+        Most rows that are taken; 0 for all.
+    pool_seed : int
+        Which rows.
+    """
+    folder = _rows_folder(recipe, pool_rows, pool_seed)
+    if not folder.exists():
+        family = real_kind(recipe)
+        pool = family.make_pool(pool_rows, pool_seed)
+        if recipe.domains and set(recipe.domains) != set(pool.unique("domain")):
+            raise InputError(
+                f"Expected the domains {', '.join(recipe.domains)} in the rows, found "
+                f"{', '.join(pool.unique('domain'))}; "
+                "correct domains in the recipe, or map sources to them."
+            )
+        pool, held_out = _held_out(pool, pool_seed)
+
+        def write(scratch: str) -> None:
+            _write(scratch, pool, family)
+            held_out.save_to_disk(os.path.join(scratch, VALIDATION))
+            Path(scratch, CONTENT).write_text(fingerprints.of_rows(pool))
+
+        _keep(folder, write)
+    # What a hub gives under one name may change, hence the rows themselves count too.
+    parts = f"{folder.name} {(folder / CONTENT).read_text()} {recipe.questions_digest}"
+    identity = hashlib.sha256(parts.encode()).hexdigest()[:12]
+    _note(recipe_file(identity), {"rows": folder.name, "recipe": asdict(recipe)})
+    return _load(f"{REAL}/{pool_rows}/{pool_seed}/{identity}", folder, recipe.domains or None)
+
+
+def _rows_folder(recipe: Recipe, pool_rows: int, pool_seed: int) -> Path:
+    """Where the cache keeps the scored rows of a recipe."""
+    rows = hashlib.sha256(f"{recipe.rows_digest} {pool_rows} {pool_seed}".encode()).hexdigest()[:12]
+    return cache_dir() / f"{REAL}-rows-{rows}"
+
+
+def _note(path: Path, values: dict) -> None:
+    """Write a small file of the cache at once, unless it says that already."""
+    text = json.dumps(values, indent=1)
+    if not path.exists() or path.read_text() != text:  # settings that are no part of the identity may have changed
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft.write_text(text)
+        draft.replace(path)
+
+
+@cache
+def _load(name: str, folder: Path, domains: tuple[str, ...] | None) -> World:
+    pool = load_from_disk(str(folder / "pool"))
+    table = pool.select_columns(["domain", *states.SCORES]).to_pandas()
+    domains = domains or tuple(dict.fromkeys(table["domain"]))
+    return World(name, pool, states.ScoredPool.from_table(table, domains), folder)
+
+
+def _held_out(pool: Dataset, seed: int) -> tuple[Dataset, Dataset]:
+    """A pool without a few rows of each domain, and these rows."""
+    domains = pd.Series(pool["domain"][:])
+    rng, taken = np.random.default_rng([seed, 13]), []
+    for _, rows in domains.groupby(domains, sort=False):
+        taken += rng.choice(rows.index, min(VALIDATION_ROWS, len(rows) // 10), replace=False).tolist()
+    kept = np.setdiff1d(np.arange(len(pool)), taken)
+    return pool.select(kept), pool.select(sorted(taken))
+
+
+def _content_digest(pool: Dataset, tasks: tuple[Task, ...]) -> str:
+    """Hash of everything that a run's outcome depends on besides its own spec."""
+    digest = hashlib.sha256()
+    for part in ("tokenizer", "proxy", "rater"):
+        for path in sorted((models.TINY / part).iterdir()):
+            digest.update(path.read_bytes())
+    for column in ("domain", "messages"):
+        digest.update(json.dumps(pool[column][:]).encode())
+    for task in tasks:
+        digest.update(json.dumps([task.name, task.prompts, task.golds]).encode())
+    return digest.hexdigest()[:12]
+
+
+@one_thread()
+def _write(scratch: str, pool: Dataset, family: Kind) -> None:
+    """Score a pool, and tokenise it for the family's own tokenizer."""
+    table, tokens = family.score(pool), os.path.join(scratch, TOKENS)
+    _tokenize(pool, family.tokenizer(), tokens)
+    for name in states.SCORES:
+        # Rounded, for the last digits of a float differ between machines and would change who is drawn.
+        pool = pool.add_column(name, table[name].round(SCORE_DIGITS).tolist())
+    pool = pool.add_column("n_tokens", [len(ids) for ids in load_from_disk(tokens)["input_ids"]])
+    pool.save_to_disk(os.path.join(scratch, "pool"))
+    if family not in KINDS.values():
+        shutil.rmtree(tokens)  # of the scorer, which is not what is trained
+
+
+def _tokenize(pool: Dataset, tokenizer: PreTrainedTokenizerBase, folder: str) -> None:
+    with tempfile.TemporaryDirectory(dir=Path(folder).parent) as scratch:
+        conversations.tokenize_all(pool, tokenizer, Path(scratch, "tokens.arrow")).save_to_disk(folder)
+
+
+def _keep(folder: Path, write: Callable[[str], None]) -> None:
+    """Write a folder of the cache, once: it appears when it is complete, and who comes meanwhile waits for it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_name(f"{folder.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.exists():
+            return
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            made = os.path.join(scratch, "new")
+            os.mkdir(made)
+            write(made)
+            try:
+                os.rename(made, folder)
+            except OSError:
+                if not folder.exists():  # otherwise another machine was first, where locks do not reach
+                    raise

@@ -1,0 +1,210 @@
+"""Three scores of a training row: HES, Normalized_Loss and Writing_Style.
+
+The formulas are those of OpenDataArena's scorers (arXiv 2512.14051), which the paper's covariates
+carry the names of.  No chat template is applied; a conversation is read as
+
+* ``output``: the content of its last assistant turn;
+* ``instruction``: the contents of all turns before that one, joined by newlines.
+
+(How the scorers' authors flatten conversations of several turns is not published; this is ours.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from causalmix.core.errors import InputError
+from causalmix.lm.losses import logits_of
+from causalmix.lm.raters import Rater
+
+HES_QUANTILE = 99.5  # percentile_cutoff 0.005 of the HES scorer
+HES_MAX_TOKENS = 4096
+LOSS_MAX_TOKENS = 2048
+
+#: Logits held at once, whatever the vocabulary: 4 MB in fp32 for a CPU's cache, 1 GB on a GPU.
+SCORING_LOGITS = {"cpu": 2**20, "cuda": 2**28}
+BATCH_TOKENS = {"cpu": 1024, "cuda": 2**15}  # in one forward pass, padding included
+SLAB = 2**26  # characters that are tokenised at once: a pool of a million rows does not fit in memory as lists
+
+
+def hes(entropies_bits: np.ndarray) -> float:
+    """High-entropy sum: the sum of the entropies at or above their 99.5th percentile.
+
+    Without ties the sum runs over ``floor(0.005 (n - 1)) + 1`` tokens.  Source: arXiv 2605.22389
+    as implemented in OpenDataArena.
+
+    Parameters
+    ----------
+    entropies_bits : ndarray, shape (n,)
+        Entropy of the next-token distribution at each completion token, in bits.
+
+    Returns
+    -------
+    float
+        In bits; 0 for an empty completion.
+    """
+    values = np.asarray(entropies_bits, dtype=np.float64)
+    if values.size == 0:
+        return 0.0
+    return float(values[values >= np.percentile(values, HES_QUANTILE)].sum())
+
+
+def normalized_loss(nll_nats: np.ndarray) -> float:
+    """Mean negative log-likelihood in bits per token.
+
+    Parameters
+    ----------
+    nll_nats : ndarray, shape (n,)
+        Negative log-likelihood of every token after the first, in nats.
+
+    Returns
+    -------
+    float
+        0 where there is no token to score.
+    """
+    values = np.asarray(nll_nats, dtype=np.float64)
+    return float(values.mean() / math.log(2)) if values.size else 0.0
+
+
+def score_rows(
+    rows: Sequence[Mapping[str, Any]],
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rater: Rater,
+    batch_tokens: int | None = None,
+) -> pd.DataFrame:
+    """Score every row of a pool.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Each with ``messages``, a list of ``{"role", "content"}``.
+    model, tokenizer
+        Reference causal language model.
+    rater : Rater
+        Gives Writing_Style.
+    batch_tokens : int
+        Tokens, padding included, in one forward pass; by default what suits a CPU's cache, or a GPU.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``hes`` (bits), ``normalized_loss`` (bits per token), ``writing_style`` (log-odds),
+        one line for each row, in order.
+
+    Raises
+    ------
+    InputError
+        If a row has no assistant turn.
+    """
+    batch_tokens = batch_tokens or BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cuda"])
+    slabs = _slabs(flatten(row["messages"]) for row in rows)
+    return pd.concat([_score_pairs(pairs, model, tokenizer, rater, batch_tokens) for pairs in slabs], ignore_index=True)
+
+
+def _slabs(pairs: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    """Pairs in lists of about :data:`SLAB` characters."""
+    slab, size = [], 0
+    for pair in pairs:
+        slab.append(pair)
+        size += len(pair[0]) + len(pair[1])
+        if size >= SLAB:
+            yield slab
+            slab, size = [], 0
+    if slab:
+        yield slab
+
+
+def _score_pairs(pairs: Sequence[tuple[str, str]], model, tokenizer, rater: Rater, batch_tokens: int) -> pd.DataFrame:
+    """Scores of (instruction, output) pairs."""
+    encode = lambda texts: tokenizer(texts, add_special_tokens=False)["input_ids"]  # noqa: E731
+    joined = encode([instruction + output for instruction, output in pairs])
+    prompt_lengths = [len(ids) for ids in encode([instruction for instruction, _ in pairs])]
+    lines = [f"{instruction}\n{output}" for instruction, output in pairs]
+    joined = [ids[:HES_MAX_TOKENS] for ids in joined]
+    entropies = _per_token(model, joined, prompt_lengths, _entropy_bits, batch_tokens)
+    whole = [ids[:LOSS_MAX_TOKENS] for ids in encode(lines)]
+    losses = _per_token(model, whole, [1] * len(whole), _nll_nats, batch_tokens)
+    return pd.DataFrame(
+        {
+            "hes": [hes(values) for values in entropies],
+            "normalized_loss": [normalized_loss(values) for values in losses],
+            "writing_style": rater.score(lines),
+        }
+    )
+
+
+def flatten(messages: Sequence[Mapping[str, str]]) -> tuple[str, str]:
+    """A conversation as (instruction, output); see the head of this module.
+
+    Raises
+    ------
+    InputError
+        If no turn is the assistant's.
+    """
+    last = max((i for i, turn in enumerate(messages) if turn["role"] == "assistant"), default=None)
+    if last is None:
+        raise InputError("Expected an assistant turn in every row, found a row without one; leave such rows out.")
+    return "\n".join(turn["content"] for turn in messages[:last]), messages[last]["content"]
+
+
+def _entropy_bits(logits: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+    p = logits.softmax(-1)
+    return -(p * torch.log2(p + 1e-9)).sum(-1)  # 1e-9 as in the HES scorer
+
+
+def _nll_nats(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return cross_entropy(logits, targets, reduction="none")
+
+
+@torch.inference_mode()
+def _per_token(
+    model: PreTrainedModel,
+    ids: Sequence[list[int]],
+    first: Sequence[int],
+    measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    batch_tokens: int,
+) -> list[np.ndarray]:
+    """Measure (logits, target) at every token from position ``first`` of each row on (never the very first)."""
+    values = [np.empty(0)] * len(ids)
+    starts = [max(1, start) for start in first]
+    model.eval()
+    for chosen in _batches([len(row) for row in ids], batch_tokens):
+        width = len(ids[chosen[-1]])
+        batch = torch.tensor([ids[i] + [0] * (width - len(ids[i])) for i in chosen], device=model.device)
+        # Padding on the right needs no mask; without a cache nothing else is kept.
+        hidden = model.base_model(input_ids=batch, use_cache=False).last_hidden_state
+        counts = [max(0, len(ids[i]) - starts[i]) for i in chosen]
+        at = torch.tensor([r * width + t for r, i in enumerate(chosen) for t in range(starts[i], len(ids[i]))])
+        measured = _at_positions(model, hidden.flatten(0, 1), batch.flatten(), at.to(model.device), measure)
+        for i, part in zip(chosen, np.split(measured, np.cumsum(counts)[:-1])):
+            values[i] = part
+    return values
+
+
+def _at_positions(model, hidden, tokens, positions, measure) -> np.ndarray:
+    """Measure at flat positions, a bounded number of logits at a time."""
+    vocabulary = model.get_output_embeddings().weight.shape[0]
+    size = max(1, SCORING_LOGITS.get(hidden.device.type, SCORING_LOGITS["cuda"]) // vocabulary)
+    parts = [measure(logits_of(model, hidden[at - 1]).float(), tokens[at]).cpu() for at in positions.long().split(size)]
+    return torch.cat(parts).numpy() if parts else np.empty(0)
+
+
+def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterable[list[int]]:
+    """Indices of rows, shortest first, in batches of at most ``batch_tokens`` after padding (at least one row)."""
+    batch: list[int] = []
+    for index in np.argsort(lengths, kind="stable"):
+        if batch and (len(batch) + 1) * lengths[index] > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(int(index))
+    if batch:
+        yield batch

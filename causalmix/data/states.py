@@ -1,0 +1,174 @@
+"""Data states: tilted candidate pools, the covariates X measured on them, and training samples.
+
+A state is a tilt λ in R^d, one component for each score.  Within each domain candidate rows are
+drawn without replacement with probability proportional to exp(λ·s), where s are the row's scores
+standardised within its domain: a tilt then has the same force everywhere, even where the domains' own
+means and spreads lie far apart.  X is measured on the candidates, *before* mixing, so it is pre-treatment by
+construction (the paper's summaries leave open whether X is taken before or after mixing; the
+second reading is :func:`mixed_covariates`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from causalmix.core.errors import InputError
+from causalmix.core.simplex import check_mixture, to_counts
+
+SCORES = ("hes", "normalized_loss", "writing_style")
+
+
+@dataclass(frozen=True)
+class ScoredPool:
+    """The part of a pool that sampling needs.
+
+    Attributes
+    ----------
+    domains : tuple of str
+        Domain names; their order is the order of every mixture.
+    codes : ndarray of int, shape (n_rows,)
+        Index of each row's domain.
+    scores : ndarray, shape (n_rows, n_scores)
+        Raw scores (HES and Normalized_Loss in bits, Writing_Style in log-odds).
+    names : tuple of str
+        Names of the scores.
+    """
+
+    domains: tuple[str, ...]
+    codes: np.ndarray
+    scores: np.ndarray
+    names: tuple[str, ...] = SCORES
+
+    @classmethod
+    def from_table(cls, table: pd.DataFrame, domains: tuple[str, ...], names: tuple[str, ...] = SCORES) -> ScoredPool:
+        """Read a pool's table.
+
+        Raises
+        ------
+        InputError
+            On an empty pool, a missing column, an unknown domain, a domain without rows, or a NaN.
+        """
+        missing = [c for c in ("domain", *names) if c not in table]
+        if missing:
+            raise InputError(
+                f"Expected pool columns domain, {', '.join(names)}; {', '.join(missing)} not found; "
+                "score the pool first."
+            )
+        if table.empty:
+            raise InputError("Expected a pool with rows, found none; check the path and the filters of the pool.")
+        unknown = sorted(set(table["domain"]) - set(domains))
+        if unknown:
+            raise InputError(
+                f"Expected the domains {', '.join(domains)}, found {', '.join(unknown)}; "
+                "map each source to one of them."
+            )
+        empty = sorted(set(domains) - set(table["domain"]))
+        if empty:
+            raise InputError(
+                f"Expected rows in every domain, found none in {', '.join(empty)}; add rows or leave the domain out."
+            )
+        scores = table[list(names)].to_numpy(float)
+        if not np.isfinite(scores).all():
+            raise InputError(
+                f"Expected finite scores, found {int((~np.isfinite(scores)).sum())} NaN or infinite; "
+                "score those rows again or drop them."
+            )
+        codes = table["domain"].map({d: i for i, d in enumerate(domains)}).to_numpy(int)
+        return cls(tuple(domains), codes, scores, tuple(names))
+
+    def standardised(self) -> np.ndarray:
+        """Scores with mean 0 and standard deviation 1 in each domain, shape (n_rows, n_scores)."""
+        standard = np.empty_like(self.scores)
+        for code in range(len(self.domains)):
+            part = self.scores[self.codes == code]
+            spread = part.std(axis=0)
+            standard[self.codes == code] = (part - part.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+        return standard
+
+
+def draw_candidates(pool: ScoredPool, state: np.ndarray, per_domain: int, seed: int) -> np.ndarray:
+    """Candidate rows of a state, without replacement (Gumbel top-k within each domain).
+
+    Parameters
+    ----------
+    pool : ScoredPool
+    state : array_like, shape (n_scores,)
+        The tilt λ, per standard deviation of each score in its domain; zeros leave the pool as it is.
+    per_domain : int
+        Candidates in each domain (all its rows where it has fewer).
+    seed : int
+
+    Returns
+    -------
+    ndarray of int, shape (n_candidates,)
+        Row positions in the pool, domain after domain.
+    """
+    state = np.asarray(state, float)
+    if state.shape != (pool.scores.shape[1],) or not np.isfinite(state).all():
+        raise InputError(
+            f"Expected a state of {pool.scores.shape[1]} finite numbers, found {state.tolist()}; "
+            f"give one tilt for each of {', '.join(pool.names)}."
+        )
+    keys = pool.standardised() @ state + np.random.default_rng([seed, 1]).gumbel(size=len(pool.codes))
+    chosen = []
+    for code in range(len(pool.domains)):
+        rows = np.flatnonzero(pool.codes == code)
+        # In the pool's order: keys that differ in their last digits between machines must not reorder a sample.
+        chosen.append(np.sort(rows[np.argsort(-keys[rows], kind="stable")[:per_domain]]))
+    return np.concatenate(chosen)
+
+
+def candidate_covariates(pool: ScoredPool, candidates: np.ndarray) -> dict[str, float]:
+    """X before mixing: each score's mean over the candidates, domains weighted equally."""
+    means = domain_means(pool, candidates)
+    return {f"x_{name}": float(means[:, j].mean()) for j, name in enumerate(pool.names)}
+
+
+def mixed_covariates(pool: ScoredPool, sample: np.ndarray) -> dict[str, float]:
+    """X after mixing: each score's mean over the training sample; a function of T, hence a mediator."""
+    return {f"x_{name}": float(v) for name, v in zip(pool.names, pool.scores[sample].mean(axis=0))}
+
+
+def domain_means(pool: ScoredPool, rows: np.ndarray) -> np.ndarray:
+    """Mean of each score in each domain over the given rows, shape (n_domains, n_scores)."""
+    codes = pool.codes[rows]
+    return np.stack([pool.scores[rows[codes == k]].mean(axis=0) for k in range(len(pool.domains))])
+
+
+def draw_sample(
+    pool: ScoredPool, candidates: np.ndarray, weights: np.ndarray, n_samples: int, seed: int
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Draw a training sample of a mixture from the candidates.
+
+    Parameters
+    ----------
+    pool : ScoredPool
+    candidates : ndarray of int
+        From :func:`draw_candidates`.
+    weights : array_like, shape (n_domains,)
+        The mixture T, on the simplex.
+    n_samples : int
+        Rows in the sample; each domain's count is rounded by largest remainder.
+    seed : int
+
+    Returns
+    -------
+    sample : ndarray of int, shape (n_samples,)
+        Row positions in the pool.
+    repeats : dict of str to int
+        Rows drawn again in each domain that ran out; a domain that did not is absent.
+    """
+    weights = check_mixture(weights, pool.domains)
+    rng, codes = np.random.default_rng([seed, 2]), pool.codes[candidates]
+    drawn, repeats = [], {}
+    for code, count in enumerate(to_counts(weights, n_samples)):
+        rows = candidates[codes == code]
+        if count > len(rows):
+            repeats[pool.domains[code]] = int(count - len(rows))
+        # Whole epochs over the domain first, so that no row is repeated twice before another once.
+        rounds = [rng.permutation(rows) for _ in range(-(-int(count) // len(rows)))]
+        drawn += [np.concatenate(rounds)[:count]] if rounds else []
+    return np.concatenate(drawn), repeats

@@ -1,0 +1,86 @@
+"""Tables that tell what a pool holds, what state it is in and what models are asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from datasets import Dataset
+
+from causalmix.core.intervals import explained_by_mixture
+from causalmix.data import states
+from causalmix.data.scored_pools import World
+from causalmix.data.scores import flatten
+from causalmix.data.states import SCORES
+from causalmix.lm import benchmarks, outcomes
+
+
+def summary(table: pd.DataFrame, names: tuple[str, ...] = SCORES) -> pd.DataFrame:
+    """Rows, mean tokens and mean and standard deviation of each score, domain by domain."""
+    groups = table.groupby("domain", sort=False)
+    parts = {"rows": groups.size(), "tokens": groups["n_tokens"].mean()}
+    for name in names:
+        parts |= {f"{name}_mean": groups[name].mean(), f"{name}_sd": groups[name].std()}
+    return pd.DataFrame(parts).reset_index()
+
+
+def overlap_table(before: np.ndarray, after: np.ndarray, mixtures: np.ndarray) -> pd.DataFrame:
+    """Share of each covariate's variance explained by the mixture, X before and after mixing."""
+    shares = {
+        "measured_before_mixing": explained_by_mixture(before, mixtures),
+        "measured_after_mixing": explained_by_mixture(after, mixtures),
+    }
+    return pd.DataFrame({"covariate": [f"x_{s}" for s in SCORES]} | shares)
+
+
+def target_state(base: World, n_samples: int) -> pd.DataFrame:
+    """The state of a whole pool as it is, and the rows that each domain has for a target run.
+
+    Returns
+    -------
+    DataFrame
+        One row: ``pool, n_samples, x_<covariate>…, rows_<domain>…``.
+    """
+    everything = np.arange(len(base.scored.codes))
+    rows = np.bincount(base.scored.codes, minlength=len(base.scored.domains))
+    return pd.DataFrame(
+        [
+            {"pool": "whole", "n_samples": n_samples}
+            | states.candidate_covariates(base.scored, everything)
+            | {f"rows_{d}": int(n) for d, n in zip(base.scored.domains, rows)}
+        ]
+    )
+
+
+def task_table(base: World) -> pd.DataFrame:
+    """What models that were trained on a pool are asked."""
+    tasks = base.kind.tasks()
+    return (
+        benchmarks.benchmark_table(tasks) if isinstance(tasks[0], benchmarks.Benchmark) else outcomes.task_table(tasks)
+    )
+
+
+def measure_states(
+    base: World, tilts: np.ndarray, mixtures: np.ndarray, candidates: int, n_samples: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Covariates of many states before and after mixing, nothing trained.
+
+    Returns
+    -------
+    before, after : ndarray, shape (n_states, n_scores)
+        X of the candidates, and of a sample of each state's mixture.
+    """
+    before, after = [], []
+    for i, (tilt, weights) in enumerate(zip(tilts, mixtures)):
+        chosen = states.draw_candidates(base.scored, tilt, candidates, seed + i)
+        sample, _ = states.draw_sample(base.scored, chosen, weights, n_samples, seed + i)
+        before.append(list(states.candidate_covariates(base.scored, chosen).values()))
+        after.append(list(states.mixed_covariates(base.scored, sample).values()))
+    return np.array(before), np.array(after)
+
+
+def examples(pool: Dataset, per_domain: int, seed: int) -> pd.DataFrame:
+    """A few rows of each domain with their scores, for reading."""
+    table = pool.to_pandas()
+    rows = table.groupby("domain", sort=False).sample(per_domain, random_state=seed)
+    turns = pd.DataFrame([flatten(messages) for messages in rows["messages"]], columns=["prompt", "completion"])
+    return pd.concat([rows[["domain", *states.SCORES]].reset_index(drop=True), turns], axis=1)

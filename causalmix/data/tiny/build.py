@@ -1,0 +1,216 @@
+"""The models of the embedded world: tokenizer, base checkpoints and style rater, and how to rebuild them.
+
+``causalmix world`` runs :func:`build`; the result ships with the package (safetensors and JSON).
+The base is pre-trained on text of the same world: easy items more often than hard ones, well-known
+facts more often than obscure ones, refusals for some kinds of harm only, and a little of it in chat form.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+
+from causalmix.core.paths import ASSETS
+from causalmix.data.tiny.items import AXES, DOMAINS, HARMFUL_VERBS
+from causalmix.data.tiny.models import ARCHITECTURES, SHAPES, TINY
+from causalmix.data.tiny.pool import FILLERS, spoil, unreserved
+from causalmix.lm.raters import StyleRater
+
+SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+
+#: Tokens of pre-training by role (ours): base skills half learned, so that fine-tuning matters.  The target
+#: is grown from the proxy's checkpoint, so its tokens come on top of the proxy's.
+PRETRAINING = {"proxy": 4_000_000, "target": 1_200_000, "longcot": 3_000_000}
+PEAK_RATE = {"proxy": 3e-3, "target": 1.5e-3, "longcot": 3e-3}  # ours, of pre-training
+CORPUS_SHARES = {"coding": 0.2, "instruction": 0.14, "math": 0.3, "knowledge": 0.16, "safety": 0.1, "reasoning": 0.1}
+KNOWN_HARMS = HARMFUL_VERBS[: len(HARMFUL_VERBS) // 2]  # what the base has seen refused
+CHAT_SHARE = 0.1  # of the corpus in chat form, as today's base models have seen some
+SLOPPY_SHARE = 0.1  # of the corpus: the web is not clean either
+BLOCK = 128  # tokens in one training sequence
+
+
+def documents(seed: int) -> Iterator[str]:
+    """Endless plain-text documents of the base model's corpus; no prompt of a task among them."""
+    rng = np.random.default_rng(seed)
+    settings = {"knowledge": {"zipf": 0.9, "phrases": (0, 1, 2, 3)}}
+    streams = {a: unreserved(a, np.random.default_rng([seed, i]), **settings.get(a, {})) for i, a in enumerate(AXES)}
+    while True:
+        axis = str(rng.choice(AXES, p=[CORPUS_SHARES[a] for a in AXES]))
+        item = next(streams[axis])
+        rare = axis in ("coding", "instruction") and rng.random() < 0.7 * item.level
+        unknown = item.kind == "refuse" and not any(f" {verb} " in item.prompt for verb in KNOWN_HARMS)
+        if rare or unknown or item.kind == "capitals":
+            continue
+        answer = spoil(item, rng, 0.3) if rng.random() < SLOPPY_SHARE else item.answer
+        if rng.random() < CHAT_SHARE:
+            yield f"<|im_start|>user\n{item.prompt}<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>"
+        else:
+            yield f"{item.prompt}\n{answer}"
+
+
+def build_tokenizer(seed: int, vocabulary: int = 768) -> PreTrainedTokenizerFast:
+    """Byte-level BPE that keeps digits apart (so that a number is read digit by digit)."""
+    tokenizer = Tokenizer(models.BPE())
+    split = pre_tokenizers.Split(Regex(r" ?\d| ?[^\s\d]+|\s"), behavior="isolated")
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = ["user\nassistant\n"] * 500
+    for axis in AXES:
+        items = zip(range(4_000), unreserved(axis, np.random.default_rng(seed)))
+        texts += [f"{item.prompt}\n{item.answer}" for _, item in items]
+    texts += [f" {filler}" for filler in FILLERS] * 100
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        chat_template=(ASSETS / "chatml.jinja").read_text(),
+    )
+
+
+def new_model(role: str, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
+    """A randomly initialised model of the architecture and shape that ``role`` has."""
+    torch.manual_seed(seed)
+    shape = SHAPES[role]
+    config = ARCHITECTURES[role](
+        **shape,
+        num_key_value_heads=shape["num_attention_heads"],
+        vocab_size=math.ceil(len(tokenizer) / 64) * 64,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    return AutoModelForCausalLM.from_config(config)
+
+
+@torch.no_grad()
+def grow(small: PreTrainedModel, model: PreTrainedModel, seed: int, noise: float = 0.02) -> PreTrainedModel:
+    """Give a model of twice the width, and more layers, the function of a small one (Net2Net, arXiv:1511.05641).
+
+    Every unit is doubled and what reads it halved; the layers on top begin as the identity.  A little noise
+    tells the twins apart, so that training can use them.
+
+    Parameters
+    ----------
+    small, model : PreTrainedModel
+        Of one architecture with tied embeddings; twice the heads of the same size.  ``model`` is changed in place.
+    seed : int
+        Of the noise.
+    noise : float
+        Its standard deviation, as a share of each matrix's own.
+    """
+    generator, given = torch.Generator().manual_seed(seed), small.state_dict()
+    for name, weight in model.named_parameters():
+        source = given.get(name)
+        if source is None:  # a layer that the small model lacks
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                weight.zero_()
+            continue
+        embedding = "embed_tokens" in name
+        doubled = (
+            source.repeat(1 if embedding else 2, 2) / (1 if embedding else 2) if source.dim() == 2 else source.repeat(2)
+        )
+        if name == "model.norm.weight":
+            doubled = doubled / 2  # tied logits add up both twins
+        if source.dim() == 2:
+            doubled = doubled + noise * doubled.std() * torch.randn(doubled.shape, generator=generator)
+        weight.copy_(doubled)
+    return model
+
+
+def _blocks(tokenizer: PreTrainedTokenizerFast, seed: int, batch: int) -> Iterator[torch.Tensor]:
+    """Endless (batch, BLOCK) blocks of documents joined by the end-of-text token."""
+    stream, buffer = documents(seed), []
+    while True:
+        while len(buffer) < batch * BLOCK:
+            texts = [text for _, text in zip(range(256), stream)]
+            for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]:
+                buffer += [*ids, tokenizer.pad_token_id]
+        yield torch.tensor(buffer[: batch * BLOCK]).view(batch, BLOCK)
+        buffer = buffer[batch * BLOCK :]
+
+
+def pretrain(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    tokens: int,
+    seed: int,
+    learning_rate: float = 3e-3,
+    batch: int = 16,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> float:
+    """Pre-train by next-token prediction on the corpus (AdamW, warm-up then cosine); the last loss in nats."""
+    steps = tokens // (batch * BLOCK)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.1, betas=(0.9, 0.95), fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda s: min(1, (s + 1) / 100) * (0.05 + 0.95 * (1 + math.cos(math.pi * s / steps)) / 2)
+    )
+    model.train()
+    for step, block in zip(range(steps), _blocks(tokenizer, seed, batch)):
+        loss = model(input_ids=block, labels=block, use_cache=False).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        if progress and step % 50 == 0:
+            progress(step, steps, float(loss.detach()))
+    return float(loss.detach())
+
+
+def build(out: Path = TINY, seed: int = 1, tokens: Mapping[str, int] = PRETRAINING, progress=None) -> None:
+    """Rebuild everything that ships with the package; about half an hour on two cores.
+
+    Parameters
+    ----------
+    out : Path
+        Folder for ``tokenizer/``, ``rater/`` and one checkpoint for each role.
+    seed : int
+        Determines corpus, initial weights and rating pairs.
+    tokens : mapping of str to int
+        Tokens of pre-training by role; roles that are absent are not built.
+    progress : callable, optional
+        Called with step, steps and loss.
+    """
+    tokenizer = build_tokenizer(seed)
+    tokenizer.save_pretrained(out / "tokenizer")
+    train_rater(seed).save(out / "rater")
+    for role, count in tokens.items():
+        build_base(role, out, tokenizer, seed, count, progress)
+
+
+def build_base(role: str, out: Path, tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int, progress=None) -> None:
+    """Pre-train the base checkpoint of one role into its folder below ``out``; the target needs the proxy's there."""
+    model = new_model(role, tokenizer, seed)
+    if role == "target":
+        grow(AutoModelForCausalLM.from_pretrained(out / "proxy", dtype=torch.float32), model, seed)
+    pretrain(model, tokenizer, tokens, seed, PEAK_RATE[role], progress=progress)
+    if role != "proxy":  # half of the bytes to ship; :func:`load_base` computes in float32 all the same
+        model = model.half()
+    model.save_pretrained(out / role, safe_serialization=True)
+
+
+def train_rater(seed: int, pairs: int = 3_000) -> StyleRater:
+    """Train the style rater on pairs of a clean and a sloppy completion of the same prompt."""
+    rng = np.random.default_rng([seed, 99])
+    preferred, rejected = [], []
+    for axis in DOMAINS:
+        for _, item in zip(range(pairs // len(DOMAINS)), unreserved(axis, rng)):
+            preferred.append(f"{item.prompt}\n{item.answer}")
+            rejected.append(f"{item.prompt}\n{spoil(item, rng, 0.5)}")
+    return StyleRater().fit(list(zip(preferred, rejected)), seed=seed)

@@ -1,0 +1,71 @@
+"""The models that ship with the embedded world: bases, their tokenizer, the rater."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast, Qwen2Config, Qwen3Config
+
+from causalmix.core.errors import InputError
+from causalmix.core.paths import ASSETS
+from causalmix.lm.raters import StyleRater
+
+TINY = ASSETS / "tiny"
+
+#: Shape by role (ours): the target holds at least five times the proxy's parameters.
+SHAPES = {
+    "proxy": {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 4, "num_attention_heads": 4},
+    "target": {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 6, "num_attention_heads": 8},
+    "longcot": {
+        "hidden_size": 160, "intermediate_size": 448, "num_hidden_layers": 4, "num_attention_heads": 4, "head_dim": 40,
+    },
+}  # fmt: skip
+
+#: Architecture by role, as in the paper: Qwen2.5 (whose architecture is Qwen2) and, for long chains of thought, Qwen3.
+ARCHITECTURES = {"proxy": Qwen2Config, "target": Qwen2Config, "longcot": Qwen3Config}
+
+
+@cache
+def load_tokenizer() -> PreTrainedTokenizerFast:
+    """The world's tokenizer, with the ChatML template."""
+    return PreTrainedTokenizerFast.from_pretrained(TINY / "tokenizer")
+
+
+def base_name(role: str) -> str:
+    """The role with a digest of its checkpoint, such as ``target@1a2b3c4d``: what a run's specification names.
+
+    The proxy's checkpoint is part of the world's own identity already, so its role is enough.
+    """
+    return role if role == "proxy" else f"{role}@{_digest(role)}"
+
+
+@cache
+def _digest(role: str) -> str:
+    folder = TINY / role
+    if not folder.is_dir():
+        raise InputError(f"Expected a base checkpoint at {folder.name}, found none; rebuild it with `causalmix world`.")
+    parts = (path.read_bytes() for path in sorted(folder.iterdir()))
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:8]
+
+
+def load_base(name: str = "proxy") -> PreTrainedModel:
+    """A fresh copy of a base checkpoint in float32, by its role or by its :func:`base_name`.
+
+    Raises
+    ------
+    InputError
+        When the checkpoint is not there, or is no longer the one that is named.
+    """
+    role, _, digest = name.partition("@")
+    if digest and digest != _digest(role):
+        raise InputError(
+            f"Expected the checkpoint {name}, found {base_name(role)}; check out the version that recorded this run."
+        )
+    return AutoModelForCausalLM.from_pretrained(TINY / role, dtype=torch.float32)
+
+
+def load_rater() -> StyleRater:
+    """The style rater that ships with the package."""
+    return StyleRater.load(TINY / "rater")

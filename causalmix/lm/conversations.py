@@ -1,0 +1,99 @@
+"""Conversations as a trainer takes them: token ids, the tokens that are scored, labels and lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, Features, List, Value
+from transformers import PreTrainedTokenizerBase
+
+from causalmix.core.errors import InputError
+
+IGNORED = -100  # label of a token that is not scored
+
+#: Rows as the trainer takes them.  Named, for a batch of which no row is left has no types of its own.
+LABELLED = Features({"input_ids": List(Value("int64")), "labels": List(Value("int64")), "length": Value("int64")})
+
+
+def tokenize(rows: Sequence[Mapping[str, Any]], tokenizer: PreTrainedTokenizerBase) -> Dataset:
+    """Turn conversations into token ids and a mask of the tokens that are scored.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Each with ``messages``, a list of ``{"role", "content"}``.
+    tokenizer : PreTrainedTokenizerBase
+        Its chat template must carry generation markers around the assistant's turns.
+
+    Returns
+    -------
+    Dataset
+        Columns ``input_ids`` and ``completion_mask`` (1 where the assistant speaks, end-of-turn
+        token included).  What follows the last scored token teaches nothing and is left out.
+
+    Raises
+    ------
+    InputError
+        If there is no row, or a row has no assistant turn.
+    """
+    if not len(rows):
+        raise InputError("Expected at least one row to tokenise, found none; check how the rows were chosen.")
+    return Dataset.from_dict(_encode([row["messages"] for row in rows], tokenizer, range(len(rows))))
+
+
+def tokenize_all(rows: Dataset, tokenizer: PreTrainedTokenizerBase, file: str | Path) -> Dataset:
+    """:func:`tokenize` for a pool that does not fit in memory as lists; its tokens go to a file (Arrow)."""
+    encode = lambda batch, places: _encode(batch["messages"], tokenizer, places)  # noqa: E731
+    return rows.select_columns("messages").map(
+        encode, with_indices=True, batched=True, remove_columns="messages", cache_file_name=str(file)
+    )
+
+
+def _encode(
+    conversations: Sequence[Sequence[Mapping[str, str]]], tokenizer: PreTrainedTokenizerBase, places: Sequence[int]
+) -> dict[str, list]:
+    """Columns ``input_ids`` and ``completion_mask`` of conversations; an error tells the place of its row."""
+    encoded = tokenizer.apply_chat_template(list(conversations), return_dict=True, return_assistant_tokens_mask=True)
+    ids, masks = [], []
+    for place, row_ids, mask in zip(places, encoded["input_ids"], encoded["assistant_masks"]):
+        if 1 not in mask:
+            raise InputError(
+                f"Expected an assistant turn in every row, found none in row {place + 1}; leave such rows out."
+            )
+        end = len(mask) - mask[::-1].index(1)
+        ids.append(row_ids[:end])
+        masks.append(mask[:end])
+    return {"input_ids": ids, "completion_mask": masks}
+
+
+def labelled(dataset: Dataset, max_length: int) -> Dataset:
+    """Rows cut to ``max_length``, with labels and lengths; rows without a scored token are dropped."""
+    label = partial(label_batch, max_length=max_length)
+    columns = {"remove_columns": dataset.column_names, "features": LABELLED}
+    rows = dataset.map(label, batched=True, keep_in_memory=True, **columns)
+    if not len(rows):
+        raise InputError(
+            f"Expected rows with a completion within max_length={max_length}, found none; raise max_length."
+        )
+    return rows
+
+
+def scorable(dataset: Dataset, max_length: int) -> np.ndarray:
+    """Whether each row keeps a scored token within ``max_length``, shape (n,)."""
+    return np.array([any(mask[1:max_length]) for mask in dataset["completion_mask"]], dtype=bool)
+
+
+def label_batch(batch: Mapping[str, list], max_length: int) -> dict[str, list]:
+    """Some rows of what :func:`tokenize` returns, as the trainer takes them: ``input_ids``, ``labels``, ``length``."""
+    columns: dict[str, list] = {"input_ids": [], "labels": [], "length": []}
+    for ids, mask in zip(batch["input_ids"], batch["completion_mask"]):
+        ids, mask = ids[:max_length], mask[:max_length]
+        if any(mask[1:]):
+            columns["input_ids"].append(ids)
+            columns["labels"].append([token if scored else IGNORED for token, scored in zip(ids, mask)])
+            columns["length"].append(len(ids))
+    return columns

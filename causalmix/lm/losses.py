@@ -1,0 +1,125 @@
+"""Losses of a causal language model on the tokens that are scored, without the logits of a whole batch at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from causalmix.lm.conversations import IGNORED, labelled
+
+LOGIT_BUDGET = 2**26  # logits held at once (256 MB in fp32), whatever the vocabulary
+SCALES = ("logit_scale", "output_multiplier", "lm_head_multiplier")  # names of what some models multiply logits by
+
+
+def logits_of(model: PreTrainedModel, states: torch.Tensor) -> torch.Tensor:
+    """Logits at last hidden states as the model itself makes them: some families scale or cap what the head gives."""
+    logits, config = model.get_output_embeddings()(states), model.config.get_text_config()
+    for name in SCALES:
+        if (scale := getattr(config, name, None)) is not None:
+            logits = logits * scale
+    if (scale := getattr(config, "logits_scaling", None)) is not None:
+        logits = logits * scale if config.model_type == "hyperclovax" else logits / scale
+    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
+        logits = torch.tanh(logits / cap) * cap
+    return logits
+
+
+def validation_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dataset: Dataset) -> float:
+    """Mean loss over all scored tokens of tokenised rows, in nats."""
+    return float(np.concatenate(row_losses(model, tokenizer, dataset)).mean())
+
+
+def completion_loss(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], n_scored: int | None) -> torch.Tensor:
+    """Mean negative log-likelihood of the scored tokens, in nats.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Causal language model.
+    inputs : mapping
+        ``input_ids`` and ``labels``, both (batch, length), padded on the right, and optionally
+        the ``position_ids`` of packed rows.
+    n_scored : int or None
+        What the summed loss is divided by; the number of scored tokens where None.
+    """
+    hidden = model.base_model(
+        input_ids=inputs["input_ids"], position_ids=inputs.get("position_ids"), use_cache=False
+    ).last_hidden_state
+    targets = inputs["labels"][:, 1:].reshape(-1)
+    scored = targets.ne(IGNORED).nonzero().squeeze(1)
+    states = hidden[:, :-1].flatten(0, 1).index_select(0, scored)
+    total = cross_entropy(logits_of(model, states).float(), targets[scored], reduction="sum")
+    return total / (len(scored) if n_scored is None else n_scored)
+
+
+def token_losses(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss of each scored token in nats and the row that it belongs to, both of shape (n_scored,).
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+    inputs : mapping
+        As for :func:`completion_loss`, rows not packed.
+    """
+    hidden = model.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
+    owner, position = inputs["labels"][:, 1:].ne(IGNORED).nonzero(as_tuple=True)
+    states, targets = hidden[owner, position], inputs["labels"][owner, position + 1]
+    size = max(1, LOGIT_BUDGET // model.get_output_embeddings().weight.shape[0])
+    if len(targets) <= size:
+        return _losses(model, states, targets), owner
+    # With a real vocabulary the logits of a batch take more memory than the model; each piece is made again backwards.
+    pieces = zip(states.split(size), targets.split(size))
+    return torch.cat([checkpoint(_losses, model, *piece, use_reentrant=False) for piece in pieces]), owner
+
+
+def _losses(model: PreTrainedModel, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return cross_entropy(logits_of(model, states).float(), targets, reduction="none")
+
+
+@torch.inference_mode()
+def row_losses(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dataset: Dataset,
+    max_length: int | None = None,
+    max_rows: int = 64,
+    max_tokens: int = 16_384,
+) -> list[np.ndarray]:
+    """For each tokenised row, the loss on its scored tokens in nats.
+
+    Parameters
+    ----------
+    model, tokenizer, dataset
+        Rows as :func:`causalmix.lm.conversations.tokenize` returns them; rows without a scored token are left out.
+    max_length : int, optional
+        Where rows are cut; by default at the model's context.
+    max_rows, max_tokens : int
+        Rows, and tokens with their padding, in one forward pass.
+    """
+    rows = labelled(dataset, max_length or model.config.max_position_embeddings)
+    lengths = np.array(rows["length"][:])
+    order, losses, start = np.argsort(lengths, kind="stable"), [np.empty(0)] * len(rows), 0
+    model.eval()
+    while start < len(order):
+        ahead = lengths[order[start : start + max_rows]]  # rising, so that the last one is the width
+        fits = int((ahead * np.arange(1, len(ahead) + 1) <= max_tokens).sum())
+        chosen = order[start : start + max(1, fits)]
+        values, owner = token_losses(model, _padded(rows[chosen], tokenizer.pad_token_id, model.device))
+        for i, row in enumerate(chosen):
+            losses[row] = values[owner == i].double().cpu().numpy()
+        start += len(chosen)
+    return losses
+
+
+def _padded(batch: Mapping[str, list], pad_id: int, device: torch.device) -> dict[str, torch.Tensor]:
+    """Labelled rows as tensors, padded on the right."""
+    width = max(batch["length"])
+    fill = {"input_ids": pad_id, "labels": IGNORED}
+    padded = {name: [row + [value] * (width - len(row)) for row in batch[name]] for name, value in fill.items()}
+    return {name: torch.tensor(rows, device=device) for name, rows in padded.items()}

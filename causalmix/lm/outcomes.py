@@ -1,0 +1,191 @@
+"""What a trained model can do: its accuracy on tasks, and the outcomes Y made of them.
+
+Greedy decoding writes a given answer if and only if, with that answer fed in, the most probable
+next token is the right one at every position, end of turn included.  One forward pass therefore
+replaces generation wherever there is one right answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from causalmix.core.errors import InputError
+from causalmix.lm.tasks import Task
+
+
+def exact_match(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task, batch_size: int = 32
+) -> np.ndarray:
+    """Whether greedy decoding would write each gold answer and stop, without generating.
+
+    Parameters
+    ----------
+    model, tokenizer
+        Causal language model; the tokenizer's end-of-sequence token ends a turn.
+    task : Task
+        A task with golds.
+    batch_size : int
+        Prompts in one forward pass.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        A hit means the gold answer in the tokenizer's own spelling, token by token.
+
+    Raises
+    ------
+    InputError
+        If the task has no golds.
+    """
+    if task.golds is None:
+        raise InputError(f"Expected a task with golds, found {task.name} with a check; generate its answers instead.")
+    prompts = _prompt_ids(task.prompts, tokenizer)
+    golds = tokenizer(list(task.golds), add_special_tokens=False)["input_ids"]
+    rows = [(prompt, [*gold, tokenizer.eos_token_id]) for prompt, gold in zip(prompts, golds)]
+    hits = np.zeros(len(rows), dtype=bool)
+    model.eval()
+    for chosen in _by_length([len(prompt) + len(gold) for prompt, gold in rows], batch_size):
+        hits[chosen] = _greedy_hits(model, [rows[i] for i in chosen], tokenizer.pad_token_id)
+    return hits
+
+
+@torch.inference_mode()
+def _greedy_hits(model: PreTrainedModel, rows: list[tuple[list[int], list[int]]], pad_id: int) -> np.ndarray:
+    """Hits of one batch; hidden states meet the vocabulary only where an answer token is due."""
+    length = max(len(prompt) + len(gold) for prompt, gold in rows)
+    ids = torch.tensor([[*p, *g] + [pad_id] * (length - len(p) - len(g)) for p, g in rows], device=model.device)
+    # Padding on the right needs no mask: causal attention never looks there.
+    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    due = [(r, len(p) + j) for r, (p, g) in enumerate(rows) for j in range(len(g))]
+    row, position = torch.tensor(due, device=model.device).T
+    written = model.get_output_embeddings()(hidden[row, position - 1]).argmax(-1)
+    missed = row[written != ids[row, position]]
+    return torch.bincount(missed, minlength=len(rows)).eq(0).cpu().numpy()
+
+
+@torch.inference_mode()
+def generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    max_new_tokens: int = 64,
+    batch_size: int = 64,
+) -> list[str]:
+    """Greedy answers to prompts, each up to the end of its turn.
+
+    Parameters
+    ----------
+    model, tokenizer
+        As for :func:`exact_match`.
+    prompts : sequence of str
+        User turns without template.
+    max_new_tokens : int
+        An answer that has not ended by then is cut.
+    batch_size : int
+        Prompts decoded together (padded on the left, with a key-value cache).
+
+    Returns
+    -------
+    list of str
+        In the order of the prompts, special tokens removed.
+    """
+    rows = _prompt_ids(prompts, tokenizer)
+    answers = [""] * len(rows)
+    model.eval()
+    for chosen in _by_length([len(row) for row in rows], batch_size):
+        batch = tokenizer.pad({"input_ids": [rows[i] for i in chosen]}, padding_side="left", return_tensors="pt")
+        written = model.generate(
+            **batch.to(model.device),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )[:, batch["input_ids"].shape[1] :]
+        for i, answer in zip(chosen, tokenizer.batch_decode(written, skip_special_tokens=True)):
+            answers[i] = answer
+    return answers
+
+
+def score_tasks(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tasks: Sequence[Task], max_new_tokens: int = 64
+) -> dict[str, float]:
+    """Accuracy in [0, 1] on each task: exact match where there are golds, the task's check elsewhere."""
+    accuracies = {}
+    for task in tasks:
+        if task.check is None:
+            right = exact_match(model, tokenizer, task)
+        else:
+            answers = generate(model, tokenizer, task.prompts, max_new_tokens)
+            right = [task.check(i, answer) for i, answer in enumerate(answers)]
+        accuracies[task.name] = float(np.mean(right))
+    return accuracies
+
+
+def axis_scores(scores: Mapping[str, float], tasks: Sequence[Task]) -> dict[str, float]:
+    """Outcomes Y from accuracies per task.
+
+    Parameters
+    ----------
+    scores : mapping
+        Accuracy by task name.
+    tasks : sequence of Task
+        The tasks of the study.
+
+    Returns
+    -------
+    dict
+        ``y_dev`` and ``y_unseen`` (plain means over the axes that have such tasks), then
+        ``y_<axis>`` and ``y_<axis>_unseen`` (plain means over the axis's tasks).  A split
+        without tasks gives no column.
+
+    Raises
+    ------
+    InputError
+        If a task has no score.
+    """
+    if missing := [task.name for task in tasks if task.name not in scores]:
+        raise InputError(f"Expected a score for every task, found none for {missing}; score these tasks too.")
+    means: dict[str, dict[str, float]] = {"dev": {}, "unseen": {}}
+    for split, by_axis in means.items():
+        for axis in dict.fromkeys(task.axis for task in tasks if task.split == split):
+            chosen = [scores[t.name] for t in tasks if (t.axis, t.split) == (axis, split)]
+            by_axis[axis] = float(np.mean(chosen))
+    overall = {f"y_{split}": float(np.mean(list(by_axis.values()))) for split, by_axis in means.items() if by_axis}
+    return (
+        overall
+        | {f"y_{axis}": y for axis, y in means["dev"].items()}
+        | {f"y_{axis}_unseen": y for axis, y in means["unseen"].items()}
+    )
+
+
+def task_table(tasks: Sequence[Task]) -> pd.DataFrame:
+    """The tasks of a study: axis, split, items, how an answer is judged, and an example."""
+    rows = [
+        {
+            "axis": task.axis,
+            "split": task.split,
+            "items": len(task.prompts),
+            "judged_by": "exact match" if task.check is None else "rule",
+            "example_prompt": task.prompts[0],
+            "example_answer": task.golds[0] if task.golds else "any that obeys",
+        }
+        for task in tasks
+    ]
+    return pd.DataFrame(rows)
+
+
+def _prompt_ids(prompts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """Token ids of each prompt as a user turn, up to where the answer begins."""
+    turns = [[{"role": "user", "content": prompt}] for prompt in prompts]
+    return tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)["input_ids"]
+
+
+def _by_length(lengths: Sequence[int], batch_size: int) -> Iterator[np.ndarray]:
+    """Indices in batches of neighbours in length, so that little is padding."""
+    order = np.argsort(lengths, kind="stable")
+    return (order[start : start + batch_size] for start in range(0, len(order), batch_size))

@@ -1,0 +1,193 @@
+"""Raters of writing style: a bag of words that ships, or any sequence classifier."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import logsigmoid
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from causalmix.core.errors import InputError
+
+STYLE_CHUNK = 512  # tokens
+
+
+class Rater(Protocol):
+    """Anything that gives texts a Bradley-Terry logit for style."""
+
+    def score(self, texts: Sequence[str]) -> np.ndarray:
+        """Logits, shape (n,); the larger, the better written."""
+
+
+def chunk_mean(logits: np.ndarray, n_tokens: np.ndarray) -> float:
+    """Style of a document: the mean of its chunks' logits, weighted by their tokens (0 without tokens)."""
+    return float(np.average(logits, weights=n_tokens)) if np.sum(n_tokens) else 0.0
+
+
+def chunked_scores(
+    documents: Sequence[Sequence[Any]], logits: Callable[[list[Sequence[Any]]], np.ndarray], chunk: int = STYLE_CHUNK
+) -> np.ndarray:
+    """Score documents in chunks.
+
+    Parameters
+    ----------
+    documents : sequence of token sequences
+        One for each document.
+    logits : callable
+        Bradley-Terry logits, shape (m,), of m chunks.
+    chunk : int
+        Tokens in a chunk; the last one of a document may be shorter.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Token-weighted mean logit of each document; 0 for one without tokens.
+    """
+    pieces = [[doc[i : i + chunk] for i in range(0, len(doc), chunk)] for doc in documents]
+    flat = [piece for doc in pieces for piece in doc]
+    scored = iter(logits(flat) if flat else ())
+    return np.array([chunk_mean([next(scored) for _ in doc], [len(piece) for piece in doc]) for doc in pieces])
+
+
+class StyleRater:
+    """A small Bradley-Terry rater of style, trained on pairs (the idea of QuRating, arXiv 2402.09739).
+
+    A chunk's logit is linear in the mean of its hashed token n-grams (words and punctuation, n = 1, 2).
+
+    Parameters
+    ----------
+    n_buckets : int
+        Hash buckets, one weight each.
+    """
+
+    def __init__(self, n_buckets: int = 2**14) -> None:
+        self.weights = torch.zeros(n_buckets)
+
+    def fit(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        seed: int = 0,
+        epochs: int = 20,
+        learning_rate: float = 0.1,
+        decay: float = 1e-4,
+    ) -> StyleRater:
+        """Maximise the Bradley-Terry likelihood that the first text of each pair is preferred.
+
+        Parameters
+        ----------
+        pairs : sequence of (str, str)
+            (preferred, rejected).
+        seed : int
+            Fixes the order of the pairs.
+        epochs, learning_rate, decay
+            Of Adam; ``decay`` is the weight of the squared norm (ours).
+
+        Returns
+        -------
+        StyleRater
+            Itself.
+
+        Raises
+        ------
+        InputError
+            If there is no pair.
+        """
+        if not len(pairs):
+            raise InputError(
+                "Expected pairs of texts to learn style from, found none; give (preferred, rejected) pairs."
+            )
+        sides = [[self._features(_words(text)) for text in side] for side in zip(*pairs)]
+        self.weights = torch.zeros(len(self.weights), requires_grad=True)
+        optimizer = torch.optim.Adam([self.weights], lr=learning_rate)
+        order = torch.Generator().manual_seed(seed)
+        for _ in range(epochs):
+            for chosen in torch.randperm(len(pairs), generator=order).split(256):
+                better, worse = (self._linear([side[i] for i in chosen.tolist()]) for side in sides)
+                loss = -logsigmoid(better - worse).mean() + decay * self.weights.square().sum()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        self.weights = self.weights.detach()
+        return self
+
+    def score(self, texts: Sequence[str]) -> np.ndarray:
+        """Log-odds of style, shape (n,): token-weighted over chunks of 512 tokens."""
+        return chunked_scores(
+            [_words(text) for text in texts], lambda chunks: self._linear(map(self._features, chunks)).numpy()
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``weights.safetensors`` and ``rater.json`` into a folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({"weights": self.weights}, folder / "weights.safetensors")
+        (folder / "rater.json").write_text(json.dumps({"n_buckets": len(self.weights)}) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> StyleRater:
+        """Read what :meth:`save` wrote."""
+        folder = Path(folder)
+        rater = cls(**json.loads((folder / "rater.json").read_text()))
+        rater.weights = load_file(folder / "weights.safetensors")["weights"]
+        return rater
+
+    def _features(self, words: Sequence[str]) -> list[int]:
+        """Bucket of each uni- and bigram; crc32 because Python's own hash changes between processes."""
+        grams = [*words, *(f"{a} {b}" for a, b in zip(words, words[1:]))]
+        return [zlib.crc32(gram.encode()) % len(self.weights) for gram in grams]
+
+    def _linear(self, features: Iterable[list[int]]) -> torch.Tensor:
+        """Mean weight of each bag of features, shape (m,)."""
+        bags = list(features)
+        offsets = torch.tensor([0, *map(len, bags[:-1])]).cumsum(0)
+        flat = torch.tensor([bucket for bag in bags for bucket in bag], dtype=torch.long)
+        return torch.nn.functional.embedding_bag(flat, self.weights[:, None], offsets, mode="mean").squeeze(1)
+
+
+class ClassifierRater:
+    """A Hugging Face sequence classifier as rater, such as princeton-nlp/QuRater-1.3B.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        An ``AutoModelForSequenceClassification``.
+    tokenizer : PreTrainedTokenizerBase
+        The classifier's own; its tokens make the chunks.
+    head : int
+        Output to read; 0 is writing style in QuRater.
+    batch_size : int
+        Chunks in one forward pass.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, head: int = 0, batch_size: int = 16):
+        self.model, self.tokenizer, self.head, self.batch_size = model.eval(), tokenizer, head, batch_size
+        if tokenizer.pad_token_id is None:  # as Llama's; which token fills up does not matter, only that it is known
+            tokenizer.pad_token_id = 0
+        if model.config.pad_token_id is None:
+            model.config.pad_token_id = tokenizer.pad_token_id
+
+    def score(self, texts: Sequence[str]) -> np.ndarray:
+        """Logits of the head, shape (n,): token-weighted over chunks of 512 tokens."""
+        ids = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        return chunked_scores(ids, self._logits)
+
+    @torch.inference_mode()
+    def _logits(self, chunks: list[Sequence[int]]) -> np.ndarray:
+        parts = []
+        for start in range(0, len(chunks), self.batch_size):
+            batch = self.tokenizer.pad({"input_ids": chunks[start : start + self.batch_size]}, return_tensors="pt")
+            parts.append(self.model(**batch.to(self.model.device)).logits[:, self.head].float().cpu())
+        return torch.cat(parts).numpy()
+
+
+def _words(text: str) -> list[str]:
+    """Words and single punctuation marks; case is style and stays."""
+    return re.findall(r"\w+|[^\w\s]", text)

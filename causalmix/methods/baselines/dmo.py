@@ -1,0 +1,328 @@
+"""DMO: a scaling law of each domain's loss, minimised at the target's size.
+
+After Li, Liu and Xing (ICML 2025, PMLR 267:35419).
+
+L_i(w) = c_i (N_i + gamma_i (N - N_i)^alpha_i)^(-beta_i) + e_i with N_i = w_i N rows of domain i
+among N in all: a power law of the domain's own rows and of what transfers from the others.  Losses
+are in nats per scored token, all sizes in rows of training data.
+
+The authors perturb one domain at a time and fit in two steps, beta first.  So does this, but for
+how beta is found: they match ratios of loss differences, in which c_i and e_i cancel.  With losses
+that differ by hundredths of a nat such ratios divide noise by noise; here beta and the constant
+transfer A_i are fitted with c_i and e_i, by Huber's loss over all runs of the design.  Their loss
+is one perplexity averaged over all domains; ours is each domain's own, as their formula has it.
+The objective is the sum of losses: no downstream score is seen, and its optimum is flat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import least_squares, minimize
+
+from causalmix.core.errors import InputError
+from causalmix.core.history import MIN_ROWS, ROUNDING
+from causalmix.methods.baselines.regmix import caps_of
+from causalmix.methods.policy import check_caps
+from causalmix.methods.question import Answer, ProxyRun, Question
+
+FACTORS = (1 / 3, 1 / 2, 2.0, 3.0)  # of a domain's rows, the others as they are; the base point besides
+HUBER = 1e-3  # nats, the authors'
+BETAS = (1e-3, 1.0)
+LEAST_TRANSFER = 1e-9  # of the others' rows: a logarithm needs some
+TINY = 1e-12
+LEAST = 1e-6  # share that SLSQP leaves a domain: without transfer the law is infinitely steep at none
+CLOSE = 3e-5  # nats for each domain that the mixture may miss of the smallest sum of losses
+TABLE_FIT = "DMO (table-fit)"
+
+
+@dataclass(frozen=True)
+class Law:
+    """Parameters of every domain's law, arrays of shape (K,); losses in nats, sizes in rows of training data."""
+
+    beta: np.ndarray
+    c: np.ndarray
+    gamma: np.ndarray
+    alpha: np.ndarray
+    e: np.ndarray
+
+    def losses(self, sizes: np.ndarray) -> np.ndarray:
+        """Losses of each domain, nats, for rows by domain; both of shape (..., K)."""
+        sizes = np.asarray(sizes, float)
+        return self.c * self._effective(sizes) ** (-self.beta) + self.e
+
+    def slopes(self, sizes: np.ndarray) -> np.ndarray:
+        """Change of each domain's loss, nats per row, as it gets a row that another gives up; shape (..., K)."""
+        sizes = np.asarray(sizes, float)
+        lost = self.gamma * self.alpha * _others(sizes) ** (self.alpha - 1)
+        return -self.beta * self.c * self._effective(sizes) ** (-self.beta - 1) * (1 - lost)
+
+    def _effective(self, sizes: np.ndarray) -> np.ndarray:
+        return np.maximum(sizes + self.gamma * _others(sizes) ** self.alpha, TINY)
+
+    def table(self, domains: Sequence[str]) -> pd.DataFrame:
+        """One row for each domain."""
+        values = {name: getattr(self, name) for name in ("beta", "c", "gamma", "alpha", "e")}
+        return pd.DataFrame({"domain": domains} | values)
+
+
+def _others(sizes: np.ndarray) -> np.ndarray:
+    return np.maximum(sizes.sum(axis=-1, keepdims=True) - sizes, TINY)
+
+
+def design(k: int, n0: int, n_seeds: int, seed: int) -> list[ProxyRun]:
+    """The runs that DMO asks for: (4k + 1) sizes, each with ``n_seeds`` seeds.
+
+    Parameters
+    ----------
+    k : int
+        Number of domains.
+    n0 : int
+        Rows of each domain at the base point, at least 3.
+    n_seeds : int
+        Runs of each size.
+    seed : int
+        Their seeds are the next ``n_seeds``.
+
+    Raises
+    ------
+    InputError
+        When a run would leave a domain without rows, or there is none.
+    """
+    if n0 < 3:
+        raise InputError(f"Expected at least 3 rows of each domain at DMO's base point, found {n0}; raise n0.")
+    if n_seeds < 1:
+        raise InputError(f"Expected at least 1 seed for each run of DMO's design, found {n_seeds}; raise n_seeds.")
+    sizes = [np.full(k, n0)]
+    for domain in range(k):
+        sizes += [np.where(np.arange(k) == domain, round(n0 * factor), n0) for factor in FACTORS]
+    return [ProxyRun(tuple(rows / rows.sum()), int(rows.sum()), seed + 1 + j) for rows in sizes for j in range(n_seeds)]
+
+
+def fit(sizes: np.ndarray, losses: np.ndarray, domains: Sequence[str] = ()) -> Law:
+    """The law of every domain.
+
+    Parameters
+    ----------
+    sizes : ndarray, shape (n, K)
+        Rows of each domain in each run.
+    losses : ndarray, shape (n, K)
+        Validation loss of each domain after each run, nats per scored token.
+    domains : sequence of str, length K
+        Their names; by default their numbers.
+
+    Raises
+    ------
+    InputError
+        When a loss is not finite, no domain's loss differs between runs, or a domain's rows do not.
+    """
+    sizes, losses = np.asarray(sizes, float), np.asarray(losses, float)
+    if not np.isfinite(losses).all():
+        bad = int((~np.isfinite(losses)).any(axis=1).sum())
+        raise InputError(
+            f"Expected a finite validation loss of each domain for DMO, found {bad} runs without; leave them out."
+        )
+    if not np.ptp(losses, axis=0).any():
+        raise InputError(
+            f"Expected validation losses that differ between DMO's runs, found the same in all {len(losses)}; "
+            "vary the mixtures."
+        )
+    # What rounding of shares makes of one number of rows is not a design.
+    stuck = np.flatnonzero(np.ptp(sizes, axis=0) <= 2 * ROUNDING * sizes.max(axis=0))
+    if len(stuck):
+        name = domains[stuck[0]] if len(domains) else f"domain {stuck[0]}"
+        raise InputError(
+            f"Expected rows of each domain that differ between DMO's runs, found about {sizes[0, stuck[0]]:.0f} "
+            f"of {name} in all {len(sizes)}; vary its share."
+        )
+    fitted = [_fit_domain(*columns) for columns in zip(sizes.T, _others(sizes).T, losses.T)]
+    return Law(*np.array(fitted).T)
+
+
+def _fit_domain(own: np.ndarray, others: np.ndarray, loss: np.ndarray) -> tuple[float, ...]:
+    """beta, c, gamma, alpha, e of one domain; within, sizes count in units of the mean own rows."""
+    unit, most = float(own.mean()), float(others.mean())
+    # Transfer is written as a share of the others' rows, so that it never exceeds them at their mean.
+    starts = [(b, a) for b in (0.05, 0.2, 0.5) for a in (0.01, 0.1, 0.5)]
+    limits = ((BETAS[0], 0.0), (BETAS[1], 1.0))
+    beta, share = _best(lambda p: ((own + p[1] * most) / unit, p[0]), loss, starts, limits)[:2]
+
+    def effective(p: np.ndarray) -> np.ndarray:
+        return (own + np.exp(p[0]) * most * (others / most) ** p[1]) / unit
+
+    level = np.log(max(share, LEAST_TRANSFER))
+    limits = ((np.log(LEAST_TRANSFER), 0.0), (0.0, 1.0))
+    level, alpha, c, e = _best(lambda p: (effective(p), beta), loss, [(level, a) for a in (0.1, 0.5, 0.9)], limits)
+    return beta, c * unit**beta, np.exp(level) * most ** (1 - alpha), alpha, e
+
+
+def _best(form: Callable, loss: np.ndarray, starts: Sequence, limits: tuple) -> np.ndarray:
+    """The best of several fits of loss = c M^-beta + e with M, beta = form(p): p, then c and e, both at least 0.
+
+    Each starts at the c and e of least squares for its p; Huber's loss then moves all together.
+    """
+
+    def residuals(q: np.ndarray) -> np.ndarray:
+        effective, beta = form(q[:-2])
+        return q[-2] * np.maximum(effective, TINY) ** (-beta) + q[-1] - loss
+
+    bounds = ((*limits[0], 0.0, 0.0), (*limits[1], np.inf, np.inf))
+    fits = []
+    for start in starts:
+        start = np.clip(start, *limits)
+        first = (*start, *_linear(*form(start), loss))
+        # Losses differ by hundredths of a nat: without a scale of its own Huber's loss would be all quadratic.
+        options = {"loss": "huber", "f_scale": HUBER, "x_scale": "jac", "max_nfev": 300}
+        fits.append(least_squares(residuals, first, bounds=bounds, **options))
+    return min(fits, key=lambda f: f.cost).x
+
+
+def _linear(effective: np.ndarray, beta: float, loss: np.ndarray) -> tuple[float, float]:
+    """c and e, both at least 0, of loss = c effective^-beta + e by least squares."""
+    feature = np.maximum(effective, TINY) ** (-beta)
+    centred = feature - feature.mean()
+    spread = float(centred @ centred)
+    c = max(float(centred @ loss) / spread, 0.0) if spread > 0 else 0.0
+    return c, max(float(loss.mean() - c * feature.mean()), 0.0)
+
+
+def optimal_weights(law: Law, n: float, caps: np.ndarray | None = None) -> tuple[np.ndarray, float]:
+    """The mixture of ``n`` rows with the smallest sum of losses, shape (K,), and that sum (SLSQP from Equal).
+
+    A sum of convex functions of one share each, so that the minimum it finds is the only one.
+
+    Parameters
+    ----------
+    law : Law
+    n : float
+        Rows in all, in the unit of the law.
+    caps : ndarray, shape (K,), optional
+        Largest share of each domain.
+
+    Raises
+    ------
+    InputError
+        When ``n`` is not positive, the caps leave no mixture, or no minimum is found.
+    """
+    k = len(law.beta)
+    upper = np.minimum(check_caps(caps, k), 1.0)
+    if not n > 0:
+        raise InputError(f"Expected a positive number of rows for DMO's optimum, found {n}; raise it.")
+    even = law.losses(np.full(k, n / k)).sum()
+    start = np.minimum(1 / k, upper)
+    # SLSQP stops by absolute change, and here the whole gain may be thousandths of a nat.
+    unit = max(float(np.ptp(law.slopes(start * n) * n)), TINY)
+    found = minimize(
+        lambda w: float(law.losses(w * n / w.sum()).sum() - even) / unit, start,
+        jac=lambda w: _downhill(law, w, n) / unit, method="SLSQP", bounds=list(zip(np.minimum(upper, LEAST), upper)),
+        options={"ftol": 1e-12, "maxiter": 1000},
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
+    )  # fmt: skip
+    weights = np.clip(found.x, 0, None)
+    weights = np.minimum(weights / weights.sum(), upper)
+    # Judged by what is left to gain, not by SLSQP's own word: its line search often ends at rounding error.
+    left, total = _left_to_gain(law.slopes(weights * n) * n, weights, upper), float(law.losses(weights * n).sum())
+    if not left < CLOSE * k:
+        raise InputError(
+            f"Expected DMO's mixture within {CLOSE * k:.2g} nats of the minimum, found up to {left:.2g} left; "
+            "ask for a mixture of more rows or fewer domains."
+        )
+    return weights, total
+
+
+def _downhill(law: Law, w: np.ndarray, n: float) -> np.ndarray:
+    """Gradient of the sum of losses in w / sum(w), shape (K,)."""
+    total = w.sum()
+    slopes = law.slopes(w * n / total) * n
+    return (slopes - slopes @ w / total) / total
+
+
+def _left_to_gain(gradient: np.ndarray, w: np.ndarray, upper: np.ndarray) -> float:
+    """Bound on what a convex function can still lose below its value at ``w``: the gap of Frank and Wolfe."""
+    best, room = np.zeros_like(w), 1.0
+    for i in np.argsort(gradient):
+        best[i] = min(upper[i], room)
+        room -= best[i]
+    return float(gradient @ (w - best))
+
+
+def mixture(question: Question, n0: int | None = None, n_seeds: int = 2) -> Answer:
+    """DMO by its own design of runs.
+
+    Parameters
+    ----------
+    question : Question
+        Needs a way to train; its history's outcomes are not used.
+    n0 : int, optional
+        Rows of each domain at the base point; those of an equal proxy run by default (300 of 1500
+        rows in five domains).
+    n_seeds : int
+        Seeds of each run; the authors have one.
+
+    Returns
+    -------
+    Answer
+        Details ``law`` and ``predicted`` (sum of losses of the mixture and of Equal, nats).
+
+    Raises
+    ------
+    InputError
+        When nothing can be trained, a run failed or lacks a domain's loss, or the base is too small.
+    """
+    runs = design(question.k, question.proxy_samples // question.k if n0 is None else n0, n_seeds, question.seed)
+    losses = validation_losses(question.trained("DMO", runs), question.history.domains)
+    sizes = np.array([np.array(run.weights) * run.n_samples for run in runs])
+    law = fit(sizes, losses, question.history.domains)
+    return _answer(question, law, len(runs), f"{len(runs)} runs of its own design")
+
+
+def validation_losses(records: Sequence[dict], domains: Sequence[str]) -> np.ndarray:
+    """Validation losses of recorded runs, nats, shape (n, K); refuses a run without one of each domain."""
+    found = [record["training"].get("validation_loss", {}) for record in records]
+    if missing := sorted({d for row in found for d in domains if d not in row}):
+        raise InputError(
+            f"Expected a validation loss of each domain for DMO, found none of {', '.join(missing)}; "
+            "train again with validation rows."
+        )
+    return np.array([[row[d] for d in domains] for row in found], float)
+
+
+def table_fit(question: Question, losses: np.ndarray) -> Answer:
+    """The same law fitted to the history's runs: not the authors' design, and labelled "DMO (table-fit)".
+
+    Parameters
+    ----------
+    question : Question
+        Its history needs the column ``n_samples``.
+    losses : ndarray, shape (n, K)
+        Validation loss of each domain after each of the history's runs, nats.
+
+    Raises
+    ------
+    InputError
+        When there are fewer than 20 runs, a loss is missing, or the rows of the runs are not known.
+    """
+    history = question.history
+    losses = np.asarray(losses, float)
+    if losses.shape != history.T.shape:
+        raise InputError(
+            f"Expected losses of {history.T.shape} runs and domains for {TABLE_FIT}, found {losses.shape}; "
+            "give one for each."
+        )
+    if len(losses) < MIN_ROWS:
+        raise InputError(f"Expected at least {MIN_ROWS} runs for {TABLE_FIT}, found {len(losses)}; add runs.")
+    if "n_samples" not in history.frame:
+        raise InputError(f"Expected the column n_samples in the history for {TABLE_FIT}, found none; add it.")
+    sizes = history.T * history.frame["n_samples"].to_numpy(float)[:, None]
+    law = fit(sizes, losses, history.domains)
+    return _answer(question, law, len(losses), f"{TABLE_FIT}: not the authors' design")
+
+
+def _answer(question: Question, law: Law, runs: int, note: str) -> Answer:
+    weights, total = optimal_weights(law, question.n_samples, caps_of(question))
+    even = law.losses(np.full(question.k, question.n_samples / question.k)).sum()
+    told = pd.DataFrame({"mixture": ["found", "Equal"], "sum_of_losses": [total, even]})
+    return Answer(weights, runs, note, {"law": law.table(question.history.domains), "predicted": told})

@@ -1,0 +1,68 @@
+"""DoReMi: domain weights of group DRO on excess loss (Xie et al. 2023, arXiv:2305.10429).
+
+A reference model is fine-tuned on equal shares, then a second one while group DRO moves weights
+to the domains where it lags behind the reference; the mixture is the mean of these weights.  Made
+for pre-training: it never sees a downstream score.  What matters is the step size eta times the
+number of steps: with eta = 1, the authors' default over 200,000 steps, weights collapse onto the
+domain that lags most, so several are tried and reported.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from causalmix.core.errors import InputError
+from causalmix.core.tables import is_number
+from causalmix.methods.question import Answer, ProxyRun, Question
+from causalmix.train.online import MIXING
+
+ETAS = (0.01, 0.1, 1.0)
+RUNS = 2  # a reference and a proxy
+
+
+def mixture(question: Question, eta: float = MIXING["doremi"]["eta"], etas: tuple[float, ...] = ETAS) -> Answer:
+    """The mixture for one eta; those for the others are in the details.
+
+    Parameters
+    ----------
+    question : Question
+        Needs a way to train; its history's outcomes are not used.
+    eta : float
+        Step size per nat that the answer is for.
+    etas : tuple of float
+        All step sizes that are reported.
+
+    Returns
+    -------
+    Answer
+        Details ``etas`` (one row each: eta, updates, eta times updates, mixture) and
+        ``trajectory`` (weights on the way, for ``eta``).
+
+    Raises
+    ------
+    InputError
+        When a step size is not a positive number, or nothing can be trained.
+    """
+    if not all(is_number(e) and e > 0 for e in (eta, *etas)):
+        raise InputError(f"Expected finite step sizes eta above zero, found {[eta, *etas]}; give for instance 0.1.")
+    etas = tuple(dict.fromkeys((*etas, eta)))
+    even = tuple(np.full(question.k, 1 / question.k))
+    smoothing = MIXING["doremi"]["smoothing"]
+    runs = [
+        ProxyRun(
+            even, question.proxy_samples, question.seed, (("method", "doremi"), ("eta", e), ("smoothing", smoothing))
+        )
+        for e in etas
+    ]
+    found = [record["training"]["mixing"] for record in question.trained("DoReMi", runs)]
+    names = [f"w_{d}" for d in question.history.domains]
+    rows = [
+        {"eta": e, "updates": f["updates"] - 1, "eta_times_updates": e * (f["updates"] - 1)}
+        | dict(zip(names, f["weights"]))
+        for e, f in zip(etas, found)
+    ]
+    chosen = found[etas.index(eta)]
+    note = f"eta {eta:g} over {chosen['updates'] - 1} updates (eta times updates: {eta * (chosen['updates'] - 1):g})"
+    trajectory = pd.DataFrame(chosen["trajectory"], columns=names)
+    return Answer(np.array(chosen["weights"]), RUNS, note, {"etas": pd.DataFrame(rows), "trajectory": trajectory})

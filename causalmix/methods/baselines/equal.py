@@ -1,0 +1,16 @@
+"""Equal: every domain gets the same share.
+
+Nothing is fitted, and no method is reported to beat it consistently, so it is run with the same
+seeds as the others.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from causalmix.methods.question import Answer, Question
+
+
+def mixture(question: Question) -> Answer:
+    """The uniform mixture; it needs no run."""
+    return Answer(np.full(question.k, 1 / question.k), 0)

@@ -1,0 +1,47 @@
+"""Grid: the best of the mixtures that have been run.
+
+The word has two meanings: the best row of a sweep that exists, which is the one here, or a lattice
+of designed points.  Nothing is interpolated, so the winner is the luckiest of many noisy runs
+(the winner's curse): its score in the sweep flatters, and only a re-run with fresh seeds counts.
+"""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+import numpy as np
+
+from causalmix.core.errors import InputError
+from causalmix.core.history import MIN_ROWS
+from causalmix.methods.question import Answer, Question
+
+SHOWN = 10
+
+
+def mixture(question: Question, n_runs: int | None = None) -> Answer:
+    """The mixture of the run with the best outcome; the first of several.
+
+    Parameters
+    ----------
+    question : Question
+    n_runs : int, optional
+        Only the first so many runs count, for a budget that is smaller than the history.
+
+    Returns
+    -------
+    Answer
+        Detail ``runs``: the best ten runs, their mixtures and outcomes.
+
+    Raises
+    ------
+    InputError
+        With fewer than 20 runs, the same outcome in all, or an ``n_runs`` that is no whole number of theirs.
+    """
+    y, history = question.outcomes("Grid", MIN_ROWS), question.history
+    if n_runs is not None and not (isinstance(n_runs, Integral) and MIN_ROWS <= n_runs <= len(y)):
+        raise InputError(f"Expected n_runs from {MIN_ROWS} to the history's {len(y)} runs, found {n_runs}; change it.")
+    y = y[:n_runs]
+    order = np.argsort(-y, kind="stable")
+    columns = ["run_id", *(f"w_{d}" for d in history.domains), question.outcome]
+    best = history.frame.iloc[order[:SHOWN]][columns].reset_index(drop=True)
+    return Answer(history.T[order[0]], len(y), "best recorded run, nothing interpolated", {"runs": best})

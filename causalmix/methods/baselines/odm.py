@@ -1,0 +1,45 @@
+"""ODM: a bandit over domains whose reward is the training loss (Albalak et al. 2023, arXiv:2312.02406).
+
+One run, whose mixture moves while it trains; the answer is the share of rows that it took from
+each domain.  The paper's form and that of the class which the authors' repository names as the
+paper's method differ (:func:`causalmix.train.online.odm_policy`); both are here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from causalmix.core.errors import InputError
+from causalmix.methods.question import Answer, ProxyRun, Question
+from causalmix.train.online import MIXING, ODM_FORMS
+
+
+def mixture(question: Question, form: str = "paper") -> Answer:
+    """The shares that the bandit's run took.
+
+    Parameters
+    ----------
+    question : Question
+        Needs a way to train; its history's outcomes are not used.
+    form : {"paper", "official_repo"}
+
+    Returns
+    -------
+    Answer
+        Detail ``trajectory``: the sampling shares on the way.
+
+    Raises
+    ------
+    InputError
+        When the form is unknown, or nothing can be trained.
+    """
+    if form not in ODM_FORMS:
+        raise InputError(f"Expected a form of ODM among {', '.join(ODM_FORMS)}, found {form!r}; choose one of these.")
+    mixing = tuple({"method": "odm", **MIXING["odm"], "form": form}.items())
+    run = ProxyRun(tuple(np.full(question.k, 1 / question.k)), question.proxy_samples, question.seed, mixing)
+    found = question.trained("ODM", [run])[0]["training"]["mixing"]
+    trajectory = pd.DataFrame(found["trajectory"], columns=[f"w_{d}" for d in question.history.domains])
+    again = sum(found["new_epochs"])
+    note = f"{form} form, realised shares of one run" + (f"; {again} domains ran out and began again" if again else "")
+    return Answer(np.array(found["weights"]), 1, note, {"trajectory": trajectory})

@@ -1,0 +1,170 @@
+"""A pool that is new to a sweep: found by what a user calls it, loaded, and scored once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from datasets import Dataset, concatenate_datasets
+
+from causalmix.core.errors import InputError
+from causalmix.core.paths import STUDIES, cache_dir
+from causalmix.core.study_file import Study
+from causalmix.core.tables import read_table, write_table
+from causalmix.data import fingerprints, scored_pools
+from causalmix.data.families import KINDS, real_kind
+from causalmix.data.named_models import require_model
+from causalmix.data.pools import hub, published_scores
+from causalmix.data.recipes import Recipe
+from causalmix.data.states import SCORES
+from causalmix.lm.pretrained import require_model as require_files
+from causalmix.train import design as designs
+from causalmix.train.design import Design
+
+if TYPE_CHECKING:
+    from causalmix.methods.request import Request
+
+
+POOL_SEED = 0  # which rows max_rows takes: another seed must draw another sample, not score another pool
+
+
+@dataclass(frozen=True)
+class Source:
+    """A pool that is not loaded yet.
+
+    Attributes
+    ----------
+    name : str
+    recipe : Recipe or None
+        None is the embedded world.
+    design : Design or None
+        Of a study's pool, which has a place of its own in the cache; None for a user's.
+    max_rows : int
+        Of a user's pool.
+    """
+
+    name: str
+    recipe: Recipe | None = None
+    design: Design | None = None
+    max_rows: int = 0
+
+    def load(self, covariates: tuple[str, ...] = ()) -> Dataset:
+        """The rows, not scored; a user's file that has all the covariates as columns gives these as well."""
+        family = real_kind(self.recipe) if self.recipe else KINDS["tiny"]
+        size = (self.design.pool_rows, self.design.pool_seed) if self.design else (self.max_rows, POOL_SEED)
+        pool = family.make_pool(*size)
+        local = self.recipe is not None and self.recipe.loader == "local"
+        return self._with_own(pool, covariates) if local and covariates else pool
+
+    def _with_own(self, pool: Dataset, covariates: tuple[str, ...]) -> Dataset:
+        opened = signature(hub.open_rows).parameters
+        rows = hub.open_rows(**{name: value for name, value in self.recipe.options.items() if name in opened})
+        if not set(covariates) <= set(rows.column_names):
+            return pool
+        if len(rows) != len(pool):  # else the loader has kept the rows and their order
+            raise InputError(
+                f"Expected all {len(rows)} rows of {self.name} where they come with their covariates, found "
+                f"{len(pool)} taken; write the rows that are meant to a file of their own."
+            )
+        return concatenate_datasets([pool, rows.select_columns(list(covariates))], axis=1)
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Names of the models that score it; an empty name is the rater that ships."""
+        recipe = self.recipe or Recipe("tiny")  # the embedded world is scored by a recipe's defaults
+        return {"scorer": recipe.scorer, "rater": recipe.rater}
+
+    @property
+    def identities(self) -> dict[str, dict[str, str]]:
+        """Name and SHA-256 of each model that scores it, by its role."""
+        return {role: fingerprints.of_model(role, name) for role, name in self.models.items()}
+
+    def require(self) -> None:
+        """Raise InputError unless what scores it can be had."""
+        require_model(self.models["scorer"])
+        if rater := self.models["rater"]:
+            require_files(rater)
+        if self.recipe and self.recipe.scores:
+            published_scores.check_scorers(self.recipe.scorer, self.recipe.rater)
+            hub.require(self.recipe.scores["path"])
+
+    def scored(self, pool: Dataset) -> Dataset:
+        """The rows with their scores, from the cache where they are known there.
+
+        A study's pool lacks the rows that the study holds out.  Of a user's none is held out, and scores are
+        kept by the content of the rows, so that a file may move.
+        """
+        if self.design:
+            return designs.world_for(self.design).pool
+        known = json.dumps([fingerprints.of_rows(pool), self.identities, self.recipe.scores], sort_keys=True)
+        path = cache_dir() / f"scores-{hashlib.sha256(known.encode()).hexdigest()[:16]}.csv"
+        if not path.exists():
+            with scored_pools.one_thread():
+                write_table(path, real_kind(self.recipe).score(pool)[list(SCORES)].round(scored_pools.SCORE_DIGITS))
+        pool = pool.remove_columns([name for name in SCORES if name in pool.column_names])
+        for name, values in read_table(path, SCORES)[list(SCORES)].items():
+            pool = pool.add_column(name, values.tolist())
+        return pool
+
+
+def find_source(request: Request) -> Source:
+    """The pool that is meant.
+
+    Raises
+    ------
+    InputError
+        When there is none by that name, or the options do not go with it.
+    """
+    path, studies = Path(request.pool), sorted(p.stem for p in STUDIES.glob("*.yaml"))
+    own = {name: value for name in ("scorer", "rater", "domain_column") if (value := getattr(request, name))}
+    if path.exists() and path.suffix not in (".yaml", ".yml"):
+        options = {"path": str(path)} | ({"domain_column": own.pop("domain_column")} if "domain_column" in own else {})
+        return Source(path.name, Recipe("local", options, **own), max_rows=request.max_rows)
+    if path.exists():
+        source = _described(path, request.max_rows)
+    elif request.pool == "tiny" or request.pool in studies:
+        source = _of_design(request.pool, Design() if request.pool == "tiny" else Design.of_study(request.pool))
+    else:
+        raise InputError(
+            f"Expected a pool as a path, a study among {', '.join(studies)}, or tiny, found {request.pool!r}; "
+            "correct the name."
+        )
+    if source.design and request.max_rows:
+        own["max_rows"] = str(request.max_rows)
+    if own:
+        raise InputError(
+            f"Expected {', '.join(own)} only with a path of rows, found it with {request.pool}; "
+            "say it where that pool is described."
+        )
+    return source
+
+
+def _of_design(name: str, design: Design) -> Source:
+    return Source(name, Recipe.of(design.pool) if design.pool else None, design)
+
+
+def _described(path: Path, max_rows: int) -> Source:
+    """The pool of a YAML file: a recipe, or a study with its design."""
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise unreadable("YAML", path, error) from error
+    if isinstance(given, dict) and isinstance(given.get("parameters"), dict):
+        study = Study(path.stem, given["parameters"], given.get("notebooks") or {}, {}, {})
+        return _of_design(path.stem, Design.of_study(study))
+    if not isinstance(given, dict) or "loader" not in given:
+        raise InputError(
+            f"Expected a pool's recipe with a loader, or a study with parameters, in {path.name}, found neither; "
+            "correct the file."
+        )
+    return Source(path.stem, Recipe.of(given), max_rows=max_rows)
+
+
+def unreadable(what: str, path: Path, error: Exception) -> InputError:
+    """The error of a file that is not what its name says."""
+    return InputError(f"Expected {what} in {path.name}, found {' '.join(str(error).split())}; correct the file.")

@@ -1,0 +1,303 @@
+"""From returns theta(x) to a mixture: CausalMix-A, CausalMix-S, trust region, caps and support.
+
+One public summary of the paper says that both policies stay inside a trust region; its form is not
+known.  Here it is a bound on the total variation distance to a reference mixture, the share of
+rows that would have to change domain, and it is off unless a radius is given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import cKDTree
+
+from causalmix.core.errors import InputError
+from causalmix.core.history import History
+from causalmix.core.simplex import check_mixture, clr, log_treatment, sample_dirichlet, to_counts
+from causalmix.effects.estimator import EPS, Effects
+
+ROUNDED = 1e-9  # that the caps of a pool which is used up may fall short of 1 by their last digits
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A mixture and what had to be done to it.
+
+    Attributes
+    ----------
+    weights : ndarray, shape (K,)
+        The mixture.
+    note : str
+        Why it is not the plain solution; empty when it is.
+    """
+
+    weights: np.ndarray
+    note: str = ""
+
+
+def causalmix_a(
+    theta: np.ndarray,
+    reference: np.ndarray | None = None,
+    radius: float | None = None,
+    caps: np.ndarray | None = None,
+) -> Proposal:
+    """CausalMix-A: shares proportional to the positive part of the returns.
+
+    Where all returns are positive this maximises ``theta' log T`` on the simplex exactly.
+
+    Parameters
+    ----------
+    theta : ndarray, shape (K,)
+        Returns in the target state.
+    reference : ndarray, shape (K,), optional
+        What is kept when no return is positive, and the centre of the trust region; Equal by default.
+    radius : float, optional
+        Largest total variation distance to the reference, in [0, 1].
+    caps : ndarray, shape (K,), optional
+        Largest share of each domain.
+
+    Returns
+    -------
+    Proposal
+
+    Raises
+    ------
+    InputError
+        When the returns are not finite, the radius is out of range, or the caps leave no mixture.
+    """
+    theta, reference, caps = _checked(theta, reference, radius, caps)
+    gains = np.maximum(theta, 0.0)
+    if gains.sum() == 0:
+        return Proposal(reference, "no return is positive, so the reference mixture is kept")
+    plain = gains / gains.sum()
+    return _told(plain, _inside(capped(plain[None], caps), reference, radius)[0])
+
+
+def causalmix_s(
+    theta: np.ndarray,
+    n_candidates: int = 100_000,
+    top: int = 100,
+    alpha: float = 1.0,
+    eps: float = EPS,
+    seed: int = 0,
+    reference: np.ndarray | None = None,
+    radius: float | None = None,
+    caps: np.ndarray | None = None,
+) -> Proposal:
+    """CausalMix-S: the mean of the best of many random mixtures.
+
+    Every candidate is scored by ``theta' log(T + eps)``, all of them in one matrix product; what
+    the score leaves out, g(x), is the same for all.
+
+    Parameters
+    ----------
+    theta : ndarray, shape (K,)
+        Returns in the target state.
+    n_candidates, top : int
+        Candidates drawn, and how many of the best are averaged (100,000 and 100 as reported,
+        secondary source).
+    alpha : float
+        Dirichlet concentration of the candidates (ours; the paper's is unknown).
+    eps : float
+        Offset of the log treatment, share.
+    seed : int
+        Of the candidates.
+    reference, radius, caps
+        As for :func:`causalmix_a`; candidates outside are moved to the border.
+
+    Returns
+    -------
+    Proposal
+    """
+    theta, reference, caps = _checked(theta, reference, radius, caps)
+    if not 1 <= top <= n_candidates:
+        raise InputError(
+            f"Expected top between 1 and n_candidates={n_candidates}, found {top}; average fewer candidates."
+        )
+    drawn = sample_dirichlet(n_candidates, alpha, len(theta), seed)
+    candidates = _inside(capped(drawn, caps), reference, radius)
+    best = np.argsort(-(log_treatment(candidates, eps) @ theta), kind="stable")[:top]
+    note = "" if np.array_equal(candidates, drawn) else "candidates were held within the caps or the trust region"
+    return Proposal(candidates[best].mean(axis=0), note)
+
+
+def domain_caps(rows: np.ndarray, n_samples: int) -> np.ndarray:
+    """Largest share of each domain that needs no row twice, shape (K,).
+
+    Parameters
+    ----------
+    rows : ndarray of int, shape (K,)
+        Rows that exist.
+    n_samples : int
+        Rows of the training set.
+
+    Raises
+    ------
+    InputError
+        When all rows together are fewer than ``n_samples``.
+    """
+    rows = np.asarray(rows, float)
+    if rows.sum() < n_samples:
+        raise InputError(
+            f"Expected at least {n_samples} rows in the pool, found {rows.sum():.0f}; "
+            "train on fewer rows or allow repeats."
+        )
+    return np.minimum(rows / n_samples, 1.0)
+
+
+@dataclass(frozen=True)
+class Support:
+    """How far a point lies from the runs of a history.
+
+    Attributes
+    ----------
+    inside : bool
+        Whether it is no farther from its nearest run than all but 5% of the runs are from theirs.
+    quantile : float
+        Share of distinct runs that are closer to their nearest other one than the point is to its.
+    """
+
+    inside: bool
+    quantile: float
+
+
+def support(weights: np.ndarray, x: np.ndarray, history: History, eps: float = EPS) -> Support:
+    """Whether a mixture in a state lies where the history has runs.
+
+    Distances are Euclidean in the centred log-ratios of T + eps (Aitchison 1982,
+    doi:10.1111/j.2517-6161.1982.tb01195.x) and X, each standardised over the runs.  Runs of one
+    mixture in one state count as one, for they are at no distance from each other.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (K,)
+    x : ndarray, shape (d,)
+    history : History
+    eps : float
+        Added to every share, so that a share of zero has a logarithm.
+
+    Raises
+    ------
+    InputError
+        When a share or a covariate is not a finite number.
+    """
+    if not (np.isfinite(weights).all() and np.isfinite(x).all()):
+        raise InputError(
+            f"Expected a finite mixture and state, found {np.ravel(weights).tolist()} in {np.ravel(x).tolist()}; "
+            "correct what is not a number."
+        )
+    runs = _coordinates(history.T, history.X, eps)
+    centre, spread = runs.mean(axis=0), runs.std(axis=0)
+    scale = np.where(spread > 0, spread, 1.0)
+    runs = np.unique((runs - centre) / scale, axis=0)
+    point = (_coordinates(np.atleast_2d(weights), np.atleast_2d(x), eps) - centre) / scale
+    tree = cKDTree(runs)
+    among = tree.query(runs, k=2)[0][:, 1]  # the nearest of all is the run itself
+    quantile = float((among < tree.query(point)[0]).mean())
+    return Support(quantile <= 0.95, quantile)
+
+
+def mixtures_table(
+    effects: Effects, x: np.ndarray, pool: str, proposals: dict[str, Proposal], reference: np.ndarray, n_samples: int
+) -> pd.DataFrame:
+    """The table ``mixtures.csv``: each method's mixture and what the model expects of it.
+
+    Parameters
+    ----------
+    effects : Effects
+    x : ndarray, shape (d,)
+        Covariates of the target pool.
+    pool : str
+        Its name.
+    proposals : dict of str to Proposal
+        By method.
+    reference : ndarray, shape (K,)
+        The mixture that gains are measured against.
+    n_samples : int
+        Rows of the training set, from which ``n_<domain>`` follows.
+    """
+    rows = []
+    for method, proposal in proposals.items():
+        gain, low, high = (float(v[0]) for v in effects.gain(np.atleast_2d(x), reference, proposal.weights))
+        near = support(proposal.weights, x, effects.history)
+        rows.append(
+            {"method": method, "pool": pool}
+            | {f"w_{d}": w for d, w in zip(effects.history.domains, proposal.weights)}
+            | {"predicted_gain": gain, "gain_ci_low": low, "gain_ci_high": high}
+            | {
+                "in_support": near.inside,
+                "support_quantile": near.quantile,
+                "proxy_runs_used": len(effects.history.frame),
+            }
+            | {f"n_{d}": n for d, n in zip(effects.history.domains, to_counts(proposal.weights, n_samples))}
+            | {"note": proposal.note}
+        )
+    return pd.DataFrame(rows)
+
+
+def _coordinates(T: np.ndarray, X: np.ndarray, eps: float) -> np.ndarray:
+    shares = (np.asarray(T, float) + eps) / (1 + eps * np.shape(T)[1])
+    return np.column_stack([clr(shares), np.asarray(X, float).reshape(len(shares), -1)])
+
+
+def _checked(
+    theta: np.ndarray, reference: np.ndarray | None, radius: float | None, caps: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Arguments as arrays; the reference already within the caps."""
+    theta = np.asarray(theta, float)
+    if theta.ndim != 1 or not np.isfinite(theta).all():
+        raise InputError(
+            f"Expected one finite return for each domain, found {theta.tolist()}; estimate the effects again."
+        )
+    if radius is not None and not 0 <= radius <= 1:
+        raise InputError(f"Expected a trust region radius in [0, 1], found {radius}; it is a total variation distance.")
+    names = [f"domain {k}" for k in range(len(theta))]
+    reference = np.full(len(theta), 1 / len(theta)) if reference is None else check_mixture(reference, names)
+    caps = check_caps(caps, len(theta))
+    return theta, capped(reference[None], caps)[0], caps
+
+
+def check_caps(caps: np.ndarray | None, k: int) -> np.ndarray:
+    """Largest shares of k domains, 1 where none are given, shape (k,); refuses those that leave no mixture."""
+    caps = np.ones(k) if caps is None else np.asarray(caps, float)
+    if caps.shape != (k,) or not (caps >= 0).all() or caps.sum() < 1 - ROUNDED:
+        raise InputError(
+            f"Expected one cap for each of {k} domains and a sum of at least 1, found {caps.tolist()}; "
+            "allow repeats or train on fewer rows."
+        )
+    return caps
+
+
+def capped(mixtures: np.ndarray, caps: np.ndarray) -> np.ndarray:
+    """Mixtures within the caps, what is cut shared out among the other domains in proportion; shape (n, K)."""
+    mixtures = mixtures.copy()
+    for _ in caps:  # every round fills at least one domain for good
+        full = mixtures >= caps
+        excess = np.where(full, mixtures - caps, 0.0).sum(axis=1, keepdims=True)
+        if not (excess > 0).any():
+            break
+        room = np.where(full, 0.0, mixtures)
+        # A domain without a share cannot grow in proportion; where only such are left, room counts.
+        room = np.where(room.sum(axis=1, keepdims=True) > 0, room, np.where(full, 0.0, caps - mixtures))
+        total = room.sum(axis=1, keepdims=True)
+        mixtures = np.where(full, caps, mixtures) + excess * np.divide(
+            room, total, out=np.zeros_like(room), where=total > 0
+        )
+    return mixtures
+
+
+def _inside(mixtures: np.ndarray, reference: np.ndarray, radius: float | None) -> np.ndarray:
+    """Mixtures moved straight towards the reference until they are in the trust region; shape (n, K)."""
+    if radius is None:
+        return mixtures
+    steps = mixtures - reference
+    distance = np.abs(steps).sum(axis=1, keepdims=True) / 2
+    shrink = np.divide(radius, distance, out=np.ones_like(distance), where=distance > radius)
+    return reference + steps * shrink
+
+
+def _told(plain: np.ndarray, weights: np.ndarray) -> Proposal:
+    moved = not np.allclose(plain, weights)
+    return Proposal(weights, "held within the caps or the trust region" if moved else "")

@@ -1,0 +1,188 @@
+"""A mixture for a new pool of rows, from a sweep that is there: ``causalmix recommend``.
+
+The returns come from the history, the state from the new pool, measured before any mixing.  That comparison
+holds only where the pool is scored by the models that scored the history's pools, so the answer names them.
+Whatever can be checked is checked before a row is scored, and nothing that exists is written over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from datasets import Dataset
+
+from causalmix.core.errors import InputError
+from causalmix.core.history import History, read_history
+from causalmix.core.tables import read_table
+from causalmix.data.states import SCORES, ScoredPool, candidate_covariates
+from causalmix.effects.estimator import Effects, fit_effects
+from causalmix.methods.ask import state_dependent
+from causalmix.methods.new_pools import find_source, unreadable
+from causalmix.methods.policy import Proposal, mixtures_table
+from causalmix.methods.request import Recommendation, Request
+from causalmix.methods.target import Target, equal
+from causalmix.methods.training_set import METHODS, check_free, write
+
+
+def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **settings) -> Recommendation:
+    """Score a pool, measure its state, and find the mixtures for it; writes the training set where ``out`` is given.
+
+    Parameters
+    ----------
+    request : Request
+    tell : callable
+        Is told what takes time, a sentence each.
+    **settings
+        Further arguments of :func:`causalmix.effects.estimator.fit_effects`.
+
+    Returns
+    -------
+    Recommendation
+
+    Raises
+    ------
+    InputError
+        When something does not fit: the request, the history, the pool's domains or size, the models, the folder.
+    """
+    check(request)
+    history, source = read_history(request.history), find_source(request)
+    history.y(request.outcome)
+    given = None if request.state is None else read_state(request.state, history)
+    tell(f"Loading {source.name}.")
+    pool = source.load(() if given is not None else history.covariates)
+    check_domains(pool, history)
+    target, way = _target(request, history, source.name, pool), _way(given, history, pool)
+    if way == "scored":
+        source.require()
+    tell(f"Estimating returns from {len(history)} runs.")
+    effects = fit_effects(history, request.outcome, n_trees=request.trees, seed=request.seed, **settings)
+    if way == "scored":
+        tell(f"Scoring {len(pool)} rows, unless the cache has them.")
+        pool = source.scored(pool)
+        target = _target(request, history, source.name, pool)  # a study's pool is a little smaller now
+    names = history.covariates if way in ("columns", "scored") else ()
+    scored = ScoredPool.from_table(_columns(pool, names), history.domains, names)
+    measured = list(candidate_covariates(scored, np.arange(len(pool))).values())
+    target = replace(target, x=np.array(measured) if given is None else given)
+    table = mixtures(effects, target, request)
+    scored_by = source.identities if way == "scored" else {}
+    found = Recommendation(request, effects, target, pool, scored, scored_by, table)
+    if request.out is not None:
+        write(found, request.out)
+    return found
+
+
+def check(request: Request) -> None:
+    """Raise InputError when the request itself is not sound, or its folder is not free."""
+    if request.method not in METHODS:
+        raise InputError(f"Expected a method among {', '.join(METHODS)}, found {request.method!r}; choose one.")
+    if request.n_samples is not None and request.n_samples < 1:
+        raise InputError(f"Expected a training set of at least 1 row, found {request.n_samples}; raise n_samples.")
+    if request.trees < 8:
+        raise InputError(f"Expected at least 8 trees of a forest, found {request.trees}; raise trees.")
+    for name in ("seed", "max_rows"):
+        if (value := getattr(request, name)) < 0:
+            raise InputError(f"Expected {name} of at least 0, found {value}; give such a number.")
+    if request.out is not None:
+        check_free(Path(request.out))
+
+
+def check_domains(pool: Dataset, history: History) -> None:
+    """Raise InputError, with all that is missing and all that is too much, unless the domains are the history's."""
+    found = set(pool.unique("domain"))
+    missing, extra = [d for d in history.domains if d not in found], sorted(map(str, found - set(history.domains)))
+    told = [f"no rows of {', '.join(missing)}"] * bool(missing) + [f"rows of {', '.join(extra)} as well"] * bool(extra)
+    if told:
+        raise InputError(
+            f"Expected a pool of the history's domains {', '.join(history.domains)}, found {' and '.join(told)}; "
+            "map each source to one of these, or leave its rows out."
+        )
+
+
+def _way(given: np.ndarray | None, history: History, pool: Dataset) -> str:
+    """Where the state comes from: unused, given, columns of the pool, or scored."""
+    if not history.covariates:
+        return "unused"
+    if given is not None:
+        return "given"
+    if set(history.covariates) <= set(pool.column_names):
+        return "columns"
+    if other := [name for name in history.covariates if name not in SCORES]:
+        raise InputError(
+            f"Expected covariates among {', '.join(SCORES)} or the pool's columns, found {', '.join(other)} in the "
+            "history; give the pool's values of x_<covariate> as a state file."
+        )
+    return "scored"
+
+
+def read_state(path: Path, history: History) -> np.ndarray:
+    """Covariates from a CSV table of one row or a JSON object, in the history's order, shape (d,).
+
+    Raises
+    ------
+    InputError
+        When the file is not one of these, or a covariate is missing or not a finite number.
+    """
+    path, names = Path(path), [f"x_{name}" for name in history.covariates]
+    if not names:
+        raise InputError("Expected a history with covariates for a given state, found none in it; leave out the state.")
+    if path.suffix == ".json" and path.is_file():
+        try:
+            table = pd.DataFrame([json.loads(path.read_text(encoding="utf-8"))])
+        except (ValueError, AttributeError) as error:
+            raise unreadable("a JSON object", path, error) from error
+    else:
+        table = read_table(path)
+    if missing := [name for name in names if name not in table]:
+        raise InputError(
+            f"Expected {', '.join(names)} in {path.name}, found no {', '.join(missing)}; add what is missing."
+        )
+    values = table[names].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    if len(values) != 1 or not np.isfinite(values).all():
+        raise InputError(
+            f"Expected one finite number for each of {', '.join(names)} in {path.name}, "
+            f"found {table[names].to_dict('list')}; describe one pool."
+        )
+    return values[0]
+
+
+def _target(request: Request, history: History, name: str, pool: Dataset) -> Target:
+    """The pool's rows by domain, enough of them for the request; its state is not known yet."""
+    n_samples = request.n_samples
+    if n_samples is None:
+        told = pd.to_numeric(history.frame.get("n_samples", pd.Series(dtype=float)), errors="coerce").median()
+        n_samples = int(told) if told >= 1 else 1000
+    rows = pd.Series(pool["domain"][:]).value_counts().reindex(list(history.domains), fill_value=0).to_numpy()
+    if not request.repeats_allowed and rows.sum() < n_samples:
+        raise InputError(
+            f"Expected at least {n_samples} rows in the pool for as many in the training set, found {rows.sum()}; "
+            "lower --n-samples, or give --repeats-allowed."
+        )
+    return Target(name, np.empty(0), n_samples, rows, "")
+
+
+def _columns(pool: Dataset, names: tuple[str, ...]) -> pd.DataFrame:
+    table = pool.select_columns(["domain", *names]).to_pandas()
+    table[list(names)] = table[list(names)].apply(pd.to_numeric, errors="coerce")
+    return table
+
+
+def mixtures(effects: Effects, target: Target, request: Request) -> pd.DataFrame:
+    """The table of a :class:`Recommendation`: Equal, the pool's own proportions, CausalMix-A and CausalMix-S."""
+    domains, x = effects.history.domains, np.atleast_2d(target.x)
+    even, own = equal(effects.history), np.asarray(target.rows) / np.sum(target.rows)
+    proposals = {"Equal": Proposal(even), "Proportional": Proposal(own)}
+    proposals |= state_dependent(effects, target.x, target.caps(request.repeats_allowed), request.seed)
+    table = mixtures_table(effects, target.x, target.pool, proposals, even, target.n_samples)
+    over = [np.ravel(effects.gain(x, own, p.weights)) for p in proposals.values()]
+    table[["gain_over_pool", "gain_over_pool_ci_low", "gain_over_pool_ci_high"]] = np.stack(over)
+    again = np.maximum(table[[f"n_{d}" for d in domains]].to_numpy() - np.asarray(target.rows), 0)
+    table[[f"repeats_{d}" for d in domains]] = again
+    for row in target.table(effects.history).head(len(target.x)).itertuples():
+        table[[row.quantity, f"share_of_runs_below_{row.quantity}"]] = row.target, row.share_of_runs_below
+    return table

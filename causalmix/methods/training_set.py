@@ -1,0 +1,208 @@
+"""What a recommendation looks like, and the training set that is drawn by it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from causalmix import __version__
+from causalmix.core.errors import InputError
+from causalmix.data.fingerprints import ROW, of_files, of_rows
+from causalmix.data.states import draw_sample
+from causalmix.methods.ask import OURS
+
+if TYPE_CHECKING:
+    from causalmix.methods.request import Recommendation
+
+
+METHODS = dict(zip("AS", OURS))
+FORMATS = ("table", "json", "csv")
+BY_DOMAIN = {"share": "w", "rows": "n", "repeats": "repeats"}  # prefixes of columns
+GAINS = {"gain_over_equal": ("predicted_gain", "gain"), "gain_over_pool": ("gain_over_pool", "gain_over_pool")}
+TRAIN, MANIFEST = "train.jsonl", "manifest.json"
+LIBRARIES = ("datasets", "econml", "lightgbm", "numpy", "pandas", "torch", "transformers")
+
+
+def shown(found: Recommendation, form: str = "table") -> str:
+    """A recommendation as text.
+
+    Parameters
+    ----------
+    found : Recommendation
+    form : {"table", "json", "csv"}
+        For reading; all of it as one JSON object; or one CSV line a method (:attr:`Recommendation.table`).
+    """
+    if form not in FORMATS:
+        raise InputError(f"Expected a format among {', '.join(FORMATS)}, found {form!r}; choose one of these.")
+    if form == "json":
+        return _json(as_dict(found))
+    if form == "csv":
+        return found.table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return _text(found)
+
+
+def _text(found: Recommendation) -> str:
+    domains, table, outcome = found.history.domains, found.table, found.effects.outcome
+    shares = pd.DataFrame({"domain": domains, "pool rows": found.target.rows})
+    for short, method in METHODS.items():
+        line = table.set_index("method").loc[method]
+        for what, prefix in BY_DOMAIN.items():
+            values = [line[f"{prefix}_{d}"] for d in domains]
+            shares[f"{short} {what}"] = [f"{v:.4f}" for v in values] if what == "share" else values
+    gains = pd.DataFrame({"method": table["method"]})
+    for what, (estimate, ends) in GAINS.items():
+        columns = zip(table[estimate], table[f"{ends}_ci_low"], table[f"{ends}_ci_high"])
+        gains[what.replace("_", " ")] = [f"{gain:+.4f} [{low:+.4f}, {high:+.4f}]" for gain, low, high in columns]
+    gains["in support"] = ["yes" if inside else "no" for inside in table["in_support"]]
+    state = found.target.table(found.history).head(len(found.target.x)).round(4)
+    sizes = f"{found.target.n_samples} rows of {found.target.pool} ({len(found.pool)} rows)"
+    head = f"{sizes}, mixed by the returns of {len(found.history)} runs."
+    parts = [head, "CausalMix-A and CausalMix-S; repeats are rows drawn again:", shares.to_string(index=False)]
+    parts += [f"Predicted gain in {outcome}, over Equal and over the pool's own proportions:"]
+    parts += [gains.to_string(index=False)]
+    if len(state):
+        parts += ["State of the pool, and the share of the runs below it:", state.to_string(index=False)]
+    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in _notes(found))]) + "\n"
+
+
+def _notes(found: Recommendation) -> tuple[str, ...]:
+    """What a reader has to know: where the state comes from, where it leaves the history, what is drawn again."""
+    history, target = found.history, found.target
+    told = [_of_state(found), *found.pool.info.description.splitlines(), found.effects.note]
+    for name, value, column in zip(history.covariates, target.x, history.X.T):
+        if not column.min() <= value <= column.max():
+            told.append(
+                f"x_{name} at {value:.4g} lies outside of the history, whose runs range from {column.min():.4g} to "
+                f"{column.max():.4g}: returns are not known there, or other models scored the history's pools."
+            )
+    if "n_samples" in history.frame and (size := history.frame["n_samples"].median()) != target.n_samples:
+        told.append(f"Gains are those of the history's runs, which train on {size:.0f} rows, not {target.n_samples}.")
+    for line in found.table[found.table["method"].isin(OURS)].to_dict("records"):
+        if again := [f"{line[f'repeats_{d}']} of {d}" for d in history.domains if line[f"repeats_{d}"]]:
+            told.append(f"{line['method']} draws rows again ({', '.join(again)}), which its predicted gain ignores.")
+        told += [f"{line['method']}: {line['note']}."] * bool(line["note"])
+    return tuple(filter(None, told))
+
+
+def _of_state(found: Recommendation) -> str:
+    if not found.history.covariates:
+        return "The history has no covariates: the pool's state is not used, and nothing was scored."
+    if found.request.state is not None:
+        return f"The state was given in {Path(found.request.state).name}; nothing was scored."
+    if found.scored_by:
+        by = " and ".join(model["name"] for model in found.scored_by.values())
+        return f"The pool was scored by {by}, which must be the models that scored the history's pools."
+    return "The state is the mean of the pool's own columns, which the models of the history's pools must have made."
+
+
+def as_dict(found: Recommendation) -> dict:
+    """A recommendation as plain values: what JSON shows and the manifest keeps."""
+    domains, first = found.history.domains, found.table.iloc[0]
+    state = {
+        c: {"value": float(first[f"x_{c}"]), "share_of_runs_below": float(first[f"share_of_runs_below_x_{c}"])}
+        for c in found.history.covariates
+    }
+    return {
+        "outcome": found.effects.outcome,
+        "n_samples": found.target.n_samples,
+        "repeats_allowed": found.request.repeats_allowed,
+        "runs": len(found.history),
+        "pool": {"name": found.target.pool, "rows": dict(zip(domains, map(int, found.target.rows)))},
+        "state": state,
+        "scored_by": found.scored_by,
+        "methods": [_method(line, domains) for line in found.table.to_dict("records")],
+        "notes": list(_notes(found)),
+    }
+
+
+def _method(line: dict, domains: tuple[str, ...]) -> dict:
+    """One line of the table, its columns grouped."""
+    grouped = {what: {d: line[f"{prefix}_{d}"] for d in domains} for what, prefix in BY_DOMAIN.items()}
+    for what, (estimate, ends) in GAINS.items():
+        grouped[what] = {"estimate": line[estimate], "low": line[f"{ends}_ci_low"], "high": line[f"{ends}_ci_high"]}
+    return {"method": line["method"]} | grouped | {c: line[c] for c in ("in_support", "support_quantile", "note")}
+
+
+def write(found: Recommendation, out: Path) -> dict:
+    """Draw the training set of ``request.method`` and write it as a new folder.
+
+    Parameters
+    ----------
+    found : Recommendation
+    out : Path
+        New or empty.  ``train.jsonl`` has one row a line, ``row_id, domain, messages``, in random order, which
+        TRL and others read as it is; ``manifest.json`` has the recommendation, the seed, hashes of all that
+        went in and came out, and versions.  Equal requests on one machine give equal files.
+
+    Returns
+    -------
+    dict
+        The manifest.
+
+    Raises
+    ------
+    InputError
+        When the folder has content.
+    """
+    out, seed = Path(out), found.request.seed
+    check_free(out)
+    line = found.table.set_index("method").loc[METHODS[found.request.method]]
+    weights = line[[f"w_{d}" for d in found.history.domains]].to_numpy(float)
+    sample, repeats = draw_sample(found.scored, np.arange(len(found.pool)), weights, found.target.n_samples, seed)
+    # Some trainers read a file in its order, and the sample comes domain by domain.
+    sample = np.random.default_rng([seed, 3]).permutation(sample)
+    counts = np.bincount(found.scored.codes[sample], minlength=len(weights)).tolist()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".writing-") as scratch:
+        made = Path(scratch) / "new"
+        made.mkdir()
+        with open(made / TRAIN, "w", encoding="utf-8", newline="\n") as stream:
+            for row in found.pool.select_columns(list(ROW)).select(sample):
+                stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+        mixture = {
+            d: {"share": share, "rows": n, "repeats": repeats.get(d, 0)}
+            for d, share, n in zip(found.history.domains, weights, counts)
+        }
+        manifest = {"method": line.name, "mixture": mixture, "seed": seed, "recommendation": as_dict(found)}
+        manifest |= {"inputs": _inputs(found), "files": {TRAIN: of_files([made / TRAIN])}, "versions": _versions()}
+        (made / MANIFEST).write_text(_json(manifest), encoding="utf-8")
+        if out.exists():
+            out.rmdir()
+        os.rename(made, out)
+    return manifest
+
+
+def check_free(out: Path) -> None:
+    """Raise InputError unless a new folder can be made there."""
+    if out.is_symlink():
+        raise InputError(f"Expected a folder, found a link at {out}; name the folder itself.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(
+            f"Expected a new or an empty folder, found content at {out}; name another, for nothing is written over."
+        )
+    above = next(p for p in out.absolute().parents if p.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise InputError(f"Expected a folder that can be made, found that {above} takes no folder; name another place.")
+
+
+def _json(values: dict) -> str:
+    return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _inputs(found: Recommendation) -> dict:
+    files = {"history": found.request.history, "state": found.request.state}
+    named = {what: {"name": Path(f).name, "sha256": of_files([Path(f)])} for what, f in files.items() if f is not None}
+    return named | {"pool": {"name": found.target.pool, "sha256": of_rows(found.pool)}}
+
+
+def _versions() -> dict[str, str]:
+    own = {"python": platform.python_version(), "causalmix": __version__}
+    return own | {name: version(name) for name in LIBRARIES}

@@ -1,0 +1,179 @@
+"""How far a record can be trusted: reliability of its outcomes, and agreement when runs are done again."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import fields
+
+import numpy as np
+import pandas as pd
+from scipy.stats import f as f_distribution
+
+from causalmix.core.errors import InputError
+from causalmix.train.design import Design, noise_panel
+from causalmix.train.ledger import Ledger
+from causalmix.train.records import history
+from causalmix.train.spec import RunSpec
+
+
+def reliability(groups: np.ndarray, values: np.ndarray, level: float = 0.95) -> dict[str, float]:
+    """Share of an outcome's variance that is not seed noise.
+
+    Parameters
+    ----------
+    groups : array_like, shape (n,)
+        Which specification (all but the seed) each run belongs to; every group has the same size.
+    values : array_like, shape (n,)
+        The outcome of each run, accuracy in [0, 1].
+    level : float
+        Coverage of the interval.
+
+    Returns
+    -------
+    dict
+        ``reliability``, ``ci_low``, ``ci_high``, ``seed_sd`` (accuracy), ``n_specs``, ``n_seeds``.
+
+    Notes
+    -----
+    The intraclass correlation ICC(1) of a one-way random-effects model with its exact interval
+    under normal errors; Shrout and Fleiss (1979), DOI 10.1037/0033-2909.86.2.420.
+    """
+    frame = pd.DataFrame({"group": groups, "value": np.asarray(values, float)})
+    sizes = frame.groupby("group").size()
+    if len(sizes) < 2 or sizes.nunique() != 1 or sizes.iloc[0] < 2:
+        raise InputError(
+            "Expected at least 2 specifications with equally many (2 or more) seeds each, found sizes "
+            f"{sorted(set(sizes))}; "
+            "finish the noise panel."
+        )
+    n, k = len(sizes), int(sizes.iloc[0])
+    means = frame.groupby("group")["value"].transform("mean")
+    between = float(((means - frame["value"].mean()) ** 2).sum()) / (n - 1)
+    within = float(((frame["value"] - means) ** 2).sum()) / (n * (k - 1))
+    tail = (1 - level) / 2
+    ratio = between / within if within > 0 else np.inf
+    bounds = [
+        ratio / f_distribution.ppf(1 - tail, n - 1, n * (k - 1)),
+        ratio * f_distribution.ppf(1 - tail, n * (k - 1), n - 1),
+    ]
+    estimate, low, high = ((r - 1) / (r + k - 1) if np.isfinite(r) else 1.0 for r in (ratio, *bounds))
+    return {
+        "reliability": estimate,
+        "ci_low": low,
+        "ci_high": high,
+        "seed_sd": within**0.5,
+        "n_specs": n,
+        "n_seeds": k,
+    }
+
+
+def movement(history: pd.DataFrame, outcomes: list[str]) -> pd.DataFrame:
+    """How far each outcome moves over the runs: 10th, 50th and 90th percentile and their spread."""
+    quantiles = history[outcomes].quantile([0.1, 0.5, 0.9]).T
+    quantiles.columns = ["p10", "median", "p90"]
+    quantiles["spread"] = quantiles["p90"] - quantiles["p10"]
+    return quantiles.rename_axis("outcome").reset_index()
+
+
+def choose_runs(records: list[dict], count: int, seed: int) -> list[dict]:
+    """Runs to train again: a random choice among the finished records.
+
+    Raises
+    ------
+    InputError
+        When no run has finished; it tells how the first one failed.
+    """
+    finished = [record for record in records if record["status"] == "finished"]
+    if not finished:
+        error = " ".join(str(records[0]["error"]).split()) if records else "none was asked for"
+        raise InputError(
+            f"Expected a finished run to train again, found {len(records)} that failed ({error}); mend the cause and "
+            "run causalmix sweep --retry-failed."
+        )
+    chosen = np.random.default_rng([seed, 30]).choice(len(finished), min(count, len(finished)), replace=False)
+    return [finished[i] for i in sorted(chosen)]
+
+
+def train_again(records: list[dict], train: Callable[[dict], dict]) -> pd.DataFrame:
+    """Train recorded runs from scratch and compare every task's accuracy.
+
+    Returns
+    -------
+    DataFrame
+        ``run_id``, ``recorded`` and ``again`` (mean accuracy over tasks), and
+        ``largest_difference`` over the tasks.
+    """
+    rows = []
+    for record in records:
+        again = train(record["spec"])["scores"]
+        differences = [abs(again[task] - record["scores"][task]) for task in record["scores"]]
+        rows.append(
+            {
+                "run_id": record["run_id"],
+                "recorded": float(np.mean(list(record["scores"].values()))),
+                "again": float(np.mean([again[task] for task in record["scores"]])),
+                "largest_difference": float(max(differences)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def reliability_table(panel: pd.DataFrame, outcomes: list[str]) -> pd.DataFrame:
+    """Reliability of each outcome with its 95% interval; ``panel`` numbers specifications in ``spec``."""
+    return pd.DataFrame([{"outcome": name} | reliability(panel["spec"], panel[name]) for name in outcomes])
+
+
+def agreement_sentence(again: pd.DataFrame) -> str:
+    """Whether the runs that were trained again agree with the record, in one sentence."""
+    same = int((again["largest_difference"] == 0).sum())
+    worst = again["largest_difference"].max()
+    mean = (again["again"] - again["recorded"]).abs().max()
+    return (
+        f"Of {len(again)} runs trained again, {same} agree with the record on every item of every task; the largest "
+        f"difference on one task is {worst:.4f}, and in a run's mean accuracy {mean:.4f}."
+    )
+
+
+def settings_table(settings: object) -> pd.DataFrame:
+    """The fields of a dataclass with their values and the comment beside each in its source.
+
+    The comments say where each hyper-parameter comes from; read from the source, they cannot drift.
+    """
+    source = inspect.getsource(type(settings))
+    rows = []
+    for field in fields(settings):
+        comment = re.search(rf"^ +{field.name}: [^#\n]*# (.*)$", source, re.MULTILINE)
+        value, source_of = getattr(settings, field.name), comment[1] if comment else "–"
+        if value != field.default:
+            source_of = f"set by the study, ours; the default {field.default} is from: {source_of}"
+        rows.append({"setting": field.name, "value": str(value), "where it comes from": source_of})
+    return pd.DataFrame(rows)
+
+
+def panel_history(ledger: Ledger, design: Design, specs: list[RunSpec]) -> pd.DataFrame:
+    """The noise panel: one row per run, with ``spec`` numbering the specifications."""
+    finished, parts = ledger.finished(), []
+    for number, spec in enumerate(specs[: design.noise_specs]):
+        group = [spec, *(s for s in noise_panel(design, [spec]))]
+        records = [finished[s.run_id] for s in group if s.run_id in finished]
+        if len(records) == design.noise_seeds:
+            parts.append(history(records).assign(spec=number))
+    if len(parts) < 2:
+        raise InputError(
+            "Expected a noise panel with all its seeds, found fewer than 2 complete specifications; run 02_proxy_sft."
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def sweep_table(records: list[dict]) -> pd.DataFrame:
+    """How a sweep went: runs by status, tokens, and how many runs had to repeat rows."""
+    finished = [r for r in records if r["status"] == "finished"]
+    quantities = {
+        "runs finished": len(finished),
+        "runs failed": len(records) - len(finished),
+        "tokens trained on": sum(r["training"]["tokens"] for r in finished),
+        "runs that repeat rows of some domain": sum(bool(r["training"]["repeats"]) for r in finished),
+    }
+    return pd.DataFrame({"quantity": quantities.keys(), "value": quantities.values()})

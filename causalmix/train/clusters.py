@@ -1,0 +1,295 @@
+"""Clusters: from a word, an address or Slurm options to a Dask client with workers of one run each."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import dask
+import yaml
+from dask.system import CPU_COUNT
+from dask.utils import tmpfile
+from distributed import Client, LocalCluster, Nanny
+
+from causalmix.core.errors import InputError
+from causalmix.core.parameters import check_name
+
+#: One thread for each worker's arithmetic: as many single-threaded runs as cores finish soonest,
+#: and a run's result does not depend on how many cores there are.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+LOST = "distributed.deploy.lost-worker-timeout"
+
+LOCAL_SETTINGS = {
+    # A worker holds the run it trains and no other: should it be killed, no other run is blamed.
+    "distributed.scheduler.worker-saturation": 1.0,
+    # A worker that was killed starts anew, which takes long on a busy machine.  Dask would give it
+    # up after 15 seconds, and a sweep without workers waits for ever.
+    LOST: "1 hour",
+}
+
+#: A worker that does not come back has lost its job, and another job is submitted in its place.
+SLURM_SETTINGS = LOCAL_SETTINGS | {LOST: "2 minutes"}
+WALLTIME = re.compile(r"(\d+-)?\d{1,3}:[0-5]\d:[0-5]\d")
+MEMORY = re.compile(r"\d+(\.\d+)? ?[kMGT]i?B")
+ADDRESS = re.compile(r"([a-z]+://)?\S+:\d+")
+REQUIRED = object()
+
+
+def _is_text(value: object) -> bool:
+    """One line: a second one would be a directive, or a command, that nobody meant."""
+    return isinstance(value, str) and bool(value.strip()) and "\n" not in value
+
+
+def _are_lines(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+#: Option of a Slurm file: its default, what it may be, and that in words.
+OPTIONS = {
+    "walltime": (REQUIRED, lambda v: _is_text(v) and WALLTIME.fullmatch(v), "'H:MM:SS' or 'D-HH:MM:SS' in quotes"),
+    "memory": (REQUIRED, lambda v: _is_text(v) and MEMORY.fullmatch(v), "text such as 16GB"),
+    "queue": (None, _is_text, "the name of a partition"),
+    "account": (None, _is_text, "the name of an account"),
+    "gpus": (1, lambda v: type(v) is int and v >= 0, "a whole number from 0"),
+    "cores": (1, lambda v: type(v) is int and v > 0, "a whole number from 1"),
+    "jobs": (1, lambda v: type(v) is int and v > 0, "a whole number from 1"),
+    "directives": ([], _are_lines, "a list of texts such as --constraint=a100"),
+    "prologue": ([], _are_lines, "a list of shell commands"),
+    "python": (sys.executable, _is_text, "the path of an interpreter"),
+    "env": ({}, lambda v: isinstance(v, Mapping) and _are_lines([*v, *v.values()]), "variables with a text each"),
+    "interface": (None, _is_text, "the name of a network interface"),
+}
+
+
+@contextmanager
+def connect(
+    spec: str | Mapping | Client | None = "local",
+    *,
+    n_workers: int | None = None,
+    runs: int | None = None,
+    gpus: int = 1,
+) -> Iterator[Client]:
+    """A client of a cluster; what is made here is closed here.
+
+    Parameters
+    ----------
+    spec : str, mapping or distributed.Client
+        ``local`` (or None) for processes on this machine; a scheduler's address, such as
+        ``tcp://host:8786`` or ``tls://host:8786``; ``slurm:FILE.yaml``, or the options that such a
+        file would hold (see :func:`slurm_script`).  A client is handed back as it is.
+    n_workers : int, optional
+        Processes of a local cluster; by default as many as its GPUs allow, or one per core where there
+        is none.  Or jobs of Slurm, else its options'.
+    runs : int, optional
+        Runs that there are to do: no more workers than that are started.
+    gpus : int
+        GPUs that one run trains on, where there are any: a local worker sees so many and no other.
+
+    Yields
+    ------
+    distributed.Client
+        Without any worker yet, perhaps.
+
+    Raises
+    ------
+    InputError
+        When there is no scheduler at the address, or Slurm or its options are not as expected.
+    """
+    if isinstance(spec, Client):
+        yield spec
+        return
+    most = math.inf if runs is None else max(runs, 1)
+    if spec is None or spec == "local":
+        cluster = _local(n_workers, most, gpus)
+    elif isinstance(spec, Mapping) or spec.startswith("slurm:"):
+        cluster = _slurm(spec, n_workers, most, gpus)
+    elif ADDRESS.fullmatch(spec):
+        cluster = _remote(spec)
+    else:
+        raise _of_no_kind(spec)
+    with cluster as client:
+        yield client
+
+
+def check(spec: str) -> None:
+    """Raise InputError, asking nobody, unless :func:`connect` can take it: its form, and a Slurm file's options."""
+    if spec.startswith("slurm:"):
+        _read(spec.removeprefix("slurm:"))
+    elif spec != "local" and not ADDRESS.fullmatch(spec):
+        raise _of_no_kind(spec)
+
+
+def _of_no_kind(spec: str) -> InputError:
+    return InputError(f"Expected local, slurm:FILE.yaml or a scheduler's tcp://HOST:PORT, found {spec!r}; name one.")
+
+
+def slurm_script(options: str | Path | Mapping) -> str:
+    """The script of one job, to be read before anything is submitted; Slurm need not be there.
+
+    Parameters
+    ----------
+    options : str, Path or mapping
+        A YAML file, or what it holds: ``walltime`` and ``memory`` of a job, and optionally
+        ``queue`` (partition), ``account``, ``gpus`` (1) and ``cores`` (1) of a job, ``jobs`` (1),
+        ``directives`` (of ``#SBATCH``), ``prologue`` (shell commands to begin with), ``python``,
+        ``env`` (environment variables) and ``interface`` (of the network).
+
+    Returns
+    -------
+    str
+        With a placeholder for the scheduler's address.
+
+    Raises
+    ------
+    InputError
+        When an option is missing, unknown or of another form.
+    """
+    from dask_jobqueue.slurm import SLURMJob
+
+    return SLURMJob("tcp://SCHEDULER:8786", name="worker", **_job(_read(options))).job_script()
+
+
+def _read(options: str | Path | Mapping) -> dict:
+    """Options with their defaults, each of its form."""
+    given = options if isinstance(options, Mapping) else _load(Path(options))
+    for name in given:
+        check_name(name, OPTIONS, "Slurm option")
+    for name, (default, is_allowed, words) in OPTIONS.items():
+        value = given.get(name, default)
+        if value is REQUIRED or (value is not default and not is_allowed(value)):
+            found = "none" if value is REQUIRED else repr(value)
+            raise InputError(f"Expected {words} as Slurm option {name}, found {found}; correct it.")
+    return {name: given.get(name, default) for name, (default, *_) in OPTIONS.items()}
+
+
+def _load(path: Path) -> Mapping:
+    try:
+        given = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        given = " ".join(str(error).split())
+    if not isinstance(given, Mapping):
+        raise InputError(f"Expected Slurm options in the YAML file {path}, found {given}; write such as memory: 16GB.")
+    return given
+
+
+def _job(values: dict) -> dict:
+    """Options in dask-jobqueue's terms: one process of one thread, which trains one run at a time."""
+    gpus = [f"--gres=gpu:{values['gpus']}"] * bool(values["gpus"])
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in (ONE_THREAD | values["env"]).items()]
+    return {
+        "cores": 1,
+        "processes": 1,
+        "job_cpu": values["cores"],
+        # The last limit counts.  Memory is left to Slurm: Dask would pause a worker, which frees none.
+        "worker_extra_args": ["--memory-limit", "0"],
+        "job_extra_directives": [*gpus, *values["directives"]],
+        "job_script_prologue": [*exports, *values["prologue"]],
+        "python": shlex.quote(values["python"]),
+    } | {name: values[name] for name in ("queue", "account", "walltime", "memory", "interface")}
+
+
+@contextmanager
+def _slurm(options: str | Mapping, n_workers: int | None, most: float, gpus: int) -> Iterator[Client]:
+    """A scheduler in this process whose workers are jobs of Slurm."""
+    values = _read(options if isinstance(options, Mapping) else options.removeprefix("slurm:"))
+    if values["gpus"]:  # with fewer than a run trains on it fails, with more they stay idle
+        values = values | {"gpus": gpus}
+    _ask_slurm(slurm_script(values))
+    from dask_jobqueue import SLURMCluster
+
+    jobs = min(n_workers or values["jobs"], most)
+    settings = {"scheduler_options": {"dashboard_address": "127.0.0.1:0"}, "silence_logs": logging.WARNING}
+    with dask.config.set(SLURM_SETTINGS), SLURMCluster(**_job(values), **settings) as cluster:
+        # Unlike ``scale``, this submits another job where one has ended: at its walltime, or pre-empted.
+        cluster.adapt(minimum=jobs, maximum=jobs)
+        with Client(cluster) as client:
+            yield client
+
+
+def _ask_slurm(script: str) -> None:
+    """Let Slurm judge the job: what it refuses later, nobody hears of."""
+    if not shutil.which("sbatch"):
+        raise InputError("Expected Slurm's sbatch on the PATH, found none; start this on a login node.")
+    with tmpfile(extension="sh") as path:
+        Path(path).write_text(script, encoding="utf-8")
+        answer = subprocess.run(["sbatch", "--test-only", path], capture_output=True, text=True)
+    if answer.returncode:
+        told = " ".join(answer.stderr.split())
+        raise InputError(f"Expected Slurm to accept the job, found {told!r}; correct the Slurm options.")
+
+
+@contextmanager
+def _remote(address: str) -> Iterator[Client]:
+    try:
+        remote = Client(address)
+    except (OSError, ValueError) as error:  # TimeoutError is one; another protocol
+        told = f"Expected a Dask scheduler at {address}, found none; start one, or leave the address out."
+        raise InputError(told) from error
+    with remote:
+        yield remote
+
+
+def visible_gpus() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES may name here, one entry a GPU; empty where there is none."""
+    import torch
+
+    found = torch.cuda.device_count()
+    given = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return (given or [str(i) for i in range(found)])[:found]
+
+
+class OneThreadNanny(Nanny):
+    """Starts its worker with one arithmetic thread: the variables are there before it imports torch.
+
+    Parameters
+    ----------
+    shares : sequence of str
+        Values of CUDA_VISIBLE_DEVICES; worker i gets the i-th.  Empty leaves the variable as it is.
+    """
+
+    def __init__(self, *args, shares: Sequence[str] = (), name: object = None, **kwargs) -> None:
+        super().__init__(*args, name=name, **kwargs)
+        own = ONE_THREAD | ({"CUDA_VISIBLE_DEVICES": shares[int(name) % len(shares)]} if shares else {})
+        self.pre_spawn_env = self.pre_spawn_env | own
+        self.env = self.env | own
+
+
+@contextmanager
+def _local(n_workers: int | None, most: float, gpus: int) -> Iterator[Client]:
+    """Processes of one thread on this machine, reachable from nowhere else.
+
+    Workers exit with the driver, even when it is killed.  Memory is left to the operating
+    system: Dask can neither spill a model nor does pausing a worker ever free one.
+    """
+    there = visible_gpus()
+    if 0 < len(there) < gpus:
+        raise InputError(
+            f"Expected {gpus} GPUs on this machine for a run, found {len(there)}; "
+            "name a cluster whose workers have them."
+        )
+    shares = [",".join(there[i : i + gpus]) for i in range(0, len(there) - gpus + 1, gpus)]
+    n_workers = min(n_workers or len(shares) or CPU_COUNT, most)
+    options = {"threads_per_worker": 1, "memory_limit": 0, "worker_class": OneThreadNanny, "shares": shares}
+    quiet = {"host": "127.0.0.1", "dashboard_address": None, "silence_logs": logging.CRITICAL}
+    port = {"dashboard_address": "127.0.0.1:0"}  # the scheduler has no dashboard either, but any free port
+    before = {name: os.environ.get(name) for name in (*ONE_THREAD, "CUDA_VISIBLE_DEVICES")}
+    try:
+        with (
+            dask.config.set(LOCAL_SETTINGS),
+            LocalCluster(n_workers=n_workers, scheduler_kwargs=port, **options, **quiet) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
+    finally:
+        # A nanny sets its worker's variables in this process too; they would slow what follows.
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})

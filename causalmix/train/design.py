@@ -1,0 +1,281 @@
+"""The design of a study: which mixtures, states and seeds its runs have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from causalmix.core import paths
+from causalmix.core.errors import InputError
+from causalmix.core.parameters import check, check_name, declared, read_notebook
+from causalmix.core.simplex import sample_dirichlet
+from causalmix.core.study_file import Study, read_changes, read_study, study_values
+from causalmix.data.fingerprints import marked
+from causalmix.data.recipes import Recipe
+from causalmix.data.scored_pools import World, _rows_folder, load_real, load_world
+from causalmix.data.states import SCORES
+from causalmix.data.tiny import models as tiny_models
+from causalmix.data.tiny.items import DOMAINS
+from causalmix.train import sft
+from causalmix.train.launch import launcher_of
+from causalmix.train.spec import RunSpec
+
+ROLES = ("proxy", "target", "longcot")
+
+#: Chapters that declare the fields of a design; the first comes first.
+SOURCES = ("02_proxy_sft", "07_longcot")
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a study trains; the field names are those of the study's YAML and of the notebooks.
+
+    Attributes
+    ----------
+    pool_rows, pool_seed : int
+        Size and seed of the generated pool.
+    candidates : int
+        Candidate rows drawn in each domain for one state.
+    n_runs, n_samples, epochs : int
+        Proxy runs, rows of one run's training sample, passes over it.
+    learning_rate, batch_size
+        Of every run; the other hyper-parameters are the defaults of :class:`causalmix.train.sft.SFTSettings`.
+    concentration : float
+        Dirichlet concentration of each domain: 1 is uniform over the simplex.
+    tilt : float
+        Each component of a state λ is uniform in [-tilt, tilt].
+    assignment : {"randomized", "confounded"}
+        Whether T is drawn independently of the state, or its Dirichlet mean follows the state.
+    noise_specs, noise_seeds : int
+        The noise panel: so many of the runs, each trained with so many seeds in all.
+    seed : int
+        Seed of the design (mixtures, states) and of every run's own seed.
+    pool, longcot_pool : dict
+        Recipes (:class:`causalmix.data.recipes.Recipe`) of a real pool and of one of long chains of thought;
+        empty means the embedded world's.
+    models : dict
+        By role (``proxy, target, longcot``): a model's id or path, or a dictionary of its ``name``, of
+        hyper-parameters that differ from ``training``, and of ``launch``: the configuration and the
+        ``processes`` of :func:`causalmix.train.launch.finetune_distributed`.  A role that is absent is the
+        embedded world's.
+    training : dict
+        Further fields of :class:`causalmix.train.sft.SFTSettings`, for all runs.
+    """
+
+    pool_rows: int = 40_000
+    pool_seed: int = 0
+    candidates: int = 2_000
+    n_runs: int = 512
+    n_samples: int = 1_500
+    epochs: int = 1
+    learning_rate: float = 7e-4
+    batch_size: int = 8
+    concentration: float = 1.0
+    tilt: float = 1.0
+    assignment: str = "randomized"
+    noise_specs: int = 24
+    noise_seeds: int = 4
+    seed: int = 0
+    # Left out of the representation, which the digests of recorded tables cover.
+    pool: dict = field(default_factory=dict, repr=False)
+    longcot_pool: dict = field(default_factory=dict, repr=False)
+    models: dict = field(default_factory=dict, repr=False)
+    training: dict = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        for role, given in self.models.items():
+            check_name(role, ROLES, "role of a model")
+            if not isinstance(given, str) and not (isinstance(given, dict) and isinstance(given.get("name"), str)):
+                raise InputError(
+                    f"Expected the model of the role {role} as its name, or with a name, found {given!r}; add the name."
+                )
+
+    @property
+    def settings(self) -> sft.SFTSettings:
+        """Hyper-parameters that all runs share."""
+        return self.settings_of("proxy")
+
+    def settings_of(self, role: str) -> sft.SFTSettings:
+        """Hyper-parameters of a role's runs."""
+        shared = {"learning_rate": self.learning_rate, "epochs": self.epochs, "batch_size": self.batch_size}
+        own = {name: value for name, value in self._entry(role).items() if name not in ("name", "launch")}
+        return sft.SFTSettings.from_pairs((shared | self.training | own).items())
+
+    def model_of(self, role: str) -> str:
+        """What a run's specification names as the model of a role."""
+        name = self._entry(role)["name"]
+        return tiny_models.base_name(name) if name in tiny_models.SHAPES else marked(name)
+
+    def launch_of(self, role: str) -> dict[str, object]:
+        """How the runs of a role are launched on several devices, ``processes`` included; empty where one does."""
+        given = dict(self._entry(role).get("launch") or {})
+        if unknown := sorted(set(given) - {"config", "processes"}):
+            raise InputError(
+                f"Expected config and processes to launch the {role}, found {', '.join(unknown)}; correct the names."
+            )
+        return given | {"processes": launcher_of(given)["processes"]} if given else {}
+
+    def _entry(self, role: str) -> dict:
+        given = self.models.get(role, role)
+        return {"name": given} if isinstance(given, str) else dict(given)
+
+    @classmethod
+    def from_parameters(cls, parameters: dict) -> Design:
+        """Take the fields of a design out of a larger set of notebook parameters."""
+        names = {f.name for f in fields(cls)}
+        return cls(**{name: value for name, value in parameters.items() if name in names})
+
+    @classmethod
+    def of_study(cls, study: str | Study, out: Path | None = None) -> Design:
+        """The design of a study's runs, as chapter 02 has it.
+
+        Parameters
+        ----------
+        study : str or Study
+            A study, or the name of its file.
+        out : Path, optional
+            Folder of a run with other parameters, which come before the study's.
+
+        Raises
+        ------
+        InputError
+            When there is no such study, or one of its values is not allowed.
+        """
+        study = read_study(study, paths.STUDIES) if isinstance(study, str) else study
+        values = {}
+        for chapter in SOURCES:
+            known = declared(read_notebook(paths.NOTEBOOKS / f"{chapter}.ipynb"))
+            values = study_values(study, chapter, known) | check(read_changes(out, chapter), known) | values
+        return cls.from_parameters(values)
+
+
+def specs_of(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) -> list[RunSpec]:
+    """The study's proxy runs, in order; the same design always gives the same runs.
+
+    Parameters
+    ----------
+    design : Design
+    world : str
+        Identity of the pool, its scores, the base models and the tasks.
+    domains : tuple of str, length K
+        Of the pool.
+    """
+    rng = np.random.default_rng([design.seed, 10])
+    tilts = rng.uniform(-design.tilt, design.tilt, (design.n_runs, len(SCORES)))
+    mixtures = _assign(design, tilts, len(domains))
+    return [
+        spec_of(design, world, weights, tilt, seed=design.seed * 100_000 + i, domains=domains)
+        for i, (weights, tilt) in enumerate(zip(mixtures, tilts))
+    ]
+
+
+def _assign(design: Design, tilts: np.ndarray, k: int) -> np.ndarray:
+    """Mixtures of a design, shape (n_runs, k)."""
+    if design.assignment == "randomized":
+        return sample_dirichlet(design.n_runs, design.concentration, k, design.seed)
+    if design.assignment == "confounded":
+        # Practice that looks at the data first: the expected share of a domain follows the state.
+        rng = np.random.default_rng([design.seed, 11])
+        lean = np.exp(0.5 * tilts @ np.random.default_rng(11).normal(size=(tilts.shape[1], k)))
+        means = lean / lean.sum(axis=1, keepdims=True)
+        return np.stack([rng.dirichlet(design.concentration * k * m + 0.05) for m in means])
+    raise InputError(
+        f"Expected assignment randomized or confounded, found {design.assignment!r}; choose one of the two."
+    )
+
+
+def spec_of(
+    design: Design,
+    world: str,
+    weights: Iterable[float],
+    tilt: Iterable[float],
+    seed: int,
+    *,
+    role: str = "proxy",
+    n_samples: int | None = None,
+    candidates: int | None = None,
+    domains: tuple[str, ...] = DOMAINS,
+    mixing: Mapping[str, object] | None = None,
+) -> RunSpec:
+    """One run of a study's kind.
+
+    Parameters
+    ----------
+    design : Design
+        Gives the hyper-parameters, and what is not given below.
+    world : str
+        Identity of the pool, its scores, the base models and the tasks.
+    weights : iterable of float, length K
+        Mixture; six digits are kept.
+    tilt : iterable of float
+        State λ; four digits are kept.
+    seed : int
+    role : {"proxy", "target", "longcot"}
+        Whose model and hyper-parameters.
+    n_samples, candidates : int, optional
+        Rows of the training sample, and candidate rows of each domain.
+    domains : tuple of str, length K
+    mixing : mapping, optional
+        How the mixture changes during training (:func:`causalmix.train.online.make_mixer`).
+    """
+    launch = design.launch_of(role)
+    if mixing and launch:
+        raise InputError(
+            f"Expected the {role} in one process for a method that mixes while it trains, found it launched; "
+            "leave launch out, or DoReMi and ODM."
+        )
+    return RunSpec(
+        world=f"{world}/{candidates or design.candidates}",
+        model=design.model_of(role),
+        domains=domains,
+        weights=tuple(round(float(w), 6) for w in weights),
+        state=tuple(round(float(v), 4) for v in tilt),
+        n_samples=n_samples or design.n_samples,
+        epochs=design.epochs,
+        seed=seed,
+        training=design.settings_of(role).as_pairs()
+        + _prefixed("mixing_", mixing or {})
+        + _prefixed("launch_", launch),
+    )
+
+
+def _prefixed(prefix: str, values: Mapping[str, object]) -> tuple[tuple[str, object], ...]:
+    return tuple((prefix + name, value) for name, value in values.items())
+
+
+def noise_panel(design: Design, specs: list[RunSpec]) -> list[RunSpec]:
+    """The first ``noise_specs`` runs again with ``noise_seeds - 1`` further seeds each."""
+    again = []
+    for spec in specs[: design.noise_specs]:
+        again += [replace(spec, seed=spec.seed + 10_000 * (j + 1)) for j in range(design.noise_seeds - 1)]
+    return again
+
+
+def design_table(design: Design, specs: list[RunSpec], panel: list[RunSpec]) -> pd.DataFrame:
+    """What the study trains, one quantity a row."""
+    quantities = {
+        "runs of the study": len(specs),
+        "further runs of the noise panel": len(panel),
+        "rows of a training sample": design.n_samples,
+        "passes over it": design.epochs,
+        "rows seen in all": (len(specs) + len(panel)) * design.n_samples * design.epochs,
+        "candidate rows per domain": design.candidates,
+        "domains": len(specs[0].domains),
+    }
+    return pd.DataFrame({"quantity": quantities.keys(), "value": quantities.values()})
+
+
+def is_scored(design: Design) -> bool:
+    """Whether the cache has the scored rows of a design's real pool."""
+    return _rows_folder(Recipe.of(design.pool), design.pool_rows, design.pool_seed).exists()
+
+
+def world_for(design: Design) -> World:
+    """The pool of a design: of the embedded world, or by its recipe."""
+    if not design.pool:
+        return load_world(design.pool_rows, design.pool_seed)
+    return load_real(Recipe.of(design.pool), design.pool_rows, design.pool_seed)

@@ -1,0 +1,272 @@
+"""Fine-tuning in several processes of one machine: the run of :mod:`causalmix.train.sft` under ``accelerate launch``.
+
+:func:`finetune_distributed` tokenises, starts the processes and waits; each process is :func:`main`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from causalmix.core.errors import InputError
+from causalmix.core.paths import ASSETS
+from causalmix.lm.pretrained import load_model, load_tokenizer, use_chat_form
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+    from causalmix.train.sft import SFTSettings
+
+
+CONFIGS = ASSETS / "accelerate"
+RESULT = "training.json"
+LOG = "launch.log"
+TAIL = 15  # lines of the log in an error
+_CAUSE = re.compile(r"(\[rank\d+\]:\s*)?[\w.]*(Error|Exception|Interrupt)\b")
+
+
+def finetune_distributed(
+    model: str | Path,
+    rows_path: str | Path,
+    out: str | Path,
+    settings: SFTSettings,
+    seed: int,
+    *,
+    config: str | Path,
+    processes: int | None = None,
+    chat_form: bool = True,
+) -> dict[str, Any]:
+    """Fine-tune a model in several processes of one machine and save it.
+
+    Parameters
+    ----------
+    model : str or Path
+        As for :func:`causalmix.lm.pretrained.load_model`; trained in float32 weights, under bfloat16
+        autocast or sharded mixed precision where ``settings.bf16``.
+    rows_path : str or Path
+        A folder that ``Dataset.save_to_disk`` wrote or a file of JSON lines, with ``messages``.
+    out : str or Path
+        New folder for the checkpoint (safetensors, float32), its tokenizer, ``training.json``
+        and ``launch.log``.
+    settings : SFTSettings
+        As for one process; ``batch_size`` is that of each process.
+    seed : int
+        Fixes the order of the rows.
+    config : str or Path
+        Name of a file in ``assets/accelerate`` (``single_gpu``, ``fsdp2``, ``fsdp2_longcot``,
+        ``cpu_two_processes``) or a configuration of accelerate of your own.
+    processes : int, optional
+        Overrides the number in the configuration.
+    chat_form : bool
+        Give the model this package's template (:func:`causalmix.lm.pretrained.use_chat_form`); else its
+        own, which must mark the assistant's turns.
+
+    Returns
+    -------
+    dict
+        As :func:`causalmix.train.sft.finetune`, over all processes, with ``processes``, ``parallelism``
+        (accelerate's name; it ignores sharding on a CPU), ``model``, ``seed`` and ``settings``: the
+        content of ``training.json``.
+
+    Raises
+    ------
+    InputError
+        For bad arguments or rows, before any process starts.
+    RuntimeError
+        If a process fails; with its error and the end of the log.
+    """
+    out = Path(out)
+    if found := sorted({path.name for path in out.glob("*")} - {LOG}):
+        raise InputError(f"Expected a new folder for the checkpoint, found {found[0]} in {out}; choose another.")
+    file, use_cpu = _check_config(config, settings, processes)
+    tokenizer = load_tokenizer(model)
+    if chat_form:
+        use_chat_form(tokenizer)
+    cache = out / "cache"
+    cache.mkdir(parents=True)
+    try:
+        rows = _read_rows(Path(rows_path), cache)
+        _label(rows, tokenizer, settings.max_length, cache).save_to_disk(cache / "rows")
+        spec = {
+            "model": str(model), "rows": str(cache / "rows"), "out": str(out), "seed": seed,
+            "settings": dict(settings.as_pairs()), "chat_form": chat_form,
+        }  # fmt: skip
+        (cache / "spec.json").write_text(json.dumps(spec, indent=1))
+        _launch(file, out, settings.bf16, use_cpu, processes)
+    finally:
+        shutil.rmtree(cache)
+    return json.loads((out / RESULT).read_text())
+
+
+def launcher_of(launch: Mapping[str, object]) -> dict[str, object]:
+    """How a role's runs are launched: ``processes``, ``sharded``, ``checkpointing``; InputError for no such file."""
+    if not launch:
+        return {"processes": 1, "sharded": False, "checkpointing": False}
+    file = CONFIGS / f"{launch.get('config')}.yaml"
+    file = file if file.is_file() else Path(str(launch.get("config")))
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+        raise InputError(
+            f"Expected a launch config among {known}, or a file, found {launch.get('config')!r}; name one of these."
+        )
+    config = yaml.safe_load(file.read_text())
+    sharding = config.get("fsdp_config") or {}
+    return {
+        "processes": int(launch.get("processes") or config["num_processes"]),
+        "sharded": config["distributed_type"] == "FSDP",
+        "checkpointing": bool(sharding.get("fsdp_activation_checkpointing")),
+    }
+
+
+def _check_config(config: str | Path, settings: SFTSettings, processes: int | None) -> tuple[Path, bool]:
+    """The configuration's file, and whether it wants the CPU."""
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    shipped = {path.stem: path for path in CONFIGS.glob("*.yaml")}
+    file = shipped.get(str(config), Path(config))
+    if not file.is_file():
+        raise InputError(f"Expected a file or one of {sorted(shipped)} as config, found {config}; choose one of them.")
+    if processes is not None and processes < 1:
+        raise InputError(f"Expected at least one process, found {processes}; leave it out to follow the file.")
+    try:
+        loaded = load_config_from_file(str(file))
+    except Exception as error:  # accelerate raises whatever its parser meets
+        raise InputError(f"Expected a configuration of accelerate in {file}, found: {error}; correct it.") from error
+    if getattr(loaded, "num_machines", 1) > 1:
+        raise InputError(f"Expected processes on one machine, found num_machines in {file}; set it to 1.")
+    sharding = getattr(loaded, "fsdp_config", None) or {}
+    if sharding.get("fsdp_activation_checkpointing") and settings.activation_checkpointing:
+        raise InputError(
+            f"Expected activation checkpointing in one place, found it in {file.name} and in the settings; "
+            "set activation_checkpointing=False."
+        )
+    return file, bool(loaded.use_cpu)
+
+
+def _read_rows(path: Path, cache: Path) -> Dataset:
+    from datasets import Dataset
+
+    if not path.exists():
+        raise InputError(f"Expected rows at {path}, found nothing; give a saved dataset or a file of JSON lines.")
+    try:
+        rows = Dataset.load_from_disk(path) if path.is_dir() else Dataset.from_json(str(path), cache_dir=str(cache))
+    except Exception as error:  # datasets raises whatever its readers meet
+        raise InputError(
+            f"Expected a saved dataset or JSON lines in {path}, found: {' '.join(str(error).split())[:200]}; "
+            'write each row as {"messages": [...]}.'
+        ) from error
+    if "messages" not in rows.column_names:
+        raise InputError(f"Expected the column messages in {path}, found {rows.column_names}; rename or add it.")
+    return rows
+
+
+def _label(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path) -> Dataset:
+    """Rows as the trainer takes them, a batch at a time: hundreds of thousands do not fit in memory as lists."""
+    from causalmix.lm import conversations
+
+    if "generation" not in (tokenizer.chat_template or ""):
+        raise InputError("Expected a chat template with generation markers, found none; set chat_form=True.")
+    tokens = conversations.tokenize_all(rows, tokenizer, cache / "tokens.arrow")
+    labelled = tokens.map(
+        partial(conversations.label_batch, max_length=max_length),
+        batched=True,
+        remove_columns=tokens.column_names,
+        features=conversations.LABELLED,
+        cache_file_name=str(cache / "labelled.arrow"),
+    )
+    if not len(labelled):
+        raise InputError(f"Expected completions within max_length={max_length}, found none; raise max_length.")
+    return labelled
+
+
+def _launch(file: Path, out: Path, bf16: bool, use_cpu: bool, processes: int | None) -> None:
+    """Run the processes to their end; their output goes to the log."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(file)]
+    command += ["--mixed_precision", "bf16" if bf16 else "no", "--main_process_port", "0"]
+    command += [] if processes is None else ["--num_processes", str(processes)]
+    command += ["-m", "causalmix.train.launch", str(out / "cache" / "spec.json")]
+    environment = os.environ | ({"CUDA_VISIBLE_DEVICES": ""} if use_cpu else {})
+    with (out / LOG).open("w") as log, subprocess.Popen(command, stdout=log, stderr=log, env=environment) as launcher:
+        try:
+            code = launcher.wait()
+        except BaseException:
+            launcher.terminate()  # torchrun then ends its processes; killed, it would leave them behind
+            raise
+    if code:
+        lines = (out / LOG).read_text(errors="replace").splitlines()
+        cause = next((line for line in lines if _CAUSE.match(line)), "no error was named")
+        tail = "\n".join(lines[-TAIL:])
+        raise RuntimeError(f"Training ended with exit code {code} ({cause}); the end of {out / LOG}:\n{tail}")
+
+
+def main(argv: list[str]) -> None:
+    """One process of a run: ``python -m causalmix.train.launch SPEC.json``, under ``accelerate launch``."""
+    spec = json.loads(Path(argv[0]).read_text())
+    facts = _train(spec)
+    if int(os.environ.get("RANK", 0)) == 0:
+        (Path(spec["out"]) / "training_args.bin").unlink(missing_ok=True)  # a pickle, and ours are in RESULT
+        facts |= {name: spec[name] for name in ("model", "seed", "settings")}
+        (Path(spec["out"]) / RESULT).write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def _train(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Train in this process and save from the first; what :func:`causalmix.train.sft.finetune` reports, over all."""
+    import tempfile
+
+    import torch
+    from datasets import Dataset
+    from torch.distributed.tensor import DTensor
+    from transformers import PrinterCallback
+    from trl import SFTTrainer
+
+    from causalmix.train import sft
+
+    class Trainer(sft.Trainer):
+        """Always TRL's own loss: it calls the wrapped model, where processes meet, and counts the tokens of all."""
+
+        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+            loss = SFTTrainer.compute_loss(self, model, inputs, num_items_in_batch=num_items_in_batch)
+            if not loss.isfinite():
+                raise FloatingPointError(sft.DIVERGED.format(step=self.state.global_step))
+            return loss
+
+    settings = sft.SFTSettings.from_pairs(spec["settings"].items())
+    rows = Dataset.load_from_disk(spec["rows"])
+    with tempfile.TemporaryDirectory(prefix="causalmix-launch-") as scratch:
+        # Joins the processes; then only rank 0 reads weights.
+        args = sft.trainer_config(settings, spec["seed"], scratch)
+        model, tokenizer = load_model(spec["model"], dtype="float32", device="cpu")
+        if spec["chat_form"]:
+            use_chat_form(tokenizer, model)
+        trainer = Trainer(model=model, args=args, train_dataset=rows, processing_class=tokenizer)
+        trainer.remove_callback(PrinterCallback)
+        result = trainer.train()
+    shards = (weight.to_local() if isinstance(weight, DTensor) else weight for weight in trainer.model.parameters())
+    if not all(bool(shard.isfinite().all()) for shard in shards):
+        raise FloatingPointError(sft.DIVERGED.format(step=result.global_step))
+    trainer.save_model(spec["out"])
+    mean_loss = trainer.accelerator.gather(torch.tensor([result.training_loss], device=args.device)).mean()
+    return {
+        "loss": float(mean_loss),
+        "tokens": int(sum(rows["length"][:]) * settings.epochs),
+        "rows": len(rows),
+        "steps": result.global_step,
+        "seconds": result.metrics["train_runtime"],
+        "processes": args.world_size,
+        "parallelism": trainer.accelerator.distributed_type.value,
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,301 @@
+"""Mixtures that change while a run trains: the update rules of DoReMi and ODM, and their place in the trainer.
+
+A *mixer* chooses the rows of every batch (it is the trainer's sampler) and computes the batch's
+loss, from which it learns.  The trainer fetches batches ahead of their use, so a mixer keeps the
+batches that it has handed out in a queue.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from torch.utils.data import Sampler
+
+from causalmix.core.errors import InputError
+from causalmix.core.tables import is_number
+
+ODM_FORMS = ("paper", "official_repo")
+
+MIXING = {
+    "doremi": {"eta": 0.01, "smoothing": 1e-3},
+    "odm": {"form": "paper", "memory": 0.9, "warmup": 0.05},
+}  # fmt: skip
+
+POINTS = 50  # of a trajectory that are kept
+
+
+def doremi_update(alpha: np.ndarray, excess: np.ndarray, eta: float, smoothing: float) -> np.ndarray:
+    """One step of DoReMi's domain weights, shape (K,) (Xie et al. 2023, arXiv:2305.10429, algorithm 1).
+
+    Parameters
+    ----------
+    alpha : ndarray, shape (K,)
+        Domain weights so far.
+    excess : ndarray, shape (K,)
+        Mean over each domain's tokens of max(loss of the proxy - loss of the reference, 0), nats.
+    eta : float
+        Step size, per nat.  What matters is eta times the number of steps: report both.
+    smoothing : float
+        Share of the uniform mixture that is mixed in.
+    """
+    moved = softmax(np.log(alpha) + eta * np.asarray(excess, float))
+    return (1 - smoothing) * moved + smoothing / len(moved)
+
+
+def odm_floor(step: int, k: int) -> float:
+    """Exploration share of each domain at a step counted from 1 (Albalak et al. 2023, arXiv:2312.02406)."""
+    return min(1 / k, np.sqrt(np.log(k) / (k * step)))
+
+
+def odm_policy(rewards: np.ndarray, step: int, form: str = "paper") -> np.ndarray:
+    """ODM's sampling shares at a step, shape (K,).
+
+    Parameters
+    ----------
+    rewards : ndarray, shape (K,)
+        Moving averages of the rewards.
+    step : int
+        Updates made, at least 1.
+    form : {"paper", "official_repo"}
+        ``paper``: exponential weights at the rate of the floor before this update.
+        ``official_repo``: shares linear in the moving average of exp(loss), a perplexity, which
+        is what the class does that the authors' repository names as the paper's method.
+    """
+    k, floor = len(rewards), odm_floor(step, len(rewards))
+    if form == "paper":
+        shares = softmax(odm_floor(max(step - 1, 1), k) * rewards)
+    else:
+        shares = rewards / rewards.sum()
+    return (1 - k * floor) * shares + floor
+
+
+def odm_reward(reward: float, loss: float, share: float, memory: float, form: str = "paper") -> float:
+    """The moving average of one domain's reward after a batch with the mean loss ``loss`` (nats)."""
+    gained = loss / share if form == "paper" else np.exp(loss)
+    return memory * reward + (1 - memory) * gained
+
+
+class Mixer(Sampler[int], ABC):
+    """Hands out batches by domain and learns from their losses; base of the two methods.
+
+    Parameters
+    ----------
+    codes : ndarray of int, shape (n_rows,)
+        Domain of each row of the data set.
+    weights : ndarray, shape (K,)
+        Shares of the domains at the start.
+    n_rows, batch_size : int
+        Rows that are handed out in all, and in one batch.
+    seed : int
+
+    Raises
+    ------
+    InputError
+        When a domain has no row: both methods visit every domain, whatever its weight.
+    """
+
+    def __init__(self, codes: np.ndarray, weights: np.ndarray, n_rows: int, batch_size: int, seed: int) -> None:
+        self.codes, self.weights = np.asarray(codes), np.asarray(weights, float)
+        absent = np.flatnonzero(np.bincount(self.codes, minlength=len(self.weights)) == 0)
+        if len(absent):
+            raise InputError(
+                f"Expected rows of every domain to mix while training, found none of domain {absent[0] + 1} of "
+                f"{len(self.weights)}; leave it out, or give it rows that can be trained on."
+            )
+        self.n_rows, self.batch_size = n_rows, batch_size
+        self.rng = np.random.default_rng([seed, 60])
+        self.streams = [_Stream(np.flatnonzero(self.codes == k), self.rng) for k in range(len(self.weights))]
+        self.pending: deque[list[int]] = deque()
+        self.handed = np.zeros(len(self.weights), int)
+        self.path: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        return self.n_rows
+
+    def __iter__(self) -> Iterator[int]:
+        left = self.n_rows
+        while left:
+            domains = self.choose(min(self.batch_size, left))
+            rows = [self.streams[k].next() for k in domains]
+            self.handed += np.bincount(domains, minlength=len(self.handed))
+            self.pending.append(rows)
+            left -= len(rows)
+            yield from rows
+
+    @abstractmethod
+    def choose(self, n: int) -> Sequence[int]:
+        """Domains of the next batch's rows."""
+
+    @abstractmethod
+    def loss(self, losses: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
+        """The loss to descend, from the loss of each scored token and the row (in the batch) that it belongs to."""
+
+    @abstractmethod
+    def mixture(self) -> np.ndarray:
+        """The static mixture that the run speaks for, shape (K,)."""
+
+    def found(self) -> dict:
+        """What to record: the mixture, up to 50 points of the way there, and rows that were seen again."""
+        every = -(-len(self.path) // POINTS)
+        return {
+            "weights": [float(w) for w in self.mixture()],
+            "trajectory": [[round(float(w), 5) for w in point] for point in self.path[::every]],
+            "updates": len(self.path),
+            "new_epochs": [max(stream.epochs, 0) for stream in self.streams],
+        }
+
+
+class _Stream:
+    """Rows of one domain in random order, again and again."""
+
+    def __init__(self, rows: np.ndarray, rng: np.random.Generator) -> None:
+        self.rows, self.rng, self.epochs = rows, rng, -1
+        self.queue: list[int] = []
+
+    def next(self) -> int:
+        if not self.queue:
+            self.queue, self.epochs = self.rng.permutation(self.rows).tolist(), self.epochs + 1
+        return self.queue.pop()
+
+
+class DoReMi(Mixer):
+    """Group DRO over domains against the losses of a reference model (Xie et al. 2023, arXiv:2305.10429).
+
+    Rows are drawn by the reference weights; a token's loss counts alpha / weight of its domain, so
+    the proxy descends its own loss under alpha.  The excess is clipped token by token; a domain
+    that is absent from a batch keeps its last excess, at first log(vocabulary).
+
+    Parameters
+    ----------
+    reference : sequence of ndarray
+        For each row of the data set, the reference model's loss on its scored tokens, nats.
+    vocabulary : int
+        Tokens there are.
+    eta, smoothing : float
+        See :func:`doremi_update`.
+    """
+
+    def __init__(self, codes, weights, n_rows, batch_size, seed, *, reference, vocabulary, eta, smoothing) -> None:
+        super().__init__(codes, weights, n_rows, batch_size, seed)
+        self.reference, self.eta, self.smoothing = reference, eta, smoothing
+        self.alpha = np.full(len(self.weights), 1 / len(self.weights))
+        self.excess = np.full(len(self.weights), np.log(vocabulary))
+        self.path = [self.alpha]
+
+    def choose(self, n: int) -> Sequence[int]:
+        """Every domain once where the batch has room for that, the others by their weights."""
+        k = len(self.weights)
+        fixed = np.arange(k) if n >= k else np.arange(0)
+        return np.concatenate([fixed, self.rng.choice(k, n - len(fixed), p=self.weights)])
+
+    def loss(self, losses: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
+        rows = self.pending.popleft()
+        domain = torch.as_tensor(self.codes[rows])[owner.cpu()].numpy()
+        reference = np.concatenate([self.reference[row] for row in rows])
+        gaps = np.maximum(losses.detach().double().cpu().numpy() - reference, 0.0)
+        for k in np.unique(domain):
+            self.excess[k] = gaps[domain == k].mean()
+        self.alpha = doremi_update(self.alpha, self.excess, self.eta, self.smoothing)
+        self.path.append(self.alpha)
+        drawn = np.bincount(self.codes[rows], minlength=len(self.alpha)) / len(rows)
+        scale = torch.as_tensor(
+            (self.alpha / np.maximum(drawn, 1e-12))[domain], dtype=losses.dtype, device=losses.device
+        )
+        return (scale * losses).sum() / scale.sum()
+
+    def mixture(self) -> np.ndarray:
+        """Mean of alpha over all steps, the first included."""
+        return np.mean(self.path, axis=0)
+
+
+class ODM(Mixer):
+    """A bandit over domains whose reward is the training loss (Albalak et al. 2023, arXiv:2312.02406).
+
+    Parameters
+    ----------
+    form : {"paper", "official_repo"}
+        See :func:`odm_policy`.
+    memory : float
+        Share of the old reward that a moving average keeps.
+    warmup : float
+        Share of all batches that are drawn by the weights at the start.
+    """
+
+    def __init__(self, codes, weights, n_rows, batch_size, seed, *, form, memory, warmup) -> None:
+        super().__init__(codes, weights, n_rows, batch_size, seed)
+        if form not in ODM_FORMS:
+            raise InputError(
+                f"Expected a form of ODM among {', '.join(ODM_FORMS)}, found {form!r}; choose one of these."
+            )
+        self.form, self.memory = form, memory
+        self.rewards = np.zeros(len(self.weights))
+        self.policy, self.steps = self.weights / self.weights.sum(), 0
+        self.warm = int(warmup * -(-n_rows // batch_size))
+        self.path = [self.policy]
+
+    def choose(self, n: int) -> Sequence[int]:
+        """One domain for the whole batch, as in the authors' trainer."""
+        return np.full(n, self.rng.choice(len(self.policy), p=self.policy))
+
+    def loss(self, losses: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
+        k = int(self.codes[self.pending.popleft()[0]])
+        loss, self.steps = losses.mean(), self.steps + 1
+        # By the share of now: the batch was drawn a few steps ago, when the trainer fetched it.
+        self.rewards[k] = odm_reward(self.rewards[k], float(loss.detach()), self.policy[k], self.memory, self.form)
+        # Linear shares of rewards that are still zero would never visit some domains again.
+        if self.steps > self.warm and (self.form == "paper" or (self.rewards > 0).all()):
+            self.policy = odm_policy(self.rewards, self.steps, self.form)
+            self.path.append(self.policy)
+        return loss
+
+    def mixture(self) -> np.ndarray:
+        """Shares of the rows that were handed out."""
+        return self.handed / self.handed.sum()
+
+
+def make_mixer(
+    settings: Mapping[str, object],
+    codes: np.ndarray,
+    weights: np.ndarray,
+    n_rows: int,
+    batch_size: int,
+    seed: int,
+    **known,
+) -> Mixer:
+    """The mixer that a run's specification asks for.
+
+    Parameters
+    ----------
+    settings : mapping
+        ``method`` (``doremi`` or ``odm``) and its settings, all those of :data:`MIXING`.
+    **known
+        What the method needs besides: for DoReMi ``reference`` and ``vocabulary``.
+
+    Raises
+    ------
+    InputError
+        When the method or a setting is unknown, a setting is out of range, or a domain has no row.
+    """
+    method = settings.get("method")
+    given = {name: value for name, value in settings.items() if name != "method"}
+    if method not in MIXING or set(given) - set(MIXING[method]):
+        raise InputError(f"Expected mixing by one of {MIXING}, found {dict(settings)}; correct the specification.")
+    kind = {"doremi": DoReMi, "odm": ODM}[method]
+    settings = MIXING[method] | given
+    _check_settings(settings)
+    weights = np.asarray(weights, float) / np.sum(weights)  # six digits of a specification may not sum to 1
+    return kind(codes, weights, n_rows, batch_size, seed, **settings, **known)
+
+
+def _check_settings(settings: Mapping[str, object]) -> None:
+    """Refuse a step size that is not a positive number, and shares outside [0, 1)."""
+    for name, value in settings.items():
+        if name == "eta" and not (is_number(value) and value > 0):
+            raise InputError(f"Expected a finite step size eta above zero, found {value}; give for instance 0.1.")
+        if name in ("smoothing", "memory", "warmup") and not (is_number(value) and 0 <= value < 1):
+            raise InputError(f"Expected {name} from 0 to below 1, found {value}; it is a share.")

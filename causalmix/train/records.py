@@ -1,0 +1,111 @@
+"""A study's runs, and the history that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from causalmix.core.errors import InputError
+from causalmix.core.paths import results_dir
+from causalmix.data import states
+from causalmix.data.families import Kind, kind_of
+from causalmix.data.named_models import load_model
+from causalmix.data.scored_pools import one_thread
+from causalmix.lm import outcomes
+from causalmix.train.design import Design, noise_panel, specs_of, world_for
+from causalmix.train.ledger import Ledger
+from causalmix.train.one_run import train
+from causalmix.train.spec import RunSpec
+from causalmix.train.sweep import run_sweep
+
+
+@one_thread()
+def base_outcomes(names: Mapping[str, str], kind: Kind) -> pd.DataFrame:
+    """What models score before any fine-tuning: the level that a training run starts from.
+
+    Parameters
+    ----------
+    names : mapping of str to str
+        Base checkpoints by what they are called in the table.
+    kind : Kind
+        Whose tasks.
+
+    Returns
+    -------
+    DataFrame
+        ``model, parameters, y_…``.
+    """
+    rows = []
+    for called, name in names.items():
+        model, tokenizer = load_model(name)
+        found = outcomes.axis_scores(kind.evaluate(model, tokenizer), kind.tasks())
+        rows.append({"model": called, "parameters": model.num_parameters()} | found)
+    return pd.DataFrame(rows)
+
+
+def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFrame:
+    """One row (X, T, Y) per finished run, by the contract of ``history.csv``."""
+    suffix = {"candidate": "", "mixed": "_mixed"}[covariates_on]
+    rows = []
+    for record in (r for r in records if r["status"] == "finished"):
+        spec = record["spec"]
+        rows.append(
+            {"run_id": record["run_id"], "seed": spec["seed"], "n_samples": spec["n_samples"], "model": spec["model"]}
+            | {f"w_{d}": w for d, w in zip(spec["domains"], spec["weights"])}
+            | {f"x_{s}": record["covariates"][f"x_{s}{suffix}"] for s in states.SCORES}
+            | outcomes.axis_scores(record["scores"], kind_of(spec["world"]).tasks())
+        )
+    return pd.DataFrame(rows)
+
+
+def sweep(study: str, *, limit: int | None = None, **options) -> list[dict]:
+    """Train what a study's ledger lacks: its runs, then its noise panel.
+
+    Parameters
+    ----------
+    study : str
+        Name of a study; its YAML gives the design.
+    limit : int, optional
+        Only so many of the study's runs, in their order.
+    **options
+        Of :func:`causalmix.train.sweep.run_sweep`.
+    """
+    design = Design.of_study(study)
+    base = world_for(design)
+    specs = specs_of(design, base.name, base.scored.domains)
+    wanted = [*specs, *noise_panel(design, specs)][:limit]
+    return run_sweep(wanted, ledger_of(study), train, **options)
+
+
+def ledger_of(study: str) -> Ledger:
+    """The committed ledger of a study."""
+    return Ledger(results_dir(study) / "runs.jsonl")
+
+
+def recorded(ledger: Ledger, specs: list[RunSpec]) -> list[dict]:
+    """The ledger's finished records of these specs, in their order.
+
+    Raises
+    ------
+    InputError
+        When fewer than 20 of them are finished.
+    """
+    finished = ledger.finished()
+    records = [finished[s.run_id] for s in specs if s.run_id in finished]
+    if len(records) < 20:
+        raise InputError(
+            f"Expected at least 20 finished runs of this design in {ledger.path.name}, found {len(records)}; "
+            "run chapter 02_proxy_sft with the same parameters first."
+        )
+    return records
+
+
+def history_sentence(frame: pd.DataFrame, specs: list[RunSpec]) -> str:
+    """How complete a history is, in one sentence."""
+    weights = frame[[c for c in frame if c.startswith("w_")]]
+    return (
+        f"The history holds {len(frame)} of {len(specs)} runs of the design, with mixtures over {weights.shape[1]} "
+        "domains; "
+        f"mean `y_dev` is {frame['y_dev'].mean():.3f} (standard deviation {frame['y_dev'].std():.3f})."
+    )

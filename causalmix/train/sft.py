@@ -1,0 +1,280 @@
+"""One supervised fine-tuning run with TRL.
+
+Rows are conversations; the loss is the mean negative log-likelihood of the assistant's tokens,
+end-of-turn token included.  The paper does not publish its training settings, so each default
+below says where it comes from.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch.utils.data import Sampler
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, SchedulerType
+from transformers.trainer_pt_utils import get_length_grouped_indices
+from trl import SFTConfig, SFTTrainer
+
+from causalmix.core.errors import InputError
+from causalmix.lm.conversations import labelled
+from causalmix.lm.losses import completion_loss, token_losses
+from causalmix.train.online import Mixer
+
+TYPES = {"int": int, "float": float, "str": str, "bool": bool}
+
+
+@dataclass(frozen=True)
+class SFTSettings:
+    """Hyper-parameters of one run; the paper's own are unknown.
+
+    "OpenDataArena prior" means the fine-tuning recipe of OpenDataArena (arXiv 2512.14051), which
+    shares an author with the paper.  "Ours" means chosen for proxies of about 1M parameters.
+    """
+
+    learning_rate: float = 1e-3  # ours: 5e-6 (OpenDataArena prior, for 7B) hardly moves a 1M model
+    epochs: float = 3.0  # OpenDataArena prior; agrees with the proxy cost as reported (secondary source)
+    batch_size: int = 32  # ours, sequences per step: small steps keep one core busy
+    gradient_accumulation: int = 1  # ours: raise it where a batch does not fit in memory
+    schedule: str = "cosine"  # OpenDataArena prior
+    warmup: float = 0.1  # OpenDataArena prior, share of all steps
+    weight_decay: float = 0.0  # Tulu 3 (arXiv 2411.15124); the OpenDataArena recipe names none
+    max_grad_norm: float = 1.0  # default of the trainer; the paper: unknown
+    max_length: int = 4096  # OpenDataArena prior, short recipe; longer rows lose their end
+    packing: bool = False  # ours: tiny rows are grouped by length instead; worth it on a GPU
+    bf16: bool = False  # ours: fp32 is faster on a CPU; OpenDataArena prior: True, on a GPU
+    activation_checkpointing: bool = False  # ours: costs time and saves memory nobody lacks here
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            kind, value = TYPES[field.type], getattr(self, field.name)
+            if kind is float and isinstance(value, str):  # YAML reads 1e-3 as text
+                value = _number(value)
+                object.__setattr__(self, field.name, value)
+            if type(value) not in ((int, float) if kind is float else (kind,)):
+                raise InputError(f"Expected {field.name} to be {field.type}, found {value!r}; correct the value.")
+        for name in ("learning_rate", "epochs", "batch_size", "gradient_accumulation", "max_length"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(f"Expected {name} above zero, found {value}; set it to a positive number.")
+        if self.schedule not in (known := [kind.value for kind in SchedulerType]):
+            raise InputError(f"Expected a schedule among {', '.join(known)}, found {self.schedule!r}; choose one.")
+
+    def as_pairs(self) -> tuple[tuple[str, Any], ...]:
+        """Every setting as (name, value), in a fixed order: what a run specification records."""
+        return tuple(asdict(self).items())
+
+    @classmethod
+    def from_pairs(cls, pairs: Iterable[Sequence[Any]]) -> SFTSettings:
+        """The settings that a run specification recorded.
+
+        Raises
+        ------
+        InputError
+            If a name is not a setting.
+        """
+        given, known = dict(pairs), {field.name for field in fields(cls)}
+        if unknown := sorted(given.keys() - known):
+            raise InputError(f"Expected training settings among {sorted(known)}, found {unknown}; correct the names.")
+        return cls(**given)
+
+
+def _number(text: str) -> float | str:
+    """The number that a text is, or the text."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def finetune(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dataset: Dataset,
+    settings: SFTSettings,
+    seed: int,
+    mixer: Mixer | None = None,
+) -> dict[str, float]:
+    """Fine-tune ``model`` in place.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Any causal language model.
+    tokenizer : PreTrainedTokenizerBase
+        Gives the padding token.
+    dataset : Dataset
+        Tokenised rows, as :func:`causalmix.lm.conversations.tokenize` returns them.
+    settings : SFTSettings
+        Hyper-parameters.
+    seed : int
+        Fixes the order of the rows; equal seeds give bit-identical weights on one machine.
+    mixer : Mixer, optional
+        Chooses the rows of every batch in place of a random order (see :mod:`causalmix.train.online`);
+        it hands out each row that it wants, so ``settings.epochs`` should be 1.
+
+    Returns
+    -------
+    dict
+        ``loss`` (mean over steps, nats per scored token), ``tokens`` (seen over all epochs,
+        prompts included, padding not), ``rows`` (kept after truncation), ``steps``, ``seconds``.
+
+    Raises
+    ------
+    InputError
+        If no row keeps a scored token within ``max_length``.
+    FloatingPointError
+        If the loss or a weight stops being finite.
+    """
+    rows = labelled(dataset, settings.max_length)
+    if mixer is not None and len(rows) != len(dataset):
+        raise InputError(
+            f"Expected rows that all fit max_length={settings.max_length}, found {len(dataset) - len(rows)} too long; "
+            "raise max_length."
+        )
+    with tempfile.TemporaryDirectory(prefix="causalmix-sft-") as scratch:
+        trainer = Trainer(
+            model=model,
+            args=trainer_config(settings, seed, scratch),
+            train_dataset=rows,
+            processing_class=tokenizer,
+        )
+        trainer.mixer = mixer
+        trainer.remove_callback(PrinterCallback)
+        with _quick_collection():
+            start = time.perf_counter()
+            result = trainer.train()
+            seconds = time.perf_counter() - start
+    if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
+        raise FloatingPointError(DIVERGED.format(step=result.global_step))
+    model.eval()
+    return {
+        "loss": float(result.training_loss),
+        "tokens": int(sum(rows["length"][:]) * settings.epochs) if mixer is None else trainer.tokens_seen,
+        "rows": len(rows) if mixer is None else len(mixer),
+        "steps": result.global_step,
+        "seconds": seconds,
+    }
+
+
+DIVERGED = "Training diverged at step {step}: the loss or a weight is no longer finite; lower learning_rate."
+
+
+class Trainer(SFTTrainer):
+    """TRL's trainer, minus what would dominate a run of a few seconds on one core.
+
+    On a GPU the loss is TRL's own.  On a CPU TRL projects every position onto the vocabulary,
+    twice; here only scored positions are projected, and since padding is on the right, causal
+    attention needs no mask.  Both give the same loss (a test compares them).
+    """
+
+    mixer: Mixer | None = None
+    tokens_seen = 0
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        if self.mixer is not None:
+            self.tokens_seen += int(inputs["attention_mask"].sum())
+            with self.accelerator.autocast():  # which otherwise covers a call of the whole model only
+                loss = self.mixer.loss(*token_losses(model, inputs))
+            loss = loss / self.args.gradient_accumulation_steps  # the trainer adds up what it accumulates
+        elif self.args.use_cpu:
+            loss = completion_loss(model, inputs, num_items_in_batch)
+        else:
+            loss = super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
+        if not loss.isfinite():
+            raise FloatingPointError(DIVERGED.format(step=self.state.global_step))
+        return loss
+
+    def _get_train_sampler(self, train_dataset=None) -> Sampler | None:
+        if self.mixer is not None:
+            return self.mixer
+        if self.args.packing:
+            return super()._get_train_sampler(train_dataset)
+        return GroupedSampler(self.train_dataset["length"][:], self.args.train_batch_size, self.args.seed)
+
+    def floating_point_ops(self, inputs) -> int:
+        """Not counted: counting walks over all parameters at every step."""
+        return 0
+
+    def _send_telemetry(self) -> None:
+        """Nothing leaves the machine: a sweep would send one report a run."""
+
+
+class GroupedSampler(Sampler[int]):
+    """Rows in random order, neighbours of similar length, so that little of a batch is padding.
+
+    Unlike the sampler of transformers it also shuffles the batches: otherwise the rows seen last,
+    at the lowest learning rate, would always be the short ones.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        Tokens in each row.
+    batch_size : int
+        Rows in a batch.
+    seed : int
+        Fixes the order in every epoch.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self.lengths, self.batch_size = lengths, batch_size
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        order = get_length_grouped_indices(self.lengths, self.batch_size, generator=self.generator)
+        batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+        full = len(order) // self.batch_size  # an incomplete batch stays last
+        shuffled = torch.randperm(full, generator=self.generator).tolist()
+        return iter([row for batch in (*shuffled, *range(full, len(batches))) for row in batches[batch]])
+
+
+@contextmanager
+def _quick_collection() -> Iterator[None]:
+    """Training begins with a garbage collection; spare it the walk over everything imported so far."""
+    if torch.cuda.is_available():
+        gc.collect()  # a trained model is part of a cycle; frozen, it would hold its memory for ever
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def trainer_config(settings: SFTSettings, seed: int, scratch: str) -> SFTConfig:
+    config = SFTConfig(
+        output_dir=scratch,
+        seed=seed,
+        data_seed=seed,
+        learning_rate=settings.learning_rate,
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=settings.warmup,  # below 1 it is a share of all steps
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        max_length=settings.max_length,
+        packing=settings.packing,
+        bf16=settings.bf16,
+        activation_checkpointing=settings.activation_checkpointing,
+        use_cpu=not torch.cuda.is_available(),
+        dataset_kwargs={"skip_prepare_dataset": not settings.packing},  # packing is a preparation
+        dataloader_pin_memory=torch.cuda.is_available(),
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+    if config.n_gpu > 1:  # the trainer would split each batch among all GPUs in this process, which TRL refuses
+        config._n_gpu = 1  # as the trainer itself sets it for a model that is spread out by hand
+    return config
