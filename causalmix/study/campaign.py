@@ -1,6 +1,7 @@
 """A study's trials from start to end: its tables of mixtures, and the runs that try them, in the order of their cost.
 
-Chapters 06 to 08 read from here what they compare; ``causalmix sweep --trials`` trains it.
+The notebooks on targets, long chains and ablations read from here what they compare; ``causalmix sweep --trials``
+trains it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,33 +18,25 @@ import pandas as pd
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import History, read_history
-from causalmix.core.parameters import declared, read_notebook
-from causalmix.core.paths import NOTEBOOKS, STUDIES, results_dir
-from causalmix.core.study_file import read_study, study_values
+from causalmix.core.paths import results_dir
+from causalmix.core.study_file import read_study
 from causalmix.core.tables import read_table, write_table
+from causalmix.data import states
 from causalmix.data.scored_pools import World
 from causalmix.effects.estimator import fit_effects
 from causalmix.methods import ask as asking, transfer, variants
-from causalmix.methods.ask import FIRST_SEED
 from causalmix.methods.baselines import dmo
 from causalmix.methods.question import ProxyRun, Question, Train
 from causalmix.methods.target import Target, find_target
 from causalmix.study import longcot, parts
-from causalmix.study.trials import Trial, trial_table
+from causalmix.study.parts import Part, Pool, Trial
+from causalmix.study.trials import trial_table
+from causalmix.train import records
 from causalmix.train.design import Design, spec_of, world_for
 from causalmix.train.ledger import Ledger
 from causalmix.train.one_run import train
-from causalmix.train.records import history
 from causalmix.train.spec import RunSpec
 from causalmix.train.sweep import run_sweep
-
-LEARNING_SEEDS = 3  # runs of each mixture of the learning curve
-
-
-def chapter_values(study: str, chapter: str) -> dict[str, object]:
-    """Parameters of a chapter in a study, the notebook's defaults included."""
-    known = declared(read_notebook(NOTEBOOKS / f"{chapter}.ipynb"))
-    return study_values(read_study(study, STUDIES), chapter, known)
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ class Campaign:
     design : Design
     base : World
         Its pool.
-    runs : History
+    history : History
     goal : Target
         The pool that mixtures are for.
     ledger : Ledger
@@ -67,69 +61,80 @@ class Campaign:
         Of forests, and of everything random in methods.
     names : tuple of str
         The static methods that are asked.
-    sizes, longcot_sizes : dict
-        Parameters of chapters 06 and 07 in the study: how many seeds, which sizes.
+    sizes, longcot_sizes
+        The study's settings of the subjects target and longcot: how many seeds, which sizes.
     progress : callable or None
     """
 
     out: Path
     design: Design
     base: World
-    runs: History
+    history: History
     goal: Target
     ledger: Ledger
     outcome: str = "y_dev"
     n_trees: int = 500
     seed: int = 0
     names: tuple[str, ...] = tuple(asking.STATIC)
-    sizes: dict = field(default_factory=dict)
-    longcot_sizes: dict = field(default_factory=dict)
+    sizes: object = None
+    longcot_sizes: object = None
     progress: Callable | None = None
 
     @classmethod
     def of_study(cls, study: str, out: Path | None = None, **settings) -> Campaign:
-        """The campaign of a study whose history is at hand (chapter 03 writes it).
+        """The campaign of a study whose history is at hand.
 
-        Settings that are not given are those of chapters 06 and 07 in the study, so that what a sweep
-        trains is what the chapters compare.
+        Settings that are not given are the study's, so that what a sweep trains is what the notebooks compare.
         """
-        out = Path(out or results_dir(study))
+        out, found = Path(out or results_dir(study)), read_study(study)
         design = Design.of_study(study, out)
-        sizes, longcot_sizes = (chapter_values(study, chapter) for chapter in ("06_target", "07_longcot"))
-        usual = {name: sizes[name] for name in ("outcome", "n_trees", "seed")} | {
-            "names": asking.names_of(sizes["methods"])
-        }
-        runs, base = read_history(out / "history.csv"), world_for(design)
-        _check_record(runs, Ledger(out / "runs.jsonl"), design, base)
-        return cls(out, design, base, runs, find_target(runs, out), Ledger(out / "trials.jsonl"),
-                   **usual | {"sizes": sizes, "longcot_sizes": longcot_sizes} | settings)  # fmt: skip
+        sizes = found.of("target")
+        usual = {name: getattr(sizes, name) for name in ("outcome", "n_trees", "seed")}
+        usual |= {"names": asking.names_of(sizes.methods), "sizes": sizes, "longcot_sizes": found.of("longcot")}
+        history, base = read_history(out / "history.csv"), world_for(design)
+        _check_record(history, Ledger(out / "runs.jsonl"), design, base)
+        goal = find_target(history, out)
+        return cls(out, design, base, history, goal, Ledger(out / "trials.jsonl"), **usual | settings)
+
+    @property
+    def pool(self) -> Pool:
+        """What its specifications say of the pool."""
+        return Pool.of(self.base)
+
+    @cached_property
+    def long_base(self) -> World:
+        """The study's pool of long chains."""
+        return longcot.load(self.design.longcot_pool, self.longcot_sizes.longcot_rows)
 
     def mixtures(self, **options) -> pd.DataFrame:
         """Every method's mixture for the whole pool; methods that need proxies get them as ``options`` say.
 
         These are those of :func:`causalmix.study.campaign.trainer`.
         """
-        train_proxies = trainer(self.design, self.base, self.ledger, self.progress, **options)
-        question = Question(self.runs, self.goal.n_samples, self.goal.rows, self.outcome, self.seed, train_proxies)
+        train_proxies = trainer(self.design, self.pool, self.ledger, self.progress, **options)
+        question = Question(self.history, self.goal.n_samples, self.goal.rows, self.outcome, self.seed, train_proxies)
         ask = lambda: asking.ask(question, self.goal.x, self.goal.pool, self.names, n_trees=self.n_trees)  # noqa: E731
         return fixed(self.out / "methods.csv", self._asked(*self._aim), ask)
 
     def shifted_states(self) -> dict[str, np.ndarray]:
-        """Covariates of the shifted pools, by name."""
-        tilts = parts.SHIFTS.items()
-        return {pool: parts.shifted_state(self.base, tilt, self.design.candidates) for pool, tilt in tilts}
+        """Covariates of the shifted pools, shape (d,), by name: those of one draw of their candidates."""
+        scored, found = self.base.scored, {}
+        for name, tilt in parts.SHIFTS.items():
+            drawn = states.draw_candidates(scored, np.array(tilt), self.design.candidates, parts.TRIAL_SEEDS)
+            found[name] = np.array(list(states.candidate_covariates(scored, drawn).values()))
+        return found
 
     def shifted(self, mixtures: pd.DataFrame) -> pd.DataFrame:
         """Every method's mixture in the shifted pools."""
         make = lambda: asking.in_pools(  # noqa: E731
-            mixtures, fit_effects(self.runs, self.outcome, n_trees=self.n_trees, seed=self.seed),
+            mixtures, fit_effects(self.history, self.outcome, n_trees=self.n_trees, seed=self.seed),
             self.shifted_states(), self.design.n_samples, self.seed)  # fmt: skip
         return fixed(self.out / "shifted.csv", self._asked(mixtures.to_csv()), make)
 
     def longcot(self, mixtures: pd.DataFrame, pool: World) -> pd.DataFrame:
         """Every method's mixture for the long-CoT pool, from the same records with another outcome."""
-        runs, x = longcot.with_outcome(self.runs), longcot.state_of(pool)
-        question = Question(runs, self.design.n_samples, None, longcot.OUTCOME, self.seed)
+        history, x = longcot.with_outcome(self.history), longcot.state_of(pool)
+        question = Question(history, self.design.n_samples, None, longcot.OUTCOME, self.seed)
         rows = np.bincount(pool.scored.codes, minlength=len(pool.scored.domains))
         make = lambda: transfer.transfer_mixtures(  # noqa: E731
             mixtures, question, x, "long-CoT", pool.scored.domains, rows, n_trees=self.n_trees)  # fmt: skip
@@ -137,17 +142,17 @@ class Campaign:
 
     def learning(self) -> pd.DataFrame:
         """Mixtures of four methods from parts of the history."""
-        question = Question(self.runs, self.design.n_samples, None, self.outcome, self.seed)
+        question = Question(self.history, self.design.n_samples, None, self.outcome, self.seed)
         make = lambda: variants.learning_mixtures(question, self.goal.x, n_trees=self.n_trees)  # noqa: E731
         return fixed(self.out / "learning_mixtures.csv", self._asked(self.goal.x), make)
 
     def variants(self) -> pd.DataFrame:
-        """Mixtures of two variants that chapter 08 tries beside the methods."""
-        question = Question(self.runs, self.goal.n_samples, self.goal.rows, self.outcome, self.seed)
+        """Mixtures of two variants that the ablations try beside the methods."""
+        question = Question(self.history, self.goal.n_samples, self.goal.rows, self.outcome, self.seed)
         recorded = Ledger(self.out / "runs.jsonl").finished()
 
         def make() -> pd.DataFrame:
-            losses = dmo.validation_losses([recorded[r] for r in self.runs.frame["run_id"]], self.runs.domains)
+            losses = dmo.validation_losses([recorded[r] for r in self.history.frame["run_id"]], self.history.domains)
             return variants.variant_mixtures(question, self.goal.x, losses, n_trees=self.n_trees)
 
         return fixed(self.out / "variants.csv", self._asked(*self._aim, "variants"), make)
@@ -160,60 +165,58 @@ class Campaign:
         largest: int | None = None,
     ) -> list[Trial]:
         """The whole pool at three sizes, and the target model at the largest; what is not given is the study's."""
-        scales = parts.scales_up_to(largest or self.sizes["largest_scale"])
-        numbers = (seeds or self.sizes["seeds"], target_seeds or self.sizes["target_seeds"])
-        return parts.size_trials(self.design, self.base, mixtures, scales, *numbers)
+        scales = parts.scales_up_to(largest or self.sizes.largest_scale)
+        numbers = (seeds or self.sizes.seeds, target_seeds or self.sizes.target_seeds)
+        return parts.size_trials(self.design, self.pool, mixtures, scales, *numbers)
 
-    def everything(self, **options) -> Iterator[tuple[str, list[RunSpec]]]:
-        """All that the chapters compare, with a name for each part; cheap parts first."""
-        chosen, design, base = self.mixtures(**options), self.design, self.base
-        sizes = [t.spec for t in self.size_trials(chosen)]
-        small = [s for s in sizes if s.n_samples == design.n_samples and s.model == design.model_of("proxy")]
-        yield "the whole pool, smallest size", small
-        yield (
-            "shifted pools",
-            [t.spec for t in parts.shift_trials(design, base, self.shifted(chosen), self.sizes["shift_seeds"])],
-        )
-        if set(longcot.AXES) <= set(self.runs.axes):  # a study may leave out benchmarks that execute code
-            pool = longcot.load(design.longcot_pool, self.longcot_sizes["longcot_rows"])
-            trials = longcot.longcot_trials(design, pool, self.longcot(chosen, pool), self.longcot_sizes["seeds"])
-            yield "long chains of thought", [t.spec for t in trials]
-        yield (
-            "learning curve",
-            [t.spec for t in parts.learning_trials(design, base, self.learning(), LEARNING_SEEDS)],
-        )
-        yield "variants", [t.spec for t in self.size_trials(self.variants())]
-        yield "confounded history", parts.confounded_specs(design, base.name, base.scored.domains)
-        yield (
-            "the whole pool, larger sizes",
-            [s for s in sizes if s not in small and s.model == design.model_of("proxy")],
-        )
-        yield "the target model", [s for s in sizes if s.model != design.model_of("proxy")]
+    def everything(self, **options) -> Iterator[Part]:
+        """All that is compared, cheap parts first; a table of mixtures is made when its part is reached."""
+        chosen = self.mixtures(**options)
+        long = set(longcot.AXES) <= set(self.history.axes)  # a study may leave out benchmarks that execute code
+        pools = {"pool": lambda: self.pool, "longcot": lambda: Pool.of(self.long_base) if long else None}
+        tables = {
+            "methods": lambda: chosen,
+            "shifted": lambda: self.shifted(chosen),
+            "longcot": lambda: self.longcot(chosen, self.long_base),
+            "learning": self.learning,
+            "variants": self.variants,
+        }
+        later = []
+        for part in parts.study_parts(
+            self.design, self.sizes, self.longcot_sizes, lambda name: pools[name](), lambda name: tables[name]()
+        ):
+            if part.role == "target" or any(spec.n_samples > self.design.n_samples for spec in part.specs):
+                later.append(part)
+            else:
+                yield part
+        yield from sorted(later, key=lambda part: (part.role == "target", part.specs[0].n_samples))
 
     def train(self, **options) -> Iterator[tuple[str, list[dict]]]:
         """Train what the ledger lacks, part by part; options are those of :func:`causalmix.train.sweep.run_sweep`."""
-        for part, specs in self.everything(**options):
+        for part in self.everything(**options):
             # Seed by seed: a sweep that is stopped has then tried every method, and not some of them thrice.
-            ordered = sorted(specs, key=lambda spec: spec.seed)
-            yield part, run_sweep(ordered, self.ledger, train, progress=self.progress, **options)
+            ordered = sorted(part.specs, key=lambda spec: spec.seed)
+            yield part.name, run_sweep(ordered, self.ledger, train, progress=self.progress, **options)
         self.write_tables()
 
     def write_tables(self) -> None:
         """Tables of the confounded history, the learning curve and the variants, from what is on record."""
         finished = self.ledger.finished()
-        specs = parts.confounded_specs(self.design, self.base.name, self.base.scored.domains)
-        if all(spec.run_id in finished for spec in specs):
-            write_table(self.out / "confounded.csv", history([finished[spec.run_id] for spec in specs]))
-        trials = parts.learning_trials(self.design, self.base, self.learning(), LEARNING_SEEDS)
-        if all(t.spec.run_id in finished for t in trials):
-            table = trial_table(trials, [finished[t.spec.run_id] for t in trials])
+
+        def recorded(specs: Sequence[RunSpec]) -> list[dict] | None:
+            there = all(spec.run_id in finished for spec in specs)
+            return [finished[spec.run_id] for spec in specs] if there else None
+
+        if found := recorded(parts.confounded_specs(self.design, self.pool)):
+            write_table(self.out / "confounded.csv", records.history(found))
+        trials = parts.learning_trials(self.design, self.pool, self.learning())
+        if found := recorded([t.spec for t in trials]):
+            table = trial_table(trials, found)
             named = table["method"].str.split("/", expand=True)
             write_table(self.out / "learning_trained.csv", table.assign(method=named[0], n_runs=named[1].astype(int)))
         trials = self.size_trials(self.variants())
-        if all(t.spec.run_id in finished for t in trials):
-            write_table(
-                self.out / "variants_trained.csv", trial_table(trials, [finished[t.spec.run_id] for t in trials])
-            )
+        if found := recorded([t.spec for t in trials]):
+            write_table(self.out / "variants_trained.csv", trial_table(trials, found))
 
     @property
     def _aim(self) -> tuple:
@@ -223,26 +226,26 @@ class Campaign:
 
     @property
     def files(self) -> list[Path]:
-        """What chapters read of it: the history, the target's state, the fixed mixtures and the ledger."""
+        """What notebooks read of it: the history, the target's state, the fixed mixtures and the ledger."""
         names = ("history.csv", "methods.csv", "shifted.csv")
         return [*(self.out / name for name in names), self.ledger.path, *self.goal.files]
 
     def _asked(self, *what: object) -> str:
         """What determines a table of mixtures, as text; numbers in the digits that tables keep."""
         plain = [w.round(4).tolist() if isinstance(w, np.ndarray) else w for w in what]
-        history = self.runs.frame.to_csv(index=False)
+        history = self.history.frame.to_csv(index=False)
         return f"{history} {plain} {self.outcome} {self.n_trees} {self.seed} {self.names} {self.design}"
 
 
-def _check_record(runs: History, ledger: Ledger, design: Design, base: World) -> None:
+def _check_record(history: History, ledger: Ledger, design: Design, base: World) -> None:
     """Raise InputError where the history is not of this design: its trials would answer another question."""
-    if runs.domains != base.scored.domains:
+    if history.domains != base.scored.domains:
         raise InputError(
             f"Expected the domains {', '.join(base.scored.domains)} in this order in the history, found "
-            f"{', '.join(runs.domains)}; write it again with chapter 03."
+            f"{', '.join(history.domains)}; make it anew from the runs."
         )
     finished = ledger.finished()
-    recorded = next((finished[r]["spec"] for r in runs.frame["run_id"] if r in finished), None)
+    recorded = next((finished[r]["spec"] for r in history.frame["run_id"] if r in finished), None)
     if recorded is None:
         return
     spec = RunSpec.from_dict(recorded)
@@ -256,7 +259,7 @@ def _check_record(runs: History, ledger: Ledger, design: Design, base: World) ->
         )
 
 
-def trainer(design: Design, base: World, ledger: Ledger, progress=None, train_missing: bool = True, **options) -> Train:
+def trainer(design: Design, pool: Pool, ledger: Ledger, progress=None, train_missing: bool = True, **options) -> Train:
     """How methods that need proxies of their own get them: from the ledger, or trained on the pool as it is.
 
     Where ``train_missing`` is false they are refused if the ledger lacks them.  Further options are
@@ -264,11 +267,7 @@ def trainer(design: Design, base: World, ledger: Ledger, progress=None, train_mi
     """
 
     def trained(runs: Sequence[ProxyRun]) -> list[dict]:
-        specs = [
-            spec_of(design, base.name, run.weights, (0.0, 0.0, 0.0), design.seed * 100_000 + FIRST_SEED + run.seed,
-                    n_samples=run.n_samples, domains=base.scored.domains, mixing=dict(run.mixing))
-            for run in runs
-        ]  # fmt: skip
+        specs = parts.proxy_specs(design, pool, runs)
         finished = {} if train_missing else ledger.finished()
         if not train_missing and (lacking := sum(spec.run_id not in finished for spec in specs)):
             raise InputError(

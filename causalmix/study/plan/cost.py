@@ -21,7 +21,7 @@ from causalmix.data.named_models import is_own
 from causalmix.data.scored_pools import VALIDATION_ROWS
 from causalmix.study.plan.hardware import Assumption, Hardware
 from causalmix.study.plan.memory import check_fit, disk_table, memory_table, shape_of
-from causalmix.study.plan.workload import TRAIN, Part, Work, family_of
+from causalmix.study.plan.workload import TRAIN, Line, Work, family_of
 from causalmix.train.ledger import Ledger
 
 PAPER_FLOPS = 5.53e20  # of the proxy runs, as quoted by a secondary source
@@ -65,23 +65,15 @@ class Plan:
         """Sums over the parts that are known; ``trained`` counts models, ``unknown`` the parts without a number."""
         known = self.parts[["tokens", "flops", "attention_flops", "hours", "money"]].sum().to_dict()
         trained = int(self.parts.loc[self.parts["kind"] == TRAIN, "runs"].sum())
-        return (
-            {"trained": trained}
-            | known
-            | {"disk_gib": float(self.disk["gib"].sum()), "unknown": int(self.parts["tokens"].isna().sum())}
-        )
+        rest = {"disk_gib": float(self.disk["gib"].sum()), "unknown": int(self.parts["tokens"].isna().sum())}
+        return {"trained": trained} | known | rest
 
     def as_dict(self) -> dict[str, object]:
         """Everything in plain types; what is unknown is None."""
-        tables = {name: getattr(self, name) for name in ("parts", "memory", "disk", "paper", "assumptions")}
-        plain = {
-            name: json.loads(table.to_json(orient="records", double_precision=15)) for name, table in tables.items()
-        }
-        return {
-            "study": self.study,
-            "hardware": self.hardware.name if self.hardware else None,
-            "totals": self.totals,
-        } | plain
+        told = {"study": self.study, "hardware": self.hardware.name if self.hardware else None, "totals": self.totals}
+        for name in ("parts", "memory", "disk", "paper", "assumptions"):
+            told[name] = json.loads(getattr(self, name).to_json(orient="records", double_precision=15))
+        return told
 
 
 def plan(study: Study) -> Plan:
@@ -100,40 +92,38 @@ def plan(study: Study) -> Plan:
     """
     hardware = Hardware.of(study.hardware) if study.hardware else None
     work, given = Work.of(study), hardware.assumptions if hardware else {}
-    asked = {"pool": work.design.pool_rows, "longcot": work.values["07_longcot"]["longcot_rows"]}
-    rows = {"pool": given.get("rows"), "longcot": given.get("longcot_rows")}
-    rows = {name: min(asked[name], int(found.value)) if (found := rows[name]) else asked[name] for name in asked}
-    lengths = {family: _tokens_per_row(study, work, family, given) for family in ("pool", "longcot")}
-    parts = pd.DataFrame(
-        [_costed(part, work, lengths, given, hardware) for part in work.parts(rows["pool"], rows["longcot"])]
-    )
+    rows = {family: pool.rows for family, pool in work.pools.items()}
+    for family, name in (("pool", "rows"), ("longcot", "longcot_rows")):
+        if name in given:
+            rows[family] = min(rows[family], int(given[name].value))
+    lengths = {family: _tokens_per_row(work, family, given) for family in work.pools}
+    parts = pd.DataFrame([_costed(line, work, lengths, given, hardware) for line in work.lines(rows)])
     means = {family: length.value for family, length in lengths.items()}
     memory, disk = memory_table(work, means, given, hardware), disk_table(work, parts, means, rows, hardware)
-    names = {"pool": "tokens_per_row", "longcot": "longcot_tokens_per_row"}
-    assumed = given | {names[family]: found for family, found in lengths.items()}
-    told_of = pd.DataFrame(
-        [{"name": name, "value": a.value, "source": a.source} for name, a in sorted(assumed.items())]
-    )
-    found = Plan(study.name, hardware, parts, memory, disk, _beside_the_paper(parts), told_of)
+    assumed = given | {_length_name(family): found for family, found in lengths.items()}
+    told_of = pd.DataFrame([{"name": name} | vars(found) for name, found in sorted(assumed.items())])
     if hardware:
-        check_fit(study.name, work, hardware, memory, disk)
-    return found
+        check_fit(work, hardware, memory, disk)
+    return Plan(study.name, hardware, parts, memory, disk, _beside_the_paper(parts), told_of)
 
 
-def _tokens_per_row(study: Study, work: Work, family: str, given: dict[str, Assumption]) -> Assumption:
+def _length_name(family: str) -> str:
+    return "longcot_tokens_per_row" if family == "longcot" else "tokens_per_row"
+
+
+def _tokens_per_row(work: Work, family: str, given: dict[str, Assumption]) -> Assumption:
     """Mean tokens of a row: from the study's record, its assumption, or the embedded world's record or rows."""
     role, kind = ("longcot", "longcot") if family == "longcot" else ("proxy", "tiny")
-    recipe, model = (work.design.longcot_pool if family == "longcot" else work.design.pool), work.design.model_of(role)
+    recipe, model, name = work.recipe(family), work.design.model_of(role), _length_name(family)
     prefix = "real/" if recipe else f"{kind}/"
-    name = "longcot_tokens_per_row" if family == "longcot" else "tokens_per_row"
-    if found := _recorded(study.name, model, prefix):
+    if found := _recorded(work.study.name, model, prefix):
         return found
     if name in given:
         return given[name]
     if recipe or not is_own(model):
         raise InputError(
-            f"Expected {name} among the assumptions of the study {study.name}, for it reads no rows yet, found none; "
-            f"add assumptions: {{{name}: {{value: …, source: …}}}} to its section hardware."
+            f"Expected {name} among the assumptions of the study {work.study.name}, for it reads no rows yet, found "
+            f"none; add assumptions: {{{name}: {{value: …, source: …}}}} to its section hardware."
         )
     return _recorded(RECORDED, model, prefix) or _sampled(kind)
 
@@ -142,18 +132,14 @@ def _recorded(study: str, model: str, prefix: str) -> Assumption | None:
     """Tokens of a row as finished runs of a study have counted them; None without such a run."""
     counted = []
     for name in ("runs.jsonl", "trials.jsonl"):
-        path = paths.results_dir(study) / name
-        for record in Ledger(path).finished().values():
+        for record in Ledger(paths.results_dir(study) / name).finished().values():
             spec, training = record["spec"], record["training"]
             if spec["model"] == model and spec["world"].startswith(prefix) and training.get("rows"):
                 # A run that mixes while it trains counts every row that it was handed, in all epochs.
                 passes = 1 if "mixing" in training else spec["epochs"]
                 counted.append(training["tokens"] / (training["rows"] * passes))
-    return (
-        Assumption(float(np.mean(counted)), f"measured: {len(counted)} recorded runs of the study {study}")
-        if counted
-        else None
-    )
+    source = f"measured: {len(counted)} recorded runs of the study {study}"
+    return Assumption(float(np.mean(counted)), source) if counted else None
 
 
 @cache
@@ -164,44 +150,41 @@ def _sampled(kind: str) -> Assumption:
     from causalmix.lm import conversations
 
     tokens = conversations.tokenize(KINDS[kind].make_pool(SAMPLE, 0), models.load_tokenizer())["input_ids"]
-    return Assumption(
-        float(np.mean([len(ids) for ids in tokens])), f"measured: {SAMPLE} rows of the embedded world, made for it"
-    )
+    mean = float(np.mean([len(ids) for ids in tokens]))
+    return Assumption(mean, f"measured: {SAMPLE} rows of the embedded world, made for it")
 
 
 def _costed(
-    part: Part, work: Work, lengths: dict[str, Assumption], given: dict[str, Assumption], hardware: Hardware | None
+    line: Line, work: Work, lengths: dict[str, Assumption], given: dict[str, Assumption], hardware: Hardware | None
 ) -> dict[str, object]:
-    """A part with its tokens, operations, hours and money."""
-    shape, length, family = shape_of(part.model), lengths[family_of(part.role)].value, family_of(part.role)
-    utilisation, tokens, attended = None, part.rows * length, length
-    if part.kind == TRAIN:
-        settings = work.design.settings_of(part.role)
-        tokens = part.rows * min(length, settings.max_length)
+    """A line with its tokens, operations, hours and money."""
+    shape, family = shape_of(line.model), family_of(line.role)
+    length, utilisation = lengths[family].value, None
+    times, attended, tokens = 2, length, line.rows * length
+    if line.kind == TRAIN:
+        settings = work.design.settings_of(line.role)
+        times, tokens = 6, line.rows * min(length, settings.max_length)
         if settings.packing:  # packed bins of a batch are one sequence, whose attention is dense
             attended = settings.batch_size * settings.max_length
-    elif part.limits:
-        tokens = part.rows * sum(min(length, limit) for limit in part.limits)
-    elif not part.rows:
-        tokens = part.runs * _judging(work, family, length, given)
+    elif line.limits:
+        tokens = line.rows * sum(min(length, limit) for limit in line.limits)
+    elif not line.rows:
+        tokens = line.runs * _judging(work, family, length, given)
         utilisation = given["evaluation_utilisation"].value if "evaluation_utilisation" in given else None
-    times = 6 if part.kind == TRAIN else 2
     tokens = float(tokens)
     flops, attention = times * shape.parameters * tokens, times * shape.layers * shape.attention * attended * tokens
     hours = hardware.hours(flops + attention, utilisation) if hardware else np.nan
     price = hardware.price_per_gpu_hour if hardware else None
-    row = {name: getattr(part, name) for name in ("part", "chapter", "role", "model", "kind", "runs")}
-    numbers = {"rows": float(part.rows), "tokens": tokens, "flops": flops, "attention_flops": attention, "hours": hours}
+    row = {name: getattr(line, name) for name in ("part", "chapter", "role", "model", "kind", "runs")}
+    numbers = {"rows": float(line.rows), "tokens": tokens, "flops": flops, "attention_flops": attention, "hours": hours}
     return row | numbers | {"money": hours * price if price else np.nan}
 
 
 def _judging(work: Work, family: str, length: float, given: dict[str, Assumption]) -> float:
     """Tokens for judging one model: its tasks, as far as they are told, and a real pool's validation rows."""
     found = given.get("longcot_evaluation_tokens" if family == "longcot" else "evaluation_tokens")
-    recipe, domains = (
-        (work.design.longcot_pool, work.longcot_domains) if family == "longcot" else (work.design.pool, work.domains)
-    )
-    return (found.value if found else np.nan) + (VALIDATION_ROWS * len(domains) * length if recipe else 0)
+    validation = VALIDATION_ROWS * len(work.pools[family].domains) * length if work.recipe(family) else 0
+    return (found.value if found else np.nan) + validation
 
 
 def _beside_the_paper(parts: pd.DataFrame) -> pd.DataFrame:
@@ -256,7 +239,7 @@ def _shown(parts: pd.DataFrame, hours: str) -> pd.DataFrame:
     """The parts as the terminal shows them."""
     kept = parts[["part", "model", "runs", "rows", "tokens", "flops", "attention_flops", "hours", "money"]].copy()
     for name in ("rows", "tokens", "flops", "attention_flops"):
-        kept[name] = [_short(value) for value in kept[name]]
+        kept[name] = kept[name].map(_short)
     for name in ("hours", "money"):
         kept[name] = ["?" if np.isnan(v) else f"{v:,.2f}" if v < 100 else f"{v:,.0f}" for v in kept[name]]
     unpaid = parts["money"].isna().all()
@@ -281,8 +264,7 @@ def total_sentence(found: Plan) -> str:
 
 def _paper_shown(paper: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({
-        "counted": paper["counted"], "N": [_short(n) for n in paper["parameters"]],
-        "flops": [_short(f) for f in paper["flops"]],
+        "counted": paper["counted"], "N": paper["parameters"].map(_short), "flops": paper["flops"].map(_short),
         "of the paper's": [f"{100 * r:.3g}%" for r in paper["of_the_paper"]],
     })  # fmt: skip
 

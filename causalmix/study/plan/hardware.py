@@ -21,6 +21,7 @@ ASSUMPTIONS = {
     "longcot_evaluation_tokens": "as evaluation_tokens",
     "evaluation_utilisation": "share of the peak that judging reaches; utilisation where it is not given",
 }
+ADVICE = "write name: {value: …, source: …}."
 
 
 @dataclass(frozen=True)
@@ -33,37 +34,17 @@ class Assumption:
 
 @dataclass(frozen=True)
 class Hardware:
-    """A machine, or several of a kind.
-
-    Attributes
-    ----------
-    name : str
-    gpus, cores : int
-        One of the two: what runs are trained on.
-    gpu_memory_gib : float
-        Of each GPU.
-    memory_gib : float or None
-        Of a machine without GPUs, all of it.
-    peak_tflops : float
-        Of one GPU, or of one core, in the precision that runs are trained in, TFLOP/s.
-    utilisation : float
-        Share of that peak that training reaches, in (0, 1].
-    disk_gib : float
-    price_per_gpu_hour : float or None
-        In any currency; None where nothing is paid.
-    assumptions : dict of str to Assumption
-        Keys of :data:`ASSUMPTIONS`.
-    """
+    """A machine, or several of a kind; runs are trained on its GPUs or, where it has none, its cores."""
 
     name: str
     gpus: int = 0
     cores: int = 0
-    gpu_memory_gib: float | None = None
-    memory_gib: float | None = None
-    peak_tflops: float = math.nan
-    utilisation: float = math.nan
+    gpu_memory_gib: float | None = None  # of each GPU
+    memory_gib: float | None = None  # of a machine without GPUs, all of it
+    peak_tflops: float = math.nan  # of one GPU, or of one core, in the precision that runs are trained in
+    utilisation: float = math.nan  # share of that peak that training reaches, in (0, 1]
     disk_gib: float = math.nan
-    price_per_gpu_hour: float | None = None
+    price_per_gpu_hour: float | None = None  # in any currency; None where nothing is paid
     assumptions: dict[str, Assumption] = field(default_factory=dict)
 
     @property
@@ -82,16 +63,9 @@ class Hardware:
 
     @classmethod
     def of(cls, given: Mapping[str, object]) -> Hardware:
-        """The hardware of a study's section.
-
-        Raises
-        ------
-        InputError
-            When a name is unknown or missing, a value is no positive number, or a share is above 1.
-        """
-        known = [f.name for f in fields(cls)]
+        """The hardware of a study's section; InputError where a name or a value is not allowed, or one is missing."""
         for name in given:
-            check_name(name, known, "hardware field")
+            check_name(name, [f.name for f in fields(cls)], "hardware field")
         missing = [name for name in ("name", "peak_tflops", "utilisation", "disk_gib") if name not in given]
         if missing:
             raise InputError(
@@ -102,11 +76,8 @@ class Hardware:
         if not isinstance(given["name"], str):
             raise InputError(f"Expected a name of the hardware, found {given['name']!r}; write a text.")
         if ("gpus" in values) == ("cores" in values):
-            raise InputError(
-                "Expected either gpus or cores in the section hardware, found "
-                + ("both" if "gpus" in values else "neither")
-                + "; name what trains."
-            )
+            found = "both" if "gpus" in values else "neither"
+            raise InputError(f"Expected either gpus or cores in the section hardware, found {found}; name what trains.")
         if "gpus" in values and "gpu_memory_gib" not in values:
             raise InputError("Expected gpu_memory_gib beside gpus in the section hardware, found none; add it.")
         return cls(name=given["name"], assumptions=_assumptions(given.get("assumptions") or {}), **values)
@@ -115,9 +86,8 @@ class Hardware:
 def _number(name: str, value: object) -> float | int:
     """A positive number, whole where things are counted, at most 1 where it is a share."""
     counted, share = name in ("gpus", "cores"), name.endswith("utilisation")
-    kinds = (int,) if counted else (int, float)
-    good = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-    if not good or share and value > 1:
+    number = isinstance(value, int if counted else (int, float)) and not isinstance(value, bool)
+    if not (number and 0 < value < math.inf) or share and value > 1:
         what = "a whole number above zero" if counted else "a number in (0, 1]" if share else "a number above zero"
         raise InputError(f"Expected {name} to be {what}, found {value!r}; correct the section hardware.")
     return value
@@ -126,17 +96,11 @@ def _number(name: str, value: object) -> float | int:
 def _assumptions(given: object) -> dict[str, Assumption]:
     """Assumptions by name, each with its source: a plan never rests on a number that nobody accounts for."""
     if not isinstance(given, Mapping):
-        raise InputError(
-            f"Expected assumptions by name in the section hardware, found {given!r}; "
-            "write name: {value: …, source: …}."
-        )
+        raise InputError(f"Expected assumptions by name in the section hardware, found {given!r}; {ADVICE}")
     found = {}
     for name, entry in given.items():
         check_name(name, ASSUMPTIONS, "assumption")
         if not (isinstance(entry, Mapping) and set(entry) == {"value", "source"} and isinstance(entry["source"], str)):
-            raise InputError(
-                f"Expected the assumption {name} with its value and source, found {entry!r}; "
-                "write {value: …, source: …}."
-            )
+            raise InputError(f"Expected the assumption {name} with its value and source, found {entry!r}; {ADVICE}")
         found[name] = Assumption(_number(name, entry["value"]), entry["source"])
     return found

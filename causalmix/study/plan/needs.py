@@ -10,52 +10,61 @@ from causalmix.core.study_file import Study
 
 if TYPE_CHECKING:
     from causalmix.data.recipes import Recipe
+    from causalmix.train.design import Design
 
-
-#: Roles whose models a chapter trains; chapters that are not here only read tables.
+#: Roles whose models a subject trains; subjects that are not here only read tables.
 ROLES = {
-    "01_featurize": (),
-    "02_proxy_sft": ("proxy",),
-    "03_outcomes": (),
-    "06_target": ("proxy", "target"),
-    "07_longcot": ("longcot",),
+    "featurize": (),
+    "proxy_sft": ("proxy",),
+    "outcomes": (),
+    "target": ("proxy", "target"),
+    "longcot": ("longcot",),
 }
 
-SWEEP = ("01_featurize", "02_proxy_sft")  # what `causalmix sweep` does
-TRIALS = ("06_target", "07_longcot")  # what `causalmix sweep --trials` does
+SWEEP = ("featurize", "proxy_sft")  # what `causalmix sweep` does
+TRIALS = ("target", "longcot")  # what `causalmix sweep --trials` does
 
 
-def check(study: Study, chapters: Sequence[str] = tuple(ROLES), gpus_elsewhere: bool = False) -> None:
+def check(study: Study, subjects: Sequence[str] = tuple(ROLES), gpus_elsewhere: bool = False) -> None:
     """Raise InputError with what is missing first, unless the study can run here.
 
     Parameters
     ----------
     study : Study
-    chapters : sequence of str
-        Notebooks that are about to run.
+    subjects : sequence of str
+        What is about to run.
     gpus_elsewhere : bool
         Whether runs are trained by workers on other machines, so that this one needs no GPU.
     """
-    working = [chapter for chapter in chapters if chapter in ROLES]
-    roles = {role for chapter in working for role in ROLES[chapter]}
-    if set(working) - {"03_outcomes"} and study.hardware.get("gpus") and not gpus_elsewhere:
-        _check_gpus(study, roles)
-    _check_models(study, roles)
+    working = [subject for subject in subjects if subject in ROLES]
+    if not working:
+        return
+    from causalmix.train.design import Design  # with all of torch, so only where it is needed
+
+    design, roles = Design.of_study(study), {role for subject in working for role in ROLES[subject]}
+    if set(working) - {"outcomes"} and study.hardware.get("gpus") and not gpus_elsewhere:
+        _check_gpus(study, design, roles)
+    _check_models(design, roles)
     if gpus_elsewhere and study.hardware.get("gpus"):
-        _check_scored(study)
-    if working:
-        _check_pool(study, "pool", roles - {"longcot"})
-    if "07_longcot" in working:
-        _check_axes(study)
-        _check_pool(study, "longcot_pool", {"longcot"})
+        _check_scored(study, design)
+    _check_pool(design.pool, design, roles - {"longcot"})
+    if "longcot" in working:
+        if missing := _missing_axes(study):
+            raise InputError(
+                f"Expected Dev benchmarks of math and coding in the study {study.name} for the subject longcot, found "
+                f"none of {', '.join(missing)}; set allow_code in pool.evaluation, in a sandbox, "
+                "or run the other chapters alone."
+            )
+        _check_pool(design.longcot_pool, design, {"longcot"})
 
 
 def trials(study: Study) -> tuple[str, ...]:
-    """Chapters whose trials can be trained: without the axes of chapter 07's outcome it is left out."""
+    """Subjects whose trials can be trained: long chains need the axes that are their outcome."""
     return TRIALS if not _missing_axes(study) else TRIALS[:1]
 
 
 def _missing_axes(study: Study) -> list[str]:
+    """Axes of the outcome of long chains that the pool's Dev benchmarks lack."""
     if not (given := study.parameters.get("pool")):
         return []
     from causalmix.data.recipes import Recipe
@@ -65,23 +74,10 @@ def _missing_axes(study: Study) -> list[str]:
     return [axis for axis in AXES if axis not in there]
 
 
-def _check_axes(study: Study) -> None:
-    """Chapter 07 takes the mean of two axes as the outcome of the records that there are."""
-    if missing := _missing_axes(study):
-        raise InputError(
-            f"Expected Dev benchmarks of math and coding in the study {study.name} for chapter 07_longcot, found "
-            f"none of {', '.join(missing)}; set allow_code in pool.evaluation, in a sandbox, "
-            "or run the other chapters alone."
-        )
-
-
-def _check_gpus(study: Study, roles: set[str]) -> None:
+def _check_gpus(study: Study, design: Design, roles: set[str]) -> None:
     """As many GPUs here as one run of these roles trains on; more of them only make a sweep quicker."""
     import torch
 
-    from causalmix.train.design import Design
-
-    design = Design.of_study(study)
     wanted = max([1, *(int(design.launch_of(role).get("processes", 1)) for role in roles)])
     if (found := torch.cuda.device_count()) < wanted:
         raise InputError(
@@ -91,27 +87,22 @@ def _check_gpus(study: Study, roles: set[str]) -> None:
         )
 
 
-def _check_scored(study: Study) -> None:
+def _check_scored(study: Study, design: Design) -> None:
     """A sweep elsewhere must not begin with hours of scoring on a machine without a GPU."""
     import torch
 
-    from causalmix.train.design import Design, is_scored
+    from causalmix.train.design import is_scored
 
-    design = Design.of_study(study)
     if not torch.cuda.is_available() and design.pool and not is_scored(design):
         raise InputError(
             f"Expected the scored pool of the study {study.name} in the cache, found none and no GPU to score it; "
-            f"run causalmix run --study {study.name} 01_featurize on a machine with one and the same cache."
+            f"run causalmix run --study {study.name} featurize on a machine with one and the same cache."
         )
 
 
-def _check_models(study: Study, roles: set[str]) -> None:
-    if not roles:
-        return
+def _check_models(design: Design, roles: set[str]) -> None:
     from causalmix.data.named_models import is_own, require_model
-    from causalmix.train.design import Design
 
-    design = Design.of_study(study)
     for role in sorted(roles):
         design.settings_of(role)  # refuses what cannot be
         if design.launch_of(role) and is_own(design.model_of(role)):
@@ -122,9 +113,9 @@ def _check_models(study: Study, roles: set[str]) -> None:
         require_model(design.model_of(role))
 
 
-def _check_pool(study: Study, pool: str, roles: set[str]) -> None:
+def _check_pool(given: dict, design: Design, roles: set[str]) -> None:
     """Whether a real pool, the models that score it and, where roles are trained on it, its benchmarks can be had."""
-    if not (given := study.parameters.get(pool)):
+    if not given:
         return
     from causalmix.data.named_models import require_model
     from causalmix.data.pools import hub
@@ -138,18 +129,16 @@ def _check_pool(study: Study, pool: str, roles: set[str]) -> None:
         hub.require(path)
     if roles:
         recipe.check_evaluation()
-        _check_contexts(study, recipe, roles)
+        _check_contexts(recipe, design, roles)
 
 
-def _check_contexts(study: Study, recipe: Recipe, roles: set[str]) -> None:
+def _check_contexts(recipe: Recipe, design: Design, roles: set[str]) -> None:
     """Whether the answers that the harness asks for fit the contexts of the models, by their configurations."""
     from causalmix.lm import harness, opencompass
     from causalmix.study.plan.memory import config_of
-    from causalmix.train.design import Design
 
     evaluator, settings = opencompass.evaluator(recipe.settings)
     if evaluator is harness:
-        design = Design.of_study(study)
         for role in sorted(roles):
             harness.check_context(
                 config_of(design.model_of(role)), settings.get("max_new_tokens", harness.MAX_NEW_TOKENS)
