@@ -1,6 +1,5 @@
 """Baselines and CausalMix asked the same question: known optima, determinism, bad input, fixed tables."""
 
-
 import numpy as np
 import pandas as pd
 import pytest
