@@ -21,7 +21,6 @@ from pathlib import Path
 
 from causalmix.book import stamps
 from causalmix.book.gates import chapters, check_chapters, check_html
-from causalmix.core.parameters import read_notebook
 from causalmix.core.paths import ROOT
 
 MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg-full.js"  # SVG output needs no font files
@@ -107,7 +106,7 @@ def write_status(root: Path = ROOT) -> Path:
 
 def _status_row(page: Path, root: Path) -> str:
     found, why = stamps.state(page, root)
-    stamp = read_notebook(page)["metadata"].get(stamps.KEY, {}) if page.exists() else {}
+    stamp = stamps.read_notebook(page)["metadata"].get(stamps.KEY, {}) if page.exists() else {}
     parameters = "<br>".join(f"`{name} = {value!r}`" for name, value in stamp.get("parameters", {}).items())
     inputs = "<br>".join(f"{Path(name).name} `{value}`" for name, value in stamp.get("inputs", {}).items())
     hashes = [f"`{stamp[name]}`" if stamp else "" for name in ("source", "code")]

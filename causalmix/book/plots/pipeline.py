@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from causalmix.core.paths import BOOK
+from causalmix.core.paths import ROOT
 
 LANES = (
     ("1  Featurize", "#4477aa"),
@@ -134,4 +134,4 @@ def write_pipeline(path: Path) -> Path:
 
 
 if __name__ == "__main__":
-    print(write_pipeline(BOOK / "_assets" / "pipeline.svg"))
+    print(write_pipeline(ROOT / "book" / "_assets" / "pipeline.svg"))
