@@ -168,7 +168,7 @@ def test_the_table_that_is_missing_is_named(tmp_path):
     names = ["targets.csv", "variants_trained.csv"]
     (tmp_path / names[1]).touch()
     told = ablations.missing_sentence(tmp_path, names, "CausalMix-A")
-    assert "no `targets.csv` (`causalmix run --notebook 06_target` makes it)" in told
+    assert "no `targets.csv` (`causalmix run target` makes it)" in told
     assert "variants_trained" not in told
     (tmp_path / names[0]).touch()
     assert "no CausalMix-A in `targets.csv` or" in ablations.missing_sentence(tmp_path, names, "CausalMix-A")
@@ -192,21 +192,14 @@ def test_trained_variants_are_held_against_the_method():
     assert found.loc["CausalMix-A without X", "difference"] == pytest.approx(-0.1)
 
 
-def test_mixtures_for_another_outcome_are_told():
-    """Scores in an outcome that mixtures were not chosen for must say so."""
-    assert "for `y_dev`, not for `y_safety`" in trials.aim_sentence("y_dev", "y_safety")
-    assert "not for" not in trials.aim_sentence("y_dev", "y_dev")
-
-
-@pytest.mark.parametrize(("seeds", "bracket"), [(1, False), (3, True)])
-def test_growth_has_a_bracket_only_where_there_is_an_interval(seeds, bracket):
-    """One seed leaves the interval unknown."""
+@pytest.mark.parametrize(("seeds", "verdict"), [(1, "open"), (3, "better")])
+def test_growth_has_an_interval_only_where_there_are_seeds(seeds, verdict):
+    """One seed leaves the interval unknown, and the question open."""
     few, many = trained(["A"], seeds, n_runs=32), trained(["A"], seeds, n_runs=64)
     many["y_dev"] += 0.008 + 0.001 * many["seed"]
-    told = trials.growth_sentence(pd.concat([few, many]))
-    assert "nan" not in told
-    assert ("[" in told) == bracket
-    assert ("unknown" in told) != bracket
+    (told,) = trials.growth(pd.concat([few, many])).to_dict("records")
+    assert (told["fewest_runs"], told["most_runs"], told["verdict"]) == (32, 64, verdict)
+    assert told["difference"] > 0 and np.isnan(told["difference_low"]) == (seeds == 1)
 
 
 def test_bad_settings_are_refused():
