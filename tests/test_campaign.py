@@ -22,9 +22,7 @@ MIXTURES = pd.DataFrame([{"method": m} | {f"w_{d}": 0.2 for d in DOMAINS} for m 
 
 
 def trials(seeds: int = 2):
-    return parts.trials_of(
-        Design(), "w/1/0/x", MIXTURES, pool="whole", state=(0, 0, 0), candidates=10, n_samples=50, seeds=seeds
-    )
+    return parts.trials_of(Design(n_samples=50), parts.Pool("w/1/0/x", DOMAINS, 10), MIXTURES, seeds)
 
 
 def finished(trial) -> dict:

@@ -29,7 +29,7 @@ from causalmix.methods.baselines import dmo
 from causalmix.methods.question import ProxyRun, Question, Train
 from causalmix.methods.target import Target, find_target
 from causalmix.study import longcot, parts
-from causalmix.study.parts import Part, Pool, Trial
+from causalmix.study.parts import Part, Pool
 from causalmix.study.trials import trial_table
 from causalmix.train import records
 from causalmix.train.design import Design, spec_of, world_for
@@ -157,17 +157,11 @@ class Campaign:
 
         return fixed(self.out / "variants.csv", self._asked(*self._aim, "variants"), make)
 
-    def size_trials(
-        self,
-        mixtures: pd.DataFrame,
-        seeds: int | None = None,
-        target_seeds: int | None = None,
-        largest: int | None = None,
-    ) -> list[Trial]:
+    def size_trials(self, mixtures: pd.DataFrame, largest: int = 0, seeds: int = 0, target_seeds: int = 0) -> list:
         """The whole pool at three sizes, and the target model at the largest; what is not given is the study's."""
-        scales = parts.scales_up_to(largest or self.sizes.largest_scale)
-        numbers = (seeds or self.sizes.seeds, target_seeds or self.sizes.target_seeds)
-        return parts.size_trials(self.design, self.pool, mixtures, scales, *numbers)
+        given = {"largest_scale": largest, "seeds": seeds, "target_seeds": target_seeds}
+        numbers = [value or getattr(self.sizes, name) for name, value in given.items()]
+        return parts.size_trials(self.design, self.pool, mixtures, *numbers)
 
     def everything(self, **options) -> Iterator[Part]:
         """All that is compared, cheap parts first; a table of mixtures is made when its part is reached."""

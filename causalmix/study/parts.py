@@ -6,8 +6,9 @@ difference between two of them is a paired one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import pandas as pd
 
@@ -30,16 +31,7 @@ PROXY_SEEDS, TRIAL_SEEDS = 80_000, 90_000
 
 @dataclass(frozen=True)
 class Pool:
-    """What a run's specification says of its pool.
-
-    Attributes
-    ----------
-    name : str
-        Identity of its world.
-    domains : tuple of str
-    rows : int
-        Of all domains; as candidates of each they leave the pool as it is.
-    """
+    """What a run's specification says of its pool: the identity of its world, its domains, and all of its rows."""
 
     name: str
     domains: tuple[str, ...]
@@ -70,6 +62,11 @@ class Part:
     role: str
     specs: list[RunSpec]
 
+    @classmethod
+    def of(cls, name: str, chapter: str, trials: list[Trial]) -> Part:
+        """The runs of some trials, whose models have one role."""
+        return cls(name, chapter, trials[0].role if trials else "proxy", [trial.spec for trial in trials])
+
 
 def study_parts(
     design: Design, target, longcot, pool_of: Callable[[str], Pool | None], mixtures: Callable[[str], pd.DataFrame]
@@ -87,94 +84,69 @@ def study_parts(
         A table by its name, asked for when its part is reached.
     """
     pool = pool_of("pool")
-    sizes = scales_up_to(target.largest_scale), target.seeds, target.target_seeds
-    yield from _by_size("", "target", design, pool, mixtures("methods"), *sizes)
-    trials = shift_trials(design, pool, mixtures("shifted"), target.shift_seeds)
-    yield Part("shifted pools", "target", "proxy", specs_in(trials))
+    sizes = target.largest_scale, target.seeds, target.target_seeds
+    yield from _by_size("", "target", size_trials(design, pool, mixtures("methods"), *sizes))
+    yield Part.of("shifted pools", "target", shift_trials(design, pool, mixtures("shifted"), target.shift_seeds))
     if long := pool_of("longcot"):
         trials = longcot_trials(design, long, mixtures("longcot"), longcot.seeds)
-        yield Part("long chains of thought", "longcot", "longcot", specs_in(trials))
-    trials = learning_trials(design, pool, mixtures("learning"))
-    yield Part("learning curve", "sweep --trials", "proxy", specs_in(trials))
-    yield from _by_size("variants, ", "sweep --trials", design, pool, mixtures("variants"), *sizes)
+        yield Part.of("long chains of thought", "longcot", trials)
+    yield Part.of("learning curve", "sweep --trials", learning_trials(design, pool, mixtures("learning")))
+    yield from _by_size("variants, ", "sweep --trials", size_trials(design, pool, mixtures("variants"), *sizes))
     yield Part("confounded history", "sweep --trials", "proxy", confounded_specs(design, pool))
 
 
-def _by_size(prefix: str, chapter: str, design: Design, *asked) -> Iterator[Part]:
+def _by_size(prefix: str, chapter: str, trials: Iterable[Trial]) -> Iterator[Part]:
     """:func:`size_trials` as one part for each size, and one for the target model."""
-    found: dict[tuple[str, str], list[RunSpec]] = {}
-    for trial in size_trials(design, *asked):
-        name = "target model" if trial.role == "target" else f"whole pool, {trial.spec.n_samples:,} rows"
-        found.setdefault((prefix + name, trial.role), []).append(trial.spec)
-    for (name, role), runs in found.items():
-        yield Part(name, chapter, role, runs)
-
-
-def specs_in(trials: Iterable[Trial]) -> list[RunSpec]:
-    """The runs of trials."""
-    return [trial.spec for trial in trials]
+    name = lambda t: "target model" if t.role == "target" else f"whole pool, {t.spec.n_samples:,} rows"  # noqa: E731
+    for called, group in groupby(trials, name):
+        yield Part.of(prefix + called, chapter, list(group))
 
 
 def trials_of(
-    design: Design, world: str, mixtures: pd.DataFrame, *, pool: str, state: Sequence[float], candidates: int,
-    n_samples: int, seeds: int, role: str = "proxy",
+    design: Design, pool: Pool, mixtures: pd.DataFrame, seeds: int, called: str = "whole", scale: int = 1,
+    role: str = "proxy",
 ) -> list[Trial]:  # fmt: skip
-    """Runs that try mixtures (``method, w_<domain>…``) in one pool, whose tilt λ is ``state``."""
+    """Runs that try mixtures (``method, w_<domain>…``), each with so many seeds, on ``scale`` times a proxy's rows.
+
+    Of a pool that is called as one of :data:`SHIFTS` each run draws its candidates, else it has all of them.
+    """
     weights = [c for c in mixtures if c.startswith("w_")]
-    domains = tuple(c.removeprefix("w_") for c in weights)
+    shared = {"role": role, "n_samples": design.n_samples * scale, "domains": tuple(c[2:] for c in weights)}
+    shared["candidates"] = design.candidates if called in SHIFTS else pool.rows
+    state, first = SHIFTS.get(called, AS_IT_IS), design.seed * 100_000 + TRIAL_SEEDS
     return [
-        Trial(
-            row["method"],
-            pool,
-            spec_of(design, world, row[weights].astype(float), state, design.seed * 100_000 + TRIAL_SEEDS + j,
-                    role=role, n_samples=n_samples, candidates=candidates, domains=domains),
-            role,
-        )
+        Trial(row["method"], called, spec_of(design, pool.name, row[weights].astype(float), state, first + j, **shared),
+              role)
         for _, row in mixtures.iterrows()
         for j in range(seeds)
     ]  # fmt: skip
 
 
-def scales_up_to(largest: int) -> list[int]:
-    """The sizes that are tried, in rows per row of a proxy run: one, half of the largest, the largest."""
-    return sorted({1, max(1, largest // 2), largest})
-
-
 def size_trials(
-    design: Design, pool: Pool, mixtures: pd.DataFrame, scales: Sequence[int], seeds: int, target_seeds: int
+    design: Design, pool: Pool, mixtures: pd.DataFrame, largest: int, seeds: int, target_seeds: int
 ) -> list[Trial]:
-    """Every mixture in the whole pool: the proxy at each scale, the target model at the largest."""
-    shared = {"pool": "whole", "state": AS_IT_IS, "candidates": pool.rows}
-    trials = []
-    for scale in scales:
-        trials += trials_of(design, pool.name, mixtures, **shared, n_samples=design.n_samples * scale, seeds=seeds)
-    largest = design.n_samples * max(scales)
-    return trials + trials_of(
-        design, pool.name, mixtures, **shared, n_samples=largest, seeds=target_seeds, role="target"
-    )
+    """Every mixture in the whole pool: the proxy at one, half of the largest and the largest scale, then the target."""
+    scales = sorted({1, max(1, largest // 2), largest})
+    trials = [trial for scale in scales for trial in trials_of(design, pool, mixtures, seeds, scale=scale)]
+    return trials + trials_of(design, pool, mixtures, target_seeds, scale=largest, role="target")
 
 
 def shift_trials(design: Design, pool: Pool, mixtures: pd.DataFrame, seeds: int) -> list[Trial]:
-    """Every method's mixture in every shifted pool (its column ``pool``), at the size of a proxy run."""
-    trials = []
-    for name, table in mixtures.groupby("pool", sort=False):
-        trials += trials_of(design, pool.name, table, pool=name, state=SHIFTS[name], candidates=design.candidates,
-                            n_samples=design.n_samples, seeds=seeds)  # fmt: skip
-    return trials
+    """Every method's mixture in every shifted pool, which its column ``pool`` names."""
+    tables = mixtures.groupby("pool", sort=False)
+    return [trial for called, table in tables for trial in trials_of(design, pool, table, seeds, called)]
 
 
 def learning_trials(design: Design, pool: Pool, mixtures: pd.DataFrame) -> list[Trial]:
-    """The mixtures of a learning curve in the whole pool, at the size of a proxy run; ``method/n_runs`` names them."""
+    """The mixtures of a learning curve in the whole pool; ``method/n_runs`` names them."""
     named = mixtures.assign(method=mixtures["method"] + "/" + mixtures["n_runs"].astype(str)).drop(columns="n_runs")
-    return trials_of(design, pool.name, named, pool="whole", state=AS_IT_IS, candidates=pool.rows,
-                     n_samples=design.n_samples, seeds=LEARNING_SEEDS)  # fmt: skip
+    return trials_of(design, pool, named, LEARNING_SEEDS)
 
 
 def longcot_trials(design: Design, pool: Pool, mixtures: pd.DataFrame, seeds: int) -> list[Trial]:
-    """Every method's mixture of the domains of long chains, with the model of that role, at a proxy run's size."""
+    """Every method's mixture of the domains of long chains, with the model of that role."""
     mixtures = mixtures[["method", *(f"w_{d}" for d in pool.domains)]]
-    return trials_of(design, pool.name, mixtures, pool="long-CoT", state=AS_IT_IS, role="longcot",
-                     candidates=pool.rows, n_samples=design.n_samples, seeds=seeds)  # fmt: skip
+    return trials_of(design, pool, mixtures, seeds, "long-CoT", role="longcot")
 
 
 def confounded_specs(design: Design, pool: Pool, n_runs: int = CONFOUNDED_RUNS) -> list[RunSpec]:
