@@ -111,15 +111,6 @@ def test_what_mixtures_add_to_their_base_is_counted():
     ]
 
 
-def test_differences_in_several_outcomes_stand_side_by_side():
-    """Points, paired, without the reference itself."""
-    both = table({"Equal": 0, "A": 0.1}, noise=0.001)
-    both["y_unseen"] = 0.2
-    found = trials.differences_table(both, ["y_dev", "y_unseen", "y_none"])
-    assert list(found["method"]) == ["A"] and found["seeds"].item() == 5
-    assert found["y_dev"].item() == pytest.approx(10, abs=0.2) and found["y_unseen"].item() == 0
-
-
 def test_methods_are_sorted_by_what_their_intervals_say():
     """Above, below, and not told apart, each where it belongs."""
     compared = trials.compare(table({"Equal": 0, "good": 0.1, "bad": -0.1, "same": 0.0}, noise=0.01))

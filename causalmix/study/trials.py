@@ -41,14 +41,9 @@ def recorded_or_trained(
     trials : sequence of Trial
     ledger : Ledger
     train_missing : bool
-        Whether what the ledger lacks is trained now.
+        Whether what the ledger lacks is trained now; without it and any record InputError is raised.
     progress : callable, optional
         See :func:`causalmix.train.sweep.run_sweep`.
-
-    Raises
-    ------
-    InputError
-        When none is on record and none may be trained.
     """
     if train_missing:
         return list(trials), run_sweep([t.spec for t in trials], ledger, train, progress=progress)
@@ -71,18 +66,13 @@ def coverage(kept: Sequence[Trial], planned: Sequence[Trial]) -> pd.DataFrame:
 
 
 def trial_table(trials: Iterable[Trial], records: Iterable[dict]) -> pd.DataFrame:
-    """The contract's ``targets.csv``: one row for each trial, with its outcomes.
+    """The contract's ``targets.csv``: one row for each trial, with its outcomes; InputError when a run failed.
 
     Parameters
     ----------
     trials : iterable of Trial
     records : iterable of dict
         The ledger's record of each trial's run, in the same order.
-
-    Raises
-    ------
-    InputError
-        When a run failed.
     """
     rows = []
     for trial, record in zip(trials, records):
@@ -139,12 +129,7 @@ def compare(
 
 
 def standings(compared: pd.DataFrame) -> pd.DataFrame:
-    """Whom the paired differences of each group put where, by the verdict on their intervals.
-
-    Parameters
-    ----------
-    compared : DataFrame
-        From :func:`compare`.
+    """Whom the paired differences of each group (of :func:`compare`) put where, by the verdict on their intervals.
 
     Returns
     -------
@@ -165,20 +150,9 @@ def standings(compared: pd.DataFrame) -> pd.DataFrame:
 
 
 def above_base(compared: pd.DataFrame, before: pd.DataFrame, outcome: str) -> pd.DataFrame:
-    """How many mixtures of each model and size end above the model that they started from.
+    """How many mixtures end above their base: ``model, n_samples, base, above, mixtures``.
 
-    Parameters
-    ----------
-    compared : DataFrame
-        From :func:`compare`.
-    before : DataFrame
-        ``model, <outcome>``: what the base of each role can do.
-    outcome : str
-
-    Returns
-    -------
-    DataFrame
-        ``model, n_samples, base, above, mixtures``.
+    ``compared`` is from :func:`compare`, ``before`` says what the base of each role can do: ``model, <outcome>``.
     """
     levels = compared.merge(before[["model", outcome]].rename(columns={outcome: "base"}), on="model")
     groups = levels.assign(above=levels["mean"] > levels["base"]).groupby(GROUP[1:], sort=False)
@@ -196,32 +170,8 @@ def axis_table(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({c.removeprefix("y_"): grouped[c].apply(cell) for c in columns if c in table}).reset_index()
 
 
-def differences_table(table: pd.DataFrame, outcomes: Sequence[str]) -> pd.DataFrame:
-    """Paired differences to the reference in several outcomes, points, with 95% intervals, for one group of trials.
-
-    Returns
-    -------
-    DataFrame
-        ``method, seeds``, and for each outcome ``<outcome>, <outcome>_low, <outcome>_high``.
-    """
-    found = None
-    for outcome in (o for o in outcomes if o in table):
-        part = compare(table, outcome).dropna(subset=["difference"])
-        points = (100 * part[list(DIFFERENCE)]).set_axis([outcome, f"{outcome}_low", f"{outcome}_high"], axis=1)
-        own = part[["method", "seeds"]].join(points)
-        found = own if found is None else found.merge(own.drop(columns="seeds"), on="method")
-    return pd.DataFrame(columns=["method", "seeds"]) if found is None else found
-
-
 def promised(mixtures: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
-    """Each method's cost and promise beside what its runs gained.
-
-    Parameters
-    ----------
-    mixtures : DataFrame
-        The contract's ``mixtures.csv``.
-    compared : DataFrame
-        From :func:`compare`; its smallest size with the proxy is held against the promise.
+    """Each method's cost and promise (``mixtures.csv``) beside what its proxies of the smallest size gained.
 
     Returns
     -------
@@ -257,22 +207,8 @@ def rank_agreement(
 ) -> dict[str, float]:
     """How far two groups of trials order the methods alike.
 
-    Parameters
-    ----------
-    table : DataFrame
-        From :func:`trial_table`.
-    one, other : dict
-        Values of ``pool, model, n_samples`` that pick each group.
-    outcome : str
-    draws, seed : int
-        Of a bootstrap over the seeds of each method.
-
-    Returns
-    -------
-    dict
-        ``methods, spearman, spearman_low, spearman_high, kendall``; the interval holds the middle
-        95% of the bootstrap, in which seeds are drawn anew within each method and group.  NaN where
-        fewer than 3 methods are in both groups, the interval also where a method has one seed alone.
+    Told are ``methods, spearman, spearman_low, spearman_high, kendall``.  The interval holds the middle 95% of a bootstrap, in which seeds are drawn anew within each method and group.
+    NaN where fewer than 3 methods are in both groups, the interval also where a method has one seed alone.
     """
     by_method = [in_group(table, group).groupby("method", sort=False)[outcome] for group in (one, other)]
     groups = [{method: values.to_numpy() for method, values in grouped} for grouped in by_method]
@@ -318,16 +254,8 @@ def variants_compared(tried: pd.DataFrame, outcome: str) -> pd.DataFrame:
 def growth(table: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
     """What each method's mixture gained from the smallest to the largest number of runs, paired by seed.
 
-    Parameters
-    ----------
-    table : DataFrame
-        ``method, n_runs, seed, <outcome>``.
-    outcome : str
-
-    Returns
-    -------
-    DataFrame
-        ``method, fewest_runs, most_runs, difference, difference_low, difference_high, verdict``.
+    ``table`` has ``method, n_runs, seed, <outcome>``; told are ``method, fewest_runs, most_runs, difference,
+    difference_low, difference_high, verdict``.
     """
     few, many, rows = table["n_runs"].min(), table["n_runs"].max(), []
     for method, part in table.groupby("method", sort=False):
