@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -67,14 +68,14 @@ def _refusal(model: type, error: Mapping[str, Any], what: str) -> InputError:
 def _names(model: type, place: Iterable[str | int]) -> list[str]:
     """Names that are known at a place within a model; list positions and keys of dicts lie on the way."""
     for step in place:
-        fields = _fields(model)
-        if step in fields:
-            kinds = (fields[step], *get_args(fields[step]))
+        if step in (known := _fields(model)):
+            kinds = (known[step], *get_args(known[step]))
             model = next((kind for kind in kinds if _fields(kind)), model)
     return list(_fields(model))
 
 
 def _fields(model: type) -> dict[str, Any]:
     """Annotations of a model's or a dataclass' fields by name; none for another type."""
-    fields = getattr(model, "model_fields", None) or getattr(model, "__dataclass_fields__", {})
-    return {name: getattr(field, "annotation", getattr(field, "type", None)) for name, field in fields.items()}
+    if is_dataclass(model):
+        return {field.name: field.type for field in fields(model)}
+    return {name: field.annotation for name, field in getattr(model, "model_fields", {}).items()}
