@@ -27,7 +27,6 @@ from causalmix.core.parameters import check_name
 #: and a run's result does not depend on how many cores there are.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 LOST = "distributed.deploy.lost-worker-timeout"
-
 LOCAL_SETTINGS = {
     # A worker holds the run it trains and no other: should it be killed, no other run is blamed.
     "distributed.scheduler.worker-saturation": 1.0,
@@ -35,18 +34,15 @@ LOCAL_SETTINGS = {
     # up after 15 seconds, and a sweep without workers waits for ever.
     LOST: "1 hour",
 }
-
 #: A worker that does not come back has lost its job, and another job is submitted in its place.
 SLURM_SETTINGS = LOCAL_SETTINGS | {LOST: "2 minutes"}
-WALLTIME = re.compile(r"(\d+-)?\d{1,3}:[0-5]\d:[0-5]\d")
-MEMORY = re.compile(r"\d+(\.\d+)? ?[kMGT]i?B")
 ADDRESS = re.compile(r"([a-z]+://)?\S+:\d+")
 REQUIRED = object()
+LINE = r".*\S.*"  # one line: a second one would be a directive, or a command, that nobody meant
 
 
-def _is_text(value: object) -> bool:
-    """One line: a second one would be a directive, or a command, that nobody meant."""
-    return isinstance(value, str) and bool(value.strip()) and "\n" not in value
+def _is_text(value: object, pattern: str = LINE) -> bool:
+    return isinstance(value, str) and re.fullmatch(pattern, value) is not None
 
 
 def _are_lines(value: object) -> bool:
@@ -55,8 +51,12 @@ def _are_lines(value: object) -> bool:
 
 #: Option of a Slurm file: its default, what it may be, and that in words.
 OPTIONS = {
-    "walltime": (REQUIRED, lambda v: _is_text(v) and WALLTIME.fullmatch(v), "'H:MM:SS' or 'D-HH:MM:SS' in quotes"),
-    "memory": (REQUIRED, lambda v: _is_text(v) and MEMORY.fullmatch(v), "text such as 16GB"),
+    "walltime": (
+        REQUIRED,
+        lambda v: _is_text(v, r"(\d+-)?\d{1,3}:[0-5]\d:[0-5]\d"),
+        "'H:MM:SS' or 'D-HH:MM:SS' in quotes",
+    ),
+    "memory": (REQUIRED, lambda v: _is_text(v, r"\d+(\.\d+)? ?[kMGT]i?B"), "text such as 16GB"),
     "queue": (None, _is_text, "the name of a partition"),
     "account": (None, _is_text, "the name of an account"),
     "gpus": (1, lambda v: type(v) is int and v >= 0, "a whole number from 0"),
@@ -78,7 +78,7 @@ def connect(
     runs: int | None = None,
     gpus: int = 1,
 ) -> Iterator[Client]:
-    """A client of a cluster; what is made here is closed here.
+    """A client of a cluster, perhaps without any worker yet; what is made here is closed here.
 
     Parameters
     ----------
@@ -93,29 +93,19 @@ def connect(
         Runs that there are to do: no more workers than that are started.
     gpus : int
         GPUs that one run trains on, where there are any: a local worker sees so many and no other.
-
-    Yields
-    ------
-    distributed.Client
-        Without any worker yet, perhaps.
-
-    Raises
-    ------
-    InputError
-        When there is no scheduler at the address, or Slurm or its options are not as expected.
     """
     if isinstance(spec, Client):
         yield spec
         return
+    if isinstance(spec, str):
+        check(spec)
     most = math.inf if runs is None else max(runs, 1)
     if spec is None or spec == "local":
         cluster = _local(n_workers, most, gpus)
     elif isinstance(spec, Mapping) or spec.startswith("slurm:"):
         cluster = _slurm(spec, n_workers, most, gpus)
-    elif ADDRESS.fullmatch(spec):
-        cluster = _remote(spec)
     else:
-        raise _of_no_kind(spec)
+        cluster = _remote(spec)
     with cluster as client:
         yield client
 
@@ -123,13 +113,9 @@ def connect(
 def check(spec: str) -> None:
     """Raise InputError, asking nobody, unless :func:`connect` can take it: its form, and a Slurm file's options."""
     if spec.startswith("slurm:"):
-        _read(spec.removeprefix("slurm:"))
+        _read(spec)
     elif spec != "local" and not ADDRESS.fullmatch(spec):
-        raise _of_no_kind(spec)
-
-
-def _of_no_kind(spec: str) -> InputError:
-    return InputError(f"Expected local, slurm:FILE.yaml or a scheduler's tcp://HOST:PORT, found {spec!r}; name one.")
+        raise InputError(f"Expected local, slurm:FILE.yaml or a scheduler's tcp://HOST:PORT, found {spec!r}; name one.")
 
 
 def slurm_script(options: str | Path | Mapping) -> str:
@@ -147,11 +133,6 @@ def slurm_script(options: str | Path | Mapping) -> str:
     -------
     str
         With a placeholder for the scheduler's address.
-
-    Raises
-    ------
-    InputError
-        When an option is missing, unknown or of another form.
     """
     from dask_jobqueue.slurm import SLURMJob
 
@@ -160,7 +141,17 @@ def slurm_script(options: str | Path | Mapping) -> str:
 
 def _read(options: str | Path | Mapping) -> dict:
     """Options with their defaults, each of its form."""
-    given = options if isinstance(options, Mapping) else _load(Path(options))
+    given = options
+    if not isinstance(options, Mapping):
+        path = Path(str(options).removeprefix("slurm:"))
+        try:
+            given = yaml.safe_load(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            given = " ".join(str(error).split())
+        if not isinstance(given, Mapping):
+            raise InputError(
+                f"Expected Slurm options in the YAML file {path}, found {given}; write such as memory: 16GB."
+            )
     for name in given:
         check_name(name, OPTIONS, "Slurm option")
     for name, (default, is_allowed, words) in OPTIONS.items():
@@ -169,16 +160,6 @@ def _read(options: str | Path | Mapping) -> dict:
             found = "none" if value is REQUIRED else repr(value)
             raise InputError(f"Expected {words} as Slurm option {name}, found {found}; correct it.")
     return {name: given.get(name, default) for name, (default, *_) in OPTIONS.items()}
-
-
-def _load(path: Path) -> Mapping:
-    try:
-        given = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        given = " ".join(str(error).split())
-    if not isinstance(given, Mapping):
-        raise InputError(f"Expected Slurm options in the YAML file {path}, found {given}; write such as memory: 16GB.")
-    return given
 
 
 def _job(values: dict) -> dict:
@@ -200,9 +181,9 @@ def _job(values: dict) -> dict:
 @contextmanager
 def _slurm(options: str | Mapping, n_workers: int | None, most: float, gpus: int) -> Iterator[Client]:
     """A scheduler in this process whose workers are jobs of Slurm."""
-    values = _read(options if isinstance(options, Mapping) else options.removeprefix("slurm:"))
+    values = _read(options)
     if values["gpus"]:  # with fewer than a run trains on it fails, with more they stay idle
-        values = values | {"gpus": gpus}
+        values |= {"gpus": gpus}
     _ask_slurm(slurm_script(values))
     from dask_jobqueue import SLURMCluster
 
@@ -227,15 +208,12 @@ def _ask_slurm(script: str) -> None:
         raise InputError(f"Expected Slurm to accept the job, found {told!r}; correct the Slurm options.")
 
 
-@contextmanager
-def _remote(address: str) -> Iterator[Client]:
+def _remote(address: str) -> Client:
     try:
-        remote = Client(address)
+        return Client(address)
     except (OSError, ValueError) as error:  # TimeoutError is one; another protocol
         told = f"Expected a Dask scheduler at {address}, found none; start one, or leave the address out."
         raise InputError(told) from error
-    with remote:
-        yield remote
 
 
 def visible_gpus() -> list[str]:
@@ -250,10 +228,7 @@ def visible_gpus() -> list[str]:
 class OneThreadNanny(Nanny):
     """Starts its worker with one arithmetic thread: the variables are there before it imports torch.
 
-    Parameters
-    ----------
-    shares : sequence of str
-        Values of CUDA_VISIBLE_DEVICES; worker i gets the i-th.  Empty leaves the variable as it is.
+    ``shares`` are values of CUDA_VISIBLE_DEVICES, of which worker i gets the i-th; empty leaves the variable as it is.
     """
 
     def __init__(self, *args, shares: Sequence[str] = (), name: object = None, **kwargs) -> None:

@@ -11,13 +11,13 @@ import gc
 import math
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
 
 import torch
 from datasets import Dataset
+from torch.distributed.tensor import DTensor
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, SchedulerType
 from transformers.trainer_pt_utils import get_length_grouped_indices
@@ -56,7 +56,8 @@ class SFTSettings:
         for field in fields(self):
             kind, value = TYPES[field.type], getattr(self, field.name)
             if kind is float and isinstance(value, str):  # YAML reads 1e-3 as text
-                value = _number(value)
+                with suppress(ValueError):
+                    value = float(value)
                 object.__setattr__(self, field.name, value)
             if type(value) not in ((int, float) if kind is float else (kind,)):
                 raise InputError(f"Expected {field.name} to be {field.type}, found {value!r}; correct the value.")
@@ -67,31 +68,13 @@ class SFTSettings:
         if self.schedule not in (known := [kind.value for kind in SchedulerType]):
             raise InputError(f"Expected a schedule among {', '.join(known)}, found {self.schedule!r}; choose one.")
 
-    def as_pairs(self) -> tuple[tuple[str, Any], ...]:
-        """Every setting as (name, value), in a fixed order: what a run specification records."""
-        return tuple(asdict(self).items())
-
     @classmethod
-    def from_pairs(cls, pairs: Iterable[Sequence[Any]]) -> SFTSettings:
-        """The settings that a run specification recorded.
-
-        Raises
-        ------
-        InputError
-            If a name is not a setting.
-        """
-        given, known = dict(pairs), {field.name for field in fields(cls)}
+    def of(cls, given: Mapping[str, object]) -> SFTSettings:
+        """The settings that a study or a run's specification names; InputError for a name that is none."""
+        known = {field.name for field in fields(cls)}
         if unknown := sorted(given.keys() - known):
             raise InputError(f"Expected training settings among {sorted(known)}, found {unknown}; correct the names.")
         return cls(**given)
-
-
-def _number(text: str) -> float | str:
-    """The number that a text is, or the text."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def finetune(
@@ -113,7 +96,6 @@ def finetune(
     dataset : Dataset
         Tokenised rows, as :func:`causalmix.lm.conversations.tokenize` returns them.
     settings : SFTSettings
-        Hyper-parameters.
     seed : int
         Fixes the order of the rows; equal seeds give bit-identical weights on one machine.
     mixer : Mixer, optional
@@ -140,20 +122,15 @@ def finetune(
             "raise max_length."
         )
     with tempfile.TemporaryDirectory(prefix="causalmix-sft-") as scratch:
-        trainer = Trainer(
-            model=model,
-            args=trainer_config(settings, seed, scratch),
-            train_dataset=rows,
-            processing_class=tokenizer,
-        )
+        args = trainer_config(settings, seed, scratch)
+        trainer = Trainer(model=model, args=args, train_dataset=rows, processing_class=tokenizer)
         trainer.mixer = mixer
         trainer.remove_callback(PrinterCallback)
         with _quick_collection():
             start = time.perf_counter()
             result = trainer.train()
             seconds = time.perf_counter() - start
-    if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
-        raise FloatingPointError(DIVERGED.format(step=result.global_step))
+    check_finite(model, result.global_step)
     model.eval()
     return {
         "loss": float(result.training_loss),
@@ -167,12 +144,20 @@ def finetune(
 DIVERGED = "Training diverged at step {step}: the loss or a weight is no longer finite; lower learning_rate."
 
 
+def check_finite(model: PreTrainedModel, step: int) -> None:
+    """FloatingPointError unless every weight, or this process' shard of it, is finite."""
+    shards = (weight.to_local() if isinstance(weight, DTensor) else weight for weight in model.parameters())
+    if not all(bool(shard.isfinite().all()) for shard in shards):
+        raise FloatingPointError(DIVERGED.format(step=step))
+
+
 class Trainer(SFTTrainer):
     """TRL's trainer, minus what would dominate a run of a few seconds on one core.
 
     On a GPU the loss is TRL's own.  On a CPU TRL projects every position onto the vocabulary,
     twice; here only scored positions are projected, and since padding is on the right, causal
-    attention needs no mask.  Both give the same loss (a test compares them).
+    attention needs no mask.  Both give the same loss (a test compares them).  Several processes need
+    TRL's: it calls the wrapped model, where they meet, and counts the tokens of all.
     """
 
     mixer: Mixer | None = None
@@ -184,7 +169,7 @@ class Trainer(SFTTrainer):
             with self.accelerator.autocast():  # which otherwise covers a call of the whole model only
                 loss = self.mixer.loss(*token_losses(model, inputs))
             loss = loss / self.args.gradient_accumulation_steps  # the trainer adds up what it accumulates
-        elif self.args.use_cpu:
+        elif self.args.use_cpu and model is self.model:  # not wrapped
             loss = completion_loss(model, inputs, num_items_in_batch)
         else:
             loss = super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
@@ -212,15 +197,6 @@ class GroupedSampler(Sampler[int]):
 
     Unlike the sampler of transformers it also shuffles the batches: otherwise the rows seen last,
     at the lowest learning rate, would always be the short ones.
-
-    Parameters
-    ----------
-    lengths : sequence of int
-        Tokens in each row.
-    batch_size : int
-        Rows in a batch.
-    seed : int
-        Fixes the order in every epoch.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
@@ -251,6 +227,7 @@ def _quick_collection() -> Iterator[None]:
 
 
 def trainer_config(settings: SFTSettings, seed: int, scratch: str) -> SFTConfig:
+    """Settings in the trainer's terms; nothing is saved, logged or shown."""
     config = SFTConfig(
         output_dir=scratch,
         seed=seed,
