@@ -21,13 +21,13 @@ from typing import Any
 import torch
 from accelerate.commands.config.config_args import ClusterConfig
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase, PrinterCallback
+from transformers import PreTrainedTokenizerBase
 
 from causalmix.core.errors import InputError
 from causalmix.core.paths import ASSETS
 from causalmix.lm import conversations
 from causalmix.lm.pretrained import load_model, load_tokenizer, use_chat_form
-from causalmix.train.sft import SFTSettings, Trainer, check_finite, trainer_config
+from causalmix.train.sft import SFTSettings, fit, trainer_config
 
 CONFIGS = ASSETS / "accelerate"
 RESULT = "training.json"
@@ -49,26 +49,12 @@ def finetune_distributed(
 ) -> dict[str, Any]:
     """Fine-tune a model in several processes of one machine and save it.
 
-    Parameters
-    ----------
-    model : str or Path
-        As for :func:`causalmix.lm.pretrained.load_model`; trained in float32 weights, under bfloat16
-        autocast or sharded mixed precision where ``settings.bf16``.
-    rows_path : str or Path
-        A folder that ``Dataset.save_to_disk`` wrote or a file of JSON lines, with ``messages``.
-    out : str or Path
-        New folder for the checkpoint (safetensors, float32), its tokenizer, ``training.json`` and ``launch.log``.
-    settings : SFTSettings
-        As for one process; ``batch_size`` is that of each process.
-    seed : int
-        Fixes the order of the rows.
-    config : str or Path
-        Name of a file in ``assets/accelerate`` or a configuration of accelerate of your own.
-    processes : int, optional
-        Overrides the number in the configuration.
-    chat_form : bool
-        Give the model this package's template (:func:`causalmix.lm.pretrained.use_chat_form`); else its
-        own, which must mark the assistant's turns.
+    ``rows_path`` is a folder that ``Dataset.save_to_disk`` wrote or a file of JSON lines, with ``messages``; ``out`` a
+    new folder for the checkpoint (safetensors, float32), its tokenizer, ``training.json`` and ``launch.log``.  Weights
+    are trained in float32, under bfloat16 autocast or sharded mixed precision where ``settings.bf16``; the batch size
+    is that of each process.  ``config`` names a file in ``assets/accelerate`` or a configuration of accelerate of your
+    own, ``processes`` overrides the number in it.  Without ``chat_form`` the model keeps its own template, which must
+    mark the assistant's turns.
 
     Returns
     -------
@@ -223,21 +209,11 @@ def _train(spec: Mapping[str, Any]) -> dict[str, Any]:
         model, tokenizer = load_model(spec["model"], dtype="float32", device="cpu")
         if spec["chat_form"]:
             use_chat_form(tokenizer, model)
-        trainer = Trainer(model=model, args=args, train_dataset=rows, processing_class=tokenizer)
-        trainer.remove_callback(PrinterCallback)
-        result = trainer.train()
-    check_finite(trainer.model, result.global_step)
+        trainer, facts = fit(model, tokenizer, rows, args, mixer=None)
     trainer.save_model(spec["out"])
-    mean_loss = trainer.accelerator.gather(torch.tensor([result.training_loss], device=args.device)).mean()
-    return {
-        "loss": float(mean_loss),
-        "tokens": int(sum(rows["length"][:]) * settings.epochs),
-        "rows": len(rows),
-        "steps": result.global_step,
-        "seconds": result.metrics["train_runtime"],
-        "processes": args.world_size,
-        "parallelism": trainer.accelerator.distributed_type.value,
-    }
+    mean_loss = trainer.accelerator.gather(torch.tensor([facts["loss"]], device=args.device)).mean()
+    parallelism = trainer.accelerator.distributed_type.value
+    return facts | {"loss": float(mean_loss), "processes": args.world_size, "parallelism": parallelism}
 
 
 if __name__ == "__main__":

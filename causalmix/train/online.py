@@ -30,16 +30,8 @@ POINTS = 50  # of a trajectory that are kept
 def doremi_update(alpha: np.ndarray, excess: np.ndarray, eta: float, smoothing: float) -> np.ndarray:
     """One step of DoReMi's domain weights, shape (K,) (Xie et al. 2023, arXiv:2305.10429, algorithm 1).
 
-    Parameters
-    ----------
-    alpha : ndarray, shape (K,)
-        Domain weights so far.
-    excess : ndarray, shape (K,)
-        Mean over each domain's tokens of max(loss of the proxy - loss of the reference, 0), nats.
-    eta : float
-        Step size, per nat.  What matters is eta times the number of steps: report both.
-    smoothing : float
-        Share of the uniform mixture that is mixed in.
+    ``excess`` is the mean over each domain's tokens of max(loss of the proxy - loss of the reference, 0), in nats.
+    Of the step size ``eta`` matters eta times the number of steps: report both.
     """
     moved = softmax(np.log(alpha) + eta * np.asarray(excess, float))
     return (1 - smoothing) * moved + smoothing / len(moved)
@@ -51,18 +43,11 @@ def odm_floor(step: int, k: int) -> float:
 
 
 def odm_policy(rewards: np.ndarray, step: int, form: str = "paper") -> np.ndarray:
-    """ODM's sampling shares at a step, shape (K,).
+    """ODM's sampling shares at a step counted from 1, shape (K,), from moving averages of the rewards.
 
-    Parameters
-    ----------
-    rewards : ndarray, shape (K,)
-        Moving averages of the rewards.
-    step : int
-        Updates made, at least 1.
-    form : {"paper", "official_repo"}
-        ``paper``: exponential weights at the rate of the floor before this update.
-        ``official_repo``: shares linear in the moving average of exp(loss), a perplexity, which
-        is what the class does that the authors' repository names as the paper's method.
+    ``paper``: exponential weights at the rate of the floor before this update.  ``official_repo``: shares linear
+    in the moving average of exp(loss), a perplexity, which is what the class does that the authors' repository
+    names as the paper's method.
     """
     k, floor = len(rewards), odm_floor(step, len(rewards))
     if form == "paper":

@@ -22,20 +22,7 @@ from causalmix.train.sweep import run_sweep
 
 @one_thread()
 def base_outcomes(names: Mapping[str, str], kind: Kind) -> pd.DataFrame:
-    """What models score before any fine-tuning: the level that a training run starts from.
-
-    Parameters
-    ----------
-    names : mapping of str to str
-        Base checkpoints by what they are called in the table.
-    kind : Kind
-        Whose tasks.
-
-    Returns
-    -------
-    DataFrame
-        ``model, parameters, y_…``.
-    """
+    """What models, by what the table calls them, score before any fine-tuning: ``model, parameters, y_…``."""
     rows = []
     for called, name in names.items():
         model, tokenizer = load_model(name)
@@ -60,16 +47,9 @@ def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFra
 
 
 def sweep(study: str, *, limit: int | None = None, **options) -> list[dict]:
-    """Train what a study's ledger lacks: its runs, then its noise panel.
+    """Train what a study's ledger lacks: its runs (the first ``limit`` of them), then its noise panel.
 
-    Parameters
-    ----------
-    study : str
-        Name of a study; its YAML gives the design.
-    limit : int, optional
-        Only so many of the study's runs, in their order.
-    **options
-        Of :func:`causalmix.train.sweep.run_sweep`.
+    Further options are those of :func:`causalmix.train.sweep.run_sweep`.
     """
     design = Design.of_study(study)
     base = world_for(design)

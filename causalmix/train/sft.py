@@ -29,6 +29,7 @@ from causalmix.lm.losses import completion_loss, token_losses
 from causalmix.train.online import Mixer
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}
+DIVERGED = "Training diverged at step {step}: the loss or a weight is no longer finite; lower learning_rate."
 
 
 @dataclass(frozen=True)
@@ -85,22 +86,11 @@ def finetune(
     seed: int,
     mixer: Mixer | None = None,
 ) -> dict[str, float]:
-    """Fine-tune ``model`` in place.
+    """Fine-tune a causal language model in place on rows that :func:`causalmix.lm.conversations.tokenize` made.
 
-    Parameters
-    ----------
-    model : PreTrainedModel
-        Any causal language model.
-    tokenizer : PreTrainedTokenizerBase
-        Gives the padding token.
-    dataset : Dataset
-        Tokenised rows, as :func:`causalmix.lm.conversations.tokenize` returns them.
-    settings : SFTSettings
-    seed : int
-        Fixes the order of the rows; equal seeds give bit-identical weights on one machine.
-    mixer : Mixer, optional
-        Chooses the rows of every batch in place of a random order (see :mod:`causalmix.train.online`);
-        it hands out each row that it wants, so ``settings.epochs`` should be 1.
+    The seed fixes the order of the rows: equal seeds give bit-identical weights on one machine.  A ``mixer``
+    chooses the rows of every batch instead (:mod:`causalmix.train.online`); it hands out each row that it wants,
+    so ``settings.epochs`` should be 1.
 
     Returns
     -------
@@ -122,33 +112,33 @@ def finetune(
             "raise max_length."
         )
     with tempfile.TemporaryDirectory(prefix="causalmix-sft-") as scratch:
-        args = trainer_config(settings, seed, scratch)
-        trainer = Trainer(model=model, args=args, train_dataset=rows, processing_class=tokenizer)
-        trainer.mixer = mixer
-        trainer.remove_callback(PrinterCallback)
-        with _quick_collection():
-            start = time.perf_counter()
-            result = trainer.train()
-            seconds = time.perf_counter() - start
-    check_finite(model, result.global_step)
+        trainer, facts = fit(model, tokenizer, rows, trainer_config(settings, seed, scratch), mixer)
     model.eval()
-    return {
+    return facts if mixer is None else facts | {"tokens": trainer.tokens_seen, "rows": len(mixer)}
+
+
+def fit(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Dataset, args: SFTConfig, mixer: Mixer | None
+) -> tuple[Trainer, dict[str, float]]:
+    """Train on labelled rows; the trainer, and what :func:`finetune` reports."""
+    trainer = Trainer(model=model, args=args, train_dataset=rows, processing_class=tokenizer)
+    trainer.mixer = mixer
+    trainer.remove_callback(PrinterCallback)
+    with _quick_collection():
+        start = time.perf_counter()
+        result = trainer.train()
+        seconds = time.perf_counter() - start
+    # Each process has a shard of a weight that is spread over several.
+    shards = (weight.to_local() if isinstance(weight, DTensor) else weight for weight in trainer.model.parameters())
+    if not all(bool(shard.isfinite().all()) for shard in shards):
+        raise FloatingPointError(DIVERGED.format(step=result.global_step))
+    return trainer, {
         "loss": float(result.training_loss),
-        "tokens": int(sum(rows["length"][:]) * settings.epochs) if mixer is None else trainer.tokens_seen,
-        "rows": len(rows) if mixer is None else len(mixer),
+        "tokens": int(sum(rows["length"][:]) * args.num_train_epochs),
+        "rows": len(rows),
         "steps": result.global_step,
         "seconds": seconds,
     }
-
-
-DIVERGED = "Training diverged at step {step}: the loss or a weight is no longer finite; lower learning_rate."
-
-
-def check_finite(model: PreTrainedModel, step: int) -> None:
-    """FloatingPointError unless every weight, or this process' shard of it, is finite."""
-    shards = (weight.to_local() if isinstance(weight, DTensor) else weight for weight in model.parameters())
-    if not all(bool(shard.isfinite().all()) for shard in shards):
-        raise FloatingPointError(DIVERGED.format(step=step))
 
 
 class Trainer(SFTTrainer):

@@ -56,8 +56,8 @@ def run_sweep(
     ledger : Ledger
         Where each record is appended as its run ends.
     train : callable
-        Importable or otherwise picklable function from a spec's dictionary to a dictionary of
-        ``scores``, ``covariates`` and ``training``.  What it raises is recorded.
+        Picklable function from a spec's dictionary to a dictionary of ``scores``, ``covariates`` and
+        ``training``.  What it raises is recorded.
     client : distributed.Client, str or mapping, optional
         A client, or what :func:`causalmix.train.clusters.connect` takes; a local cluster by default.
     n_workers : int, optional
@@ -65,12 +65,11 @@ def run_sweep(
     retry_failed : bool
         Whether runs recorded as failed are trained again.
     retries : int
-        How often a run is tried again, after others, before it is recorded as failed for what
-        its machine did: a worker that died once more than Dask's ``allowed-failures``, or an
-        error of the system or the accelerator.  What a run itself does wrong is not repeated.
+        How often a run is tried again, after others, for what its machine did: a worker that died once more than
+        Dask's ``allowed-failures``, an error of the system or the accelerator.  What a run itself does wrong is
+        not repeated.
     progress : callable, optional
-        Called with runs done, runs in all and the seconds left (None while unknown),
-        at the start and after each run.
+        Called with runs done, runs in all and the seconds left (None while unknown), first at the start.
 
     Returns
     -------
