@@ -62,6 +62,9 @@ def _refusal(model: type, error: Mapping[str, Any], what: str) -> InputError:
     if not error["loc"]:
         return InputError(f"Expected {what} as names with values, found {error['input']!r}; correct it.")
     wanted = re.sub(r"^(Value error, )?(.*?\bshould )?", "", error["msg"])
+    told = getattr(model, "model_fields", {}).get(error["loc"][0])
+    if told and told.description:  # in words of our own, of the whole value
+        name, inside, wanted = error["loc"][0], what, f"be {told.description}"
     return InputError(f"Expected {name} of {inside} to {wanted}, found {error['input']!r}; correct it.")
 
 

@@ -241,7 +241,7 @@ def _stop(runs: Sequence[ProxyRun]) -> list[dict]:
 
 
 def _is_doremi(spec: RunSpec) -> bool:
-    return dict(spec.training).get("mixing_method") == "doremi"
+    return spec.mixing.get("method") == "doremi"
 
 
 def _rows_seen(spec: RunSpec) -> float:
