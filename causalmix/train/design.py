@@ -77,11 +77,10 @@ class Design:
     noise_specs: int = 24
     noise_seeds: int = 4
     seed: int = 0
-    # Left out of the representation, which the digests of recorded tables cover.
-    pool: dict = field(default_factory=dict, repr=False)
-    longcot_pool: dict = field(default_factory=dict, repr=False)
-    models: dict = field(default_factory=dict, repr=False)
-    training: dict = field(default_factory=dict, repr=False)
+    pool: dict = field(default_factory=dict)
+    longcot_pool: dict = field(default_factory=dict)
+    models: dict = field(default_factory=dict)
+    training: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for role, given in self.models.items():
