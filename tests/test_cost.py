@@ -111,7 +111,7 @@ def test_trials_are_those_of_the_campaign(plans, monkeypatch):
 
 def test_proxies_of_methods_are_those_on_record():
     """What methods asked for when the record was made: by size and by how the mixture changed."""
-    asked = Counter((s.n_samples, dict(s.training).get("mixing_method")) for s in Work.of(study("laptop")).proxies())
+    asked = Counter((s.n_samples, s.mixing.get("method")) for s in Work.of(study("laptop")).proxies())
     recorded = Counter()
     for line in (RESULTS / "laptop" / "trials.jsonl").read_text().splitlines():
         spec = json.loads(line)["spec"]

@@ -208,7 +208,7 @@ def test_a_run_keeps_its_pool_and_other_questions_are_another_record(root, done,
     (root / "rows.jsonl").rename(root / "moved.jsonl")
     try:
         spec = RunSpec.from_dict(next(iter(Ledger(done / "runs.jsonl").finished().values()))["spec"])
-        assert one_run.world_of(spec)[0].name == base.name
+        assert one_run.world_of(spec).name == base.name
     finally:
         (root / "moved.jsonl").rename(root / "rows.jsonl")
 
@@ -251,10 +251,10 @@ def test_a_launched_model_is_resolved_as_any_other(monkeypatch):
     monkeypatch.setattr("causalmix.lm.pretrained.smollm2_path", lambda: "its.gguf")
     assert named_models.place("smollm2") == "its.gguf"
     given = []
-    monkeypatch.setattr(one_run.launch, "finetune_distributed", lambda *a, **k: given.append(a[0]) or {})
+    monkeypatch.setattr(one_run, "finetune_distributed", lambda *a, **k: given.append(a[0]) or {})
     monkeypatch.setattr(one_run, "load_model", lambda out: (None, None))
     spec = spec_of(Design(models={"proxy": "smollm2"}), "w/1/0/x", [0.2] * 5, (0, 0, 0), 0)
-    one_run._train_launched(SimpleNamespace(pool=Dataset.from_list([row("q", "a")])), [0], spec, None, {})
+    one_run._train_launched(SimpleNamespace(pool=Dataset.from_list([row("q", "a")])), [0], spec, None)
     assert given == ["its.gguf"]
 
 

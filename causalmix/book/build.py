@@ -46,25 +46,7 @@ def check(root: Path = ROOT) -> list[str]:
 
 
 def build(strict: bool = True, root: Path = ROOT) -> Path:
-    """Render the book from the committed pages.
-
-    Parameters
-    ----------
-    strict : bool
-        Whether a finding or a warning of the renderer stops the build.
-    root : Path
-        Root of the repository; everything that is written lies below ``book/_build``.
-
-    Returns
-    -------
-    Path
-        The first page, ``book/_build/html/index.html``.
-
-    Raises
-    ------
-    BookError
-        When the renderer fails, or, if ``strict``, when there is any finding.
-    """
+    """Render the book from the committed pages."""
     before = check_chapters(root)
     if strict and before:
         raise BookError(before)
@@ -122,17 +104,7 @@ def _status_row(page: Path, root: Path) -> str:
 
 
 def setup(app: object) -> dict[str, bool]:
-    """Hook into Sphinx: the status table before pages are read, MathJax beside them at the end.
-
-    Parameters
-    ----------
-    app : sphinx.application.Sphinx
-
-    Returns
-    -------
-    dict
-        That the extension may read and write in parallel.
-    """
+    """Hook into Sphinx: the status table before pages are read, MathJax beside them at the end."""
     app.connect("builder-inited", lambda app: write_status(Path(app.srcdir).parent))
     app.connect("html-page-context", _without_thebe, priority=900)
     app.connect("build-finished", _copy_mathjax)

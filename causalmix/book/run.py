@@ -69,24 +69,7 @@ class Job:
 def plan(
     study_name: str, chapters: Sequence[str] = (), given: Mapping[str, object] = {}, root: Path = paths.ROOT
 ) -> list[Job]:
-    """What has to be executed; every name and value is checked here, before anything starts.
-
-    Parameters
-    ----------
-    study_name : str
-        Or the path of a study's file.
-    chapters : sequence of str
-        Such as ``04_effects``, or ``effects``; all by default.
-    given : dict
-        Parameters with their values, each for the chapters that have it.
-    root : Path
-        Root of the repository.
-
-    Raises
-    ------
-    InputError
-        When a name is unknown, or a value is of another type or out of range.
-    """
+    """What has to be executed; every name and value is checked here, before anything starts."""
     study, sources = read_study(study_name), wanted_sources(chapters, root)
     models = {chapter: SUBJECTS[subject_of(chapter)] for chapter in sources}
     for name in given:
@@ -136,28 +119,7 @@ def _record(results: Path) -> list[Path]:
 
 
 def run(jobs: Sequence[Job], minutes: Mapping[str, float] = {}, root: Path = paths.ROOT) -> list[Path]:
-    """Execute notebooks one after the other and show on the terminal how far they are.
-
-    Parameters
-    ----------
-    jobs : sequence of Job
-    minutes : dict
-        About how long each subject takes.
-    root : Path
-        Root of the repository; kernels work there.
-
-    Returns
-    -------
-    list of Path
-        The pages.
-
-    Raises
-    ------
-    ChapterError
-        When a notebook fails; pages from before it are new, its own is the old one.
-    InputError
-        When a notebook refuses its input.
-    """
+    """Execute notebooks one after the other and show on the terminal how far they are."""
     with tempfile.TemporaryDirectory() as scratch:
         channel = Path(scratch) / "progress"
         with Display(channel, [minutes.get(subject_of(job.source.stem), 0) for job in jobs]) as display:

@@ -40,13 +40,7 @@ def parameters_cell(notebook: Mapping) -> str:
 
 
 def sources(root: Path = paths.ROOT) -> dict[str, Path]:
-    """Source notebooks by the name of their chapter, such as ``04_effects``, in the order of the book.
-
-    Raises
-    ------
-    InputError
-        When there are none: the package was installed without the book.
-    """
+    """Source notebooks by the name of their chapter, such as ``04_effects``, in the order of the book."""
     found = {path.stem: path for path in sorted((root / "notebooks").glob("*.ipynb"))}
     if not found:
         raise InputError(
@@ -142,18 +136,7 @@ def differing(values: Mapping[str, object], model: type[Subject]) -> dict[str, o
 def make_stamp(
     source: Mapping, page: Mapping, study: str, parameters: Mapping[str, object], inputs: Mapping[str, str]
 ) -> dict:
-    """The stamp of a page.
-
-    Parameters
-    ----------
-    source, page : dict
-        The notebook and its executed copy.
-    study : str
-    parameters : dict
-        Values that differ from the notebook's defaults.
-    inputs : dict
-        Hash of each input file by its path below the root.
-    """
+    """The stamp of a page."""
     return {
         "study": study,
         "parameters": dict(parameters),
@@ -165,21 +148,7 @@ def make_stamp(
 
 
 def state(page: Path, root: Path = paths.ROOT) -> tuple[str, list[str]]:
-    """How a page of the book stands.
-
-    Parameters
-    ----------
-    page : Path
-        A page of ``book/chapters``; its source is the notebook of the same name.
-    root : Path
-        Root of the repository.
-
-    Returns
-    -------
-    tuple of str and list of str
-        ``fresh``, ``stale``, ``missing`` or ``reduced`` (of another study than the committed one),
-        and what has changed since, a few words each.
-    """
+    """How a page of the book stands."""
     if not page.is_file():
         return "missing", ["not executed yet"]
     content = read_notebook(page)

@@ -38,6 +38,10 @@ from causalmix.train.one_run import train
 from causalmix.train.spec import RunSpec
 from causalmix.train.sweep import run_sweep
 
+#: What a table's question names of a design; pools, models and settings are in the run ids of the history, by content.
+ASKED = ("pool_rows", "pool_seed", "candidates", "n_runs", "n_samples", "epochs", "learning_rate", "batch_size",
+         "concentration", "tilt", "assignment", "noise_specs", "noise_seeds", "seed")  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Campaign:
@@ -114,7 +118,7 @@ class Campaign:
         train_proxies = trainer(self.design, self.pool, self.ledger, self.progress, **options)
         question = Question(self.history, self.goal.n_samples, self.goal.rows, self.outcome, self.seed, train_proxies)
         ask = lambda: asking.ask(question, self.goal.x, self.goal.pool, self.names, n_trees=self.n_trees)  # noqa: E731
-        return fixed(self.out / "methods.csv", self._asked(*self._aim), ask)
+        return fixed(self.out / "methods.csv", self._asked(**self._aim), ask)
 
     def shifted_states(self) -> dict[str, np.ndarray]:
         """Covariates of the shifted pools, shape (d,), by name: those of one draw of their candidates."""
@@ -129,7 +133,7 @@ class Campaign:
         make = lambda: asking.in_pools(  # noqa: E731
             mixtures, fit_effects(self.history, self.outcome, n_trees=self.n_trees, seed=self.seed),
             self.shifted_states(), self.design.n_samples, self.seed)  # fmt: skip
-        return fixed(self.out / "shifted.csv", self._asked(mixtures.to_csv()), make)
+        return fixed(self.out / "shifted.csv", self._asked(mixtures=mixtures.to_csv()), make)
 
     def longcot(self, mixtures: pd.DataFrame, pool: World) -> pd.DataFrame:
         """Every method's mixture for the long-CoT pool, from the same records with another outcome."""
@@ -138,13 +142,13 @@ class Campaign:
         rows = np.bincount(pool.scored.codes, minlength=len(pool.scored.domains))
         make = lambda: transfer.transfer_mixtures(  # noqa: E731
             mixtures, question, x, "long-CoT", pool.scored.domains, rows, n_trees=self.n_trees)  # fmt: skip
-        return fixed(self.out / "longcot_mixtures.csv", self._asked(x, mixtures.to_csv()), make)
+        return fixed(self.out / "longcot_mixtures.csv", self._asked(x=x, mixtures=mixtures.to_csv()), make)
 
     def learning(self) -> pd.DataFrame:
         """Mixtures of four methods from parts of the history."""
         question = Question(self.history, self.design.n_samples, None, self.outcome, self.seed)
         make = lambda: variants.learning_mixtures(question, self.goal.x, n_trees=self.n_trees)  # noqa: E731
-        return fixed(self.out / "learning_mixtures.csv", self._asked(self.goal.x), make)
+        return fixed(self.out / "learning_mixtures.csv", self._asked(x=self.goal.x), make)
 
     def variants(self) -> pd.DataFrame:
         """Mixtures of two variants that the ablations try beside the methods."""
@@ -155,7 +159,7 @@ class Campaign:
             losses = dmo.validation_losses([recorded[r] for r in self.history.frame["run_id"]], self.history.domains)
             return variants.variant_mixtures(question, self.goal.x, losses, n_trees=self.n_trees)
 
-        return fixed(self.out / "variants.csv", self._asked(*self._aim, "variants"), make)
+        return fixed(self.out / "variants.csv", self._asked(**self._aim, variants=True), make)
 
     def size_trials(self, mixtures: pd.DataFrame, largest: int = 0, seeds: int = 0, target_seeds: int = 0) -> list:
         """The whole pool at three sizes, and the target model at the largest; what is not given is the study's."""
@@ -213,10 +217,10 @@ class Campaign:
             write_table(self.out / "variants_trained.csv", trial_table(trials, found))
 
     @property
-    def _aim(self) -> tuple:
+    def _aim(self) -> dict:
         """What mixtures for the whole pool depend on besides the records: its state, and the caps of its rows."""
         rows = None if self.goal.rows is None else np.asarray(self.goal.rows).astype(int).tolist()
-        return self.goal.x, self.goal.n_samples, rows
+        return {"x": self.goal.x, "n_samples": self.goal.n_samples, "rows": rows}
 
     @property
     def files(self) -> list[Path]:
@@ -224,11 +228,17 @@ class Campaign:
         names = ("history.csv", "methods.csv", "shifted.csv")
         return [*(self.out / name for name in names), self.ledger.path, *self.goal.files]
 
-    def _asked(self, *what: object) -> str:
-        """What determines a table of mixtures, as text; numbers in the digits that tables keep."""
-        plain = [w.round(4).tolist() if isinstance(w, np.ndarray) else w for w in what]
-        history = self.history.frame.to_csv(index=False)
-        return f"{history} {plain} {self.outcome} {self.n_trees} {self.seed} {self.names} {self.design}"
+    def _asked(self, x: np.ndarray | None = None, **further: object) -> dict:
+        """What determines a table of mixtures, in plain values; covariates in the digits that tables keep."""
+        return further | {
+            "x": None if x is None else x.round(4).tolist(),
+            "history": self.history.frame.to_csv(index=False),
+            "outcome": self.outcome,
+            "n_trees": self.n_trees,
+            "seed": self.seed,
+            "methods": list(self.names),
+            "design": {name: getattr(self.design, name) for name in ASKED},
+        }
 
 
 def _check_record(history: History, ledger: Ledger, design: Design, base: World) -> None:
@@ -273,7 +283,7 @@ def trainer(design: Design, pool: Pool, ledger: Ledger, progress=None, train_mis
     return trained
 
 
-def fixed(path: Path, question: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+def fixed(path: Path, question: dict, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """A table of mixtures that was fixed for a question, or a new one.
 
     Runs are identified by their mixtures to the last digit, and estimates differ in theirs between
@@ -283,12 +293,17 @@ def fixed(path: Path, question: str, make: Callable[[], pd.DataFrame]) -> pd.Dat
     ----------
     path : Path
         Where the table is kept.
-    question : str
-        Whatever determines the table; its digest is kept in the column ``question``.
+    question : dict
+        Whatever determines the table, in plain values; its digest is kept in the column ``question``.
     make : callable
         Works the table out.
     """
-    digest = hashlib.sha256(question.encode()).hexdigest()[:12]
+    digest = digest_of(question)
     if not (path.exists() and set(read_table(path).get("question", [])) == {digest}):
         write_table(path, make().assign(question=digest))
     return read_table(path).drop(columns="question")
+
+
+def digest_of(question: dict) -> str:
+    """Twelve digits that stand for a question: of its canonical JSON, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(question, sort_keys=True, allow_nan=False).encode()).hexdigest()[:12]

@@ -207,8 +207,9 @@ def rank_agreement(
 ) -> dict[str, float]:
     """How far two groups of trials order the methods alike.
 
-    Told are ``methods, spearman, spearman_low, spearman_high, kendall``.  The interval holds the middle 95% of a bootstrap, in which seeds are drawn anew within each method and group.
-    NaN where fewer than 3 methods are in both groups, the interval also where a method has one seed alone.
+    Told are ``methods, spearman, spearman_low, spearman_high, kendall``.  The interval holds the middle 95% of a
+    bootstrap, in which seeds are drawn anew within each method and group.  NaN where fewer than 3 methods are in both
+    groups, the interval also where a method has one seed alone.
     """
     by_method = [in_group(table, group).groupby("method", sort=False)[outcome] for group in (one, other)]
     groups = [{method: values.to_numpy() for method, values in grouped} for grouped in by_method]

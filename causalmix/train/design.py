@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from causalmix.core.errors import InputError
 from causalmix.core.parameters import check_name
@@ -19,9 +18,9 @@ from causalmix.data.scored_pools import World, _rows_folder, load_real, load_wor
 from causalmix.data.states import SCORES
 from causalmix.data.tiny import models as tiny_models
 from causalmix.data.tiny.items import DOMAINS
-from causalmix.train import sft
 from causalmix.train.launch import launcher_of
-from causalmix.train.spec import RunSpec
+from causalmix.train.sft import SFTSettings
+from causalmix.train.spec import RunSpec, training_of
 
 ROLES = ("proxy", "target", "longcot")
 
@@ -78,11 +77,10 @@ class Design:
     noise_specs: int = 24
     noise_seeds: int = 4
     seed: int = 0
-    # Left out of the representation, which the digests of recorded tables cover.
-    pool: dict = field(default_factory=dict, repr=False)
-    longcot_pool: dict = field(default_factory=dict, repr=False)
-    models: dict = field(default_factory=dict, repr=False)
-    training: dict = field(default_factory=dict, repr=False)
+    pool: dict = field(default_factory=dict)
+    longcot_pool: dict = field(default_factory=dict)
+    models: dict = field(default_factory=dict)
+    training: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for role, given in self.models.items():
@@ -93,15 +91,15 @@ class Design:
                 )
 
     @property
-    def settings(self) -> sft.SFTSettings:
+    def settings(self) -> SFTSettings:
         """Hyper-parameters that all runs share."""
         return self.settings_of("proxy")
 
-    def settings_of(self, role: str) -> sft.SFTSettings:
+    def settings_of(self, role: str) -> SFTSettings:
         """Hyper-parameters of a role's runs."""
         shared = {"learning_rate": self.learning_rate, "epochs": self.epochs, "batch_size": self.batch_size}
         own = {name: value for name, value in self._entry(role).items() if name not in ("name", "launch")}
-        return sft.SFTSettings.from_pairs((shared | self.training | own).items())
+        return SFTSettings.of(shared | self.training | own)
 
     def model_of(self, role: str) -> str:
         """What a run's specification names as the model of a role."""
@@ -198,26 +196,11 @@ def spec_of(
     domains: tuple[str, ...] = DOMAINS,
     mixing: Mapping[str, object] | None = None,
 ) -> RunSpec:
-    """One run of a study's kind.
+    """One run of a study's kind; what is not given is the design's.
 
-    Parameters
-    ----------
-    design : Design
-        Gives the hyper-parameters, and what is not given below.
-    world : str
-        Identity of the pool, its scores, the base models and the tasks.
-    weights : iterable of float, length K
-        Mixture; six digits are kept.
-    tilt : iterable of float
-        State λ; four digits are kept.
-    seed : int
-    role : {"proxy", "target", "longcot"}
-        Whose model and hyper-parameters.
-    n_samples, candidates : int, optional
-        Rows of the training sample, and candidate rows of each domain.
-    domains : tuple of str, length K
-    mixing : mapping, optional
-        How the mixture changes during training (:func:`causalmix.train.online.make_mixer`).
+    Six digits of the mixture ``weights`` (K,) are kept, four of the state ``tilt``.  ``role`` says whose model and
+    hyper-parameters, ``mixing`` how the mixture changes during training
+    (:func:`causalmix.train.online.make_mixer`).
     """
     launch = design.launch_of(role)
     if mixing and launch:
@@ -234,14 +217,8 @@ def spec_of(
         n_samples=n_samples or design.n_samples,
         epochs=design.epochs,
         seed=seed,
-        training=design.settings_of(role).as_pairs()
-        + _prefixed("mixing_", mixing or {})
-        + _prefixed("launch_", launch),
+        training=training_of(asdict(design.settings_of(role)), mixing or {}, launch),
     )
-
-
-def _prefixed(prefix: str, values: Mapping[str, object]) -> tuple[tuple[str, object], ...]:
-    return tuple((prefix + name, value) for name, value in values.items())
 
 
 def noise_panel(design: Design, specs: list[RunSpec]) -> list[RunSpec]:
@@ -250,20 +227,6 @@ def noise_panel(design: Design, specs: list[RunSpec]) -> list[RunSpec]:
     for spec in specs[: design.noise_specs]:
         again += [replace(spec, seed=spec.seed + 10_000 * (j + 1)) for j in range(design.noise_seeds - 1)]
     return again
-
-
-def design_table(design: Design, specs: list[RunSpec], panel: list[RunSpec]) -> pd.DataFrame:
-    """What the study trains, one quantity a row."""
-    quantities = {
-        "runs of the study": len(specs),
-        "further runs of the noise panel": len(panel),
-        "rows of a training sample": design.n_samples,
-        "passes over it": design.epochs,
-        "rows seen in all": (len(specs) + len(panel)) * design.n_samples * design.epochs,
-        "candidate rows per domain": design.candidates,
-        "domains": len(specs[0].domains),
-    }
-    return pd.DataFrame({"quantity": quantities.keys(), "value": quantities.values()})
 
 
 def is_scored(design: Design) -> bool:

@@ -226,7 +226,7 @@ def _trained(work: Work, lengths: Mapping[str, float], given: Mapping[str, Assum
         longest = int(found.value) if found else settings.max_length
         model, processes = work.design.model_of(role), int(launcher_of(launch)["processes"])
         yield role, model, processes, training_memory(shape_of(model), settings, launch, longest, gpu)
-        if role == "proxy" and any("mixing_method" in dict(spec.training) for spec in work.proxies()):
+        if role == "proxy" and any(spec.mixing for spec in work.proxies()):
             changing = training_memory(shape_of(model), settings, launch, longest, gpu, lengths[family])
             yield "proxy, changing mixture", model, processes, changing
 

@@ -160,7 +160,7 @@ def _unread(name: str, recipe: dict, own: Sequence[str], rows: int) -> Pool:
 
 
 def _is_doremi(spec: RunSpec) -> bool:
-    return dict(spec.training).get("mixing_method") == "doremi"
+    return spec.mixing.get("method") == "doremi"
 
 
 def _rows_seen(spec: RunSpec) -> int:
