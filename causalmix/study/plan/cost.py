@@ -29,6 +29,7 @@ PAPER_MODEL, PAPER_PARAMETERS = "Qwen/Qwen2.5-0.5B", 0.5e9
 RECORDED = "laptop"  # the study whose record tells the length of the embedded world's rows
 SAMPLE = 500  # rows of the embedded world that are tokenised where no record tells
 NOT_COUNTED = "Starting runs, loading models and rows, and fitting effects are not counted."
+WHY = "\nThe quoted figure fits N rounded to 0.5e9 without attention; the model has 0.494e9, embeddings included."
 FORMATS = ("table", "json", "csv")
 
 
@@ -101,7 +102,7 @@ def plan(study: Study) -> Plan:
     means = {family: length.value for family, length in lengths.items()}
     memory, disk = memory_table(work, means, given, hardware), disk_table(work, parts, means, rows, hardware)
     assumed = given | {_length_name(family): found for family, found in lengths.items()}
-    told_of = pd.DataFrame([{"name": name} | vars(found) for name, found in sorted(assumed.items())])
+    told_of = pd.DataFrame([{"name": name} | dict(found) for name, found in sorted(assumed.items())])
     if hardware:
         check_fit(work, hardware, memory, disk)
     return Plan(study.name, hardware, parts, memory, disk, _beside_the_paper(parts), told_of)
@@ -139,7 +140,7 @@ def _recorded(study: str, model: str, prefix: str) -> Assumption | None:
                 passes = 1 if "mixing" in training else spec["epochs"]
                 counted.append(training["tokens"] / (training["rows"] * passes))
     source = f"measured: {len(counted)} recorded runs of the study {study}"
-    return Assumption(float(np.mean(counted)), source) if counted else None
+    return Assumption(value=float(np.mean(counted)), source=source) if counted else None
 
 
 @cache
@@ -151,7 +152,7 @@ def _sampled(kind: str) -> Assumption:
 
     tokens = conversations.tokenize(KINDS[kind].make_pool(SAMPLE, 0), models.load_tokenizer())["input_ids"]
     mean = float(np.mean([len(ids) for ids in tokens]))
-    return Assumption(mean, f"measured: {SAMPLE} rows of the embedded world, made for it")
+    return Assumption(value=mean, source=f"measured: {SAMPLE} rows of the embedded world, made for it")
 
 
 def _costed(
@@ -214,29 +215,27 @@ def told(found: Plan, form: str = "table") -> str:
         return json.dumps(found.as_dict(), indent=1, ensure_ascii=False)
     if form == "csv":
         return found.parts.to_csv(index=False)
-    unit = found.hardware.unit if found.hardware else "GPU"
+    hardware = found.hardware
+    unit = hardware.unit if hardware else "GPU"
     where = "on each GPU" if unit == "GPU" else "for each core's worker"
+    head = f"The study {found.study} names no hardware, so hours, money and whether it fits are not told."
+    if hardware:
+        units = f"{hardware.units} {unit}{'s' if hardware.units > 1 else ''}"
+        speed = f"{hardware.peak_tflops:g} TFLOP/s each, {hardware.utilisation:.0%} of it used"
+        head = f"The study {found.study} on {hardware.name}: {units}, {speed}."
     blocks = {
-        _head_line(found): _lines(_shown(found.parts, f"{unit}-hours")),
+        head: _lines(_parts_shown(found.parts, f"{unit}-hours")),
         total_sentence(found): NOT_COUNTED,
         f"Memory {where}, GiB:": _lines(found.memory.drop(columns="model")),
         "Disk, GiB:": _lines(found.disk, 1),
-        "Operations of the proxy runs, 6 N D:": "\n".join([_lines(_paper_shown(found.paper)), *_why(found)]),
+        # The second line tells why two ways of counting differ, where there are two.
+        "Operations of the proxy runs, 6 N D:": _lines(_paper_shown(found.paper)) + WHY * (len(found.paper) == 4),
         "It assumes:": "\n".join(f"  {a.name} {a.value:,.6g}: {a.source}" for a in found.assumptions.itertuples()),
     }
     return "\n".join(f"{head}\n{body}\n" for head, body in blocks.items())
 
 
-def _head_line(found: Plan) -> str:
-    if not (hardware := found.hardware):
-        return f"The study {found.study} names no hardware, so hours, money and whether it fits are not told."
-    plural = "s" if hardware.units > 1 else ""
-    speed = f"{hardware.peak_tflops:g} TFLOP/s each, {hardware.utilisation:.0%} of it used"
-    return f"The study {found.study} on {hardware.name}: {hardware.units} {hardware.unit}{plural}, {speed}."
-
-
-def _shown(parts: pd.DataFrame, hours: str) -> pd.DataFrame:
-    """The parts as the terminal shows them."""
+def _parts_shown(parts: pd.DataFrame, hours: str) -> pd.DataFrame:
     kept = parts[["part", "model", "runs", "rows", "tokens", "flops", "attention_flops", "hours", "money"]].copy()
     for name in ("rows", "tokens", "flops", "attention_flops"):
         kept[name] = kept[name].map(_short)
@@ -246,8 +245,18 @@ def _shown(parts: pd.DataFrame, hours: str) -> pd.DataFrame:
     return kept.drop(columns="money" if unpaid else []).rename(columns={"hours": hours, "attention_flops": "attention"})
 
 
+def _paper_shown(paper: pd.DataFrame) -> pd.DataFrame:
+    shown = paper.assign(N=paper["parameters"].map(_short), flops=paper["flops"].map(_short))
+    shown["of the paper's"] = (100 * paper["of_the_paper"]).map("{:.3g}%".format)
+    return shown[["counted", "N", "flops", "of the paper's"]]
+
+
 def _short(value: float) -> str:
     return "?" if np.isnan(value) else f"{value:,.0f}" if value < 1e6 else f"{value:.3g}".replace("e+", "e")
+
+
+def _lines(table: pd.DataFrame, digits: int = 2) -> str:
+    return table.to_string(index=False, float_format=lambda value: f"{value:,.{digits}f}")
 
 
 def total_sentence(found: Plan) -> str:
@@ -260,20 +269,3 @@ def total_sentence(found: Plan) -> str:
         text += f", {total['hours']:,.1f} {unit}-hours, {days:,.2f} days if all are busy"
     text += f", {total['money']:,.0f} to pay" if found.parts["money"].notna().any() else ""
     return text + (f"; {total['unknown']} parts are not known and not in it." if total["unknown"] else ".")
-
-
-def _paper_shown(paper: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame({
-        "counted": paper["counted"], "N": paper["parameters"].map(_short), "flops": paper["flops"].map(_short),
-        "of the paper's": [f"{100 * r:.3g}%" for r in paper["of_the_paper"]],
-    })  # fmt: skip
-
-
-def _why(found: Plan) -> list[str]:
-    """Why the ways of counting differ; only where there are two."""
-    why = "The quoted figure fits N rounded to 0.5e9 without attention; the model has 0.494e9, embeddings included."
-    return [why] if len(found.paper) == 4 else []
-
-
-def _lines(table: pd.DataFrame, digits: int = 2) -> str:
-    return table.to_string(index=False, float_format=lambda value: f"{value:,.{digits}f}")

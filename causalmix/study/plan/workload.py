@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -29,23 +30,17 @@ LEARNERS = (*ask.OURS, "RegMix", "RegMix-ridge")
 VARIANTS = (variants.WITHOUT_ORTHOGONALISATION, "DMO (table-fit)")
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of a plan.
-
-    ``role`` tells whose pool's rows are read and whose model trains, ``runs`` how many models are trained or
-    judged (0 where rows are only scored), ``rows`` how many are seen, every pass counted.  Where rows are read
-    several times, ``limits`` has the tokens that each reading is cut to.
-    """
+class Line(NamedTuple):
+    """One line of a plan."""
 
     part: str
     chapter: str
-    role: str
+    role: str  # whose pool's rows are read and whose model trains
     model: str
     kind: str
-    runs: int
-    rows: float
-    limits: tuple[int, ...] = ()
+    runs: int  # models trained, or judged; 0 where rows are only scored
+    rows: int  # rows seen, every pass over them counted
+    limits: tuple[int, ...] = ()  # where rows are read several times, the tokens that each reading is cut to
 
 
 @dataclass(frozen=True)
