@@ -18,6 +18,7 @@ import pandas as pd
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import History, read_history
+from causalmix.core.parameters import LongCoTParameters, TargetParameters
 from causalmix.core.paths import results_dir
 from causalmix.core.study_file import read_study
 from causalmix.core.tables import read_table, write_table
@@ -47,27 +48,9 @@ ASKED = ("pool_rows", "pool_seed", "candidates", "n_runs", "n_samples", "epochs"
 class Campaign:
     """Trials of one study.
 
-    Attributes
-    ----------
-    out : Path
-        Folder of its tables.
-    design : Design
-    base : World
-        Its pool.
-    history : History
-    goal : Target
-        The pool that mixtures are for.
-    ledger : Ledger
-        Where trials and the proxies of methods are recorded.
-    outcome : str
-        What methods maximise.
-    n_trees, seed : int
-        Of forests, and of everything random in methods.
-    names : tuple of str
-        The static methods that are asked.
-    sizes, longcot_sizes
-        The study's settings of the subjects target and longcot: how many seeds, which sizes.
-    progress : callable or None
+    ``out`` is the folder of its tables, ``base`` its pool, ``goal`` the pool that mixtures are for; trials and the
+    proxies of methods are recorded in ``ledger``.  Static methods of these ``names`` are asked to maximise
+    ``outcome``; how many seeds and which sizes are tried the settings of the subjects target and longcot say.
     """
 
     out: Path
@@ -80,16 +63,13 @@ class Campaign:
     n_trees: int = 500
     seed: int = 0
     names: tuple[str, ...] = tuple(asking.STATIC)
-    sizes: object = None
-    longcot_sizes: object = None
+    sizes: TargetParameters = TargetParameters()
+    longcot_sizes: LongCoTParameters = LongCoTParameters()
     progress: Callable | None = None
 
     @classmethod
     def of_study(cls, study: str, out: Path | None = None, **settings) -> Campaign:
-        """The campaign of a study whose history is at hand.
-
-        Settings that are not given are the study's, so that what a sweep trains is what the notebooks compare.
-        """
+        """The campaign of a study whose history is at hand; settings that are not given are the study's."""
         out, found = Path(out or results_dir(study)), read_study(study)
         design = Design.of_study(study, out)
         sizes = found.of("target")
@@ -111,10 +91,7 @@ class Campaign:
         return longcot.load(self.design.longcot_pool, self.longcot_sizes.longcot_rows)
 
     def mixtures(self, **options) -> pd.DataFrame:
-        """Every method's mixture for the whole pool; methods that need proxies get them as ``options`` say.
-
-        These are those of :func:`causalmix.study.campaign.trainer`.
-        """
+        """Every method's mixture for the whole pool; those that need proxies get them from :func:`trainer`."""
         train_proxies = trainer(self.design, self.pool, self.ledger, self.progress, **options)
         question = Question(self.history, self.goal.n_samples, self.goal.rows, self.outcome, self.seed, train_proxies)
         ask = lambda: asking.ask(question, self.goal.x, self.goal.pool, self.names, n_trees=self.n_trees)  # noqa: E731
@@ -169,20 +146,13 @@ class Campaign:
 
     def everything(self, **options) -> Iterator[Part]:
         """All that is compared, cheap parts first; a table of mixtures is made when its part is reached."""
-        chosen = self.mixtures(**options)
+        chosen, later = self.mixtures(**options), []
         long = set(longcot.AXES) <= set(self.history.axes)  # a study may leave out benchmarks that execute code
         pools = {"pool": lambda: self.pool, "longcot": lambda: Pool.of(self.long_base) if long else None}
-        tables = {
-            "methods": lambda: chosen,
-            "shifted": lambda: self.shifted(chosen),
-            "longcot": lambda: self.longcot(chosen, self.long_base),
-            "learning": self.learning,
-            "variants": self.variants,
-        }
-        later = []
-        for part in parts.study_parts(
-            self.design, self.sizes, self.longcot_sizes, lambda name: pools[name](), lambda name: tables[name]()
-        ):
+        tables = {"methods": lambda: chosen, "shifted": lambda: self.shifted(chosen), "learning": self.learning,
+                  "longcot": lambda: self.longcot(chosen, self.long_base), "variants": self.variants}  # fmt: skip
+        asked = (lambda name: pools[name](), lambda name: tables[name]())
+        for part in parts.study_parts(self.design, self.sizes, self.longcot_sizes, *asked):
             if part.role == "target" or any(spec.n_samples > self.design.n_samples for spec in part.specs):
                 later.append(part)
             else:
@@ -284,19 +254,10 @@ def trainer(design: Design, pool: Pool, ledger: Ledger, progress=None, train_mis
 
 
 def fixed(path: Path, question: dict, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """A table of mixtures that was fixed for a question, or a new one.
+    """A table of mixtures that was fixed for a question (all that determines it, in plain values), or a new one.
 
     Runs are identified by their mixtures to the last digit, and estimates differ in theirs between
-    machines; so the mixtures that were trained are read where the question is still the same.
-
-    Parameters
-    ----------
-    path : Path
-        Where the table is kept.
-    question : dict
-        Whatever determines the table, in plain values; its digest is kept in the column ``question``.
-    make : callable
-        Works the table out.
+    machines; so the mixtures that were trained are read where the question is still the same, by its digest.
     """
     digest = digest_of(question)
     if not (path.exists() and set(read_table(path).get("question", [])) == {digest}):

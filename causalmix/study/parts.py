@@ -12,6 +12,7 @@ from itertools import groupby
 
 import pandas as pd
 
+from causalmix.core.parameters import LongCoTParameters, TargetParameters
 from causalmix.data.scored_pools import World
 from causalmix.methods.question import ProxyRun
 from causalmix.train.design import Design, spec_of, specs_of
@@ -69,26 +70,20 @@ class Part:
 
 
 def study_parts(
-    design: Design, target, longcot, pool_of: Callable[[str], Pool | None], mixtures: Callable[[str], pd.DataFrame]
-) -> Iterator[Part]:
+    design: Design, target: TargetParameters, long: LongCoTParameters,
+    pool_of: Callable[[str], Pool | None], mixtures: Callable[[str], pd.DataFrame],
+) -> Iterator[Part]:  # fmt: skip
     """All trials of a study, and its second history.
 
-    Parameters
-    ----------
-    design : Design
-    target, longcot
-        The study's settings of these two subjects: how many seeds, which sizes.
-    pool_of : callable
-        The pool of proxies, ``pool``, and that of long chains, ``longcot``; None leaves the latter out.
-    mixtures : callable
-        A table by its name, asked for when its part is reached.
+    ``pool_of`` gives the pool of proxies, ``pool``, and that of long chains, ``longcot``, or None to leave these out;
+    ``mixtures`` a table by its name.  Both are asked when a part is reached.
     """
     pool = pool_of("pool")
     sizes = target.largest_scale, target.seeds, target.target_seeds
     yield from _by_size("", "target", size_trials(design, pool, mixtures("methods"), *sizes))
     yield Part.of("shifted pools", "target", shift_trials(design, pool, mixtures("shifted"), target.shift_seeds))
-    if long := pool_of("longcot"):
-        trials = longcot_trials(design, long, mixtures("longcot"), longcot.seeds)
+    if chains := pool_of("longcot"):
+        trials = longcot_trials(design, chains, mixtures("longcot"), long.seeds)
         yield Part.of("long chains of thought", "longcot", trials)
     yield Part.of("learning curve", "sweep --trials", learning_trials(design, pool, mixtures("learning")))
     yield from _by_size("variants, ", "sweep --trials", size_trials(design, pool, mixtures("variants"), *sizes))

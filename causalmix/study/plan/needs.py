@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import torch
 
 from causalmix.core.errors import InputError
 from causalmix.core.study_file import Study
-
-if TYPE_CHECKING:
-    from causalmix.data.recipes import Recipe
-    from causalmix.train.design import Design
+from causalmix.data.named_models import is_own, require_model
+from causalmix.data.pools import hub
+from causalmix.data.recipes import Recipe
+from causalmix.lm import harness, opencompass
+from causalmix.study.longcot import AXES
+from causalmix.study.plan.memory import config_of
+from causalmix.train.design import Design, is_scored
 
 #: Roles whose models a subject trains; subjects that are not here only read tables.
 ROLES = {
@@ -39,8 +43,6 @@ def check(study: Study, subjects: Sequence[str] = tuple(ROLES), gpus_elsewhere: 
     working = [subject for subject in subjects if subject in ROLES]
     if not working:
         return
-    from causalmix.train.design import Design  # with all of torch, so only where it is needed
-
     design, roles = Design.of_study(study), {role for subject in working for role in ROLES[subject]}
     if set(working) - {"outcomes"} and study.hardware.get("gpus") and not gpus_elsewhere:
         _check_gpus(study, design, roles)
@@ -64,20 +66,14 @@ def trials(study: Study) -> tuple[str, ...]:
 
 
 def _missing_axes(study: Study) -> list[str]:
-    """Axes of the outcome of long chains that the pool's Dev benchmarks lack."""
-    if not (given := study.parameters.get("pool")):
-        return []
-    from causalmix.data.recipes import Recipe
-    from causalmix.study.longcot import AXES
-
-    there = {b.axis for b in Recipe.of(given).benchmarks() if b.split == "dev"}
+    """Axes of the outcome of long chains that the Dev benchmarks of a real pool lack."""
+    given = study.parameters.get("pool")
+    there = {b.axis for b in Recipe.of(given).benchmarks() if b.split == "dev"} if given else AXES
     return [axis for axis in AXES if axis not in there]
 
 
 def _check_gpus(study: Study, design: Design, roles: set[str]) -> None:
     """As many GPUs here as one run of these roles trains on; more of them only make a sweep quicker."""
-    import torch
-
     wanted = max([1, *(int(design.launch_of(role).get("processes", 1)) for role in roles)])
     if (found := torch.cuda.device_count()) < wanted:
         raise InputError(
@@ -89,10 +85,6 @@ def _check_gpus(study: Study, design: Design, roles: set[str]) -> None:
 
 def _check_scored(study: Study, design: Design) -> None:
     """A sweep elsewhere must not begin with hours of scoring on a machine without a GPU."""
-    import torch
-
-    from causalmix.train.design import is_scored
-
     if not torch.cuda.is_available() and design.pool and not is_scored(design):
         raise InputError(
             f"Expected the scored pool of the study {study.name} in the cache, found none and no GPU to score it; "
@@ -101,8 +93,6 @@ def _check_scored(study: Study, design: Design) -> None:
 
 
 def _check_models(design: Design, roles: set[str]) -> None:
-    from causalmix.data.named_models import is_own, require_model
-
     for role in sorted(roles):
         design.settings_of(role)  # refuses what cannot be
         if design.launch_of(role) and is_own(design.model_of(role)):
@@ -117,10 +107,6 @@ def _check_pool(given: dict, design: Design, roles: set[str]) -> None:
     """Whether a real pool, the models that score it and, where roles are trained on it, its benchmarks can be had."""
     if not given:
         return
-    from causalmix.data.named_models import require_model
-    from causalmix.data.pools import hub
-    from causalmix.data.recipes import Recipe
-
     recipe = Recipe.of(given)
     recipe.benchmarks()  # refuses those that cannot be
     for name in recipe.models():
@@ -129,17 +115,7 @@ def _check_pool(given: dict, design: Design, roles: set[str]) -> None:
         hub.require(path)
     if roles:
         recipe.check_evaluation()
-        _check_contexts(recipe, design, roles)
-
-
-def _check_contexts(recipe: Recipe, design: Design, roles: set[str]) -> None:
-    """Whether the answers that the harness asks for fit the contexts of the models, by their configurations."""
-    from causalmix.lm import harness, opencompass
-    from causalmix.study.plan.memory import config_of
-
-    evaluator, settings = opencompass.evaluator(recipe.settings)
-    if evaluator is harness:
-        for role in sorted(roles):
-            harness.check_context(
-                config_of(design.model_of(role)), settings.get("max_new_tokens", harness.MAX_NEW_TOKENS)
-            )
+        evaluator, settings = opencompass.evaluator(recipe.settings)
+        for role in sorted(roles) if evaluator is harness else ():  # its answers have to fit the models' contexts
+            longest = settings.get("max_new_tokens", harness.MAX_NEW_TOKENS)
+            harness.check_context(config_of(design.model_of(role)), longest)
