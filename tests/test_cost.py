@@ -20,7 +20,7 @@ from causalmix.core.study_file import Study, read_study
 from causalmix.data.tiny.items import DOMAINS
 from causalmix.lm import conversations
 from causalmix.study import campaign, longcot
-from causalmix.study.plan import cost
+from causalmix.study.plan import cost, workload
 from causalmix.study.plan.hardware import Hardware
 from causalmix.study.plan.memory import SHAPES, Shape, shape_of, training_memory
 from causalmix.study.plan.workload import Work
@@ -171,7 +171,7 @@ def test_length_of_rows_is_measured_or_given_never_guessed(plans, monkeypatch):
     told = plans["laptop"].assumptions.set_index("name")
     assert told.loc["tokens_per_row", "value"] == pytest.approx(23, abs=0.5)
     assert "recorded runs" in told.loc["tokens_per_row", "source"]
-    monkeypatch.setattr(cost, "RECORDED", "none")
+    monkeypatch.setattr(workload, "RECORDED", "none")
     made = cost.plan(study("quick")).assumptions.set_index("name").loc["tokens_per_row"]
     assert made["value"] == pytest.approx(23, abs=1) and "made for it" in made["source"]
     bare = {k: v for k, v in study("paper").hardware.items() if k != "assumptions"}

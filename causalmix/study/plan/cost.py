@@ -9,25 +9,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import pandas as pd
 
-from causalmix.core import paths
 from causalmix.core.errors import InputError
 from causalmix.core.study_file import Study
-from causalmix.data.named_models import is_own
 from causalmix.data.scored_pools import VALIDATION_ROWS
-from causalmix.study.plan.hardware import Assumption, Hardware
+from causalmix.study.plan.hardware import Hardware
 from causalmix.study.plan.memory import check_fit, disk_table, memory_table, shape_of
 from causalmix.study.plan.workload import TRAIN, Line, Work, family_of
-from causalmix.train.ledger import Ledger
 
 PAPER_FLOPS = 5.53e20  # of the proxy runs, as quoted by a secondary source
 PAPER_MODEL, PAPER_PARAMETERS = "Qwen/Qwen2.5-0.5B", 0.5e9
-RECORDED = "laptop"  # the study whose record tells the length of the embedded world's rows
-SAMPLE = 500  # rows of the embedded world that are tokenised where no record tells
 NOT_COUNTED = "Starting runs, loading models and rows, and fitting effects are not counted."
 WHY = "\nThe quoted figure fits N rounded to 0.5e9 without attention; the model has 0.494e9, embeddings included."
 FORMATS = ("table", "json", "csv")
@@ -91,76 +85,19 @@ def plan(study: Study) -> Plan:
         When a value is not allowed, a number is needed that nobody gave (``hardware.ASSUMPTIONS``),
         a model's shape cannot be had, or the study does not fit the hardware.
     """
-    hardware = Hardware.of(study.hardware) if study.hardware else None
-    work, given = Work.of(study), hardware.assumptions if hardware else {}
-    rows = {family: pool.rows for family, pool in work.pools.items()}
-    for family, name in (("pool", "rows"), ("longcot", "longcot_rows")):
-        if name in given:
-            rows[family] = min(rows[family], int(given[name].value))
-    lengths = {family: _tokens_per_row(work, family, given) for family in work.pools}
-    parts = pd.DataFrame([_costed(line, work, lengths, given, hardware) for line in work.lines(rows)])
-    means = {family: length.value for family, length in lengths.items()}
-    memory, disk = memory_table(work, means, given, hardware), disk_table(work, parts, means, rows, hardware)
-    assumed = given | {_length_name(family): found for family, found in lengths.items()}
-    told_of = pd.DataFrame([{"name": name} | dict(found) for name, found in sorted(assumed.items())])
-    if hardware:
-        check_fit(work, hardware, memory, disk)
-    return Plan(study.name, hardware, parts, memory, disk, _beside_the_paper(parts), told_of)
+    work = Work.of(study)
+    parts = pd.DataFrame([_costed(work, line) for line in work.lines()])
+    memory, disk = memory_table(work), disk_table(work, parts)
+    told_of = pd.DataFrame([{"name": name} | dict(found) for name, found in sorted(work.assumptions.items())])
+    if work.hardware:
+        check_fit(work, memory, disk)
+    return Plan(study.name, work.hardware, parts, memory, disk, _beside_the_paper(parts), told_of)
 
 
-def _length_name(family: str) -> str:
-    return "longcot_tokens_per_row" if family == "longcot" else "tokens_per_row"
-
-
-def _tokens_per_row(work: Work, family: str, given: dict[str, Assumption]) -> Assumption:
-    """Mean tokens of a row: from the study's record, its assumption, or the embedded world's record or rows."""
-    role, kind = ("longcot", "longcot") if family == "longcot" else ("proxy", "tiny")
-    recipe, model, name = work.recipe(family), work.design.model_of(role), _length_name(family)
-    prefix = "real/" if recipe else f"{kind}/"
-    if found := _recorded(work.study.name, model, prefix):
-        return found
-    if name in given:
-        return given[name]
-    if recipe or not is_own(model):
-        raise InputError(
-            f"Expected {name} among the assumptions of the study {work.study.name}, for it reads no rows yet, found "
-            f"none; add assumptions: {{{name}: {{value: …, source: …}}}} to its section hardware."
-        )
-    return _recorded(RECORDED, model, prefix) or _sampled(kind)
-
-
-def _recorded(study: str, model: str, prefix: str) -> Assumption | None:
-    """Tokens of a row as finished runs of a study have counted them; None without such a run."""
-    counted = []
-    for name in ("runs.jsonl", "trials.jsonl"):
-        for record in Ledger(paths.results_dir(study) / name).finished().values():
-            spec, training = record["spec"], record["training"]
-            if spec["model"] == model and spec["world"].startswith(prefix) and training.get("rows"):
-                # A run that mixes while it trains counts every row that it was handed, in all epochs.
-                passes = 1 if "mixing" in training else spec["epochs"]
-                counted.append(training["tokens"] / (training["rows"] * passes))
-    source = f"measured: {len(counted)} recorded runs of the study {study}"
-    return Assumption(value=float(np.mean(counted)), source=source) if counted else None
-
-
-@cache
-def _sampled(kind: str) -> Assumption:
-    """Tokens of a row in a small sample of the embedded world's pool."""
-    from causalmix.data.families import KINDS
-    from causalmix.data.tiny import models
-    from causalmix.lm import conversations
-
-    tokens = conversations.tokenize(KINDS[kind].make_pool(SAMPLE, 0), models.load_tokenizer())["input_ids"]
-    mean = float(np.mean([len(ids) for ids in tokens]))
-    return Assumption(value=mean, source=f"measured: {SAMPLE} rows of the embedded world, made for it")
-
-
-def _costed(
-    line: Line, work: Work, lengths: dict[str, Assumption], given: dict[str, Assumption], hardware: Hardware | None
-) -> dict[str, object]:
+def _costed(work: Work, line: Line) -> dict[str, object]:
     """A line with its tokens, operations, hours and money."""
-    shape, family = shape_of(line.model), family_of(line.role)
-    length, utilisation = lengths[family].value, None
+    shape, family, hardware = shape_of(line.model), family_of(line.role), work.hardware
+    length, utilisation = work.lengths[family], None
     times, attended, tokens = 2, length, line.rows * length
     if line.kind == TRAIN:
         settings = work.design.settings_of(line.role)
@@ -169,9 +106,10 @@ def _costed(
             attended = settings.batch_size * settings.max_length
     elif line.limits:
         tokens = line.rows * sum(min(length, limit) for limit in line.limits)
-    elif not line.rows:
-        tokens = line.runs * _judging(work, family, length, given)
-        utilisation = given["evaluation_utilisation"].value if "evaluation_utilisation" in given else None
+    elif not line.rows:  # models are judged by their tasks, as far as they are told, and a real pool's validation rows
+        validation = VALIDATION_ROWS * len(work.pools[family].domains) * length if work.recipe(family) else 0
+        tokens = line.runs * ((work.assumed("evaluation_tokens", family) or np.nan) + validation)
+        utilisation = work.assumed("evaluation_utilisation")
     tokens = float(tokens)
     flops, attention = times * shape.parameters * tokens, times * shape.layers * shape.attention * attended * tokens
     hours = hardware.hours(flops + attention, utilisation) if hardware else np.nan
@@ -179,13 +117,6 @@ def _costed(
     row = {name: getattr(line, name) for name in ("part", "chapter", "role", "model", "kind", "runs")}
     numbers = {"rows": float(line.rows), "tokens": tokens, "flops": flops, "attention_flops": attention, "hours": hours}
     return row | numbers | {"money": hours * price if price else np.nan}
-
-
-def _judging(work: Work, family: str, length: float, given: dict[str, Assumption]) -> float:
-    """Tokens for judging one model: its tasks, as far as they are told, and a real pool's validation rows."""
-    found = given.get("longcot_evaluation_tokens" if family == "longcot" else "evaluation_tokens")
-    validation = VALIDATION_ROWS * len(work.pools[family].domains) * length if work.recipe(family) else 0
-    return (found.value if found else np.nan) + validation
 
 
 def _beside_the_paper(parts: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,6 @@ from causalmix.data.scores import SCORING_LOGITS
 from causalmix.data.tiny import models as tiny_models
 from causalmix.lm import pretrained
 from causalmix.lm.losses import LOGIT_BUDGET
-from causalmix.study.plan.hardware import Assumption, Hardware
 from causalmix.study.plan.workload import TRAIN, Work, family_of
 from causalmix.train.design import ROLES
 from causalmix.train.launch import launcher_of
@@ -201,34 +200,29 @@ def training_memory(
     }
 
 
-def memory_table(
-    work: Work, lengths: Mapping[str, float], given: Mapping[str, Assumption], hardware: Hardware | None
-) -> pd.DataFrame:
-    """GiB at the height of training or of scoring: ``role, model, parameters, processes``, the uses, ``total``.
+def memory_table(work: Work) -> pd.DataFrame:
+    """GiB on each GPU, or in each worker on a CPU, at the height of training or of scoring.
 
-    On each GPU, or in each worker on a CPU.  ``lengths`` are mean tokens of a row by family of pools.
+    ``role, model, parameters, processes``, the :data:`USES`, ``reserved, total``.
     """
-    gpu = bool(hardware and hardware.gpus)
-    reserved = RESERVED["GPU" if gpu else "core"]
-    rows = []
-    for called, model, processes, used in (*_scorers(work, gpu), *_trained(work, lengths, given, gpu)):
-        gib = {name: used.get(name, 0) / GIB for name in USES} | {"reserved": reserved}
+    gpu, rows = bool(work.hardware and work.hardware.gpus), []
+    for role, model, processes, used in (*_scorers(work, gpu), *_trained(work, gpu)):
+        gib = {name: used.get(name, 0) / GIB for name in USES} | {"reserved": RESERVED["GPU" if gpu else "core"]}
         size = {"parameters": shape_of(model).parameters, "processes": processes}
-        rows.append({"role": called, "model": model} | size | gib | {"total": sum(gib.values())})
+        rows.append({"role": role, "model": model} | size | gib | {"total": sum(gib.values())})
     return pd.DataFrame(rows)
 
 
-def _trained(work: Work, lengths: Mapping[str, float], given: Mapping[str, Assumption], gpu: bool) -> Iterator[tuple]:
+def _trained(work: Work, gpu: bool) -> Iterator[tuple]:
     """Each role, and a proxy whose mixture changes where a method asks for one."""
     for role in ROLES:
         settings, launch, family = work.design.settings_of(role), work.design.launch_of(role), family_of(role)
-        found = given.get("longcot_longest_row" if family == "longcot" else "longest_row")
-        longest = int(found.value) if found else settings.max_length
+        longest = int(work.assumed("longest_row", family) or settings.max_length)
         model, processes = work.design.model_of(role), int(launcher_of(launch)["processes"])
-        yield role, model, processes, training_memory(shape_of(model), settings, launch, longest, gpu)
+        asked = (shape_of(model), settings, launch, longest, gpu)
+        yield role, model, processes, training_memory(*asked)
         if role == "proxy" and any(spec.mixing for spec in work.proxies()):
-            changing = training_memory(shape_of(model), settings, launch, longest, gpu, lengths[family])
-            yield "proxy, changing mixture", model, processes, changing
+            yield "proxy, changing mixture", model, processes, training_memory(*asked, work.lengths[family])
 
 
 def _scorers(work: Work, gpu: bool) -> Iterator[tuple]:
@@ -242,40 +236,36 @@ def _scorers(work: Work, gpu: bool) -> Iterator[tuple]:
             yield f"scorer, {name}", recipe.scorer, 1, {"weights": weights, "head": 3 * 4 * logits}
 
 
-def disk_table(
-    work: Work, parts: pd.DataFrame, lengths: Mapping[str, float], rows: Mapping[str, int], hardware: Hardware | None
-) -> pd.DataFrame:
-    """What a study keeps at once: ``what, gib``, from the parts of its plan and its pools' rows and their lengths."""
-    tokens = {family: rows[family] * lengths[family] for family in rows}
-    target = work.design.model_of("target") != work.design.model_of("proxy") and not work.design.launch_of("target")
+def disk_table(work: Work, parts: pd.DataFrame) -> pd.DataFrame:
+    """What a study keeps at once: ``what, gib``, from the parts of its plan."""
+    design, tokens = work.design, {family: pool.rows * work.lengths[family] for family, pool in work.pools.items()}
+    target = design.model_of("target") != design.model_of("proxy") and not design.launch_of("target")
     written = {"pool": 1 + target, "longcot": 1}  # once for each model; the launcher tokenises its own sample
     models = {name for name in parts["model"] if not is_own(name)}
     items = {
         "rows of the pools": sum(tokens.values()) * TEXT * COPIES,
         "their tokens": sum(written[family] * tokens[family] * TOKEN for family in tokens),
         "models in the cache, bfloat16": sum(2 * shape_of(name).parameters for name in models),
-        "launched runs at work: weights in float32, and rows": sum(
-            _launched(work, lengths, role, hardware) for role in ROLES
-        ),
+        "launched runs at work: weights in float32, and rows": sum(_launched(work, role) for role in ROLES),
         "ledgers": parts.loc[parts["kind"] == TRAIN, "runs"].sum() * RECORD,
     }
     return pd.DataFrame([{"what": what, "gib": float(size) / GIB} for what, size in items.items()])
 
 
-def _launched(work: Work, lengths: Mapping[str, float], role: str, hardware: Hardware | None) -> float:
+def _launched(work: Work, role: str) -> float:
     """Bytes that a role's launched runs write, as many at a time as the GPUs hold; 0 where one process trains."""
     launch = work.design.launch_of(role)
     if not launch:
         return 0
-    at_once = max(1, (hardware.gpus if hardware else 0) // int(launcher_of(launch)["processes"]))
+    at_once = max(1, (work.hardware.gpus if work.hardware else 0) // int(launcher_of(launch)["processes"]))
     scale = work.study.of("target").largest_scale if role == "target" else 1
-    tokens = work.design.n_samples * scale * lengths[family_of(role)]
+    tokens = work.design.n_samples * scale * work.lengths[family_of(role)]
     return at_once * (4 * shape_of(work.design.model_of(role)).parameters + STAGES * TOKEN * tokens)
 
 
-def check_fit(work: Work, hardware: Hardware, memory: pd.DataFrame, disk: pd.DataFrame) -> None:
+def check_fit(work: Work, memory: pd.DataFrame, disk: pd.DataFrame) -> None:
     """Raise InputError with what is missing, and what to do, unless a study fits its hardware."""
-    study = work.study.name
+    study, hardware = work.study.name, work.hardware
     limit = hardware.gpu_memory_gib if hardware.gpus else hardware.memory_gib and hardware.memory_gib / hardware.cores
     for row in memory.itertuples():
         if row.processes > max(hardware.gpus, 1):

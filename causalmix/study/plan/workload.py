@@ -7,22 +7,32 @@ counts upper bounds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
+from causalmix.core import paths
 from causalmix.core.errors import InputError
 from causalmix.core.study_file import Study
+from causalmix.data.families import KINDS
+from causalmix.data.named_models import is_own
 from causalmix.data.recipes import Recipe
 from causalmix.data.scores import HES_MAX_TOKENS, LOSS_MAX_TOKENS
-from causalmix.data.tiny import items, longcot as tiny_longcot
+from causalmix.data.tiny import items, longcot as tiny_longcot, models as tiny_models
+from causalmix.lm.conversations import tokenize
 from causalmix.methods import ask, variants
 from causalmix.study.parts import SHIFTS, Part, Pool, proxy_specs, study_parts
+from causalmix.study.plan.hardware import Assumption, Hardware
 from causalmix.train.design import ROLES, Design, noise_panel, specs_of
+from causalmix.train.ledger import Ledger
 from causalmix.train.spec import RunSpec
 
+RECORDED = "laptop"  # the study whose record tells the length of the embedded world's rows
+SAMPLE = 500  # rows of the embedded world that are tokenised where no record tells
 TRAIN, READ = "training", "reading"  # forward and backward, or forward alone
 
 #: Methods of the learning curve, and variants of the ablations, whose mixtures are worked out from the record.
@@ -45,23 +55,64 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Work:
-    """A study with its design, and its two pools as they are known before they are read."""
+    """A study with its design, its hardware, and its two pools (``pool, longcot``) as they are known unread."""
 
     study: Study
     design: Design
+    hardware: Hardware | None
     pools: Mapping[str, Pool]
 
     @classmethod
     def of(cls, study: Study) -> Work:
         """What a study says; InputError when a value is not allowed, or the domains of a real pool are not named."""
-        design = Design.of_study(study)
-        pools = {
-            "pool": _unread("pool", design.pool, items.DOMAINS, design.pool_rows),
-            "longcot": _unread(
-                "longcot_pool", design.longcot_pool, tiny_longcot.DOMAINS, study.of("longcot").longcot_rows
-            ),
-        }
-        return cls(study, design, pools)
+        design, hardware = Design.of_study(study), Hardware.of(study.hardware) if study.hardware else None
+        given = hardware.assumptions if hardware else {}
+        pools = {}
+        for family, name, own, rows in (
+            ("pool", "pool", items.DOMAINS, design.pool_rows),
+            ("longcot", "longcot_pool", tiny_longcot.DOMAINS, study.of("longcot").longcot_rows),
+        ):
+            recipe = getattr(design, name)
+            if not (domains := Recipe.of(recipe).domains if recipe else own):
+                raise InputError(
+                    f"Expected the domains of {name} in the study's file, for a plan reads no rows, found none; "
+                    "add domains."
+                )
+            there = given.get(_named(family, "rows"))
+            pools[family] = Pool("unread/0/0/0", tuple(domains), min(rows, int(there.value)) if there else rows)
+        return cls(study, design, hardware, pools)
+
+    def assumed(self, what: str, family: str = "pool") -> float | None:
+        """A number that the study's hardware assumes of one of its pools; None where it does not."""
+        found = self.hardware.assumptions.get(_named(family, what)) if self.hardware else None
+        return found and found.value
+
+    @cached_property
+    def lengths(self) -> dict[str, float]:
+        """Mean tokens of a row, by family."""
+        return {family: self._tokens_per_row(family).value for family in self.pools}
+
+    @cached_property
+    def assumptions(self) -> dict[str, Assumption]:
+        """All that the plan rests on."""
+        given = self.hardware.assumptions if self.hardware else {}
+        return given | {_named(family, "tokens_per_row"): self._tokens_per_row(family) for family in self.pools}
+
+    def _tokens_per_row(self, family: str) -> Assumption:
+        """From the study's record, its assumption, or the embedded world's record or rows."""
+        role, kind = ("longcot", "longcot") if family == "longcot" else ("proxy", "tiny")
+        recipe, model, name = self.recipe(family), self.design.model_of(role), _named(family, "tokens_per_row")
+        prefix = "real/" if recipe else f"{kind}/"
+        if found := _recorded(self.study.name, model, prefix):
+            return found
+        if self.hardware and name in self.hardware.assumptions:
+            return self.hardware.assumptions[name]
+        if recipe or not is_own(model):
+            raise InputError(
+                f"Expected {name} among the assumptions of the study {self.study.name}, for it reads no rows yet, "
+                f"found none; add assumptions: {{{name}: {{value: …, source: …}}}} to its section hardware."
+            )
+        return _recorded(RECORDED, model, prefix) or _sampled(kind)
 
     def methods(self) -> tuple[str, ...]:
         """Static methods that are asked."""
@@ -96,13 +147,13 @@ class Work:
                 found.append(Part("recorded long chains trained again", part.chapter, part.role, again))
         return [part for part in found if part.specs]
 
-    def lines(self, rows: Mapping[str, int]) -> Iterator[Line]:
-        """All that is done, in the order of the study; ``rows`` are those that the two pools really have."""
+    def lines(self) -> Iterator[Line]:
+        """All that is done, in the order of the study."""
         trained, model_of = self.trained(), self.design.model_of
-        yield from self._scoring("featurize", "proxy", rows["pool"])
+        yield from self._scoring("featurize", "proxy")
         for part in trained:
             if part.name == "long chains of thought":
-                yield from self._scoring(part.chapter, part.role, rows["longcot"])
+                yield from self._scoring(part.chapter, part.role)
             seen = sum(map(_rows_seen, part.specs))
             yield Line(part.name, part.chapter, part.role, model_of(part.role), TRAIN, len(part.specs), seen)
         if references := sum(map(_is_doremi, self.proxies())):
@@ -117,9 +168,10 @@ class Work:
         given = self.design.longcot_pool if family == "longcot" else self.design.pool
         return Recipe.of(given) if given else None
 
-    def _scoring(self, chapter: str, role: str, rows: int) -> Iterator[Line]:
+    def _scoring(self, chapter: str, role: str) -> Iterator[Line]:
         """Reading a pool twice with the reference model, cut as its scores are, and once with a real rater."""
-        recipe, limits = self.recipe(family_of(role)), (HES_MAX_TOKENS, LOSS_MAX_TOKENS)
+        family, limits = family_of(role), (HES_MAX_TOKENS, LOSS_MAX_TOKENS)
+        recipe, rows = self.recipe(family), self.pools[family].rows
         what = "rows of the long-CoT pool" if role == "longcot" else "rows of the pool"
         scorer = recipe.scorer if recipe else "proxy"
         yield Line(f"HES and Normalized_Loss, {what}", chapter, role, scorer, READ, 0, rows, limits)
@@ -144,14 +196,31 @@ def family_of(role: str) -> str:
     return "longcot" if role == "longcot" else "pool"
 
 
-def _unread(name: str, recipe: dict, own: Sequence[str], rows: int) -> Pool:
-    """A pool whose rows nobody has read; refused where its domains are not told."""
-    domains = Recipe.of(recipe).domains if recipe else own
-    if not domains:
-        raise InputError(
-            f"Expected the domains of {name} in the study's file, for a plan reads no rows, found none; add domains."
-        )
-    return Pool("unread/0/0/0", tuple(domains), rows)
+def _named(family: str, what: str) -> str:
+    """An assumption about a pool, by the name that the section ``hardware`` has for it."""
+    return f"longcot_{what}" if family == "longcot" else what
+
+
+def _recorded(study: str, model: str, prefix: str) -> Assumption | None:
+    """Tokens of a row as finished runs of a study have counted them; None without such a run."""
+    counted = []
+    for name in ("runs.jsonl", "trials.jsonl"):
+        for record in Ledger(paths.results_dir(study) / name).finished().values():
+            spec, training = record["spec"], record["training"]
+            if spec["model"] == model and spec["world"].startswith(prefix) and training.get("rows"):
+                # A run that mixes while it trains counts every row that it was handed, in all epochs.
+                passes = 1 if "mixing" in training else spec["epochs"]
+                counted.append(training["tokens"] / (training["rows"] * passes))
+    source = f"measured: {len(counted)} recorded runs of the study {study}"
+    return Assumption(value=float(np.mean(counted)), source=source) if counted else None
+
+
+@cache
+def _sampled(kind: str) -> Assumption:
+    """Tokens of a row in a small sample of the embedded world's pool."""
+    tokens = tokenize(KINDS[kind].make_pool(SAMPLE, 0), tiny_models.load_tokenizer())["input_ids"]
+    mean = float(np.mean([len(ids) for ids in tokens]))
+    return Assumption(value=mean, source=f"measured: {SAMPLE} rows of the embedded world, made for it")
 
 
 def _is_doremi(spec: RunSpec) -> bool:
