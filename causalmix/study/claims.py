@@ -1,8 +1,7 @@
-"""Claims of the paper beside ours: each reported number, our interval, and a verdict by rule.
+"""Claims of the paper beside ours: each reported number, our interval, and a verdict that follows from it.
 
 A claim is a difference that the paper reports as positive.  It *holds* here where the interval of
 our difference lies above zero, *does not hold* where it lies below, and otherwise we *cannot tell*.
-No verdict is typed in anywhere.
 """
 
 from __future__ import annotations
@@ -72,20 +71,18 @@ def published(name: str) -> pd.DataFrame:
     return pd.read_csv(RESULTS / "published" / f"{name}.csv")
 
 
-def reported_gap(table: pd.DataFrame, one: str, other: str, column: str = "average", label: str = "method") -> float:
-    """Difference of two rows of a published table, points; refuses where a row is missing."""
-    values = table.set_index(label)[column]
+def reported_gap(table: pd.DataFrame, one: str, other: str, label: str = "method") -> float:
+    """Difference of two averages of a published table, points; refuses where a row is missing."""
+    values = table.set_index(label)["average"]
     if missing := [row for row in (one, other) if row not in values]:
         raise InputError(f"Expected the rows {one} and {other}, found no {missing[0]}; look at results/published.")
     return float(values[one] - values[other])
 
 
-def uneven_rows(
-    table: pd.DataFrame, parts: list[str], average: str = "average", tolerance: float = 0.06
-) -> pd.DataFrame:
-    """Rows of a published table whose average is not that of its parts, within rounding."""
+def uneven_rows(table: pd.DataFrame, parts: list[str], tolerance: float = 0.06) -> pd.DataFrame:
+    """Rows of a published table whose average is not that of its parts (``recomputed``), within rounding."""
     recomputed = table[parts].mean(axis=1)
-    off = (recomputed - table[average]).abs() > tolerance
+    off = (recomputed - table["average"]).abs() > tolerance
     return table[off].assign(recomputed=recomputed[off].round(2))
 
 

@@ -34,16 +34,9 @@ DIFFERENCE = ("difference", "difference_low", "difference_high")
 def recorded_or_trained(
     trials: Sequence[Trial], ledger: Ledger, train_missing: bool, progress=None
 ) -> tuple[list[Trial], list[dict]]:
-    """Trials with their records: all of them, trained where need be, or only those on record.
+    """Trials with their records: all of them, trained where the ledger lacks them, or only those on record.
 
-    Parameters
-    ----------
-    trials : sequence of Trial
-    ledger : Ledger
-    train_missing : bool
-        Whether what the ledger lacks is trained now; without it and any record InputError is raised.
-    progress : callable, optional
-        See :func:`causalmix.train.sweep.run_sweep`.
+    InputError where nothing is on record and nothing may be trained.
     """
     if train_missing:
         return list(trials), run_sweep([t.spec for t in trials], ledger, train, progress=progress)
@@ -66,14 +59,7 @@ def coverage(kept: Sequence[Trial], planned: Sequence[Trial]) -> pd.DataFrame:
 
 
 def trial_table(trials: Iterable[Trial], records: Iterable[dict]) -> pd.DataFrame:
-    """The contract's ``targets.csv``: one row for each trial, with its outcomes; InputError when a run failed.
-
-    Parameters
-    ----------
-    trials : iterable of Trial
-    records : iterable of dict
-        The ledger's record of each trial's run, in the same order.
-    """
+    """The contract's ``targets.csv``: one row for each trial, with its outcomes; InputError when a run failed."""
     rows = []
     for trial, record in zip(trials, records):
         if record["status"] != "finished":
@@ -131,11 +117,7 @@ def compare(
 def standings(compared: pd.DataFrame) -> pd.DataFrame:
     """Whom the paired differences of each group (of :func:`compare`) put where, by the verdict on their intervals.
 
-    Returns
-    -------
-    DataFrame
-        ``pool, model, n_samples``; ``better, worse, open``: methods with their differences, points, or "none";
-        ``best``: the method with the highest mean.
+    ``better, worse, open`` hold methods with their differences, points, or "none"; ``best`` the highest mean.
     """
     rows = []
     for key, group in compared.groupby(GROUP, sort=False):
@@ -171,14 +153,7 @@ def axis_table(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def promised(mixtures: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
-    """Each method's cost and promise (``mixtures.csv``) beside what its proxies of the smallest size gained.
-
-    Returns
-    -------
-    DataFrame
-        ``method, proxy_runs_used, seeds, in_support, predicted_gain, gain_ci_low, gain_ci_high,
-        mean, ci_low, ci_high, difference, difference_low, difference_high``.
-    """
+    """Each method's cost and promise (``mixtures.csv``) beside what its proxies of the smallest size gained."""
     proxy = compared[compared["model"] == "proxy"]
     proxy = proxy[proxy["n_samples"] == proxy["n_samples"].min()]
     ours = ["method", "proxy_runs_used", "in_support", "predicted_gain", "gain_ci_low", "gain_ci_high"]

@@ -29,31 +29,15 @@ FORMATS = ("table", "json", "csv")
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study costs.
-
-    Attributes
-    ----------
-    study : str
-    hardware : Hardware or None
-    parts : DataFrame
-        ``part, chapter, role, model, kind, runs, rows, tokens, flops, attention_flops, hours, money``; NaN is unknown.
-    memory : DataFrame
-        GiB by role on each GPU, or in each worker.
-    disk : DataFrame
-        ``what, gib``.
-    paper : DataFrame
-        Operations of the proxy runs, counted in several ways, beside the paper's.
-    assumptions : DataFrame
-        ``name, value, source``.
-    """
+    """What a study costs, as tables; NaN is unknown."""
 
     study: str
     hardware: Hardware | None
-    parts: pd.DataFrame
-    memory: pd.DataFrame
-    disk: pd.DataFrame
-    paper: pd.DataFrame
-    assumptions: pd.DataFrame
+    parts: pd.DataFrame  # part, chapter, role, model, kind, runs, rows, tokens, flops, attention_flops, hours, money
+    memory: pd.DataFrame  # GiB by role on each GPU, or in each worker
+    disk: pd.DataFrame  # what, gib
+    paper: pd.DataFrame  # operations of the proxy runs, counted in several ways, beside the paper's
+    assumptions: pd.DataFrame  # name, value, source
 
     @property
     def totals(self) -> dict[str, float]:
@@ -74,16 +58,9 @@ class Plan:
 def plan(study: Study) -> Plan:
     """Count what a study costs; nothing is downloaded, read from its pools, or trained.
 
-    Parameters
-    ----------
-    study : Study
-        Without a section ``hardware`` hours and money are unknown, and whether it fits is not checked.
-
-    Raises
-    ------
-    InputError
-        When a value is not allowed, a number is needed that nobody gave (``hardware.ASSUMPTIONS``),
-        a model's shape cannot be had, or the study does not fit the hardware.
+    Without a section ``hardware`` hours and money are unknown, and whether it fits is not checked.  InputError when a
+    value is not allowed, a number is needed that nobody gave (``hardware.ASSUMPTIONS``), a model's shape cannot be
+    had, or the study does not fit the hardware.
     """
     work = Work.of(study)
     parts = pd.DataFrame([_costed(work, line) for line in work.lines()])
@@ -133,13 +110,7 @@ def _beside_the_paper(parts: pd.DataFrame) -> pd.DataFrame:
 
 
 def told(found: Plan, form: str = "table") -> str:
-    """A plan as text for the terminal, as JSON, or its parts as CSV.
-
-    Parameters
-    ----------
-    found : Plan
-    form : {"table", "json", "csv"}
-    """
+    """A plan as text for the terminal (``table``), as JSON (``json``), or its parts as CSV (``csv``)."""
     if form not in FORMATS:
         raise InputError(f"Expected a format among {', '.join(FORMATS)}, found {form!r}; choose one of these.")
     if form == "json":
