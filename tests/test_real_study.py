@@ -353,5 +353,5 @@ def test_a_sweep_elsewhere_wants_the_pool_scored(root, monkeypatch, tmp_path):
     """A login node without a GPU must not begin to score it."""
     monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path))
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(InputError, match="Expected the scored pool of the study own .*01_featurize"):
+    with pytest.raises(InputError, match="Expected the scored pool of the study own .*featurize"):
         needs.check(Study("own", study(root)["parameters"], {}, {}, {"gpus": 8}), needs.SWEEP, gpus_elsewhere=True)

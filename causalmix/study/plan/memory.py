@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import pandas as pd
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
 from causalmix.core.errors import InputError
 from causalmix.data.fingerprints import unmarked
@@ -19,11 +20,7 @@ from causalmix.lm.losses import LOGIT_BUDGET
 from causalmix.study.plan.workload import TRAIN, Work, family_of
 from causalmix.train.design import ROLES
 from causalmix.train.launch import launcher_of
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
-
-    from causalmix.train.sft import SFTSettings
+from causalmix.train.sft import SFTSettings
 
 #: Models that studies name besides those of ``pretrained.SHAPES``, as their published config.json have them.
 SHAPES = pretrained.SHAPES | {
@@ -46,10 +43,7 @@ SHAPES = pretrained.SHAPES | {
 SHAPES["smollm2"] = SHAPES["HuggingFaceTB/SmolLM2-135M-Instruct"]
 
 GIB = 2**30
-RESERVED = {
-    "GPU": 1.0,
-    "core": 0.7,
-}  # GiB that CUDA and its allocator, or Python and its libraries, hold besides (ours)
+RESERVED = {"GPU": 1.0, "core": 0.7}  # GiB that CUDA and its allocator, or Python and its libraries, hold (ours)
 TILE = 4096 * 32_768 * 2  # bytes of the logits that TRL's head holds at once (at most; it works in tiles)
 TEXT, COPIES = 4, 2  # bytes of text for a token, and copies of a pool: as loaded, and with its scores (ours)
 TOKEN = 16  # bytes of a token on disk: its id and whether it is scored, both 64 bits
@@ -104,9 +98,6 @@ def shape_of(name: str) -> Shape:
 
     InputError when its configuration cannot be had, or its layers are not like Llama's, as GPT-2's.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
-
     config = config_of(name)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
@@ -128,8 +119,6 @@ def shape_of(name: str) -> Shape:
 
 def config_of(name: str) -> PreTrainedConfig:
     """The configuration of a model, by what :func:`shape_of` takes."""
-    from transformers import AutoConfig
-
     if name in SHAPES:
         return AutoConfig.for_model(**SHAPES[name])
     if is_own(name):
@@ -231,9 +220,8 @@ def _scorers(work: Work, gpu: bool) -> Iterator[tuple]:
     for name, family in (("pool", "pool"), ("longcot_pool", "longcot")):
         recipe = work.recipe(family)
         if recipe and not is_own(recipe.scorer):
-            rater = shape_of(recipe.rater).parameters if recipe.rater else 0
-            weights = size * (shape_of(recipe.scorer).parameters + rater)
-            yield f"scorer, {name}", recipe.scorer, 1, {"weights": weights, "head": 3 * 4 * logits}
+            weights = sum(shape_of(model).parameters for model in (recipe.scorer, recipe.rater) if model)
+            yield f"scorer, {name}", recipe.scorer, 1, {"weights": size * weights, "head": 3 * 4 * logits}
 
 
 def disk_table(work: Work, parts: pd.DataFrame) -> pd.DataFrame:
@@ -266,7 +254,9 @@ def _launched(work: Work, role: str) -> float:
 def check_fit(work: Work, memory: pd.DataFrame, disk: pd.DataFrame) -> None:
     """Raise InputError with what is missing, and what to do, unless a study fits its hardware."""
     study, hardware = work.study.name, work.hardware
-    limit = hardware.gpu_memory_gib if hardware.gpus else hardware.memory_gib and hardware.memory_gib / hardware.cores
+    limit, where = hardware.gpu_memory_gib, "on each GPU"
+    if not hardware.gpus:
+        limit, where = hardware.memory_gib and hardware.memory_gib / hardware.cores, "for each core's worker"
     for row in memory.itertuples():
         if row.processes > max(hardware.gpus, 1):
             raise InputError(
@@ -274,7 +264,6 @@ def check_fit(work: Work, memory: pd.DataFrame, disk: pd.DataFrame) -> None:
                 f"hardware; lower processes in models.{row.role}.launch, or name more GPUs."
             )
         if limit and row.total > limit:
-            where = "on each GPU" if hardware.gpus else "for each core's worker"
             raise InputError(
                 f"Expected {row.total:.1f} GiB {where} for the {row.role} of the study {study} ({row.model}), "
                 f"found {limit:g} GiB; {_remedy(work, row)}."
