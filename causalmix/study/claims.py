@@ -44,26 +44,22 @@ def claim(
     return {"claim": text} | numbers | told
 
 
-def trial_claim(
-    text: str, reported: float, source: str, trials: pd.DataFrame, one: str, other: str, where: str,
-    outcome: str = "y_dev",
-) -> dict[str, object]:  # fmt: skip
-    """That one method beats another, held against trials of one group, paired by their seeds."""
-    wide = trials.pivot(index="seed", columns="method", values=outcome) if outcome in trials else pd.DataFrame()
-    if missing := [m for m in (one, other) if m not in wide]:
-        return claim(text, reported, source, (np.nan,) * 3, f"{where} ({missing[0]} was not trained)")
-    return claim(text, reported, source, mean_interval(100 * (wide[one] - wide[other]).dropna()), where)
-
-
-def split_claim(
+def paired_claim(
     text: str, reported: float, source: str, table: pd.DataFrame, one: str, other: str, where: str,
-    measure: str = "spearman",
+    measure: str = "y_dev",
 ) -> dict[str, object]:  # fmt: skip
-    """That one variant predicts held-out runs better, by paired differences over splits."""
-    wide = table.pivot_table(index="split", columns="variant", values=measure)
-    if missing := [v for v in (one, other) if v not in wide]:
-        return claim(text, reported, source, (np.nan,) * 3, f"{where} ({missing[0]} was not fitted)", measure)
-    return claim(text, reported, source, split_interval(wide[one] - wide[other]), where, measure)
+    """That one beats the other: methods by trials that share their seeds, variants by splits of the held-out runs."""
+    trained = measure.startswith("y_")
+    index, columns, tried = ("seed", "method", "trained") if trained else ("split", "variant", "fitted")
+    wide, interval, unit = pd.DataFrame(), (np.nan,) * 3, "points" if trained else measure
+    if len(table) and measure in table:
+        wide = table.pivot_table(index=index, columns=columns, values=measure)
+    if missing := [name for name in (one, other) if name not in wide]:
+        where = f"{where} ({missing[0]} was not {tried})"
+    else:
+        gaps = (wide[one] - wide[other]).dropna()
+        interval = mean_interval(100 * gaps) if trained else split_interval(gaps)
+    return claim(text, reported, source, interval, where, unit)
 
 
 def published(name: str) -> pd.DataFrame:
@@ -122,14 +118,14 @@ def _of_size(whole: pd.DataFrame, n_samples: int) -> list[dict]:
                 source = f"{PUBLISHED.format(stands[other])}, {model}, {n_samples // 1000}K"
                 gap = reported_gap(reported, one, other)
                 claims.append(
-                    trial_claim(f"{one} beats {other} on Dev ({where})", gap, source, trials, one, other, "target")
+                    paired_claim(f"{one} beats {other} on Dev ({where})", gap, source, trials, one, other, "target")
                 )
         parts = ablation[(ablation["model"] == model) & (ablation["n_samples"] == n_samples)]
         for part, (name, subject) in PARTS.items() if len(parts) else ():
             text = f"{part} is needed: CausalMix-A beats itself {name} ({where})"
             gap, source = reported_gap(parts, "CausalMix-A", name, label="variant"), PUBLISHED.format("ablation")
             pair = ("CausalMix-A", f"CausalMix-A {name}")
-            claims.append(trial_claim(text, gap, f"{source}, {model}", trials, *pair, subject))
+            claims.append(paired_claim(text, gap, f"{source}, {model}", trials, *pair, subject))
     return claims
 
 
@@ -138,7 +134,7 @@ def _unseen(trials: pd.DataFrame) -> dict:
     gap = reported_gap(published("unseen"), "CausalMix-A", "Equal")
     one, other = ("CausalMix-A", "Equal") if gap > 0 else ("Equal", "CausalMix-A")
     text = f"{one} beats {other} on Unseen (target model)"
-    return trial_claim(text, abs(gap), PUBLISHED.format("unseen"), trials, one, other, "target", "y_unseen")
+    return paired_claim(text, abs(gap), PUBLISHED.format("unseen"), trials, one, other, "target", "y_unseen")
 
 
 def _shifts(targets: pd.DataFrame | None) -> list[dict]:
@@ -146,14 +142,14 @@ def _shifts(targets: pd.DataFrame | None) -> list[dict]:
     pools = [] if targets is None else [pool for pool in targets["pool"].unique() if pool != "whole"]
     text = "A state-dependent mixture beats one without the state in the shifted pool “{}”"
     pair = ("CausalMix-A", "CausalMix-A without X")
-    return [trial_claim(text.format(p), *IN_WORDS, _group(targets, pool=p), *pair, "target") for p in pools]
+    return [paired_claim(text.format(p), *IN_WORDS, _group(targets, pool=p), *pair, "target") for p in pools]
 
 
 def _long_chains(trials: pd.DataFrame) -> list[dict]:
     """Who is beaten on long chains of thought; which of its policies the paper means is not known, here it is A."""
     table, source, text = published("longcot"), PUBLISHED.format("longcot"), "CausalMix (here A) beats {} on {}"
     return [
-        trial_claim(text.format(other, "long chains of thought"), reported_gap(table, "CausalMix", other), source,
+        paired_claim(text.format(other, "long chains of thought"), reported_gap(table, "CausalMix", other), source,
                     trials, "CausalMix-A", other, "longcot")
         for other in ("Equal", "Grid", "RegMix", "DMO")
     ]  # fmt: skip
@@ -167,15 +163,14 @@ def estimator_claims(folder: Path) -> list[dict]:
     empty = pd.DataFrame({"variant": [], "split": [], "spearman": [], "r_score": []})
     found = (_read(folder, name) for name in ("held_out", "ablations", "assignment", "covariates"))
     checks, fits, assigned, subsets = (empty if table is None else table for table in found)
-    checks = checks.rename(columns={"predictor": "variant"})
-    subsets = subsets.rename(columns={"covariates": "variant"})
+    checks, subsets = checks.rename(columns={"predictor": "variant"}), subsets.rename(columns={"covariates": "variant"})
     every, rival = _best_subsets(subsets)
     orthogonal, known = "without orthogonalisation", "ablations"
     asked = (
         ("Returns depend on the state: theta(x) predicts held-out runs better than a constant theta", *IN_WORDS,
-         checks, "theta(x)", "constant theta", "effects"),
+         checks, "theta(x)", "constant theta", "effects", "spearman"),
         ("All covariates together predict held-out runs better than the next best subset (Figure 2)", *IN_WORDS,
-         subsets, every, rival, known),
+         subsets, every, rival, known, "spearman"),
         ("X is needed for the returns of held-out runs", *IN_WORDS, fits, "full", "without X", known, "r_score"),
         ("Orthogonalisation helps the returns of held-out runs", *IN_WORDS, fits, "full", orthogonal, known, "r_score"),
         ("Orthogonalisation helps the returns where mixtures followed the state", *ASKED,
@@ -183,7 +178,7 @@ def estimator_claims(folder: Path) -> list[dict]:
         ("The forest knows the returns of held-out runs better than a linear final stage", *ASKED,
          fits, "full", "linear", known, "r_score"),
     )  # fmt: skip
-    return [split_claim(*question) for question in asked]
+    return [paired_claim(*question) for question in asked]
 
 
 def _best_subsets(subsets: pd.DataFrame) -> tuple[str, str]:
