@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.effects.estimator import fit_effects
-from causalmix.effects.held_out import split_history
+from causalmix.effects.held_out import split_rows
 from causalmix.methods.ask import rounded, state_dependent
 from causalmix.methods.baselines import dmo, regmix, ridge
 from causalmix.methods.policy import causalmix_a, domain_caps
@@ -31,7 +31,7 @@ def learning_mixtures(
     """
     rows, n = [], len(question.history)
     for count in (c for c in counts if c <= n):
-        part = question.history if count == n else split_history(question.history, n - count, question.seed)[0]
+        part = question.history if count == n else question.history.take(split_rows(n, n - count, question.seed)[0])
         asked, effects = (
             replace(question, history=part),
             fit_effects(part, question.outcome, seed=question.seed, **settings),
