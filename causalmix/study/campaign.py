@@ -16,9 +16,8 @@ import pandas as pd
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import History, read_history
-from causalmix.core.parameters import declared, read_notebook
-from causalmix.core.paths import NOTEBOOKS, STUDIES, results_dir
-from causalmix.core.study_file import read_study, study_values
+from causalmix.core.paths import results_dir
+from causalmix.core.study_file import read_study
 from causalmix.core.tables import read_table, write_table
 from causalmix.data.scored_pools import World
 from causalmix.methods import ask as asking, variants
@@ -40,12 +39,6 @@ LEARNING_SEEDS = 3  # runs of each mixture of the learning curve
 #: What a table's question names of a design; pools, models and settings are in the run ids of the history, by content.
 ASKED = ("pool_rows", "pool_seed", "candidates", "n_runs", "n_samples", "epochs", "learning_rate", "batch_size",
          "concentration", "tilt", "assignment", "noise_specs", "noise_seeds", "seed")  # fmt: skip
-
-
-def chapter_values(study: str, chapter: str) -> dict[str, object]:
-    """Parameters of a chapter in a study, the notebook's defaults included."""
-    known = declared(read_notebook(NOTEBOOKS / f"{chapter}.ipynb"))
-    return study_values(read_study(study, STUDIES), chapter, known)
 
 
 @dataclass(frozen=True)
@@ -98,7 +91,7 @@ class Campaign:
         """
         out = Path(out or results_dir(study))
         design = Design.of_study(study, out)
-        sizes, longcot_sizes = (chapter_values(study, chapter) for chapter in ("06_target", "07_longcot"))
+        sizes, longcot_sizes = (dict(read_study(study).of(subject)) for subject in ("target", "longcot"))
         usual = {name: sizes[name] for name in ("outcome", "n_trees", "seed")} | {
             "names": asking.names_of(sizes["methods"])
         }
