@@ -118,25 +118,32 @@ def _fit(
     basis = problem.directions()
     # HC1 scales the robust covariance of the linear stage to the few runs per coefficient.
     inference = "auto" if stage == "forest" else StatsModelsInference(cov_type="HC1")
-    # The first repeats stay the same when there are more of them.
-    seeds = np.random.default_rng(problem.seed).integers(2**31 - 1, size=n_repeats)
-    models = [_estimator(stage, n_trees, cv_folds, min_samples_leaf, int(s), orthogonalise) for s in seeds]
+    each = seeds(problem.seed, n_repeats)
+    models = [_estimator(stage, n_trees, cv_folds, min_samples_leaf, s, orthogonalise) for s in each]
     X = problem.history.X[:, list(problem.varying)] if problem.varying else None
     data = {"Y": problem.y, "T": problem.Z @ basis.T, "X": X}
     fits = tuple(model.fit(**data, cache_values=True, inference=inference) for model in models)
     return DoubleML(**vars(problem), stage=stage, note=note, fits=fits, basis=basis)
 
 
+def seeds(seed: int, n: int) -> list[int]:
+    """Seeds of the repeats; the first ones stay the same when there are more repeats."""
+    return np.random.default_rng(seed).integers(2**31 - 1, size=n).tolist()
+
+
+def learner(seed: int) -> LGBMRegressor:
+    """The nuisance model of one variable."""
+    return LGBMRegressor(**NUISANCE, deterministic=True, force_row_wise=True, n_jobs=1, random_state=seed, verbose=-1)
+
+
 def _estimator(
     stage: str, n_trees: int, cv_folds: int, min_samples_leaf: int, seed: int, orthogonalise: bool
 ) -> CausalForestDML | LinearDML:
     """One EconML estimator, all of whose randomness follows from an integer."""
-    learner = LGBMRegressor(
-        **NUISANCE, deterministic=True, force_row_wise=True, n_jobs=1, random_state=seed, verbose=-1
-    )
+    one = learner(seed) if orthogonalise else DummyRegressor()
+    several = MultiOutputRegressor(one) if orthogonalise else one
     folds = KFold(cv_folds, shuffle=True, random_state=seed)
-    nuisances = (learner, MultiOutputRegressor(learner)) if orthogonalise else (DummyRegressor(), DummyRegressor())
-    shared = {"model_y": nuisances[0], "model_t": nuisances[1], "cv": folds, "random_state": seed}
+    shared = {"model_y": one, "model_t": several, "cv": folds, "random_state": seed}
     if stage == "linear":
         return LinearDML(**shared)
     return CausalForestDML(

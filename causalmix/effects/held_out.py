@@ -235,11 +235,12 @@ def check_summary(check: pd.DataFrame) -> pd.DataFrame:
     Splits share runs, so the deviation describes how much the choice of split matters; it is no
     standard error.  Differences below 0.0001 count for neither.
     """
-    table = summary(check, "predictor", measures=("spearman", "r2"))
+    groups = check.groupby("predictor", sort=False)
+    table = groups[["spearman", "r2"]].mean().join(groups[["spearman", "r2"]].std().add_suffix("_sd")).reset_index()
     for measure in ("spearman", "r2"):
         wins = [(_ahead(check, measure, name) > 0).sum() for name in table["predictor"][1:]]
         table[f"theta(x)_ahead_in_{measure}"] = ["–", *(f"{n} of {check['split'].nunique()}" for n in wins)]
-    return table[[c for c in table if "behind" not in c]]
+    return table
 
 
 def _ahead(check: pd.DataFrame, measure: str, rival: str) -> np.ndarray:
@@ -260,14 +261,4 @@ def check_sentence(check: pd.DataFrame) -> str:
     return (
         f"Returns that depend on the state predict held-out runs {told[0]} than returns that do not, and {told[1]}; "
         "in brackets the middle 95% of the differences over splits."
-    )
-
-
-def history_sentence(history: History, outcome: str) -> str:
-    """What a history holds, in one sentence."""
-    y = history.y(outcome)
-    return (
-        f"The history holds {len(history)} runs over {len(history.domains)} domains ({', '.join(history.domains)}); "
-        f"covariates: {', '.join(history.covariates) or 'none'}. "
-        f"The outcome `{outcome}` has mean {y.mean():.3f} and standard deviation {y.std():.3f}."
     )
