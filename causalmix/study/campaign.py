@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -24,8 +24,7 @@ from causalmix.core.study_file import read_study
 from causalmix.core.tables import read_table, write_table
 from causalmix.data import states
 from causalmix.data.scored_pools import World
-from causalmix.effects.estimator import fit_effects
-from causalmix.methods import ask as asking, transfer, variants
+from causalmix.methods import ask as asking, variants
 from causalmix.methods.baselines import dmo
 from causalmix.methods.question import ProxyRun, Question, Train
 from causalmix.methods.target import Target, find_target
@@ -92,9 +91,8 @@ class Campaign:
 
     def mixtures(self, **options) -> pd.DataFrame:
         """Every method's mixture for the whole pool; those that need proxies get them from :func:`trainer`."""
-        train_proxies = trainer(self.design, self.pool, self.ledger, self.progress, **options)
-        question = Question(self.history, self.goal.n_samples, self.goal.rows, self.outcome, self.seed, train_proxies)
-        ask = lambda: asking.ask(question, self.goal.x, self.goal.pool, self.names, n_trees=self.n_trees)  # noqa: E731
+        question = replace(self._question, train=trainer(self.design, self.pool, self.ledger, self.progress, **options))
+        ask = lambda: asking.ask(question, self.goal.pool, self.names)  # noqa: E731
         return fixed(self.out / "methods.csv", self._asked(**self._aim), ask)
 
     def shifted_states(self) -> dict[str, np.ndarray]:
@@ -107,34 +105,32 @@ class Campaign:
 
     def shifted(self, mixtures: pd.DataFrame) -> pd.DataFrame:
         """Every method's mixture in the shifted pools."""
-        make = lambda: asking.in_pools(  # noqa: E731
-            mixtures, fit_effects(self.history, self.outcome, n_trees=self.n_trees, seed=self.seed),
-            self.shifted_states(), self.design.n_samples, self.seed)  # fmt: skip
+        question = replace(self._question, n_samples=self.design.n_samples, rows=None)
+        make = lambda: asking.in_pools(mixtures, question, self.shifted_states())  # noqa: E731
         return fixed(self.out / "shifted.csv", self._asked(mixtures=mixtures.to_csv()), make)
 
     def longcot(self, mixtures: pd.DataFrame, pool: World) -> pd.DataFrame:
         """Every method's mixture for the long-CoT pool, from the same records with another outcome."""
-        history, x = longcot.with_outcome(self.history), longcot.state_of(pool)
-        question = Question(history, self.design.n_samples, None, longcot.OUTCOME, self.seed)
-        rows = np.bincount(pool.scored.codes, minlength=len(pool.scored.domains))
-        make = lambda: transfer.transfer_mixtures(  # noqa: E731
-            mixtures, question, x, "long-CoT", pool.scored.domains, rows, n_trees=self.n_trees)  # fmt: skip
+        x, domains = longcot.state_of(pool), pool.scored.domains
+        question = Question(longcot.with_outcome(self.history), self.design.n_samples,
+                            np.bincount(pool.scored.codes, minlength=len(domains)), longcot.OUTCOME, self.seed, x=x,
+                            domains=domains, repeats_allowed=True, settings={"n_trees": self.n_trees})  # fmt: skip
+        make = lambda: asking.in_part(mixtures, question, "long-CoT")  # noqa: E731
         return fixed(self.out / "longcot_mixtures.csv", self._asked(x=x, mixtures=mixtures.to_csv()), make)
 
     def learning(self) -> pd.DataFrame:
         """Mixtures of four methods from parts of the history."""
-        question = Question(self.history, self.design.n_samples, None, self.outcome, self.seed)
-        make = lambda: variants.learning_mixtures(question, self.goal.x, n_trees=self.n_trees)  # noqa: E731
+        question = replace(self._question, n_samples=self.design.n_samples, rows=None)
+        make = lambda: variants.learning_mixtures(question)  # noqa: E731
         return fixed(self.out / "learning_mixtures.csv", self._asked(x=self.goal.x), make)
 
     def variants(self) -> pd.DataFrame:
         """Mixtures of two variants that the ablations try beside the methods."""
-        question = Question(self.history, self.goal.n_samples, self.goal.rows, self.outcome, self.seed)
         recorded = Ledger(self.out / "runs.jsonl").finished()
 
         def make() -> pd.DataFrame:
             losses = dmo.validation_losses([recorded[r] for r in self.history.frame["run_id"]], self.history.domains)
-            return variants.variant_mixtures(question, self.goal.x, losses, n_trees=self.n_trees)
+            return variants.variant_mixtures(self._question, losses)
 
         return fixed(self.out / "variants.csv", self._asked(**self._aim, variants=True), make)
 
@@ -185,6 +181,12 @@ class Campaign:
         trials = self.size_trials(self.variants())
         if found := recorded([t.spec for t in trials]):
             write_table(self.out / "variants_trained.csv", trial_table(trials, found))
+
+    @property
+    def _question(self) -> Question:
+        """What methods are asked for the whole pool, without a way to train."""
+        return Question(self.history, self.goal.n_samples, self.goal.rows, self.outcome, self.seed, x=self.goal.x,
+                        settings={"n_trees": self.n_trees})  # fmt: skip
 
     @property
     def _aim(self) -> dict:

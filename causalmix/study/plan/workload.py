@@ -25,6 +25,7 @@ from causalmix.data.scores import HES_MAX_TOKENS, LOSS_MAX_TOKENS
 from causalmix.data.tiny import items, longcot as tiny_longcot, models as tiny_models
 from causalmix.lm.conversations import tokenize
 from causalmix.methods import ask, variants
+from causalmix.methods.baselines import dmo
 from causalmix.study.parts import SHIFTS, Part, Pool, proxy_specs, study_parts
 from causalmix.study.plan.hardware import Assumption, Hardware
 from causalmix.train.design import ROLES, Design, noise_panel, specs_of
@@ -35,9 +36,7 @@ RECORDED = "laptop"  # the study whose record tells the length of the embedded w
 SAMPLE = 500  # rows of the embedded world that are tokenised where no record tells
 TRAIN, READ = "training", "reading"  # forward and backward, or forward alone
 
-#: Methods of the learning curve, and variants of the ablations, whose mixtures are worked out from the record.
-LEARNERS = (*ask.OURS, "RegMix", "RegMix-ridge")
-VARIANTS = (variants.WITHOUT_ORTHOGONALISATION, "DMO (table-fit)")
+VARIANTS = (variants.WITHOUT_ORTHOGONALISATION, dmo.TABLE_FIT)
 
 
 class Line(NamedTuple):
@@ -180,7 +179,9 @@ class Work:
 
     def _stand_in(self, table: str) -> pd.DataFrame:
         """Equal mixtures in the place of a table that methods will fill."""
-        names = {"learning": LEARNERS, "variants": VARIANTS}.get(table, (*self.methods(), *ask.OURS, ask.WITHOUT_X))
+        names = {"learning": variants.LEARNERS, "variants": VARIANTS}.get(
+            table, (*self.methods(), *ask.OURS, ask.WITHOUT_X)
+        )
         domains = self.pools["longcot" if table == "longcot" else "pool"].domains
         even = pd.DataFrame([{"method": name} | {f"w_{d}": 1 / len(domains) for d in domains} for name in names])
         if table == "shifted":
