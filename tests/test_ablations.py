@@ -41,7 +41,7 @@ def test_a_covariate_that_moves_returns_is_missed(scores):
     """Without X both the prediction and the returns are worse on every split."""
     wide = scores.pivot(index="split", columns="variant", values="r_score")
     assert (wide["full"] > wide["without X"] + 0.1).all()
-    assert intervals.told_apart(wide["full"] - wide["without X"]) == 1
+    assert intervals.split_verdict(wide["full"] - wide["without X"]) == "better"
     assert "against *without X*: better in order" in ablations.ablation_sentence(scores)
     few = ablations.ablation_sentence(scores[scores["split"] < 4])
     assert "better" not in few
@@ -50,14 +50,20 @@ def test_a_covariate_that_moves_returns_is_missed(scores):
 
 @pytest.mark.parametrize(
     ("gaps", "said"),
-    [([0.1] * 5, 1), ([-0.1] * 5, -1), ([0.1] * 4, 0), ([0.1] * 4 + [np.nan], 0), ([0.1] * 4 + [-0.05], 0)],
+    [
+        ([0.1] * 5, "better"),
+        ([-0.1] * 5, "worse"),
+        ([0.1] * 4, "open"),
+        ([0.1] * 4 + [np.nan], "open"),
+        ([0.1] * 4 + [-0.05], "open"),
+    ],
 )
 def test_differences_are_told_apart_by_their_middle(gaps, said):
     """All of the middle 95% on one side of zero, from five splits on; one split of five on the other side forbids it.
 
     In the last case the mean exceeds the standard deviation, which is not enough.
     """
-    assert intervals.told_apart(gaps) == said
+    assert intervals.split_verdict(gaps) == said
 
 
 def test_tables_show_the_interval_that_decides(scores):

@@ -44,9 +44,9 @@ def verdict(low: float, high: float) -> str:
     return "better" if low > 0 else "worse" if high < 0 else "open"
 
 
-def told_apart(gaps: Sequence[float]) -> int:
-    """1 where paired differences over splits are better than nought, -1 where worse, else 0."""
-    return {"better": 1, "worse": -1, "open": 0}[verdict(*split_interval(gaps)[1:])]
+def split_verdict(gaps: Sequence[float]) -> str:
+    """The verdict on paired differences over splits."""
+    return verdict(*split_interval(gaps)[1:])
 
 
 def explained_by_mixture(covariates: np.ndarray, mixtures: np.ndarray) -> np.ndarray:
