@@ -20,7 +20,7 @@ import yaml
 
 from causalmix.core.errors import InputError
 from causalmix.core.paths import ASSETS
-from causalmix.lm.pretrained import load_model, load_tokenizer, use_chat_form
+from causalmix.lm.pretrained import load_causal_lm, tokenizer_of, use_chat_form
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -52,7 +52,7 @@ def finetune_distributed(
     Parameters
     ----------
     model : str or Path
-        As for :func:`causalmix.lm.pretrained.load_model`; trained in float32 weights, under bfloat16
+        As for :func:`causalmix.lm.pretrained.load_causal_lm`; trained in float32 weights, under bfloat16
         autocast or sharded mixed precision where ``settings.bf16``.
     rows_path : str or Path
         A folder that ``Dataset.save_to_disk`` wrote or a file of JSON lines, with ``messages``.
@@ -90,7 +90,7 @@ def finetune_distributed(
     if found := sorted({path.name for path in out.glob("*")} - {LOG}):
         raise InputError(f"Expected a new folder for the checkpoint, found {found[0]} in {out}; choose another.")
     file, use_cpu = _check_config(config, settings, processes)
-    tokenizer = load_tokenizer(model)
+    tokenizer = tokenizer_of(model)
     if chat_form:
         use_chat_form(tokenizer)
     cache = out / "cache"
@@ -246,7 +246,7 @@ def _train(spec: Mapping[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="causalmix-launch-") as scratch:
         # Joins the processes; then only rank 0 reads weights.
         args = sft.trainer_config(settings, spec["seed"], scratch)
-        model, tokenizer = load_model(spec["model"], dtype="float32", device="cpu")
+        model, tokenizer = load_causal_lm(spec["model"], dtype="float32", device="cpu")
         if spec["chat_form"]:
             use_chat_form(tokenizer, model)
         trainer = Trainer(model=model, args=args, train_dataset=rows, processing_class=tokenizer)

@@ -13,11 +13,10 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from causalmix.core.errors import InputError
 from causalmix.data import states
+from causalmix.data.families import WorldName
 from causalmix.data.named_models import load_model, load_tokenizer, place
-from causalmix.data.recipes import REAL, read_recipe
-from causalmix.data.scored_pools import World, _load, load_world, one_thread
+from causalmix.data.scored_pools import World, load_named, one_thread
 from causalmix.lm import conversations, losses
 from causalmix.train import launch, sft
 from causalmix.train.online import make_mixer
@@ -132,20 +131,6 @@ def _validation_tokens(base: World, model: str) -> dict[str, Dataset]:
 
 
 def world_of(spec: RunSpec) -> tuple[World, int]:
-    """The world that a spec was written for, and its candidates per domain.
-
-    Raises
-    ------
-    InputError
-        When the package's world is no longer the one that the spec names.
-    """
-    kind, rows, seed, digest, candidates = spec.world.split("/")
-    if kind == REAL:
-        recipe, folder = read_recipe(digest)  # by the spec, whatever has become of the files that the recipe names
-        return _load(f"{REAL}/{rows}/{seed}/{digest}", folder, recipe.domains or None), int(candidates)
-    found = load_world(int(rows), int(seed), kind)
-    if not found.name.endswith(digest):
-        raise InputError(
-            f"Expected the world {digest}, found {found.name}; check out the version that recorded this run."
-        )
-    return found, int(candidates)
+    """The world that a spec was written for, and its candidates per domain."""
+    name = WorldName.read(spec.world)
+    return load_named(name), name.candidates

@@ -8,10 +8,10 @@ import pandas as pd
 
 from causalmix.core.errors import InputError
 from causalmix.core.paths import results_dir
-from causalmix.data import states
 from causalmix.data.families import Kind, kind_of
 from causalmix.data.named_models import load_model
 from causalmix.data.scored_pools import one_thread
+from causalmix.data.scores import SCORES
 from causalmix.lm import outcomes
 from causalmix.train.design import Design, noise_panel, specs_of, world_for
 from causalmix.train.ledger import Ledger
@@ -53,7 +53,7 @@ def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFra
         rows.append(
             {"run_id": record["run_id"], "seed": spec["seed"], "n_samples": spec["n_samples"], "model": spec["model"]}
             | {f"w_{d}": w for d, w in zip(spec["domains"], spec["weights"])}
-            | {f"x_{s}": record["covariates"][f"x_{s}{suffix}"] for s in states.SCORES}
+            | {f"x_{s}": record["covariates"][f"x_{s}{suffix}"] for s in SCORES}
             | outcomes.axis_scores(record["scores"], kind_of(spec["world"]).tasks())
         )
     return pd.DataFrame(rows)
