@@ -284,15 +284,18 @@ def test_script_of_a_slurm_job(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"wall_time": "1:00:00"}, "Slurm option among walltime, .*found 'wall_time'; did you mean walltime"),
-        ({"walltime": 43200}, r"'H:MM:SS' or .* in quotes as Slurm option walltime, found 43200"),
-        ({"walltime": "12 hours"}, "option walltime, found '12 hours'"),
-        ({"memory": "much"}, "such as 16GB as Slurm option memory, found 'much'"),
-        ({"gpus": -1}, "whole number from 0 as Slurm option gpus, found -1"),
-        ({"jobs": 0}, "whole number from 1 as Slurm option jobs, found 0"),
-        ({"queue": "a\n#SBATCH -A b"}, "name of a partition as Slurm option queue"),
-        ({"directives": "--constraint=a100"}, "list of texts such as .* option directives"),
-        ({"env": {"A": 1}}, "with a text each as Slurm option env"),
+        ({"wall_time": "1:00:00"}, "setting of the Slurm options among walltime, .*'wall_time'; did you mean walltime"),
+        ({"walltime": 43200}, r"walltime of the Slurm options to be 'H:MM:SS' or .* in quotes, found 43200"),
+        ({"walltime": "12 hours"}, "walltime of the Slurm options .* found '12 hours'"),
+        ({"memory": "much"}, "memory of the Slurm options to be text such as 16GB, found 'much'"),
+        ({"gpus": -1}, "gpus of the Slurm options to be a whole number from 0, found -1"),
+        ({"jobs": 0}, "jobs of the Slurm options to be a whole number from 1, found 0"),
+        ({"jobs": True}, "jobs of the Slurm options to be a whole number from 1, found True"),
+        ({"queue": "a\n#SBATCH -A b"}, "queue of the Slurm options to be the name of a partition, found"),
+        ({"queue": "gpu\n"}, "queue of the Slurm options to be the name of a partition, found"),
+        ({"directives": "--constraint=a100"}, "directives of the Slurm options to be a list of texts such as"),
+        ({"prologue": ["module load a\nrm b"]}, "prologue of the Slurm options to be a list of shell commands, found"),
+        ({"env": {"A": 1}}, "env of the Slurm options to be variables with a text each, found 1"),
     ],
 )
 def test_bad_slurm_options(change, message):
@@ -303,7 +306,7 @@ def test_bad_slurm_options(change, message):
 
 def test_missing_slurm_options(tmp_path):
     """So are options that must be given, and files that hold none."""
-    with pytest.raises(InputError, match="option memory, found none"):
+    with pytest.raises(InputError, match="memory among the settings of the Slurm options, found none"):
         slurm_script({"walltime": "1:00:00"})
     with pytest.raises(InputError, match="YAML file .*none.yaml, found .*No such file"):
         slurm_script(tmp_path / "none.yaml")

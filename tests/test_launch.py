@@ -113,7 +113,7 @@ def test_bad_input_is_refused_before_a_process_starts(checkpoint, rows_path, tmp
     monkeypatch.setattr(launch, "_launch", lambda *_: pytest.fail("a process was started"))
     out = tmp_path / "out"
     refuse("new folder", checkpoint, rows_path, checkpoint)
-    refuse("one of .*fsdp2.*as config, found none.yaml", checkpoint, rows_path, out, config="none.yaml")
+    refuse("launch config among .*fsdp2.*found 'none.yaml'", checkpoint, rows_path, out, config="none.yaml")
     refuse("at least one process, found 0", checkpoint, rows_path, out, processes=0)
     refuse("Expected rows at", checkpoint, tmp_path / "none.jsonl", out)
     refuse("raise max_length", checkpoint, rows_path, out, replace(SETTINGS, max_length=3))

@@ -17,11 +17,12 @@ from datasets import Dataset
 from language_models import chat_tokenizer, row, tiny_model
 from test_studies import FIRST, causalmix, page_text
 
-from causalmix.core import paths
+from causalmix.book.stamps import NOTEBOOKS
 from causalmix.core.errors import InputError
 from causalmix.core.history import read_history
 from causalmix.core.study_file import Study, read_study
 from causalmix.data import fingerprints, named_models, recipes
+from causalmix.data.scored_pools import load_named
 from causalmix.lm import conversations
 from causalmix.study.plan import needs
 from causalmix.train import design as designs, one_run, sft
@@ -49,7 +50,7 @@ def rows(n=120):
 def root(tmp_path_factory):
     """A repository with a study of its own: a file of rows, a checkpoint on disk, and two tasks with their items."""
     folder = tmp_path_factory.mktemp("root")
-    shutil.copytree(paths.NOTEBOOKS, folder / "notebooks")
+    shutil.copytree(NOTEBOOKS, folder / "notebooks")
     (folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in rows()))
     tiny_model().save_pretrained(folder / "base")
     chat_tokenizer().save_pretrained(folder / "base")
@@ -69,7 +70,7 @@ def root(tmp_path_factory):
             "doc_to_text": "{{question}}", "doc_to_choice": "{{choices}}", "doc_to_target": "gold",
         }  # fmt: skip
         (tasks / f"{name}.yaml").write_text(yaml.safe_dump(task))
-    (folder / "notebooks/studies/own.yaml").write_text(yaml.safe_dump(study(folder)))
+    (folder / "own.yaml").write_text(yaml.safe_dump(study(folder)))
     return folder
 
 
@@ -115,7 +116,7 @@ def study(folder):
 @pytest.fixture(scope="module")
 def done(root):
     """The study's folder after the way from the pool to the mixture."""
-    ended = causalmix(root, "run", "--study", "own", *FIRST)
+    ended = causalmix(root, "run", "--study", str(root / "own.yaml"), *FIRST)
     assert ended.returncode == 0, ended.stderr
     return root / "results" / "own"
 
@@ -208,7 +209,7 @@ def test_a_run_keeps_its_pool_and_other_questions_are_another_record(root, done,
     (root / "rows.jsonl").rename(root / "moved.jsonl")
     try:
         spec = RunSpec.from_dict(next(iter(Ledger(done / "runs.jsonl").finished().values()))["spec"])
-        assert one_run.world_of(spec)[0].name == base.name
+        assert load_named(spec.world_name).name == base.name
     finally:
         (root / "moved.jsonl").rename(root / "rows.jsonl")
 
@@ -251,10 +252,10 @@ def test_a_launched_model_is_resolved_as_any_other(monkeypatch):
     monkeypatch.setattr("causalmix.lm.pretrained.smollm2_path", lambda: "its.gguf")
     assert named_models.place("smollm2") == "its.gguf"
     given = []
-    monkeypatch.setattr(one_run.launch, "finetune_distributed", lambda *a, **k: given.append(a[0]) or {})
+    monkeypatch.setattr(one_run, "finetune_distributed", lambda *a, **k: given.append(a[0]) or {})
     monkeypatch.setattr(one_run, "load_model", lambda out: (None, None))
     spec = spec_of(Design(models={"proxy": "smollm2"}), "w/1/0/x", [0.2] * 5, (0, 0, 0), 0)
-    one_run._train_launched(SimpleNamespace(pool=Dataset.from_list([row("q", "a")])), [0], spec, None, {})
+    one_run._train_launched(SimpleNamespace(pool=Dataset.from_list([row("q", "a")])), [0], spec, None)
     assert given == ["its.gguf"]
 
 
@@ -287,12 +288,12 @@ def test_a_study_that_cannot_run_here_says_so_at_once(root, name, command):
 def test_what_is_missing_besides_gpus_is_told(root, monkeypatch):
     """With GPUs elsewhere, models and data sets that cannot be had are named, and only chapters that need them ask."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    paper, gpu = (read_study(name, paths.STUDIES) for name in ("paper", "gpu"))
+    paper, gpu = (read_study(name) for name in ("paper", "gpu"))
     with pytest.raises(InputError, match="Expected the model Qwen/Qwen2.5-0.5B .* found none"):
         needs.check(paper, needs.SWEEP, gpus_elsewhere=True)
     with pytest.raises(InputError, match="Expected the model HuggingFaceTB/SmolLM2-1.7B-Instruct .* found none"):
         needs.check(gpu, needs.TRIALS, gpus_elsewhere=True)
-    needs.check(paper, ("04_effects", "05_mixture", "09_paper_and_ours"))
+    needs.check(paper, ("effects", "mixture", "paper_and_ours"))
     own = study(root)["parameters"]
     lost = own | {"pool": own["pool"] | {"options": {"path": "lost/rows"}}}
     with pytest.raises(InputError, match="Expected the data set lost/rows"):
@@ -329,23 +330,13 @@ BROKEN = {
 def test_a_mistake_in_a_study_is_refused_by_every_command(root, tmp_path, monkeypatch, capsys, line, told):
     """Not trained under a default's name, and not after the pool was scored."""
     from causalmix import cli
-    from causalmix.book import run
 
-    shutil.copytree(root / "notebooks", tmp_path / "notebooks")
-    (tmp_path / "notebooks/studies/broken.yaml").write_text(f"parameters:\n  {line}\n")
-    for name, place in {
-        "ROOT": tmp_path,
-        "NOTEBOOKS": tmp_path / "notebooks",
-        "STUDIES": tmp_path / "notebooks/studies",
-    }.items():
-        monkeypatch.setattr(paths, name, place)
-    for module, name in ((run, "chapter_parameters"), (run, "checked_study"), (run, "plan")):
-        wrapped = getattr(module, name)
-        monkeypatch.setattr(cli, name, lambda *a, _f=wrapped: _f(*a, root=tmp_path))
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(f"parameters:\n  {line}\n")
     monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(root)
     for command in (["sweep", "--limit", "1"], ["run", "01_featurize", "02_proxy_sft"]):
-        assert cli.main([*command, "--study", "broken"]) == 2
+        assert cli.main([*command, "--study", str(broken)]) == 2
         (sentence,) = capsys.readouterr().err.strip().splitlines()
         assert re.search(told, sentence), sentence
     assert not (tmp_path / "cache").exists() and not (tmp_path / "results").exists()
@@ -354,9 +345,9 @@ def test_a_mistake_in_a_study_is_refused_by_every_command(root, tmp_path, monkey
 def test_a_cluster_of_no_kind_is_refused_before_anything(root):
     """Also before the pool of the study is made and scored."""
     for given in ("nonsense", "slurm:missing.yaml"):
-        ended = causalmix(root, "sweep", "--study", "own", "--cluster", given)
+        ended = causalmix(root, "sweep", "--study", str(root / "own.yaml"), "--cluster", given)
         assert ended.returncode == 2 and len(ended.stderr.strip().splitlines()) == 1
-    assert causalmix(root, "sweep", "--study", "own", "--workers", "-3").returncode == 2
+    assert causalmix(root, "sweep", "--study", str(root / "own.yaml"), "--workers", "-3").returncode == 2
 
 
 def test_a_sweep_elsewhere_wants_the_pool_scored(root, monkeypatch, tmp_path):

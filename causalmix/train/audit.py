@@ -21,19 +21,8 @@ from causalmix.train.spec import RunSpec
 def reliability(groups: np.ndarray, values: np.ndarray, level: float = 0.95) -> dict[str, float]:
     """Share of an outcome's variance that is not seed noise.
 
-    Parameters
-    ----------
-    groups : array_like, shape (n,)
-        Which specification (all but the seed) each run belongs to; every group has the same size.
-    values : array_like, shape (n,)
-        The outcome of each run, accuracy in [0, 1].
-    level : float
-        Coverage of the interval.
-
-    Returns
-    -------
-    dict
-        ``reliability``, ``ci_low``, ``ci_high``, ``seed_sd`` (accuracy), ``n_specs``, ``n_seeds``.
+    ``groups`` tells which specification (all but the seed) each run belongs to, every one of them with
+    equally many seeds; ``values`` are accuracies in [0, 1].
 
     Notes
     -----
@@ -45,8 +34,7 @@ def reliability(groups: np.ndarray, values: np.ndarray, level: float = 0.95) -> 
     if len(sizes) < 2 or sizes.nunique() != 1 or sizes.iloc[0] < 2:
         raise InputError(
             "Expected at least 2 specifications with equally many (2 or more) seeds each, found sizes "
-            f"{sorted(set(sizes))}; "
-            "finish the noise panel."
+            f"{sorted(set(sizes))}; finish the noise panel."
         )
     n, k = len(sizes), int(sizes.iloc[0])
     means = frame.groupby("group")["value"].transform("mean")
@@ -54,19 +42,12 @@ def reliability(groups: np.ndarray, values: np.ndarray, level: float = 0.95) -> 
     within = float(((frame["value"] - means) ** 2).sum()) / (n * (k - 1))
     tail = (1 - level) / 2
     ratio = between / within if within > 0 else np.inf
-    bounds = [
-        ratio / f_distribution.ppf(1 - tail, n - 1, n * (k - 1)),
-        ratio * f_distribution.ppf(1 - tail, n * (k - 1), n - 1),
-    ]
-    estimate, low, high = ((r - 1) / (r + k - 1) if np.isfinite(r) else 1.0 for r in (ratio, *bounds))
-    return {
-        "reliability": estimate,
-        "ci_low": low,
-        "ci_high": high,
-        "seed_sd": within**0.5,
-        "n_specs": n,
-        "n_seeds": k,
-    }
+    low = ratio / f_distribution.ppf(1 - tail, n - 1, n * (k - 1))
+    high = ratio * f_distribution.ppf(1 - tail, n * (k - 1), n - 1)
+    shares = [(r - 1) / (r + k - 1) if np.isfinite(r) else 1.0 for r in (ratio, low, high)]
+    return dict(zip(("reliability", "ci_low", "ci_high"), shares)) | {
+        "seed_sd": within**0.5, "n_specs": n, "n_seeds": k,
+    }  # fmt: skip
 
 
 def movement(history: pd.DataFrame, outcomes: list[str]) -> pd.DataFrame:
@@ -78,13 +59,7 @@ def movement(history: pd.DataFrame, outcomes: list[str]) -> pd.DataFrame:
 
 
 def choose_runs(records: list[dict], count: int, seed: int) -> list[dict]:
-    """Runs to train again: a random choice among the finished records.
-
-    Raises
-    ------
-    InputError
-        When no run has finished; it tells how the first one failed.
-    """
+    """Runs to train again: a random choice among the finished records."""
     finished = [record for record in records if record["status"] == "finished"]
     if not finished:
         error = " ".join(str(records[0]["error"]).split()) if records else "none was asked for"
@@ -97,24 +72,17 @@ def choose_runs(records: list[dict], count: int, seed: int) -> list[dict]:
 
 
 def train_again(records: list[dict], train: Callable[[dict], dict]) -> pd.DataFrame:
-    """Train recorded runs from scratch and compare every task's accuracy.
-
-    Returns
-    -------
-    DataFrame
-        ``run_id``, ``recorded`` and ``again`` (mean accuracy over tasks), and
-        ``largest_difference`` over the tasks.
-    """
+    """Train recorded runs from scratch: mean accuracy ``recorded`` and ``again``, and the tasks' largest difference."""
     rows = []
     for record in records:
-        again = train(record["spec"])["scores"]
-        differences = [abs(again[task] - record["scores"][task]) for task in record["scores"]]
+        recorded, scores = record["scores"], train(record["spec"])["scores"]
+        again = {task: scores[task] for task in recorded}
         rows.append(
             {
                 "run_id": record["run_id"],
-                "recorded": float(np.mean(list(record["scores"].values()))),
-                "again": float(np.mean([again[task] for task in record["scores"]])),
-                "largest_difference": float(max(differences)),
+                "recorded": float(np.mean(list(recorded.values()))),
+                "again": float(np.mean(list(again.values()))),
+                "largest_difference": float(max(abs(again[task] - recorded[task]) for task in recorded)),
             }
         )
     return pd.DataFrame(rows)
@@ -156,24 +124,13 @@ def panel_history(ledger: Ledger, design: Design, specs: list[RunSpec]) -> pd.Da
     """The noise panel: one row per run, with ``spec`` numbering the specifications."""
     finished, parts = ledger.finished(), []
     for number, spec in enumerate(specs[: design.noise_specs]):
-        group = [spec, *(s for s in noise_panel(design, [spec]))]
+        group = [spec, *noise_panel(design, [spec])]
         records = [finished[s.run_id] for s in group if s.run_id in finished]
         if len(records) == design.noise_seeds:
             parts.append(history(records).assign(spec=number))
     if len(parts) < 2:
         raise InputError(
-            "Expected a noise panel with all its seeds, found fewer than 2 complete specifications; run 02_proxy_sft."
+            "Expected a noise panel with all its seeds, found fewer than 2 complete specifications; "
+            "train the rest (causalmix sweep)."
         )
     return pd.concat(parts, ignore_index=True)
-
-
-def sweep_table(records: list[dict]) -> pd.DataFrame:
-    """How a sweep went: runs by status, tokens, and how many runs had to repeat rows."""
-    finished = [r for r in records if r["status"] == "finished"]
-    quantities = {
-        "runs finished": len(finished),
-        "runs failed": len(records) - len(finished),
-        "tokens trained on": sum(r["training"]["tokens"] for r in finished),
-        "runs that repeat rows of some domain": sum(bool(r["training"]["repeats"]) for r in finished),
-    }
-    return pd.DataFrame({"quantity": quantities.keys(), "value": quantities.values()})

@@ -13,21 +13,22 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import dask
 import yaml
 from dask.system import CPU_COUNT
 from dask.utils import tmpfile
 from distributed import Client, LocalCluster, Nanny
+from pydantic import Field
 
 from causalmix.core.errors import InputError
-from causalmix.core.parameters import check_name
+from causalmix.core.settings import Settings, validated
 
 #: One thread for each worker's arithmetic: as many single-threaded runs as cores finish soonest,
 #: and a run's result does not depend on how many cores there are.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 LOST = "distributed.deploy.lost-worker-timeout"
-
 LOCAL_SETTINGS = {
     # A worker holds the run it trains and no other: should it be killed, no other run is blamed.
     "distributed.scheduler.worker-saturation": 1.0,
@@ -35,39 +36,29 @@ LOCAL_SETTINGS = {
     # up after 15 seconds, and a sweep without workers waits for ever.
     LOST: "1 hour",
 }
-
 #: A worker that does not come back has lost its job, and another job is submitted in its place.
 SLURM_SETTINGS = LOCAL_SETTINGS | {LOST: "2 minutes"}
-WALLTIME = re.compile(r"(\d+-)?\d{1,3}:[0-5]\d:[0-5]\d")
-MEMORY = re.compile(r"\d+(\.\d+)? ?[kMGT]i?B")
 ADDRESS = re.compile(r"([a-z]+://)?\S+:\d+")
-REQUIRED = object()
+Line = Annotated[str, Field(pattern=r"^.*\S.*$")]  # a second one would be a directive, or a command, nobody meant
 
 
-def _is_text(value: object) -> bool:
-    """One line: a second one would be a directive, or a command, that nobody meant."""
-    return isinstance(value, str) and bool(value.strip()) and "\n" not in value
+class SlurmOptions(Settings):
+    """What a Slurm file may hold; see :func:`slurm_script`."""
 
-
-def _are_lines(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-#: Option of a Slurm file: its default, what it may be, and that in words.
-OPTIONS = {
-    "walltime": (REQUIRED, lambda v: _is_text(v) and WALLTIME.fullmatch(v), "'H:MM:SS' or 'D-HH:MM:SS' in quotes"),
-    "memory": (REQUIRED, lambda v: _is_text(v) and MEMORY.fullmatch(v), "text such as 16GB"),
-    "queue": (None, _is_text, "the name of a partition"),
-    "account": (None, _is_text, "the name of an account"),
-    "gpus": (1, lambda v: type(v) is int and v >= 0, "a whole number from 0"),
-    "cores": (1, lambda v: type(v) is int and v > 0, "a whole number from 1"),
-    "jobs": (1, lambda v: type(v) is int and v > 0, "a whole number from 1"),
-    "directives": ([], _are_lines, "a list of texts such as --constraint=a100"),
-    "prologue": ([], _are_lines, "a list of shell commands"),
-    "python": (sys.executable, _is_text, "the path of an interpreter"),
-    "env": ({}, lambda v: isinstance(v, Mapping) and _are_lines([*v, *v.values()]), "variables with a text each"),
-    "interface": (None, _is_text, "the name of a network interface"),
-}
+    walltime: str = Field(
+        pattern=r"^(\d+-)?\d{1,3}:[0-5]\d:[0-5]\d$", description="'H:MM:SS' or 'D-HH:MM:SS' in quotes"
+    )
+    memory: str = Field(pattern=r"^\d+(\.\d+)? ?[kMGT]i?B$", description="text such as 16GB")
+    queue: Line | None = Field(None, description="the name of a partition")
+    account: Line | None = Field(None, description="the name of an account")
+    gpus: int = Field(1, ge=0, description="a whole number from 0")
+    cores: int = Field(1, ge=1, description="a whole number from 1")
+    jobs: int = Field(1, ge=1, description="a whole number from 1")
+    directives: list[Line] = Field([], description="a list of texts such as --constraint=a100")
+    prologue: list[Line] = Field([], description="a list of shell commands")
+    python: Line = Field(sys.executable, description="the path of an interpreter")
+    env: dict[Line, Line] = Field({}, description="variables with a text each")
+    interface: Line | None = Field(None, description="the name of a network interface")
 
 
 @contextmanager
@@ -78,44 +69,26 @@ def connect(
     runs: int | None = None,
     gpus: int = 1,
 ) -> Iterator[Client]:
-    """A client of a cluster; what is made here is closed here.
+    """A client of a cluster, perhaps without any worker yet; what is made here is closed here.
 
-    Parameters
-    ----------
-    spec : str, mapping or distributed.Client
-        ``local`` (or None) for processes on this machine; a scheduler's address, such as
-        ``tcp://host:8786`` or ``tls://host:8786``; ``slurm:FILE.yaml``, or the options that such a
-        file would hold (see :func:`slurm_script`).  A client is handed back as it is.
-    n_workers : int, optional
-        Processes of a local cluster; by default as many as its GPUs allow, or one per core where there
-        is none.  Or jobs of Slurm, else its options'.
-    runs : int, optional
-        Runs that there are to do: no more workers than that are started.
-    gpus : int
-        GPUs that one run trains on, where there are any: a local worker sees so many and no other.
-
-    Yields
-    ------
-    distributed.Client
-        Without any worker yet, perhaps.
-
-    Raises
-    ------
-    InputError
-        When there is no scheduler at the address, or Slurm or its options are not as expected.
+    ``spec`` is ``local`` (or None) for processes on this machine; a scheduler's address, such as ``tcp://host:8786``
+    or ``tls://host:8786``; ``slurm:FILE.yaml``, or the options that such a file would hold; a client is handed back
+    as it is.  ``n_workers`` are processes of this machine (by default as many as its GPUs allow, or one per core)
+    or jobs of Slurm (its options'), and no more than there are ``runs`` to do.  A local worker sees so many GPUs as
+    one run trains on, where there are any.
     """
     if isinstance(spec, Client):
         yield spec
         return
+    if isinstance(spec, str):
+        check(spec)
     most = math.inf if runs is None else max(runs, 1)
     if spec is None or spec == "local":
         cluster = _local(n_workers, most, gpus)
     elif isinstance(spec, Mapping) or spec.startswith("slurm:"):
         cluster = _slurm(spec, n_workers, most, gpus)
-    elif ADDRESS.fullmatch(spec):
-        cluster = _remote(spec)
     else:
-        raise _of_no_kind(spec)
+        cluster = _remote(spec)
     with cluster as client:
         yield client
 
@@ -123,13 +96,9 @@ def connect(
 def check(spec: str) -> None:
     """Raise InputError, asking nobody, unless :func:`connect` can take it: its form, and a Slurm file's options."""
     if spec.startswith("slurm:"):
-        _read(spec.removeprefix("slurm:"))
+        _read(spec)
     elif spec != "local" and not ADDRESS.fullmatch(spec):
-        raise _of_no_kind(spec)
-
-
-def _of_no_kind(spec: str) -> InputError:
-    return InputError(f"Expected local, slurm:FILE.yaml or a scheduler's tcp://HOST:PORT, found {spec!r}; name one.")
+        raise InputError(f"Expected local, slurm:FILE.yaml or a scheduler's tcp://HOST:PORT, found {spec!r}; name one.")
 
 
 def slurm_script(options: str | Path | Mapping) -> str:
@@ -147,68 +116,56 @@ def slurm_script(options: str | Path | Mapping) -> str:
     -------
     str
         With a placeholder for the scheduler's address.
-
-    Raises
-    ------
-    InputError
-        When an option is missing, unknown or of another form.
     """
     from dask_jobqueue.slurm import SLURMJob
 
     return SLURMJob("tcp://SCHEDULER:8786", name="worker", **_job(_read(options))).job_script()
 
 
-def _read(options: str | Path | Mapping) -> dict:
-    """Options with their defaults, each of its form."""
-    given = options if isinstance(options, Mapping) else _load(Path(options))
-    for name in given:
-        check_name(name, OPTIONS, "Slurm option")
-    for name, (default, is_allowed, words) in OPTIONS.items():
-        value = given.get(name, default)
-        if value is REQUIRED or (value is not default and not is_allowed(value)):
-            found = "none" if value is REQUIRED else repr(value)
-            raise InputError(f"Expected {words} as Slurm option {name}, found {found}; correct it.")
-    return {name: given.get(name, default) for name, (default, *_) in OPTIONS.items()}
+def _read(options: str | Path | Mapping) -> SlurmOptions:
+    """Options, or what a YAML file holds of them, each of its form."""
+    given = options
+    if not isinstance(options, Mapping):
+        path = Path(str(options).removeprefix("slurm:"))
+        try:
+            given = yaml.safe_load(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            given = " ".join(str(error).split())
+        if not isinstance(given, Mapping):
+            raise InputError(
+                f"Expected Slurm options in the YAML file {path}, found {given}; write such as memory: 16GB."
+            )
+    return validated(SlurmOptions, given, "the Slurm options")
 
 
-def _load(path: Path) -> Mapping:
-    try:
-        given = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        given = " ".join(str(error).split())
-    if not isinstance(given, Mapping):
-        raise InputError(f"Expected Slurm options in the YAML file {path}, found {given}; write such as memory: 16GB.")
-    return given
-
-
-def _job(values: dict) -> dict:
+def _job(options: SlurmOptions) -> dict:
     """Options in dask-jobqueue's terms: one process of one thread, which trains one run at a time."""
-    gpus = [f"--gres=gpu:{values['gpus']}"] * bool(values["gpus"])
-    exports = [f"export {name}={shlex.quote(value)}" for name, value in (ONE_THREAD | values["env"]).items()]
+    gpus = [f"--gres=gpu:{options.gpus}"] * bool(options.gpus)
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in (ONE_THREAD | options.env).items()]
     return {
         "cores": 1,
         "processes": 1,
-        "job_cpu": values["cores"],
+        "job_cpu": options.cores,
         # The last limit counts.  Memory is left to Slurm: Dask would pause a worker, which frees none.
         "worker_extra_args": ["--memory-limit", "0"],
-        "job_extra_directives": [*gpus, *values["directives"]],
-        "job_script_prologue": [*exports, *values["prologue"]],
-        "python": shlex.quote(values["python"]),
-    } | {name: values[name] for name in ("queue", "account", "walltime", "memory", "interface")}
+        "job_extra_directives": [*gpus, *options.directives],
+        "job_script_prologue": [*exports, *options.prologue],
+        "python": shlex.quote(options.python),
+    } | options.model_dump(include={"queue", "account", "walltime", "memory", "interface"})
 
 
 @contextmanager
 def _slurm(options: str | Mapping, n_workers: int | None, most: float, gpus: int) -> Iterator[Client]:
     """A scheduler in this process whose workers are jobs of Slurm."""
-    values = _read(options if isinstance(options, Mapping) else options.removeprefix("slurm:"))
-    if values["gpus"]:  # with fewer than a run trains on it fails, with more they stay idle
-        values = values | {"gpus": gpus}
-    _ask_slurm(slurm_script(values))
+    options = _read(options)
+    if options.gpus:  # with fewer than a run trains on it fails, with more they stay idle
+        options = options.model_copy(update={"gpus": gpus})
+    _ask_slurm(slurm_script(options.model_dump()))
     from dask_jobqueue import SLURMCluster
 
-    jobs = min(n_workers or values["jobs"], most)
+    jobs = min(n_workers or options.jobs, most)
     settings = {"scheduler_options": {"dashboard_address": "127.0.0.1:0"}, "silence_logs": logging.WARNING}
-    with dask.config.set(SLURM_SETTINGS), SLURMCluster(**_job(values), **settings) as cluster:
+    with dask.config.set(SLURM_SETTINGS), SLURMCluster(**_job(options), **settings) as cluster:
         # Unlike ``scale``, this submits another job where one has ended: at its walltime, or pre-empted.
         cluster.adapt(minimum=jobs, maximum=jobs)
         with Client(cluster) as client:
@@ -227,15 +184,12 @@ def _ask_slurm(script: str) -> None:
         raise InputError(f"Expected Slurm to accept the job, found {told!r}; correct the Slurm options.")
 
 
-@contextmanager
-def _remote(address: str) -> Iterator[Client]:
+def _remote(address: str) -> Client:
     try:
-        remote = Client(address)
+        return Client(address)
     except (OSError, ValueError) as error:  # TimeoutError is one; another protocol
         told = f"Expected a Dask scheduler at {address}, found none; start one, or leave the address out."
         raise InputError(told) from error
-    with remote:
-        yield remote
 
 
 def visible_gpus() -> list[str]:
@@ -250,10 +204,7 @@ def visible_gpus() -> list[str]:
 class OneThreadNanny(Nanny):
     """Starts its worker with one arithmetic thread: the variables are there before it imports torch.
 
-    Parameters
-    ----------
-    shares : sequence of str
-        Values of CUDA_VISIBLE_DEVICES; worker i gets the i-th.  Empty leaves the variable as it is.
+    ``shares`` are values of CUDA_VISIBLE_DEVICES, of which worker i gets the i-th; empty leaves the variable as it is.
     """
 
     def __init__(self, *args, shares: Sequence[str] = (), name: object = None, **kwargs) -> None:

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from causalmix.core import paths
 from causalmix.core.errors import InputError
-from causalmix.core.parameters import check, check_name, declared, read_notebook
+from causalmix.core.parameters import check_name
 from causalmix.core.simplex import sample_dirichlet
-from causalmix.core.study_file import Study, read_changes, read_study, study_values
+from causalmix.core.study_file import Study, read_changes, read_study
 from causalmix.data.fingerprints import marked
 from causalmix.data.recipes import Recipe
 from causalmix.data.scored_pools import World, load_real, load_world, rows_folder
 from causalmix.data.scores import SCORES
 from causalmix.data.tiny import models as tiny_models
 from causalmix.data.tiny.items import DOMAINS
-from causalmix.train import sft
 from causalmix.train.launch import launcher_of
-from causalmix.train.spec import RunSpec
+from causalmix.train.sft import SFTSettings
+from causalmix.train.spec import RunSpec, training_of
 
 ROLES = ("proxy", "target", "longcot")
 
-#: Chapters that declare the fields of a design; the first comes first.
-SOURCES = ("02_proxy_sft", "07_longcot")
+SUBJECTS = ("proxy_sft", "longcot")  # those that have the fields of a design; the first comes first
 
 
 @dataclass(frozen=True)
 class Design:
-    """What a study trains; the field names are those of the study's YAML and of the notebooks.
+    """What a study trains; the field names are those of the study's YAML and of the chapters.
 
     Attributes
     ----------
@@ -80,11 +77,10 @@ class Design:
     noise_specs: int = 24
     noise_seeds: int = 4
     seed: int = 0
-    # Left out of the representation, which the digests of recorded tables cover.
-    pool: dict = field(default_factory=dict, repr=False)
-    longcot_pool: dict = field(default_factory=dict, repr=False)
-    models: dict = field(default_factory=dict, repr=False)
-    training: dict = field(default_factory=dict, repr=False)
+    pool: dict = field(default_factory=dict)
+    longcot_pool: dict = field(default_factory=dict)
+    models: dict = field(default_factory=dict)
+    training: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for role, given in self.models.items():
@@ -95,15 +91,15 @@ class Design:
                 )
 
     @property
-    def settings(self) -> sft.SFTSettings:
+    def settings(self) -> SFTSettings:
         """Hyper-parameters that all runs share."""
         return self.settings_of("proxy")
 
-    def settings_of(self, role: str) -> sft.SFTSettings:
+    def settings_of(self, role: str) -> SFTSettings:
         """Hyper-parameters of a role's runs."""
         shared = {"learning_rate": self.learning_rate, "epochs": self.epochs, "batch_size": self.batch_size}
         own = {name: value for name, value in self._entry(role).items() if name not in ("name", "launch")}
-        return sft.SFTSettings.from_pairs((shared | self.training | own).items())
+        return SFTSettings.of(shared | self.training | own)
 
     def model_of(self, role: str) -> str:
         """What a run's specification names as the model of a role."""
@@ -125,18 +121,18 @@ class Design:
 
     @classmethod
     def from_parameters(cls, parameters: dict) -> Design:
-        """Take the fields of a design out of a larger set of notebook parameters."""
+        """Take the fields of a design out of a larger set of parameters."""
         names = {f.name for f in fields(cls)}
         return cls(**{name: value for name, value in parameters.items() if name in names})
 
     @classmethod
     def of_study(cls, study: str | Study, out: Path | None = None) -> Design:
-        """The design of a study's runs, as chapter 02 has it.
+        """The design of a study's runs.
 
         Parameters
         ----------
         study : str or Study
-            A study, or the name of its file.
+            A study, its name, or the path of its file.
         out : Path, optional
             Folder of a run with other parameters, which come before the study's.
 
@@ -145,11 +141,10 @@ class Design:
         InputError
             When there is no such study, or one of its values is not allowed.
         """
-        study = read_study(study, paths.STUDIES) if isinstance(study, str) else study
-        values = {}
-        for chapter in SOURCES:
-            known = declared(read_notebook(paths.NOTEBOOKS / f"{chapter}.ipynb"))
-            values = study_values(study, chapter, known) | check(read_changes(out, chapter), known) | values
+        study = read_study(study) if isinstance(study, str) else study
+        values: dict = {}
+        for subject in SUBJECTS:
+            values = dict(study.of(subject)) | read_changes(out, subject) | values
         return cls.from_parameters(values)
 
 
@@ -201,26 +196,11 @@ def spec_of(
     domains: tuple[str, ...] = DOMAINS,
     mixing: Mapping[str, object] | None = None,
 ) -> RunSpec:
-    """One run of a study's kind.
+    """One run of a study's kind; what is not given is the design's.
 
-    Parameters
-    ----------
-    design : Design
-        Gives the hyper-parameters, and what is not given below.
-    world : str
-        Identity of the pool, its scores, the base models and the tasks.
-    weights : iterable of float, length K
-        Mixture; six digits are kept.
-    tilt : iterable of float
-        State λ; four digits are kept.
-    seed : int
-    role : {"proxy", "target", "longcot"}
-        Whose model and hyper-parameters.
-    n_samples, candidates : int, optional
-        Rows of the training sample, and candidate rows of each domain.
-    domains : tuple of str, length K
-    mixing : mapping, optional
-        How the mixture changes during training (:func:`causalmix.train.online.make_mixer`).
+    Six digits of the mixture ``weights`` (K,) are kept, four of the state ``tilt``.  ``role`` says whose model and
+    hyper-parameters, ``mixing`` how the mixture changes during training
+    (:func:`causalmix.train.online.make_mixer`).
     """
     launch = design.launch_of(role)
     if mixing and launch:
@@ -237,14 +217,8 @@ def spec_of(
         n_samples=n_samples or design.n_samples,
         epochs=design.epochs,
         seed=seed,
-        training=design.settings_of(role).as_pairs()
-        + _prefixed("mixing_", mixing or {})
-        + _prefixed("launch_", launch),
+        training=training_of(asdict(design.settings_of(role)), mixing or {}, launch),
     )
-
-
-def _prefixed(prefix: str, values: Mapping[str, object]) -> tuple[tuple[str, object], ...]:
-    return tuple((prefix + name, value) for name, value in values.items())
 
 
 def noise_panel(design: Design, specs: list[RunSpec]) -> list[RunSpec]:
@@ -253,20 +227,6 @@ def noise_panel(design: Design, specs: list[RunSpec]) -> list[RunSpec]:
     for spec in specs[: design.noise_specs]:
         again += [replace(spec, seed=spec.seed + 10_000 * (j + 1)) for j in range(design.noise_seeds - 1)]
     return again
-
-
-def design_table(design: Design, specs: list[RunSpec], panel: list[RunSpec]) -> pd.DataFrame:
-    """What the study trains, one quantity a row."""
-    quantities = {
-        "runs of the study": len(specs),
-        "further runs of the noise panel": len(panel),
-        "rows of a training sample": design.n_samples,
-        "passes over it": design.epochs,
-        "rows seen in all": (len(specs) + len(panel)) * design.n_samples * design.epochs,
-        "candidate rows per domain": design.candidates,
-        "domains": len(specs[0].domains),
-    }
-    return pd.DataFrame({"quantity": quantities.keys(), "value": quantities.values()})
 
 
 def is_scored(design: Design) -> bool:

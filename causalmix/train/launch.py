@@ -11,23 +11,23 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import yaml
+import torch
+from accelerate.commands.config.config_args import ClusterConfig
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
 
 from causalmix.core.errors import InputError
 from causalmix.core.paths import ASSETS
+from causalmix.lm import conversations
 from causalmix.lm.pretrained import load_causal_lm, tokenizer_of, use_chat_form
-
-if TYPE_CHECKING:
-    from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
-
-    from causalmix.train.sft import SFTSettings
-
+from causalmix.train.sft import SFTSettings, fit, trainer_config
 
 CONFIGS = ASSETS / "accelerate"
 RESULT = "training.json"
@@ -49,35 +49,18 @@ def finetune_distributed(
 ) -> dict[str, Any]:
     """Fine-tune a model in several processes of one machine and save it.
 
-    Parameters
-    ----------
-    model : str or Path
-        As for :func:`causalmix.lm.pretrained.load_causal_lm`; trained in float32 weights, under bfloat16
-        autocast or sharded mixed precision where ``settings.bf16``.
-    rows_path : str or Path
-        A folder that ``Dataset.save_to_disk`` wrote or a file of JSON lines, with ``messages``.
-    out : str or Path
-        New folder for the checkpoint (safetensors, float32), its tokenizer, ``training.json``
-        and ``launch.log``.
-    settings : SFTSettings
-        As for one process; ``batch_size`` is that of each process.
-    seed : int
-        Fixes the order of the rows.
-    config : str or Path
-        Name of a file in ``assets/accelerate`` (``single_gpu``, ``fsdp2``, ``fsdp2_longcot``,
-        ``cpu_two_processes``) or a configuration of accelerate of your own.
-    processes : int, optional
-        Overrides the number in the configuration.
-    chat_form : bool
-        Give the model this package's template (:func:`causalmix.lm.pretrained.use_chat_form`); else its
-        own, which must mark the assistant's turns.
+    ``rows_path`` is a folder that ``Dataset.save_to_disk`` wrote or a file of JSON lines, with ``messages``; ``out`` a
+    new folder for the checkpoint (safetensors, float32), its tokenizer, ``training.json`` and ``launch.log``.  Weights
+    are trained in float32, under bfloat16 autocast or sharded mixed precision where ``settings.bf16``; the batch size
+    is that of each process.  ``config`` names a file in ``assets/accelerate`` or a configuration of accelerate of your
+    own, ``processes`` overrides the number in it.  Without ``chat_form`` the model keeps its own template, which must
+    mark the assistant's turns.
 
     Returns
     -------
     dict
-        As :func:`causalmix.train.sft.finetune`, over all processes, with ``processes``, ``parallelism``
-        (accelerate's name; it ignores sharding on a CPU), ``model``, ``seed`` and ``settings``: the
-        content of ``training.json``.
+        As :func:`causalmix.train.sft.finetune`, over all processes, with ``processes``, ``parallelism`` (accelerate's
+        name; it ignores sharding on a CPU), ``model``, ``seed`` and ``settings``: the content of ``training.json``.
 
     Raises
     ------
@@ -100,7 +83,7 @@ def finetune_distributed(
         _label(rows, tokenizer, settings.max_length, cache).save_to_disk(cache / "rows")
         spec = {
             "model": str(model), "rows": str(cache / "rows"), "out": str(out), "seed": seed,
-            "settings": dict(settings.as_pairs()), "chat_form": chat_form,
+            "settings": asdict(settings), "chat_form": chat_form,
         }  # fmt: skip
         (cache / "spec.json").write_text(json.dumps(spec, indent=1))
         _launch(file, out, settings.bf16, use_cpu, processes)
@@ -113,40 +96,41 @@ def launcher_of(launch: Mapping[str, object]) -> dict[str, object]:
     """How a role's runs are launched: ``processes``, ``sharded``, ``checkpointing``; InputError for no such file."""
     if not launch:
         return {"processes": 1, "sharded": False, "checkpointing": False}
-    file = CONFIGS / f"{launch.get('config')}.yaml"
-    file = file if file.is_file() else Path(str(launch.get("config")))
+    file, loaded = _configuration(launch.get("config"))
+    processes = int(launch.get("processes") or loaded.num_processes)
+    if processes < 1:  # accelerate's number where its file names none
+        raise InputError(f"Expected num_processes in {file}, found none; say how many run on the machine.")
+    sharded = loaded.distributed_type == "FSDP"
+    return {"processes": processes, "sharded": sharded, "checkpointing": _checkpoints(loaded)}
+
+
+def _configuration(config: object) -> tuple[Path, ClusterConfig]:
+    """The file of a launch configuration, and what accelerate makes of it."""
+    shipped = {path.stem: path for path in CONFIGS.glob("*.yaml")}
+    file = shipped.get(str(config), Path(str(config)))
     if not file.is_file():
-        known = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.yaml")))
         raise InputError(
-            f"Expected a launch config among {known}, or a file, found {launch.get('config')!r}; name one of these."
+            f"Expected a launch config among {', '.join(sorted(shipped))}, or a file, found {config!r}; "
+            "name one of these."
         )
-    config = yaml.safe_load(file.read_text())
-    sharding = config.get("fsdp_config") or {}
-    return {
-        "processes": int(launch.get("processes") or config["num_processes"]),
-        "sharded": config["distributed_type"] == "FSDP",
-        "checkpointing": bool(sharding.get("fsdp_activation_checkpointing")),
-    }
+    try:
+        return file, ClusterConfig.from_yaml_file(str(file))
+    except Exception as error:  # accelerate raises whatever its parser meets
+        raise InputError(f"Expected a configuration of accelerate in {file}, found: {error}; correct it.") from error
+
+
+def _checkpoints(loaded: ClusterConfig) -> bool:
+    return bool((loaded.fsdp_config or {}).get("fsdp_activation_checkpointing"))
 
 
 def _check_config(config: str | Path, settings: SFTSettings, processes: int | None) -> tuple[Path, bool]:
     """The configuration's file, and whether it wants the CPU."""
-    from accelerate.commands.config.config_args import load_config_from_file
-
-    shipped = {path.stem: path for path in CONFIGS.glob("*.yaml")}
-    file = shipped.get(str(config), Path(config))
-    if not file.is_file():
-        raise InputError(f"Expected a file or one of {sorted(shipped)} as config, found {config}; choose one of them.")
+    file, loaded = _configuration(config)
     if processes is not None and processes < 1:
         raise InputError(f"Expected at least one process, found {processes}; leave it out to follow the file.")
-    try:
-        loaded = load_config_from_file(str(file))
-    except Exception as error:  # accelerate raises whatever its parser meets
-        raise InputError(f"Expected a configuration of accelerate in {file}, found: {error}; correct it.") from error
-    if getattr(loaded, "num_machines", 1) > 1:
+    if loaded.num_machines > 1:
         raise InputError(f"Expected processes on one machine, found num_machines in {file}; set it to 1.")
-    sharding = getattr(loaded, "fsdp_config", None) or {}
-    if sharding.get("fsdp_activation_checkpointing") and settings.activation_checkpointing:
+    if _checkpoints(loaded) and settings.activation_checkpointing:
         raise InputError(
             f"Expected activation checkpointing in one place, found it in {file.name} and in the settings; "
             "set activation_checkpointing=False."
@@ -155,8 +139,6 @@ def _check_config(config: str | Path, settings: SFTSettings, processes: int | No
 
 
 def _read_rows(path: Path, cache: Path) -> Dataset:
-    from datasets import Dataset
-
     if not path.exists():
         raise InputError(f"Expected rows at {path}, found nothing; give a saved dataset or a file of JSON lines.")
     try:
@@ -173,8 +155,6 @@ def _read_rows(path: Path, cache: Path) -> Dataset:
 
 def _label(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path) -> Dataset:
     """Rows as the trainer takes them, a batch at a time: hundreds of thousands do not fit in memory as lists."""
-    from causalmix.lm import conversations
-
     if "generation" not in (tokenizer.chat_template or ""):
         raise InputError("Expected a chat template with generation markers, found none; set chat_form=True.")
     tokens = conversations.tokenize_all(rows, tokenizer, cache / "tokens.arrow")
@@ -222,50 +202,18 @@ def main(argv: list[str]) -> None:
 
 def _train(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Train in this process and save from the first; what :func:`causalmix.train.sft.finetune` reports, over all."""
-    import tempfile
-
-    import torch
-    from datasets import Dataset
-    from torch.distributed.tensor import DTensor
-    from transformers import PrinterCallback
-    from trl import SFTTrainer
-
-    from causalmix.train import sft
-
-    class Trainer(sft.Trainer):
-        """Always TRL's own loss: it calls the wrapped model, where processes meet, and counts the tokens of all."""
-
-        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-            loss = SFTTrainer.compute_loss(self, model, inputs, num_items_in_batch=num_items_in_batch)
-            if not loss.isfinite():
-                raise FloatingPointError(sft.DIVERGED.format(step=self.state.global_step))
-            return loss
-
-    settings = sft.SFTSettings.from_pairs(spec["settings"].items())
-    rows = Dataset.load_from_disk(spec["rows"])
+    settings, rows = SFTSettings.of(spec["settings"]), Dataset.load_from_disk(spec["rows"])
     with tempfile.TemporaryDirectory(prefix="causalmix-launch-") as scratch:
         # Joins the processes; then only rank 0 reads weights.
-        args = sft.trainer_config(settings, spec["seed"], scratch)
+        args = trainer_config(settings, spec["seed"], scratch)
         model, tokenizer = load_causal_lm(spec["model"], dtype="float32", device="cpu")
         if spec["chat_form"]:
             use_chat_form(tokenizer, model)
-        trainer = Trainer(model=model, args=args, train_dataset=rows, processing_class=tokenizer)
-        trainer.remove_callback(PrinterCallback)
-        result = trainer.train()
-    shards = (weight.to_local() if isinstance(weight, DTensor) else weight for weight in trainer.model.parameters())
-    if not all(bool(shard.isfinite().all()) for shard in shards):
-        raise FloatingPointError(sft.DIVERGED.format(step=result.global_step))
+        trainer, facts = fit(model, tokenizer, rows, args, mixer=None)
     trainer.save_model(spec["out"])
-    mean_loss = trainer.accelerator.gather(torch.tensor([result.training_loss], device=args.device)).mean()
-    return {
-        "loss": float(mean_loss),
-        "tokens": int(sum(rows["length"][:]) * settings.epochs),
-        "rows": len(rows),
-        "steps": result.global_step,
-        "seconds": result.metrics["train_runtime"],
-        "processes": args.world_size,
-        "parallelism": trainer.accelerator.distributed_type.value,
-    }
+    mean_loss = trainer.accelerator.gather(torch.tensor([facts["loss"]], device=args.device)).mean()
+    parallelism = trainer.accelerator.distributed_type.value
+    return facts | {"loss": float(mean_loss), "processes": args.world_size, "parallelism": parallelism}
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ from typing import BinaryIO
 
 from causalmix.core.errors import InputError
 
-STATUSES = ("finished", "failed")
-
 
 class Ledger:
     """A file of run records that survives the sudden death of whoever writes it.
@@ -33,65 +31,39 @@ class Ledger:
         self._writing = False
 
     def records(self) -> list[dict]:
-        """Every record, in the order of writing.
-
-        Returns
-        -------
-        list of dict
-
-        Raises
-        ------
-        InputError
-            When a line other than a torn last one is not a record.
-        """
+        """Every record in the order of writing; InputError for a line, other than a torn last one, that is none."""
         if not self.path.exists():
             return []
-        lines = self.path.read_bytes().split(b"\n")
-        tail = lines.pop()
-        records = [self._parse(line, number) for number, line in enumerate(lines, start=1)]
-        return records + [last] if _is_record(last := _loads(tail)) else records
-
-    def finished(self) -> dict[str, dict]:
-        """Runs that ended well.
-
-        Returns
-        -------
-        dict
-            First finished record of each run_id.
-        """
-        return {run_id: record for run_id, record in self.latest().items() if record["status"] == "finished"}
-
-    def failed(self) -> dict[str, dict]:
-        """Runs that failed and have not ended well since.
-
-        Returns
-        -------
-        dict
-            Last failed record of each run_id.
-        """
-        return {run_id: record for run_id, record in self.latest().items() if record["status"] == "failed"}
+        *lines, tail = self.path.read_bytes().split(b"\n")
+        records = []
+        for number, line in enumerate(lines, start=1):
+            if (record := _record(line)) is None:
+                raise InputError(
+                    f"Expected a JSON record in line {number} of {self.path}, found {line[:40]!r}; "
+                    "restore that line or delete it."
+                )
+            records.append(record)
+        last = _record(tail)
+        return records if last is None else [*records, last]
 
     def latest(self) -> dict[str, dict]:
-        """The record that counts of every run: the first finished one if there is any, else the last.
-
-        Returns
-        -------
-        dict
-            One record of each run_id.
-        """
+        """The record that counts of every run, by run_id: the first finished one if there is any, else the last."""
         latest: dict[str, dict] = {}
         for record in self.records():
             if latest.get(record["run_id"], {}).get("status") != "finished":
                 latest[record["run_id"]] = record
         return latest
 
+    def finished(self) -> dict[str, dict]:
+        """The first finished record of each run that ended well."""
+        return {run_id: record for run_id, record in self.latest().items() if record["status"] == "finished"}
+
+    def failed(self) -> dict[str, dict]:
+        """The last record of each run that failed and has not ended well since."""
+        return {run_id: record for run_id, record in self.latest().items() if record["status"] == "failed"}
+
     def append(self, record: dict) -> None:
         """Add a record; it is on the disk when this returns.
-
-        Parameters
-        ----------
-        record : dict
-            With ``run_id`` and ``status``, finite numbers only.
 
         Raises
         ------
@@ -103,22 +75,15 @@ class Ledger:
         if not _is_record(record):
             raise InputError(f"Expected a record with run_id and status, found {record!r}; supply both.")
         line = json.dumps(record, sort_keys=True, allow_nan=False).encode() + b"\n"
-        with nullcontext() if self._writing else self.writer():
-            with open(self.path, "a+b") as file:
-                self._mend(file)
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
+        with nullcontext() if self._writing else self.writer(), open(self.path, "a+b") as file:
+            _mend(file)
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
 
     @contextmanager
     def writer(self) -> Iterator[None]:
-        """Be the only writer for a while; the lock ends with the process, however it ends.
-
-        Raises
-        ------
-        InputError
-            When another process (or another Ledger of this one) is writing.
-        """
+        """Be the only writer for a while; the lock ends with the process, however it ends."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path.with_name(self.path.name + ".lock"), "w") as lock:
             try:
@@ -133,39 +98,34 @@ class Ledger:
             finally:
                 self._writing = False
 
-    def _parse(self, line: bytes, number: int) -> dict:
-        record = _loads(line)
-        if not _is_record(record):
-            raise InputError(
-                f"Expected a JSON record in line {number} of {self.path}, found {line[:40]!r}; "
-                "restore that line or delete it."
-            )
-        return record
 
-    def _mend(self, file: BinaryIO) -> None:
-        """Remove a torn last line; end one that only lacks its newline."""
-        content_end = file.seek(0, os.SEEK_END)
-        if content_end == 0:
-            return
-        file.seek(content_end - 1)
-        if file.read(1) == b"\n":
-            return
-        file.seek(0)
-        content = file.read()
-        start = content.rfind(b"\n") + 1
-        if _is_record(_loads(content[start:])):
-            file.write(b"\n")
-        else:
-            file.truncate(start)
+def _mend(file: BinaryIO) -> None:
+    """Remove a torn last line; end one that only lacks its newline."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(end - 1, 0))
+    if file.read() in (b"", b"\n"):
+        return
+    file.seek(0)
+    content = file.read()
+    start = content.rfind(b"\n") + 1
+    if _record(content[start:]) is None:
+        file.truncate(start)
+    else:
+        file.write(b"\n")
 
 
-def _loads(line: bytes) -> object:
-    """The JSON value of a line, or None where it holds none."""
+def _record(line: bytes) -> dict | None:
+    """The record of a line, or None where it holds none."""
     try:
-        return json.loads(line)
+        value = json.loads(line)
     except ValueError:
         return None
+    return value if _is_record(value) else None
 
 
 def _is_record(value: object) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("run_id"), str) and value.get("status") in STATUSES
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("run_id"), str)
+        and value.get("status") in ("finished", "failed")
+    )

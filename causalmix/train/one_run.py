@@ -11,15 +11,14 @@ from functools import lru_cache
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from causalmix.data import states
-from causalmix.data.families import WorldName
 from causalmix.data.named_models import load_model, load_tokenizer, place
 from causalmix.data.scored_pools import World, load_named, one_thread
 from causalmix.lm import conversations, losses
-from causalmix.train import launch, sft
+from causalmix.train.launch import finetune_distributed
 from causalmix.train.online import make_mixer
+from causalmix.train.sft import SFTSettings, finetune
 from causalmix.train.spec import RunSpec
 
 
@@ -27,34 +26,24 @@ from causalmix.train.spec import RunSpec
 def train(spec: dict) -> dict:
     """Train and score one run; what the sweep sends to its workers.
 
-    Parameters
-    ----------
-    spec : dict
-        A :class:`RunSpec` as a dictionary.
-
-    Returns
-    -------
-    dict
-        ``scores`` (accuracy per task), ``covariates`` (X before and after mixing), ``training``.
+    Takes a :class:`RunSpec` as a dictionary; returns ``scores`` (accuracy per task), ``covariates`` (X before
+    and after mixing) and ``training``.
     """
     _free_gpu()
     spec = RunSpec.from_dict(spec)
-    base, candidates_per_domain = world_of(spec)
-    candidates = states.draw_candidates(base.scored, spec.state, candidates_per_domain, spec.seed)
+    base, settings = load_named(spec.world_name), SFTSettings.of(spec.settings)
+    candidates = states.draw_candidates(base.scored, spec.state, spec.world_name.candidates, spec.seed)
     sample, repeats = states.draw_sample(base.scored, candidates, spec.weights, spec.n_samples, spec.seed)
-    settings, mixing, launched = _settings_of(spec)
-    if launched:
-        training, model, tokenizer = _train_launched(base, sample, spec, settings, launched)
+    if spec.launch:
+        training, model, tokenizer = _train_launched(base, sample, spec, settings)
     else:
         # In full precision: where a study asks for half, the trainer computes in it.
         model, tokenizer = load_model(spec.model)
         tokens = base.tokens(spec.model, tokenizer)
-        if mixing:
-            training = _train_mixing(
-                base.scored.codes, tokens, candidates, sample, spec, settings, mixing, model, tokenizer
-            )
+        if spec.mixing:
+            training = _train_mixing(base.scored.codes, tokens, candidates, sample, spec, settings, model, tokenizer)
         else:
-            training = sft.finetune(model, tokenizer, tokens.select(sample), settings, spec.seed)
+            training = finetune(model, tokenizer, tokens.select(sample), settings, spec.seed)
     if settings.bf16:
         model = model.to(torch.bfloat16)
     mixed = {f"{name}_mixed": v for name, v in states.mixed_covariates(base.scored, sample).items()}
@@ -73,49 +62,35 @@ def _free_gpu() -> None:
         torch.cuda.empty_cache()
 
 
-def _settings_of(spec: RunSpec) -> tuple[sft.SFTSettings, dict, dict]:
-    """Hyper-parameters of a run; how its mixture changes while it trains; how it is launched on several devices."""
-    given = dict(spec.training)
-    apart = [
-        {name.removeprefix(prefix): given.pop(name) for name in list(given) if name.startswith(prefix)}
-        for prefix in ("mixing_", "launch_")
-    ]
-    return sft.SFTSettings.from_pairs(given.items()), *apart
-
-
 def _train_mixing(codes: np.ndarray, tokens: Dataset, candidates: np.ndarray, sample: np.ndarray, spec: RunSpec,
-                  settings: sft.SFTSettings, mixing: dict, model, tokenizer) -> dict:  # fmt: skip
+                  settings: SFTSettings, model, tokenizer) -> dict:  # fmt: skip
     """Train with a mixer on all candidates; DoReMi trains its reference model on the same weights first."""
     # Not packed: a mixer chooses single rows, and only those that have something to learn within the length.
     settings = replace(settings, packing=False)
     candidates = candidates[conversations.scorable(tokens.select(candidates), settings.max_length)]
     rows, known = tokens.select(candidates), {}
-    if mixing["method"] == "doremi":
+    if spec.mixing["method"] == "doremi":
         reference, _ = load_model(spec.model)
-        sft.finetune(reference, tokenizer, tokens.select(sample), settings, spec.seed)
+        finetune(reference, tokenizer, tokens.select(sample), settings, spec.seed)
         reference_losses = losses.row_losses(reference, tokenizer, rows, settings.max_length)
         known = {"reference": reference_losses, "vocabulary": len(tokenizer)}
-    total = spec.n_samples * spec.epochs
-    mixer = make_mixer(
-        mixing, codes[candidates], np.array(spec.weights), total, settings.batch_size, spec.seed, **known
-    )
-    training = sft.finetune(model, tokenizer, rows, replace(settings, epochs=1), spec.seed, mixer)
+    total, weights = spec.n_samples * spec.epochs, np.array(spec.weights)
+    mixer = make_mixer(spec.mixing, codes[candidates], weights, total, settings.batch_size, spec.seed, **known)
+    training = finetune(model, tokenizer, rows, replace(settings, epochs=1), spec.seed, mixer)
     return training | {"mixing": mixer.found()}
 
 
-def _train_launched(base: World, sample: np.ndarray, spec: RunSpec, settings: sft.SFTSettings, launched: dict) -> tuple:
+def _train_launched(base: World, sample: np.ndarray, spec: RunSpec, settings: SFTSettings) -> tuple:
     """Train on several devices in processes of their own, and load what they leave."""
     with tempfile.TemporaryDirectory(prefix="causalmix-launch-") as scratch:
         rows, out = os.path.join(scratch, "rows"), os.path.join(scratch, "model")
         base.pool.select(sample).select_columns(["messages"]).save_to_disk(rows)
-        training = launch.finetune_distributed(place(spec.model), rows, out, settings, spec.seed, **launched)
+        training = finetune_distributed(place(spec.model), rows, out, settings, spec.seed, **spec.launch)
         model, tokenizer = load_model(out)
     return training, model, tokenizer
 
 
-def _validation_losses(
-    base: World, name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-) -> dict[str, float]:
+def _validation_losses(base: World, name: str, model, tokenizer) -> dict[str, float]:
     """Loss on unseen rows of each domain, nats per scored token; empty where the pool's family has none."""
     known = _validation_tokens(base, name)
     return {domain: losses.validation_loss(model, tokenizer, rows) for domain, rows in known.items()}
@@ -128,9 +103,3 @@ def _validation_tokens(base: World, model: str) -> dict[str, Dataset]:
     for domain, messages in zip(*(rows[column][:] for column in ("domain", "messages"))) if rows is not None else ():
         by_domain.setdefault(domain, []).append({"messages": messages})
     return {domain: conversations.tokenize(part, tokenizer) for domain, part in by_domain.items()}
-
-
-def world_of(spec: RunSpec) -> tuple[World, int]:
-    """The world that a spec was written for, and its candidates per domain."""
-    name = WorldName.read(spec.world)
-    return load_named(name), name.candidates

@@ -20,28 +20,18 @@ from causalmix.core.errors import InputError
 from causalmix.core.tables import is_number
 
 ODM_FORMS = ("paper", "official_repo")
-
 MIXING = {
     "doremi": {"eta": 0.01, "smoothing": 1e-3},
     "odm": {"form": "paper", "memory": 0.9, "warmup": 0.05},
-}  # fmt: skip
-
+}
 POINTS = 50  # of a trajectory that are kept
 
 
 def doremi_update(alpha: np.ndarray, excess: np.ndarray, eta: float, smoothing: float) -> np.ndarray:
     """One step of DoReMi's domain weights, shape (K,) (Xie et al. 2023, arXiv:2305.10429, algorithm 1).
 
-    Parameters
-    ----------
-    alpha : ndarray, shape (K,)
-        Domain weights so far.
-    excess : ndarray, shape (K,)
-        Mean over each domain's tokens of max(loss of the proxy - loss of the reference, 0), nats.
-    eta : float
-        Step size, per nat.  What matters is eta times the number of steps: report both.
-    smoothing : float
-        Share of the uniform mixture that is mixed in.
+    ``excess`` is the mean over each domain's tokens of max(loss of the proxy - loss of the reference, 0), in nats.
+    Of the step size ``eta`` matters eta times the number of steps: report both.
     """
     moved = softmax(np.log(alpha) + eta * np.asarray(excess, float))
     return (1 - smoothing) * moved + smoothing / len(moved)
@@ -53,18 +43,11 @@ def odm_floor(step: int, k: int) -> float:
 
 
 def odm_policy(rewards: np.ndarray, step: int, form: str = "paper") -> np.ndarray:
-    """ODM's sampling shares at a step, shape (K,).
+    """ODM's sampling shares at a step counted from 1, shape (K,), from moving averages of the rewards.
 
-    Parameters
-    ----------
-    rewards : ndarray, shape (K,)
-        Moving averages of the rewards.
-    step : int
-        Updates made, at least 1.
-    form : {"paper", "official_repo"}
-        ``paper``: exponential weights at the rate of the floor before this update.
-        ``official_repo``: shares linear in the moving average of exp(loss), a perplexity, which
-        is what the class does that the authors' repository names as the paper's method.
+    ``paper``: exponential weights at the rate of the floor before this update.  ``official_repo``: shares linear
+    in the moving average of exp(loss), a perplexity, which is what the class does that the authors' repository
+    names as the paper's method.
     """
     k, floor = len(rewards), odm_floor(step, len(rewards))
     if form == "paper":
@@ -81,22 +64,10 @@ def odm_reward(reward: float, loss: float, share: float, memory: float, form: st
 
 
 class Mixer(Sampler[int], ABC):
-    """Hands out batches by domain and learns from their losses; base of the two methods.
+    """Hands out ``n_rows`` rows in batches by domain and learns from their losses; base of the two methods.
 
-    Parameters
-    ----------
-    codes : ndarray of int, shape (n_rows,)
-        Domain of each row of the data set.
-    weights : ndarray, shape (K,)
-        Shares of the domains at the start.
-    n_rows, batch_size : int
-        Rows that are handed out in all, and in one batch.
-    seed : int
-
-    Raises
-    ------
-    InputError
-        When a domain has no row: both methods visit every domain, whatever its weight.
+    ``codes`` has the domain of each row of the data set, ``weights`` (K,) the shares at the start.  A domain
+    without a row is refused: both methods visit every domain, whatever its weight.
     """
 
     def __init__(self, codes: np.ndarray, weights: np.ndarray, n_rows: int, batch_size: int, seed: int) -> None:
@@ -170,18 +141,11 @@ class DoReMi(Mixer):
     the proxy descends its own loss under alpha.  The excess is clipped token by token; a domain
     that is absent from a batch keeps its last excess, at first log(vocabulary).
 
-    Parameters
-    ----------
-    reference : sequence of ndarray
-        For each row of the data set, the reference model's loss on its scored tokens, nats.
-    vocabulary : int
-        Tokens there are.
-    eta, smoothing : float
-        See :func:`doremi_update`.
+    ``reference`` has the reference model's losses on the scored tokens of each row, in nats.
     """
 
-    def __init__(self, codes, weights, n_rows, batch_size, seed, *, reference, vocabulary, eta, smoothing) -> None:
-        super().__init__(codes, weights, n_rows, batch_size, seed)
+    def __init__(self, *args, reference: Sequence[np.ndarray], vocabulary: int, eta: float, smoothing: float) -> None:
+        super().__init__(*args)
         self.reference, self.eta, self.smoothing = reference, eta, smoothing
         self.alpha = np.full(len(self.weights), 1 / len(self.weights))
         self.excess = np.full(len(self.weights), np.log(vocabulary))
@@ -190,12 +154,12 @@ class DoReMi(Mixer):
     def choose(self, n: int) -> Sequence[int]:
         """Every domain once where the batch has room for that, the others by their weights."""
         k = len(self.weights)
-        fixed = np.arange(k) if n >= k else np.arange(0)
+        fixed = np.arange(k if n >= k else 0)
         return np.concatenate([fixed, self.rng.choice(k, n - len(fixed), p=self.weights)])
 
     def loss(self, losses: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
         rows = self.pending.popleft()
-        domain = torch.as_tensor(self.codes[rows])[owner.cpu()].numpy()
+        domain = self.codes[rows][owner.cpu().numpy()]
         reference = np.concatenate([self.reference[row] for row in rows])
         gaps = np.maximum(losses.detach().double().cpu().numpy() - reference, 0.0)
         for k in np.unique(domain):
@@ -216,26 +180,16 @@ class DoReMi(Mixer):
 class ODM(Mixer):
     """A bandit over domains whose reward is the training loss (Albalak et al. 2023, arXiv:2312.02406).
 
-    Parameters
-    ----------
-    form : {"paper", "official_repo"}
-        See :func:`odm_policy`.
-    memory : float
-        Share of the old reward that a moving average keeps.
-    warmup : float
-        Share of all batches that are drawn by the weights at the start.
+    ``form`` as for :func:`odm_policy`; a moving average keeps the share ``memory`` of the old reward; the
+    share ``warmup`` of all batches is drawn by the weights at the start.
     """
 
-    def __init__(self, codes, weights, n_rows, batch_size, seed, *, form, memory, warmup) -> None:
-        super().__init__(codes, weights, n_rows, batch_size, seed)
-        if form not in ODM_FORMS:
-            raise InputError(
-                f"Expected a form of ODM among {', '.join(ODM_FORMS)}, found {form!r}; choose one of these."
-            )
+    def __init__(self, *args, form: str, memory: float, warmup: float) -> None:
+        super().__init__(*args)
         self.form, self.memory = form, memory
         self.rewards = np.zeros(len(self.weights))
         self.policy, self.steps = self.weights / self.weights.sum(), 0
-        self.warm = int(warmup * -(-n_rows // batch_size))
+        self.warm = int(warmup * -(-self.n_rows // self.batch_size))
         self.path = [self.policy]
 
     def choose(self, n: int) -> Sequence[int]:
@@ -258,44 +212,23 @@ class ODM(Mixer):
         return self.handed / self.handed.sum()
 
 
-def make_mixer(
-    settings: Mapping[str, object],
-    codes: np.ndarray,
-    weights: np.ndarray,
-    n_rows: int,
-    batch_size: int,
-    seed: int,
-    **known,
-) -> Mixer:
+def make_mixer(settings: Mapping[str, object], codes: np.ndarray, weights: np.ndarray, n_rows: int, batch_size: int,
+               seed: int, **known) -> Mixer:  # fmt: skip
     """The mixer that a run's specification asks for.
 
-    Parameters
-    ----------
-    settings : mapping
-        ``method`` (``doremi`` or ``odm``) and its settings, all those of :data:`MIXING`.
-    **known
-        What the method needs besides: for DoReMi ``reference`` and ``vocabulary``.
-
-    Raises
-    ------
-    InputError
-        When the method or a setting is unknown, a setting is out of range, or a domain has no row.
+    ``settings`` are the ``method`` and those of :data:`MIXING`; DoReMi must know ``reference`` and ``vocabulary``.
     """
-    method = settings.get("method")
-    given = {name: value for name, value in settings.items() if name != "method"}
+    given = dict(settings)
+    method = given.pop("method", None)
     if method not in MIXING or set(given) - set(MIXING[method]):
         raise InputError(f"Expected mixing by one of {MIXING}, found {dict(settings)}; correct the specification.")
-    kind = {"doremi": DoReMi, "odm": ODM}[method]
-    settings = MIXING[method] | given
-    _check_settings(settings)
-    weights = np.asarray(weights, float) / np.sum(weights)  # six digits of a specification may not sum to 1
-    return kind(codes, weights, n_rows, batch_size, seed, **settings, **known)
-
-
-def _check_settings(settings: Mapping[str, object]) -> None:
-    """Refuse a step size that is not a positive number, and shares outside [0, 1)."""
-    for name, value in settings.items():
+    given = MIXING[method] | given
+    for name, value in given.items():
+        if name == "form" and value not in ODM_FORMS:
+            raise InputError(f"Expected a form of ODM among {', '.join(ODM_FORMS)}, found {value!r}; choose one.")
         if name == "eta" and not (is_number(value) and value > 0):
             raise InputError(f"Expected a finite step size eta above zero, found {value}; give for instance 0.1.")
         if name in ("smoothing", "memory", "warmup") and not (is_number(value) and 0 <= value < 1):
             raise InputError(f"Expected {name} from 0 to below 1, found {value}; it is a share.")
+    weights = np.asarray(weights, float) / np.sum(weights)  # six digits of a specification may not sum to 1
+    return {"doremi": DoReMi, "odm": ODM}[method](codes, weights, n_rows, batch_size, seed, **given, **known)

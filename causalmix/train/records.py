@@ -12,7 +12,7 @@ from causalmix.data.families import Kind, kind_of
 from causalmix.data.named_models import load_model
 from causalmix.data.scored_pools import one_thread
 from causalmix.data.scores import SCORES
-from causalmix.lm import outcomes
+from causalmix.lm.outcomes import axis_scores
 from causalmix.train.design import Design, noise_panel, specs_of, world_for
 from causalmix.train.ledger import Ledger
 from causalmix.train.one_run import train
@@ -22,24 +22,11 @@ from causalmix.train.sweep import run_sweep
 
 @one_thread()
 def base_outcomes(names: Mapping[str, str], kind: Kind) -> pd.DataFrame:
-    """What models score before any fine-tuning: the level that a training run starts from.
-
-    Parameters
-    ----------
-    names : mapping of str to str
-        Base checkpoints by what they are called in the table.
-    kind : Kind
-        Whose tasks.
-
-    Returns
-    -------
-    DataFrame
-        ``model, parameters, y_…``.
-    """
+    """What models, by what the table calls them, score before any fine-tuning: ``model, parameters, y_…``."""
     rows = []
     for called, name in names.items():
         model, tokenizer = load_model(name)
-        found = outcomes.axis_scores(kind.evaluate(model, tokenizer), kind.tasks())
+        found = axis_scores(kind.evaluate(model, tokenizer), kind.tasks())
         rows.append({"model": called, "parameters": model.num_parameters()} | found)
     return pd.DataFrame(rows)
 
@@ -54,22 +41,15 @@ def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFra
             {"run_id": record["run_id"], "seed": spec["seed"], "n_samples": spec["n_samples"], "model": spec["model"]}
             | {f"w_{d}": w for d, w in zip(spec["domains"], spec["weights"])}
             | {f"x_{s}": record["covariates"][f"x_{s}{suffix}"] for s in SCORES}
-            | outcomes.axis_scores(record["scores"], kind_of(spec["world"]).tasks())
+            | axis_scores(record["scores"], kind_of(spec["world"]).tasks())
         )
     return pd.DataFrame(rows)
 
 
 def sweep(study: str, *, limit: int | None = None, **options) -> list[dict]:
-    """Train what a study's ledger lacks: its runs, then its noise panel.
+    """Train what a study's ledger lacks: its runs (the first ``limit`` of them), then its noise panel.
 
-    Parameters
-    ----------
-    study : str
-        Name of a study; its YAML gives the design.
-    limit : int, optional
-        Only so many of the study's runs, in their order.
-    **options
-        Of :func:`causalmix.train.sweep.run_sweep`.
+    Further options are those of :func:`causalmix.train.sweep.run_sweep`.
     """
     design = Design.of_study(study)
     base = world_for(design)
@@ -84,28 +64,21 @@ def ledger_of(study: str) -> Ledger:
 
 
 def recorded(ledger: Ledger, specs: list[RunSpec]) -> list[dict]:
-    """The ledger's finished records of these specs, in their order.
-
-    Raises
-    ------
-    InputError
-        When fewer than 20 of them are finished.
-    """
+    """The ledger's finished records of these specs, in their order; InputError when there are fewer than 20."""
     finished = ledger.finished()
     records = [finished[s.run_id] for s in specs if s.run_id in finished]
     if len(records) < 20:
         raise InputError(
             f"Expected at least 20 finished runs of this design in {ledger.path.name}, found {len(records)}; "
-            "run chapter 02_proxy_sft with the same parameters first."
+            "train the proxy runs with the same parameters first (causalmix sweep)."
         )
     return records
 
 
 def history_sentence(frame: pd.DataFrame, specs: list[RunSpec]) -> str:
     """How complete a history is, in one sentence."""
-    weights = frame[[c for c in frame if c.startswith("w_")]]
+    domains = sum(name.startswith("w_") for name in frame)
     return (
-        f"The history holds {len(frame)} of {len(specs)} runs of the design, with mixtures over {weights.shape[1]} "
-        "domains; "
+        f"The history holds {len(frame)} of {len(specs)} runs of the design, with mixtures over {domains} domains; "
         f"mean `y_dev` is {frame['y_dev'].mean():.3f} (standard deviation {frame['y_dev'].std():.3f})."
     )

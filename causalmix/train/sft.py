@@ -11,13 +11,13 @@ import gc
 import math
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
 
 import torch
 from datasets import Dataset
+from torch.distributed.tensor import DTensor
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, SchedulerType
 from transformers.trainer_pt_utils import get_length_grouped_indices
@@ -29,6 +29,7 @@ from causalmix.lm.losses import completion_loss, token_losses
 from causalmix.train.online import Mixer
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}
+DIVERGED = "Training diverged at step {step}: the loss or a weight is no longer finite; lower learning_rate."
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class SFTSettings:
         for field in fields(self):
             kind, value = TYPES[field.type], getattr(self, field.name)
             if kind is float and isinstance(value, str):  # YAML reads 1e-3 as text
-                value = _number(value)
+                with suppress(ValueError):
+                    value = float(value)
                 object.__setattr__(self, field.name, value)
             if type(value) not in ((int, float) if kind is float else (kind,)):
                 raise InputError(f"Expected {field.name} to be {field.type}, found {value!r}; correct the value.")
@@ -67,31 +69,13 @@ class SFTSettings:
         if self.schedule not in (known := [kind.value for kind in SchedulerType]):
             raise InputError(f"Expected a schedule among {', '.join(known)}, found {self.schedule!r}; choose one.")
 
-    def as_pairs(self) -> tuple[tuple[str, Any], ...]:
-        """Every setting as (name, value), in a fixed order: what a run specification records."""
-        return tuple(asdict(self).items())
-
     @classmethod
-    def from_pairs(cls, pairs: Iterable[Sequence[Any]]) -> SFTSettings:
-        """The settings that a run specification recorded.
-
-        Raises
-        ------
-        InputError
-            If a name is not a setting.
-        """
-        given, known = dict(pairs), {field.name for field in fields(cls)}
+    def of(cls, given: Mapping[str, object]) -> SFTSettings:
+        """The settings that a study or a run's specification names; InputError for a name that is none."""
+        known = {field.name for field in fields(cls)}
         if unknown := sorted(given.keys() - known):
             raise InputError(f"Expected training settings among {sorted(known)}, found {unknown}; correct the names.")
         return cls(**given)
-
-
-def _number(text: str) -> float | str:
-    """The number that a text is, or the text."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def finetune(
@@ -102,23 +86,11 @@ def finetune(
     seed: int,
     mixer: Mixer | None = None,
 ) -> dict[str, float]:
-    """Fine-tune ``model`` in place.
+    """Fine-tune a causal language model in place on rows that :func:`causalmix.lm.conversations.tokenize` made.
 
-    Parameters
-    ----------
-    model : PreTrainedModel
-        Any causal language model.
-    tokenizer : PreTrainedTokenizerBase
-        Gives the padding token.
-    dataset : Dataset
-        Tokenised rows, as :func:`causalmix.lm.conversations.tokenize` returns them.
-    settings : SFTSettings
-        Hyper-parameters.
-    seed : int
-        Fixes the order of the rows; equal seeds give bit-identical weights on one machine.
-    mixer : Mixer, optional
-        Chooses the rows of every batch in place of a random order (see :mod:`causalmix.train.online`);
-        it hands out each row that it wants, so ``settings.epochs`` should be 1.
+    The seed fixes the order of the rows: equal seeds give bit-identical weights on one machine.  A ``mixer``
+    chooses the rows of every batch instead (:mod:`causalmix.train.online`); it hands out each row that it wants,
+    so ``settings.epochs`` should be 1.
 
     Returns
     -------
@@ -140,31 +112,33 @@ def finetune(
             "raise max_length."
         )
     with tempfile.TemporaryDirectory(prefix="causalmix-sft-") as scratch:
-        trainer = Trainer(
-            model=model,
-            args=trainer_config(settings, seed, scratch),
-            train_dataset=rows,
-            processing_class=tokenizer,
-        )
-        trainer.mixer = mixer
-        trainer.remove_callback(PrinterCallback)
-        with _quick_collection():
-            start = time.perf_counter()
-            result = trainer.train()
-            seconds = time.perf_counter() - start
-    if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
-        raise FloatingPointError(DIVERGED.format(step=result.global_step))
+        trainer, facts = fit(model, tokenizer, rows, trainer_config(settings, seed, scratch), mixer)
     model.eval()
-    return {
+    return facts if mixer is None else facts | {"tokens": trainer.tokens_seen, "rows": len(mixer)}
+
+
+def fit(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Dataset, args: SFTConfig, mixer: Mixer | None
+) -> tuple[Trainer, dict[str, float]]:
+    """Train on labelled rows; the trainer, and what :func:`finetune` reports."""
+    trainer = Trainer(model=model, args=args, train_dataset=rows, processing_class=tokenizer)
+    trainer.mixer = mixer
+    trainer.remove_callback(PrinterCallback)
+    with _quick_collection():
+        start = time.perf_counter()
+        result = trainer.train()
+        seconds = time.perf_counter() - start
+    # Each process has a shard of a weight that is spread over several.
+    shards = (weight.to_local() if isinstance(weight, DTensor) else weight for weight in trainer.model.parameters())
+    if not all(bool(shard.isfinite().all()) for shard in shards):
+        raise FloatingPointError(DIVERGED.format(step=result.global_step))
+    return trainer, {
         "loss": float(result.training_loss),
-        "tokens": int(sum(rows["length"][:]) * settings.epochs) if mixer is None else trainer.tokens_seen,
-        "rows": len(rows) if mixer is None else len(mixer),
+        "tokens": int(sum(rows["length"][:]) * args.num_train_epochs),
+        "rows": len(rows),
         "steps": result.global_step,
         "seconds": seconds,
     }
-
-
-DIVERGED = "Training diverged at step {step}: the loss or a weight is no longer finite; lower learning_rate."
 
 
 class Trainer(SFTTrainer):
@@ -172,7 +146,8 @@ class Trainer(SFTTrainer):
 
     On a GPU the loss is TRL's own.  On a CPU TRL projects every position onto the vocabulary,
     twice; here only scored positions are projected, and since padding is on the right, causal
-    attention needs no mask.  Both give the same loss (a test compares them).
+    attention needs no mask.  Both give the same loss (a test compares them).  Several processes need
+    TRL's: it calls the wrapped model, where they meet, and counts the tokens of all.
     """
 
     mixer: Mixer | None = None
@@ -184,7 +159,7 @@ class Trainer(SFTTrainer):
             with self.accelerator.autocast():  # which otherwise covers a call of the whole model only
                 loss = self.mixer.loss(*token_losses(model, inputs))
             loss = loss / self.args.gradient_accumulation_steps  # the trainer adds up what it accumulates
-        elif self.args.use_cpu:
+        elif self.args.use_cpu and model is self.model:  # not wrapped
             loss = completion_loss(model, inputs, num_items_in_batch)
         else:
             loss = super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
@@ -212,15 +187,6 @@ class GroupedSampler(Sampler[int]):
 
     Unlike the sampler of transformers it also shuffles the batches: otherwise the rows seen last,
     at the lowest learning rate, would always be the short ones.
-
-    Parameters
-    ----------
-    lengths : sequence of int
-        Tokens in each row.
-    batch_size : int
-        Rows in a batch.
-    seed : int
-        Fixes the order in every epoch.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
@@ -251,6 +217,7 @@ def _quick_collection() -> Iterator[None]:
 
 
 def trainer_config(settings: SFTSettings, seed: int, scratch: str) -> SFTConfig:
+    """Settings in the trainer's terms; nothing is saved, logged or shown."""
     config = SFTConfig(
         output_dir=scratch,
         seed=seed,

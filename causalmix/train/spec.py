@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 
 from causalmix.core.errors import InputError
 from causalmix.core.simplex import check_mixture
+from causalmix.data.world_name import WorldName
+
+MIXING, LAUNCH = "mixing_", "launch_"  # begin the names of what in a run's training is no hyper-parameter
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,6 @@ class RunSpec:
     model : str
         Base model that is fine-tuned.
     domains : tuple of str, length K
-        Domain names.
     weights : tuple of float, length K
         Mixture T: the share of each domain in the training sample.
     state : tuple of float
@@ -33,9 +36,9 @@ class RunSpec:
     n_samples, epochs : int
         Rows of the training sample and passes over it.
     seed : int
-        Seed of the candidate draw, the sample and the training.
+        Of the candidate draw, the sample and the training.
     training : tuple of (str, value) pairs
-        Further hyper-parameters (a mapping is accepted), sorted by name.
+        Further hyper-parameters (a mapping is accepted), sorted by name; see :func:`training_of`.
 
     Raises
     ------
@@ -67,13 +70,7 @@ class RunSpec:
 
     @cached_property
     def run_id(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of the spec's canonical JSON.
-
-        Raises
-        ------
-        InputError
-            When a value has no JSON form, or is not finite.
-        """
+        """First 16 hexadecimal digits of the SHA-256 of the spec's canonical JSON."""
         try:
             text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -82,39 +79,46 @@ class RunSpec:
             ) from error
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def as_dict(self) -> dict:
-        """The spec as a dictionary that JSON gives back as it was.
+    @property
+    def world_name(self) -> WorldName:
+        """The pool that ``world`` names, and how many candidates of each domain are drawn from it."""
+        return WorldName.read(self.world)
 
-        Returns
-        -------
-        dict
-            One entry a field; tuples are lists and ``training`` is a dictionary.
-        """
-        lists = {name: list(value) for name, value in vars(self).items() if isinstance(value, tuple)}
-        return asdict(self) | lists | {"training": dict(self.training)}
+    @property
+    def settings(self) -> dict[str, object]:
+        """Hyper-parameters, as :class:`causalmix.train.sft.SFTSettings` has them."""
+        return {name: value for name, value in self.training if not name.startswith((MIXING, LAUNCH))}
+
+    @property
+    def mixing(self) -> dict[str, object]:
+        """How the mixture changes while the run trains; empty where it does not."""
+        return self._named(MIXING)
+
+    @property
+    def launch(self) -> dict[str, object]:
+        """How the run is launched on several devices; empty where it trains on one."""
+        return self._named(LAUNCH)
+
+    def _named(self, prefix: str) -> dict[str, object]:
+        return {name.removeprefix(prefix): value for name, value in self.training if name.startswith(prefix)}
+
+    def as_dict(self) -> dict:
+        """The spec as a dictionary that JSON gives back as it was: tuples are lists, ``training`` is a dictionary."""
+        values = asdict(self) | {"training": dict(self.training)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: dict) -> RunSpec:
-        """The spec of a dictionary, the inverse of :meth:`as_dict`.
-
-        Parameters
-        ----------
-        values : dict
-            One entry a field.
-
-        Returns
-        -------
-        RunSpec
-
-        Raises
-        ------
-        InputError
-            When a field is missing or unknown.
-        """
+        """The inverse of :meth:`as_dict`; InputError when a field is missing or unknown."""
         names = {field.name for field in fields(cls)}
-        if set(values) != names:
-            off = ", ".join(sorted(names ^ set(values)))
+        if off := sorted(names ^ set(values)):
             raise InputError(
-                f"Expected the fields {', '.join(sorted(names))} in a run, found {off} amiss; correct them."
+                f"Expected the fields {', '.join(sorted(names))} in a run, found {', '.join(off)} amiss; correct them."
             )
         return cls(**values)
+
+
+def training_of(settings: Mapping, mixing: Mapping, launch: Mapping) -> dict[str, object]:
+    """A spec's ``training``, which :attr:`RunSpec.settings`, ``mixing`` and ``launch`` tell apart again."""
+    parts = {"": settings, MIXING: mixing, LAUNCH: launch}
+    return {prefix + name: value for prefix, values in parts.items() for name, value in values.items()}

@@ -16,7 +16,7 @@ from asyncio import CancelledError
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from distributed import Client, Future, KilledWorker, Status, as_completed, get_worker
+from distributed import Client, Future, KilledWorker, Status, Worker, as_completed, get_worker
 from distributed.versions import get_package_info
 
 from causalmix.core.errors import InputError
@@ -26,13 +26,10 @@ from causalmix.train.spec import RunSpec
 
 log = logging.getLogger(__name__)
 RESULT_KEYS = ("scores", "covariates", "training")
-
 #: What a run's numbers, or its way to a worker and back, depend on.
 VERSIONED = tuple("causalmix cloudpickle dask datasets distributed numpy tokenizers torch transformers trl".split())
-
 #: What a machine does to a run: its worker died, its disk is full, its network is down, a library is missing.
 MACHINE_ERRORS = (KilledWorker, OSError, MemoryError, ImportError)
-
 #: The same from an accelerator, by name, so that nothing here imports torch.
 ACCELERATOR_ERRORS = {"AcceleratorError", "OutOfMemoryError"}
 Train = Callable[[dict], dict]
@@ -59,8 +56,8 @@ def run_sweep(
     ledger : Ledger
         Where each record is appended as its run ends.
     train : callable
-        Importable or otherwise picklable function from a spec's dictionary to a dictionary of
-        ``scores``, ``covariates`` and ``training``.  What it raises is recorded.
+        Picklable function from a spec's dictionary to a dictionary of ``scores``, ``covariates`` and
+        ``training``.  What it raises is recorded.
     client : distributed.Client, str or mapping, optional
         A client, or what :func:`causalmix.train.clusters.connect` takes; a local cluster by default.
     n_workers : int, optional
@@ -68,12 +65,11 @@ def run_sweep(
     retry_failed : bool
         Whether runs recorded as failed are trained again.
     retries : int
-        How often a run is tried again, after others, before it is recorded as failed for what
-        its machine did: a worker that died once more than Dask's ``allowed-failures``, or an
-        error of the system or the accelerator.  What a run itself does wrong is not repeated.
+        How often a run is tried again, after others, for what its machine did: a worker that died once more than
+        Dask's ``allowed-failures``, an error of the system or the accelerator.  What a run itself does wrong is
+        not repeated.
     progress : callable, optional
-        Called with runs done, runs in all and the seconds left (None while unknown),
-        at the start and after each run.
+        Called with runs done, runs in all and the seconds left (None while unknown), first at the start.
 
     Returns
     -------
@@ -83,8 +79,7 @@ def run_sweep(
     Raises
     ------
     InputError
-        When the cluster is not as expected, a worker's versions are not the driver's, or another
-        process writes to the ledger.
+        When the cluster or a worker's versions are not as expected, or another process writes to the ledger.
     ConnectionError
         When the scheduler goes away; what had ended by then is recorded.
     """
@@ -96,18 +91,15 @@ def run_sweep(
         with ledger.writer():
             missing = _missing(wanted, ledger, retry_failed)
             meter = _Meter(progress, len(wanted), len(missing))
-            # Apart by their GPUs: a worker sees as many as its run trains on.
-            for gpus in sorted({_gpus_of(spec) for spec in missing}):
-                group = [spec for spec in missing if _gpus_of(spec) == gpus]
+            # Apart by their GPUs: a worker sees as many as its run trains on, one for each of its processes.
+            groups: dict[int, list[RunSpec]] = {}
+            for spec in missing:
+                groups.setdefault(int(spec.launch.get("processes", 1)), []).append(spec)
+            for gpus, group in sorted(groups.items()):
                 with connect(client, n_workers=n_workers, runs=len(group), gpus=gpus) as connected:
                     _train_all(group, ledger, train, connected, meter, retries)
     records = ledger.latest()
     return [records[spec.run_id] for spec in specs]
-
-
-def _gpus_of(spec: RunSpec) -> int:
-    """GPUs that a run trains on, where there are any: one for each process that it is launched in."""
-    return int(dict(spec.training).get("launch_processes", 1))
 
 
 def _missing(wanted: dict[str, RunSpec], ledger: Ledger, retry_failed: bool) -> list[RunSpec]:
@@ -122,11 +114,8 @@ class _Meter:
         self.progress, self.total, self.missing = progress, total, missing
         self.started, self.ended = time.monotonic(), 0
 
-    def tick(self) -> None:
-        self.ended += 1
-        self.show()
-
-    def show(self) -> None:
+    def show(self, ended: int = 0) -> None:
+        self.ended += ended
         if self.progress is None:
             return
         left = self.missing - self.ended
@@ -151,7 +140,8 @@ def _train_all(specs: list[RunSpec], ledger: Ledger, train: Train, client: Clien
             record, error = _record(spec, future)
             future.release()
             # Not Dask's own retries: these also repeat what the run does wrong, and count no lost worker.
-            if _is_machines(error) and tried[spec.run_id] < retries:
+            machines = isinstance(error, MACHINE_ERRORS) or _is_of_accelerator(error)
+            if machines and tried[spec.run_id] < retries:
                 tried[spec.run_id] += 1
                 again = client.submit(_checked, spec.as_dict(), **shared, priority=-1)  # last: it may pass
                 futures.append(again)
@@ -159,7 +149,7 @@ def _train_all(specs: list[RunSpec], ledger: Ledger, train: Train, client: Clien
                 ended.add(again)
                 continue
             ledger.append(record)
-            meter.tick()
+            meter.show(ended=1)
     finally:
         for future in futures:  # a sweep that stops early must not leave its runs on a shared scheduler
             future.release()
@@ -175,19 +165,16 @@ def _wait_for_workers(client: Client) -> None:
     except OSError as error:
         raise ConnectionError("The scheduler went away before any run; start the sweep again.") from error
     for address, answer in answers.items():
-        _compare(_versions(), _plain(answer["packages"]), address)
+        _compare(_versions(), _versions(answer["packages"]), address)
 
 
 class OtherVersions(InputError):
     """A worker whose versions are not the driver's: the runs that it would spoil are not recorded."""
 
 
-def _versions() -> dict[str, str | None]:
-    return _plain(get_package_info(VERSIONED))
-
-
-def _plain(packages: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Versions without what may differ: a build for another accelerator, Python's last digit."""
+def _versions(packages: Mapping[str, str | None] | None = None) -> dict[str, str | None]:
+    """Versions, of this process' packages by default, without what may differ: a build, Python's last digit."""
+    packages = packages or get_package_info(VERSIONED)
     plain = {name: packages[name] and packages[name].partition("+")[0] for name in VERSIONED}
     return plain | {"python": ".".join(packages["python"].split(".")[:2])}
 
@@ -205,7 +192,7 @@ def _checked(spec: dict, train: Train, versions: dict) -> dict:
         result = train(spec)
     except Exception as error:
         if _is_of_accelerator(error):
-            _start_anew()
+            _start_anew(get_worker())
         raise
     if not isinstance(result, dict) or set(result) != set(RESULT_KEYS):
         raise TypeError(f"Expected {', '.join(RESULT_KEYS)} from the training function, found {result!r}.")
@@ -213,9 +200,8 @@ def _checked(spec: dict, train: Train, versions: dict) -> dict:
     return result
 
 
-def _start_anew() -> None:
-    """Replace this worker's process: an accelerator may refuse all that follows in one that saw an error."""
-    worker = get_worker()
+def _start_anew(worker: Worker) -> None:
+    """Replace the worker's process: an accelerator may refuse all that follows in one that saw an error."""
 
     def replace() -> Awaitable[None]:
         worker.status = Status.paused  # told before the run's end is, hence no other run is sent here
@@ -227,11 +213,6 @@ def _start_anew() -> None:
 
 def _is_of_accelerator(error: BaseException | None) -> bool:
     return any(kind.__name__ in ACCELERATOR_ERRORS for kind in type(error).__mro__)
-
-
-def _is_machines(error: BaseException | None) -> bool:
-    """Whether what a run raised is not its own fault."""
-    return isinstance(error, MACHINE_ERRORS) or _is_of_accelerator(error)
 
 
 def _record(spec: RunSpec, future: Future) -> tuple[dict, BaseException | None]:
@@ -248,14 +229,8 @@ def _record(spec: RunSpec, future: Future) -> tuple[dict, BaseException | None]:
             raise ConnectionError(
                 f"The scheduler dropped run {spec.run_id}; start the sweep again to do what is left."
             ) from error
-        described = _describe(error, traceback.extract_tb(future.traceback()))
+        described = f"{type(error).__name__}: {error}"
+        if frames := traceback.extract_tb(future.traceback()):  # none where the worker died
+            where = frames[-1]  # told without the folders of the machine
+            described += f" ({os.path.basename(where.filename)}, line {where.lineno}, in {where.name})"
         return record | {"status": "failed", "error": described} | dict.fromkeys(RESULT_KEYS, {}), error
-
-
-def _describe(error: BaseException, frames: traceback.StackSummary) -> str:
-    """What a run raised and where; of the place without the folders of the machine."""
-    text = f"{type(error).__name__}: {error}"
-    if not frames:  # the worker died
-        return text
-    where = frames[-1]
-    return f"{text} ({os.path.basename(where.filename)}, line {where.lineno}, in {where.name})"

@@ -281,7 +281,7 @@ def _trained(work: Work, lengths: Mapping[str, float], given: Mapping[str, Assum
         longest = int(found.value) if found else settings.max_length
         model, processes = work.design.model_of(role), int(launcher_of(launch)["processes"])
         yield role, model, processes, training_memory(shape_of(model), settings, launch, longest, gpu)
-        if role == "proxy" and any("mixing_method" in dict(spec.training) for spec in work.proxies_of_methods()):
+        if role == "proxy" and any(spec.mixing for spec in work.proxies_of_methods()):
             changing = training_memory(shape_of(model), settings, launch, longest, gpu, lengths[family])
             yield "proxy, changing mixture", model, processes, changing
 
@@ -332,7 +332,7 @@ def _launched(work: Work, lengths: Mapping[str, float], role: str, hardware: Har
     if not launch:
         return 0
     at_once = max(1, (hardware.gpus if hardware else 0) // int(launcher_of(launch)["processes"]))
-    scale = work.values["06_target"]["largest_scale"] if role == "target" else 1
+    scale = work.values["target"]["largest_scale"] if role == "target" else 1
     tokens = work.design.n_samples * scale * lengths[family_of(role)]
     return at_once * (4 * shape_of(work.design.model_of(role)).parameters + STAGES * TOKEN * tokens)
 
