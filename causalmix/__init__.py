@@ -7,10 +7,7 @@ import warnings
 
 __version__ = "0.1.0"
 
-
 # Progress bars of the libraries below would end up on the pages, and so would a warning that
-# notebooks lack widgets to draw them with.  Both must be settled before these libraries load.
+# there are no widgets to draw them with.  Both must be settled before these libraries load.
 os.environ.setdefault("TQDM_DISABLE", "1")
-
-
 warnings.filterwarnings("ignore", message="IProgress not found")

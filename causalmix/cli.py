@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from causalmix.book import stamps
-from causalmix.book.run import ChapterError, chapter_parameters, checked_study, plan, run
+from causalmix.book.run import ChapterError, plan, run, wanted_sources
 from causalmix.core import paths
 from causalmix.core.errors import InputError
-from causalmix.core.parameters import check_name
+from causalmix.core.parameters import SUBJECTS, declaration, subject_of
 from causalmix.core.study_file import read_study
 
 
@@ -38,11 +38,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="causalmix", description="Mixtures of training data as causal inference.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    command = commands.add_parser("run", help="execute notebooks of a study into pages")
+    study = argparse.ArgumentParser(add_help=False)
+    study.add_argument("--study", default=stamps.COMMITTED, help="a name, or a YAML file; default: %(default)s")
+
+    command = commands.add_parser("run", parents=[study], help="execute the chapters of a study into pages")
     command.set_defaults(do=_run)
-    command.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="such as 04_effects; all by default")
-    command.add_argument("--notebook", action="append", default=[], metavar="NOTEBOOK", help="the same, as an option")
-    command.add_argument("--study", default=stamps.COMMITTED, help="default: %(default)s")
+    command.add_argument("chapters", nargs="*", metavar="CHAPTER", help="such as 04_effects; all by default")
+    command.add_argument("--notebook", action="append", default=[], metavar="CHAPTER", help="the same, as an option")
     command.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
     command.add_argument("--help-parameters", action="store_true", help="list the parameters that there are, and stop")
 
@@ -53,9 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(do=_book)
     command.add_argument("--check", action="store_true", help="only check the pages and the rendered book")
 
-    command = commands.add_parser("sweep", help="train the runs that a study's ledger lacks")
+    command = commands.add_parser("sweep", parents=[study], help="train the runs that a study's ledger lacks")
     command.set_defaults(do=_sweep)
-    command.add_argument("--study", default=stamps.COMMITTED, help="default: %(default)s")
     command.add_argument("--limit", type=_positive, metavar="N", help="only the first N runs")
     command.add_argument(
         "--workers",
@@ -77,12 +78,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="further tries of a run that its machine failed; default: %(default)s",
     )
-    command.add_argument("--trials", action="store_true", help="the trials of chapters 06 to 08 instead: hours")
+    command.add_argument("--trials", action="store_true", help="the trials that compare methods instead: hours")
     command.add_argument("--retry-failed", action="store_true", help="train failed runs again")
 
-    command = commands.add_parser("plan", help="tell what a study costs: runs, tokens, hours, memory, disk and money")
+    command = commands.add_parser(
+        "plan", parents=[study], help="tell what a study costs: runs, tokens, hours, memory, disk and money"
+    )
     command.set_defaults(do=_plan)
-    command.add_argument("--study", default=stamps.COMMITTED, help="default: %(default)s")
     command.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
 
     _add_recommend(
@@ -90,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     command = commands.add_parser(
-        "public-sweep", help="write the published sweep of RegMix as histories for chapters 04 and 05"
+        "public-sweep", help="write the published sweep of RegMix as histories for the chapters effects and mixture"
     )
     command.set_defaults(do=_public_sweep)
     command.add_argument(
@@ -103,7 +105,11 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("world", help="rebuild the base models of the embedded world (half an hour or so)")
     command.set_defaults(do=_world)
     command.add_argument(
-        "--out", type=Path, default=paths.ASSETS / "tiny", help="folder to write to; default: the package's own"
+        "--out",
+        type=Path,
+        default=paths.ASSETS / "tiny" if paths.CHECKOUT else None,
+        required=not paths.CHECKOUT,
+        help="folder to write to; default: the checkout's own",
     )
     return parser
 
@@ -174,26 +180,29 @@ def _add_recommend(command: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    chapters = [*options.chapters, *options.notebook]
     if options.help_parameters:
-        return _list_parameters([*options.notebooks, *options.notebook])
+        return _list_parameters(chapters)
     from causalmix.study.plan import needs
 
-    given = _from_root(_pairs(options.parameter))
-    jobs = plan(options.study, [*options.notebooks, *options.notebook], given)
+    given = _from_root(options, _pairs(options.parameter))
+    jobs = plan(options.study, chapters, given)
     if given.get("history"):
         from causalmix.core.history import read_history
 
         read_history(given["history"])
-    study = read_study(options.study, paths.STUDIES)
+    study = read_study(options.study)
     injected = {name: value for job in jobs for name, value in job.parameters.items()}
-    needs.check(replace(study, parameters=study.parameters | injected), [job.source.stem for job in jobs])
+    needs.check(replace(study, parameters=study.parameters | injected), [subject_of(job.source.stem) for job in jobs])
     for page in run(jobs, study.minutes):
         print(_told(page))
     return 0
 
 
-def _from_root(given: dict[str, str]) -> dict[str, str]:
+def _from_root(options: argparse.Namespace, given: dict[str, str] = {}) -> dict[str, str]:
     """Work in the root of the repository, as kernels and workers do; files found from here keep their meaning."""
+    if Path(options.study).suffix in (".yaml", ".yml"):
+        options.study = str(Path(options.study).resolve())
     files = {
         name: str(Path(given[name]).resolve())
         for name in ("history", "target")
@@ -212,27 +221,28 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _list_parameters(chapters: Sequence[str]) -> int:
-    known = chapter_parameters()
-    for chapter in chapters or known:
-        check_name(chapter, known, "notebook")
-        print(chapter)
-        for parameter in known[chapter].values():
-            if parameter.name not in stamps.OWN:
-                print(f"  {parameter.name}: {parameter.type} = {parameter.default!r}  # {parameter.help}")
+    for chapter in wanted_sources(chapters):
+        model = SUBJECTS[subject_of(chapter)]
+        lines = (declaration(model, name) for name in model.model_fields if name not in stamps.OWN)
+        print(chapter, *lines, sep="\n  ")
     return 0
 
 
 def _status(_: argparse.Namespace) -> int:
     """One line a chapter; returns 1 unless every page is fresh."""
-    states = {path.stem: stamps.state(paths.CHAPTERS / path.name) for path in sorted(paths.NOTEBOOKS.glob("*.ipynb"))}
-    for name, (state, why) in states.items():
+    root = paths.ROOT
+    stale = False
+    for name, source in stamps.sources(root).items():
+        state, why = stamps.state(root / "book" / "chapters" / source.name, root)
+        stale |= state != "fresh"
         print(f"{name}: {state}{' (' + ', '.join(why) + ')' if why else ''}")
-    return int(any(state != "fresh" for state, _ in states.values()))
+    return int(stale)
 
 
 def _book(options: argparse.Namespace) -> int:
     from causalmix.book import build
 
+    stamps.sources()  # refuses where there is no book
     try:
         if options.check and (findings := build.check()):
             raise build.BookError(findings)
@@ -257,9 +267,9 @@ def _sweep(options: argparse.Namespace) -> int:
 
     if options.trials and options.limit:
         raise InputError("Expected --limit for a study's own runs, found it beside --trials; leave out one of the two.")
-    _from_root({})
+    _from_root(options)
     clusters.check(options.cluster)
-    found = checked_study(options.study)
+    found = read_study(options.study)
     needs.check(
         found, needs.trials(found) if options.trials else needs.SWEEP, gpus_elsewhere=options.cluster != "local"
     )
@@ -275,7 +285,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _trials(study: str, settings: dict) -> int:
-    """Train what chapters 06 to 08 compare; returns 1 when a run is on record as failed."""
+    """Train what methods are compared by; returns 1 when a run is on record as failed."""
     from causalmix.book.progress import progress
     from causalmix.study.campaign import Campaign
 
@@ -297,7 +307,7 @@ def _count(records: list[dict]) -> int:
 def _plan(options: argparse.Namespace) -> int:
     from causalmix.study.plan import cost
 
-    print(cost.told(cost.plan(checked_study(options.study)), options.format))
+    print(cost.told(cost.plan(read_study(options.study)), options.format))
     return 0
 
 

@@ -18,21 +18,24 @@ from importlinter.cli import lint_imports
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from causalmix.book import build, gates, stamps
-from causalmix.book.plots import pipeline
-from causalmix.core.paths import BOOK, RESULTS, ROOT
+from causalmix.core import paths
+from causalmix.core.paths import RESULTS, ROOT
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; apt-get install chromium")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+BOOK = ROOT / "book"
 PROSE = sorted(BOOK.glob("*.md"))
 
 
 def write_page(root, edit=lambda page: None, study=stamps.COMMITTED):
     """Write a small notebook, and its executed page with a true stamp after ``edit`` has changed it."""
     text = new_markdown_cell("# Small\n\nA formula $x^2$ and\n\n$$ y = \\theta(x)'z $$ (eq-small)\n")
-    parameters = new_code_cell("seed: int = 0  # any", metadata={"tags": ["parameters"]})
+    parameters = new_code_cell(
+        "seed: int = 0  # seed of everything random [0, 1000000]", metadata={"tags": ["parameters"]}
+    )
     source = new_notebook(cells=[text, parameters, new_code_cell("print(seed)"), new_code_cell("")])
     source.metadata.update(kernelspec={"name": "python3", "display_name": "Python 3"}, language_info={"name": "python"})
-    nbformat.write(source, root / "notebooks" / "01_small.ipynb")
+    nbformat.write(source, root / "notebooks" / "05_mixture.ipynb")
     page = nbformat.from_dict(source)
     for count, cell in enumerate(page.cells[1:3], 1):
         cell.execution_count = count
@@ -41,21 +44,20 @@ def write_page(root, edit=lambda page: None, study=stamps.COMMITTED):
     page.metadata[stamps.KEY] = stamps.make_stamp(
         source, page, study, {}, stamps.input_hashes(["results/small.csv"], root)
     )
-    nbformat.write(page, root / "book" / "chapters" / "01_small.ipynb")
+    nbformat.write(page, root / "book" / "chapters" / "05_mixture.ipynb")
 
 
 @pytest.fixture(scope="module")
 def small_book(tmp_path_factory):
     """Root of a book of two pages, rendered with the repository's own configuration."""
     root = tmp_path_factory.mktemp("small")
-    for folder in ("book/chapters", "notebooks/studies", "results"):
+    for folder in ("book/chapters", "notebooks", "results"):
         (root / folder).mkdir(parents=True)
-    (root / "notebooks/studies/laptop.yaml").touch()
     (root / "results/small.csv").write_text("a\n1\n")
     shutil.copytree(BOOK / "_assets", root / "book" / "_assets")
     shutil.copy(BOOK / "references.bib", root / "book")
     shutil.copy(ROOT / "_config.yml", root)
-    toc = "format: jb-book\nroot: index\nparts:\n- caption: All\n  chapters:\n  - file: chapters/01_small\n"
+    toc = "format: jb-book\nroot: index\nparts:\n- caption: All\n  chapters:\n  - file: chapters/05_mixture\n"
     (root / "book" / "_toc.yml").write_text(toc)
     (root / "book" / "index.md").write_text("# Index\n\n$e^x$\n\n```{include} _build/status.md\n```\n")
     write_page(root)
@@ -94,13 +96,13 @@ def test_a_broken_page_is_found_and_not_built(copy_of, breakage, finding):
     """Each breakage gives exactly its own finding, and a strict build stops before rendering."""
     write_page(copy_of, breakage)
     (found,) = gates.check_chapters(copy_of)
-    assert finding in found and found.startswith("01_small.ipynb: expected")
+    assert finding in found and found.startswith("05_mixture.ipynb: expected")
     with pytest.raises(build.BookError, match=re.escape(finding)):
         build.build(root=copy_of)
 
 
 def change_source(root):
-    path = root / "notebooks/01_small.ipynb"
+    path = root / "notebooks/05_mixture.ipynb"
     path.write_text(path.read_text().replace("A formula", "The formula"))
 
 
@@ -109,16 +111,16 @@ def change_data(root):
 
 
 def change_study(root):
-    (root / "notebooks/studies/laptop.yaml").write_text("parameters: {seed: 1}\n")
+    (root / "laptop.yaml").write_text("parameters: {seed: 1}\n")
 
 
 def change_page(root):
-    path = root / "book/chapters/01_small.ipynb"
+    path = root / "book/chapters/05_mixture.ipynb"
     path.write_text(path.read_text().replace("0\\n", "1\\n"))
 
 
 def lose_page(root):
-    (root / "book/chapters/01_small.ipynb").unlink()
+    (root / "book/chapters/05_mixture.ipynb").unlink()
 
 
 def reduce(root):
@@ -136,11 +138,13 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("change", "finding"), CHANGES, ids=lambda v: getattr(v, "__name__", ""))
-def test_a_page_that_is_not_fresh_is_found(copy_of, change, finding):
+def test_a_page_that_is_not_fresh_is_found(copy_of, change, finding, monkeypatch):
     """A page that no longer shows what would come out now is named, and so is what changed."""
+    (copy_of / "laptop.yaml").touch()
+    monkeypatch.setattr(paths, "STUDIES", copy_of)
     change(copy_of)
     (found,) = gates.check_chapters(copy_of)
-    assert f"found it {finding}; run `causalmix run 01_small`" in found
+    assert f"found it {finding}; run `causalmix run 05_mixture`" in found
     assert finding.split()[0] in build.write_status(copy_of).read_text()
 
 
@@ -202,7 +206,7 @@ def test_findings_are_printed_and_give_exit_code_1(copy_of):
     env = {"CAUSALMIX_ROOT": str(copy_of), "PYTHONPATH": str(ROOT), "PATH": ""}
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 1
-    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["01_small.ipynb"]
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["05_mixture.ipynb"]
 
 
 def assert_offline(html, base):
@@ -297,8 +301,9 @@ def test_every_reported_figure_names_its_source(path):
 
 def test_the_pipeline_figure_is_what_its_command_draws(tmp_path):
     """The committed figure can be drawn again, byte for byte."""
-    drawn = pipeline.write_pipeline(tmp_path / "pipeline.svg")
-    assert drawn.read_bytes() == (BOOK / "_assets/pipeline.svg").read_bytes()
+    script = shutil.copy(BOOK / "_assets/pipeline.py", tmp_path)
+    subprocess.run([sys.executable, script], check=True, capture_output=True)
+    assert (tmp_path / "pipeline.svg").read_bytes() == (BOOK / "_assets/pipeline.svg").read_bytes()
 
 
 def test_imports_go_one_way():

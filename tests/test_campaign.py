@@ -1,6 +1,6 @@
 """A study's trials: which runs they are, and what a partial record shows."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -117,8 +117,15 @@ def test_mixtures_of_the_whole_pool_are_asked_anew_for_other_rows(tmp_path):
     for n_samples, rows in ((100, None), (200, None), (100, np.full(5, 30))):
         goal = Target("whole", np.empty(0), n_samples, rows, "")
         plan = campaign.Campaign(tmp_path, Design(), None, runs, goal, Ledger(tmp_path / "trials.jsonl"))
-        asked.add(plan._asked(*plan._aim))
+        asked.add(campaign.digest_of(plan._asked(**plan._aim)))
     assert len(asked) == 3
+
+
+def test_a_question_is_known_by_its_values():
+    """Neither the order of its keys nor how a design is written counts; one other value does."""
+    digest = campaign.digest_of({"seed": 1, "x": [0.5]})
+    assert digest == campaign.digest_of({"x": [0.5], "seed": 1}) != campaign.digest_of({"seed": 2, "x": [0.5]})
+    assert set(campaign.ASKED) <= {f.name for f in fields(Design)}
 
 
 def test_proportional_follows_the_pool_that_a_mixture_is_for():

@@ -15,7 +15,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from causalmix.core.errors import InputError
-from causalmix.core.paths import RESULTS, STUDIES
+from causalmix.core.paths import RESULTS
 from causalmix.core.study_file import Study, read_study
 from causalmix.data.tiny.items import DOMAINS
 from causalmix.lm import conversations
@@ -32,7 +32,7 @@ MACHINE = {"name": "a GPU", "gpus": 1, "gpu_memory_gib": 80, "peak_tflops": 100,
 
 
 def study(name: str) -> Study:
-    return read_study(name, STUDIES)
+    return read_study(name)
 
 
 def changed(name: str, hardware: dict | None = None, **parameters) -> Study:
@@ -95,7 +95,7 @@ def test_trials_are_those_of_the_campaign(plans, monkeypatch):
         table = pd.read_csv(RESULTS / "laptop" / f"{file}.csv")
         monkeypatch.setattr(campaign.Campaign, method, lambda *_, table=table: table)
     base = SimpleNamespace(name="tiny/1/0/x", scored=SimpleNamespace(codes=[0], domains=DOMAINS))
-    values = [campaign.chapter_values("laptop", chapter) for chapter in ("06_target", "07_longcot")]
+    values = [dict(read_study("laptop").of(subject)) for subject in ("target", "longcot")]
     real = campaign.Campaign(
         RESULTS,
         Design.of_study("laptop"),

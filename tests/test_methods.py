@@ -290,10 +290,10 @@ def test_mixtures_are_fixed_for_their_question(table, tmp_path):
         return table
 
     path = tmp_path / "methods.csv"
-    first, again = campaign.fixed(path, "one", make), campaign.fixed(path, "one", make)
+    first, again = campaign.fixed(path, {"seed": 1}, make), campaign.fixed(path, {"seed": 1}, make)
     pd.testing.assert_frame_equal(first, again)
     assert len(calls) == 1
-    campaign.fixed(path, "two", make)
+    campaign.fixed(path, {"seed": 2}, make)
     assert len(calls) == 2
 
 

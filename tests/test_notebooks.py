@@ -12,13 +12,14 @@ import pytest
 import yaml
 
 from causalmix import cli
-from causalmix.book import run
-from causalmix.core import parameters
+from causalmix.book import run, stamps
+from causalmix.core import paths
+from causalmix.core.parameters import SUBJECTS, declaration, subject_of
 from causalmix.train.design import Design
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
-STUDIES = sorted(path.stem for path in (ROOT / "notebooks" / "studies").glob("*.yaml"))
+STUDIES = sorted(path.stem for path in paths.STUDIES.glob("*.yaml"))
 
 
 @pytest.fixture(params=SOURCES, ids=lambda path: path.stem)
@@ -40,23 +41,32 @@ def test_every_chapter_of_the_book_has_its_source():
     assert [Path(name).name for name in files if name.startswith("chapters/")] == [path.stem for path in SOURCES]
 
 
-def test_papermill_reads_the_same_parameters(source):
-    """Names and types that papermill infers are those that the runner checks."""
-    known = parameters.declared(parameters.read_notebook(source))
+def cell_lines(source):
+    """Lines of a parameters cell."""
+    return stamps.parameters_cell(stamps.read_notebook(source)).splitlines()
+
+
+def test_a_parameters_cell_is_what_the_schema_declares(source):
+    """Names, types, defaults, helps and ranges, word for word; papermill infers the same names and types."""
+    model = SUBJECTS[subject_of(source.stem)]
+    declared = {name: declaration(model, name) for name in model.model_fields}
+    assert sorted(cell_lines(source)) == sorted(declared.values())
     inferred = {name: found["inferred_type_name"] for name, found in papermill.inspect_notebook(source).items()}
-    assert inferred == {name: parameter.type for name, parameter in known.items()}
+    assert inferred == {name: line.split()[1] for name, line in declared.items()}
 
 
-def test_every_number_has_a_range_and_every_parameter_a_help(source):
-    """Out of range can only be refused where a range is told."""
-    for parameter in parameters.declared(parameters.read_notebook(source)).values():
-        assert parameter.help, parameter.name
-        assert parameter.type not in ("int", "float") or parameters.RANGE.search(parameter.help), parameter.name
+@pytest.mark.parametrize("model", SUBJECTS.values(), ids=SUBJECTS)
+def test_every_number_has_a_range_and_every_parameter_a_help(model):
+    """Out of range can only be refused where a range is told; there is no second ``=``, which papermill misreads."""
+    for name in model.model_fields:
+        line = declaration(model, name)
+        assert line.count("=") == 1 and len(line.split("# ")[1]) > 8, line
+        assert line.split()[1] not in ("int", "float") or line.endswith("]"), line
 
 
 def test_every_parameter_is_read_and_never_replaced(source):
     """A parameter that nothing reads, or that a cell binds anew, would be given in vain."""
-    names = list(parameters.declared(parameters.read_notebook(source)))
+    names = [line.partition(":")[0] for line in cell_lines(source)]
     nodes = [node for code in code_of(source) for node in ast.walk(ast.parse(code))]
     used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     stored = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
@@ -129,6 +139,6 @@ def test_every_command_that_is_told_is_accepted():
     """Names and values in README, book and notebooks are those that there are."""
     for where, command in commands():
         options = cli._parser().parse_args(shlex.split(command)[1:])
-        chapters = [*options.notebooks, *options.notebook]
+        chapters = [*options.chapters, *options.notebook]
         if "NAME" not in command and "STUDY" not in command:
             assert run.plan(options.study, chapters, cli._pairs(options.parameter), root=ROOT) is not None, where

@@ -17,7 +17,7 @@ from datasets import Dataset
 from language_models import chat_tokenizer, row, tiny_model
 from test_studies import FIRST, causalmix, page_text
 
-from causalmix.core import paths
+from causalmix.book.stamps import NOTEBOOKS
 from causalmix.core.errors import InputError
 from causalmix.core.history import read_history
 from causalmix.core.study_file import Study, read_study
@@ -49,7 +49,7 @@ def rows(n=120):
 def root(tmp_path_factory):
     """A repository with a study of its own: a file of rows, a checkpoint on disk, and two tasks with their items."""
     folder = tmp_path_factory.mktemp("root")
-    shutil.copytree(paths.NOTEBOOKS, folder / "notebooks")
+    shutil.copytree(NOTEBOOKS, folder / "notebooks")
     (folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in rows()))
     tiny_model().save_pretrained(folder / "base")
     chat_tokenizer().save_pretrained(folder / "base")
@@ -69,7 +69,7 @@ def root(tmp_path_factory):
             "doc_to_text": "{{question}}", "doc_to_choice": "{{choices}}", "doc_to_target": "gold",
         }  # fmt: skip
         (tasks / f"{name}.yaml").write_text(yaml.safe_dump(task))
-    (folder / "notebooks/studies/own.yaml").write_text(yaml.safe_dump(study(folder)))
+    (folder / "own.yaml").write_text(yaml.safe_dump(study(folder)))
     return folder
 
 
@@ -115,7 +115,7 @@ def study(folder):
 @pytest.fixture(scope="module")
 def done(root):
     """The study's folder after the way from the pool to the mixture."""
-    ended = causalmix(root, "run", "--study", "own", *FIRST)
+    ended = causalmix(root, "run", "--study", str(root / "own.yaml"), *FIRST)
     assert ended.returncode == 0, ended.stderr
     return root / "results" / "own"
 
@@ -287,12 +287,12 @@ def test_a_study_that_cannot_run_here_says_so_at_once(root, name, command):
 def test_what_is_missing_besides_gpus_is_told(root, monkeypatch):
     """With GPUs elsewhere, models and data sets that cannot be had are named, and only chapters that need them ask."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    paper, gpu = (read_study(name, paths.STUDIES) for name in ("paper", "gpu"))
+    paper, gpu = (read_study(name) for name in ("paper", "gpu"))
     with pytest.raises(InputError, match="Expected the model Qwen/Qwen2.5-0.5B .* found none"):
         needs.check(paper, needs.SWEEP, gpus_elsewhere=True)
     with pytest.raises(InputError, match="Expected the model HuggingFaceTB/SmolLM2-1.7B-Instruct .* found none"):
         needs.check(gpu, needs.TRIALS, gpus_elsewhere=True)
-    needs.check(paper, ("04_effects", "05_mixture", "09_paper_and_ours"))
+    needs.check(paper, ("effects", "mixture", "paper_and_ours"))
     own = study(root)["parameters"]
     lost = own | {"pool": own["pool"] | {"options": {"path": "lost/rows"}}}
     with pytest.raises(InputError, match="Expected the data set lost/rows"):
@@ -329,23 +329,13 @@ BROKEN = {
 def test_a_mistake_in_a_study_is_refused_by_every_command(root, tmp_path, monkeypatch, capsys, line, told):
     """Not trained under a default's name, and not after the pool was scored."""
     from causalmix import cli
-    from causalmix.book import run
 
-    shutil.copytree(root / "notebooks", tmp_path / "notebooks")
-    (tmp_path / "notebooks/studies/broken.yaml").write_text(f"parameters:\n  {line}\n")
-    for name, place in {
-        "ROOT": tmp_path,
-        "NOTEBOOKS": tmp_path / "notebooks",
-        "STUDIES": tmp_path / "notebooks/studies",
-    }.items():
-        monkeypatch.setattr(paths, name, place)
-    for module, name in ((run, "chapter_parameters"), (run, "checked_study"), (run, "plan")):
-        wrapped = getattr(module, name)
-        monkeypatch.setattr(cli, name, lambda *a, _f=wrapped: _f(*a, root=tmp_path))
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(f"parameters:\n  {line}\n")
     monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(root)
     for command in (["sweep", "--limit", "1"], ["run", "01_featurize", "02_proxy_sft"]):
-        assert cli.main([*command, "--study", "broken"]) == 2
+        assert cli.main([*command, "--study", str(broken)]) == 2
         (sentence,) = capsys.readouterr().err.strip().splitlines()
         assert re.search(told, sentence), sentence
     assert not (tmp_path / "cache").exists() and not (tmp_path / "results").exists()
@@ -354,9 +344,9 @@ def test_a_mistake_in_a_study_is_refused_by_every_command(root, tmp_path, monkey
 def test_a_cluster_of_no_kind_is_refused_before_anything(root):
     """Also before the pool of the study is made and scored."""
     for given in ("nonsense", "slurm:missing.yaml"):
-        ended = causalmix(root, "sweep", "--study", "own", "--cluster", given)
+        ended = causalmix(root, "sweep", "--study", str(root / "own.yaml"), "--cluster", given)
         assert ended.returncode == 2 and len(ended.stderr.strip().splitlines()) == 1
-    assert causalmix(root, "sweep", "--study", "own", "--workers", "-3").returncode == 2
+    assert causalmix(root, "sweep", "--study", str(root / "own.yaml"), "--workers", "-3").returncode == 2
 
 
 def test_a_sweep_elsewhere_wants_the_pool_scored(root, monkeypatch, tmp_path):

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from causalmix.book.run import chapter_parameters
 from causalmix.core.history import read_history
+from causalmix.core.parameters import SUBJECTS
 from causalmix.core.paths import results_dir
 from causalmix.train import audit, records
 from causalmix.train.design import Design, noise_panel, specs_of
@@ -51,11 +51,8 @@ def test_the_world_is_worth_recording(finished, specs):
     assert audit.movement(history, dev)["spread"].min() >= 0.10
 
 
-def test_notebooks_default_to_the_study(specs):
-    """The design's own defaults are those of the notebooks, so that the book's pages are the default study."""
-    chapters = chapter_parameters().values()
+def test_the_schema_defaults_to_the_study(specs):
+    """The design's own defaults are those of the schema, so that the book's pages are the default study."""
     for name, value in vars(Design.of_study("laptop")).items():
-        declared = [parameters[name].default for parameters in chapters if name in parameters]
-        assert all(default == value for default in declared) and any(name in parameters for parameters in chapters), (
-            name
-        )
+        declared = [m.model_fields[name].default for m in SUBJECTS.values() if name in m.model_fields]
+        assert declared and all(default == value for default in declared), name

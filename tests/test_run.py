@@ -15,20 +15,14 @@ from causalmix.book import kernel, progress, run, stamps
 from causalmix.core import parameters, paths, study_file
 from causalmix.core.errors import InputError
 
-PARAMETERS = """\
-study: str = "laptop"  # study [whose folder is used]
-n_trees: int = 500  # trees in the forest [4, 5_000]
-eps: float = 0.01  # offset (0, 1]
-stage: str = "forest"  # final stage {forest, linear}
-axes: list = ["math"]  # axes shown {math, safety}
-plot: bool = True  # whether to draw
-results_dir: str = ""  # folder of the results"""
+NAMES = ("study", "n_trees", "radius", "stage", "repeats_allowed", "results_dir")
+PARAMETERS = "\n".join(parameters.declaration(parameters.MixtureParameters, name) for name in NAMES)
 
 BODY = [
     "from pathlib import Path\nfrom IPython.display import display",
     'out = Path(results_dir or f"results/{study}")\nout.mkdir(parents=True, exist_ok=True)',
-    'table = out / "table.csv"\ntable.write_text(f"n_trees,eps\\n{n_trees},{eps}\\n")\nprint(n_trees)\nprint(eps)',
-    "print(stage, axes, plot)",
+    '(out / "table.csv").write_text(f"n_trees,radius\\n{n_trees},{radius}\\n")\nprint(n_trees)\nprint(radius)',
+    "print(stage, repeats_allowed)",
     'from causalmix.book import report\nreport.provenance(globals(), inputs=[out / "history.csv"])',
 ]
 
@@ -37,20 +31,16 @@ BODY = [
 def root(tmp_path, monkeypatch):
     """A small repository with one notebook, two studies, and a record of the default study."""
     monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path / "cache"))
-    for name in ("ROOT", "NOTEBOOKS", "STUDIES", "CHAPTERS"):
-        under = {"ROOT": "", "NOTEBOOKS": "notebooks", "STUDIES": "notebooks/studies", "CHAPTERS": "book/chapters"}[
-            name
-        ]
+    for name, under in {"ROOT": "", "RESULTS": "results", "STUDIES": "studies"}.items():
         monkeypatch.setattr(paths, name, tmp_path / under)
     monkeypatch.setattr(cli, "plan", lambda *given: run.plan(*given, root=tmp_path))
     monkeypatch.setattr(cli, "run", lambda *given: run.run(*given, root=tmp_path))
-    (tmp_path / "notebooks" / "studies").mkdir(parents=True)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "studies").mkdir()
     (tmp_path / "results" / "laptop").mkdir(parents=True)
     (tmp_path / "results" / "laptop" / "history.csv").write_text("run_id\na\n")
-    (tmp_path / "notebooks" / "studies" / "laptop.yaml").write_text(
-        "parameters: {n_trees: 500}\nminutes: {01_small: 2}\n"
-    )
-    (tmp_path / "notebooks" / "studies" / "quick.yaml").write_text("notebooks: {01_small: {n_trees: 8}}\n")
+    (tmp_path / "studies" / "laptop.yaml").write_text("parameters: {n_trees: 500}\nminutes: {05_mixture: 2}\n")
+    (tmp_path / "studies" / "quick.yaml").write_text("chapters: {05_mixture: {n_trees: 8}}\n")
     write_notebook(tmp_path)
     return tmp_path
 
@@ -62,12 +52,12 @@ def write_notebook(root, body=BODY):
     notebook = new_notebook(
         cells=cells, metadata={"kernelspec": {"display_name": "x", "language": "python", "name": "nobody"}}
     )
-    nbformat.write(notebook, root / "notebooks" / "01_small.ipynb")
+    nbformat.write(notebook, root / "notebooks" / "05_mixture.ipynb")
 
 
 def page_of(root):
     """The default study's page."""
-    return root / "book" / "chapters" / "01_small.ipynb"
+    return root / "book" / "chapters" / "05_mixture.ipynb"
 
 
 def contents(folder):
@@ -80,14 +70,13 @@ def contents(folder):
     ("given", "told"),
     [
         ("n_tree=400", ["n_trees", "n_tree'", "did you mean n_trees?", "stage"]),
-        ("n_trees=many", ["n_trees", "int in [4, 5_000]", "'many'"]),
+        ("n_trees=many", ["n_trees", "int in [8, 5000]", "'many'"]),
         ("n_trees=4.5", ["int in", "'4.5'"]),
-        ("n_trees=3", ["[4, 5_000]", "'3'"]),
-        ("eps=0", ["(0, 1]", "'0'"]),
-        ("eps=nan", ["(0, 1]", "'nan'"]),
+        ("n_trees=3", ["[8, 5000]", "'3'"]),
+        ("radius=-1", ["[0, 1]", "'-1'"]),
+        ("radius=nan", ["[0, 1]", "'nan'"]),
         ("stage=frost", ["{forest, linear}", "'frost'"]),
-        ("axes=[math, cooking]", ["{math, safety}", "cooking"]),
-        ("plot=perhaps", ["bool", "'perhaps'"]),
+        ("repeats_allowed=perhaps", ["bool", "'perhaps'"]),
         ("results_dir=results/laptop", ["Expected a parameter among", "results_dir"]),
         ("n_trees", ["name=value", "'n_trees'"]),
     ],
@@ -104,7 +93,7 @@ def test_bad_parameters_are_refused_before_any_kernel_starts(root, monkeypatch, 
     ("arguments", "told"),
     [
         (["--study", "lap"], "did you mean laptop?"),
-        (["--notebook", "01_smal"], "did you mean 01_small?"),
+        (["--notebook", "05_mixtur"], "did you mean 05_mixture?"),
     ],
 )
 def test_unknown_study_or_notebook_is_refused(root, capsys, arguments, told):
@@ -115,11 +104,17 @@ def test_unknown_study_or_notebook_is_refused(root, capsys, arguments, told):
 
 @pytest.mark.parametrize(
     "text",
-    ["parameters: {n_tree: 5}", "notebooks: {01_smal: {}}", "notebooks: {01_small: {n_tree: 5}}", "params: {}", "a: ["],
+    [
+        "parameters: {n_tree: 5}",
+        "chapters: {05_mixtur: {}}",
+        "chapters: {05_mixture: {n_tree: 5}}",
+        "params: {}",
+        "a: [",
+    ],
 )
 def test_a_study_with_a_mistake_is_refused(root, text):
     """A name in a study that nothing declares would leave a default in place without a word."""
-    (root / "notebooks" / "studies" / "laptop.yaml").write_text(text)
+    (root / "studies" / "laptop.yaml").write_text(text)
     with pytest.raises(InputError, match="Expected"):
         run.plan("laptop", root=root)
 
@@ -131,37 +126,16 @@ def test_refusing_needs_no_heavy_import():
 
 
 def test_values_are_read_as_declared():
-    """Text becomes the declared type, and the parameters keep their order."""
-    notebook = new_notebook(cells=[new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})])
-    known = parameters.declared(notebook)
-    given = {"n_trees": "400", "eps": "1e-3", "axes": "[safety]", "plot": "false", "stage": "linear"}
-    assert parameters.check(given, known) == {
-        "n_trees": 400,
-        "eps": 0.001,
-        "axes": ["safety"],
-        "plot": False,
-        "stage": "linear",
-    }
-    assert parameters.check({"eps": 1}, known) == {"eps": 1.0}
-    assert list(known)[:2] == ["study", "n_trees"]
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "a = 1  # untyped",
-        "a: int = 2 * 3  # derived",
-        "a: int = 1  # a = 1",
-        "a: int = 9  # off [0, 1]",
-        "import os",
-        "a: tuple = (1,)",
-    ],
-)
-def test_a_parameters_cell_out_of_grammar_is_refused(line):
-    """What papermill would misread, or what has no fixed value, is told with its line."""
-    notebook = new_notebook(cells=[new_code_cell(line, metadata={"tags": ["parameters"]})])
-    with pytest.raises(InputError, match="name: type = literal"):
-        parameters.declared(notebook)
+    """Text becomes the declared type; of a list, every element is held to its range."""
+    given = {"n_trees": "400", "radius": "1e-3", "repeats_allowed": "true", "stage": "linear"}
+    found = parameters.read(parameters.MixtureParameters, given)
+    assert {name: getattr(found, name) for name in given} == {
+        "n_trees": 400, "radius": 0.001, "repeats_allowed": True, "stage": "linear",
+    }  # fmt: skip
+    assert parameters.read(parameters.MixtureParameters, {"radius": 1}).radius == 1.0
+    assert parameters.read(parameters.AtScaleParameters, {"sizes": "[5, 6]"}).sizes == [5, 6]
+    with pytest.raises(InputError, match=r"sizes to be list in \[1, 100000000\], found \[5, 0\]"):
+        parameters.read(parameters.AtScaleParameters, {"sizes": [5, 0]})
 
 
 def test_a_good_run_makes_a_clean_stamped_page(root):
@@ -176,22 +150,22 @@ def test_a_good_run_makes_a_clean_stamped_page(root):
         "causalmix",
     }
     assert all(set(c.metadata) <= {"tags"} and c.metadata.get("tags") != [] for c in page.cells)
-    assert [o.text for o in page.cells[4].outputs] == ["500\n0.01\n"]
+    assert [o.text for o in page.cells[4].outputs] == ["500\n1.0\n"]
     stamp = page.metadata.causalmix
     assert stamp.study == "laptop" and stamp.parameters == {} and list(stamp.inputs) == ["results/laptop/history.csv"]
     assert cli.main(["run"]) == 0
     assert contents(root) == first
-    assert json.loads((root / "results" / "laptop" / "run.json").read_text())["01_small"]["seconds"] >= 0
+    assert json.loads((root / "results" / "laptop" / "run.json").read_text())["05_mixture"]["seconds"] >= 0
 
 
 def test_the_footer_tells_what_the_page_was_made_from(root):
     """Chapter, hashes, study and changed parameters are on the page."""
     assert cli.main(["run", "-p", "n_trees=400"]) == 0
-    (made,) = (root / "results" / "runs").glob("*/pages/01_small.ipynb")
+    (made,) = (root / "results" / "runs").glob("*/pages/05_mixture.ipynb")
     footer = made.read_text()
-    source = parameters.read_notebook(root / "notebooks" / "01_small.ipynb")
+    source = stamps.read_notebook(root / "notebooks" / "05_mixture.ipynb")
     for part in (
-        "01_small, source " + stamps.source_hash(source),
+        "05_mixture, source " + stamps.source_hash(source),
         "n_trees = 400",
         "laptop",
         "history.csv",
@@ -208,11 +182,11 @@ def test_other_parameters_leave_the_committed_study_alone(root):
     assert cli.main(["run", "-p", "n_trees=400"]) == 0
     assert (contents(root / "results" / "laptop"), contents(root / "book")) == before
     (folder,) = (root / "results" / "runs").iterdir()
-    assert (folder / "table.csv").read_text() == "n_trees,eps\n400,0.01\n"
+    assert (folder / "table.csv").read_text() == "n_trees,radius\n400,1.0\n"
     assert (folder / "history.csv").read_text() == "run_id\na\n"
-    assert study_file.read_changes(folder, "01_small") == {"n_trees": 400}
-    assert study_file.read_changes(root / "results" / "laptop", "01_small") == {}
-    injected = nbformat.read(folder / "pages" / "01_small.ipynb", as_version=4).cells[2]
+    assert study_file.read_changes(folder, "mixture") == {"n_trees": 400}
+    assert study_file.read_changes(root / "results" / "laptop", "mixture") == {}
+    injected = nbformat.read(folder / "pages" / "05_mixture.ipynb", as_version=4).cells[2]
     assert injected.metadata.tags == ["injected-parameters"] and "n_trees = 400" in injected.source
 
 
@@ -221,8 +195,8 @@ def test_another_study_leaves_the_committed_study_alone(root):
     before = contents(root / "results" / "laptop")
     assert cli.main(["run", "--study", "quick", "-p", "n_trees=8"]) == 0
     assert contents(root / "results" / "laptop") == before and not page_of(root).exists()
-    assert (root / "results" / "quick" / "table.csv").read_text() == "n_trees,eps\n8,0.01\n"
-    page = root / "results" / "quick" / "pages" / "01_small.ipynb"
+    assert (root / "results" / "quick" / "table.csv").read_text() == "n_trees,radius\n8,1.0\n"
+    page = root / "results" / "quick" / "pages" / "05_mixture.ipynb"
     page_of(root).parent.mkdir(parents=True)
     page.rename(page_of(root))
     assert stamps.state(page_of(root), root) == ("reduced", ["study quick"])
@@ -231,7 +205,7 @@ def test_another_study_leaves_the_committed_study_alone(root):
 @pytest.mark.parametrize(
     ("cell", "code", "told"),
     [
-        ("1 / 0", 1, ["01_small failed in cell 8", "    1 / 0\n", "ZeroDivisionError: division by zero"]),
+        ("1 / 0", 1, ["05_mixture failed in cell 8", "    1 / 0\n", "ZeroDivisionError: division by zero"]),
         (
             "from causalmix.core.errors import InputError\nraise InputError('Expected a, found b; do c.')",
             2,
@@ -239,7 +213,7 @@ def test_another_study_leaves_the_committed_study_alone(root):
         ),
         ("import sys; print('careful', file=sys.stderr)", 1, ["cell 8 wrote to stderr: careful", "old page"]),
         ("object()", 1, ["cell 8 shows a memory address"]),
-        ("import os; os._exit(3)", 1, ["01_small failed: Kernel died", "log is"]),
+        ("import os; os._exit(3)", 1, ["05_mixture failed: Kernel died", "log is"]),
     ],
 )
 def test_a_bad_run_leaves_the_old_page(root, capsys, cell, code, told):
@@ -261,10 +235,10 @@ def test_status_tells_what_is_stale_and_why(root, capsys, monkeypatch):
     assert stamps.state(page, root) == ("fresh", [])
     changes = {
         "source": lambda: write_notebook(root, [*BODY, "print('more')"]),
-        "parameters": lambda: (root / "notebooks" / "studies" / "laptop.yaml").write_text("parameters: {n_trees: 9}"),
+        "parameters": lambda: (root / "studies" / "laptop.yaml").write_text("parameters: {n_trees: 9}"),
         "results/laptop/history.csv": lambda: (root / "results" / "laptop" / "history.csv").write_text("run_id\nb\n"),
         "page": lambda: page.write_text(page.read_text().replace("forest", "thicket")),
-        "code": lambda: monkeypatch.setattr(stamps, "PACKAGE", root / "no_package"),
+        "code": lambda: monkeypatch.setattr(paths, "PACKAGE", root / "no_package"),
     }
     expected = []
     for name, change in changes.items():
@@ -273,14 +247,13 @@ def test_status_tells_what_is_stale_and_why(root, capsys, monkeypatch):
         expected.append(f"{name} changed")
         assert state == "stale" and sorted(why) == sorted(expected), why
     capsys.readouterr()
-    monkeypatch.setattr(stamps.state, "__defaults__", (root,))
     assert cli.main(["status"]) == 1
-    assert capsys.readouterr().out.startswith("01_small: stale (")
+    assert capsys.readouterr().out.startswith("05_mixture: stale (")
 
 
 def test_code_hash_follows_imports_and_nothing_else(tmp_path, monkeypatch):
     """A module counts when the notebook imports it, even through another one."""
-    monkeypatch.setattr(stamps, "PACKAGE", tmp_path)
+    monkeypatch.setattr(paths, "PACKAGE", tmp_path)
     sources = {
         "__init__": "",
         "a": "def f():\n    from causalmix.pools import b\n",
@@ -308,7 +281,8 @@ def test_the_kernel_is_this_python(root, monkeypatch):
     )
     monkeypatch.setenv("JUPYTER_PATH", str(root / "jupyter"))
     write_notebook(
-        root, ["import sys\nprint(sys.executable)", "print(n_trees, eps, stage, axes, plot, study, results_dir)"]
+        root,
+        ["import sys\nprint(sys.executable)", "print(n_trees, radius, stage, repeats_allowed, study, results_dir)"],
     )
     run.run(run.plan("laptop", root=root), root=root)
     assert nbformat.read(page_of(root), as_version=4).cells[2].outputs[0].text == sys.executable + "\n"
@@ -347,19 +321,19 @@ def test_plain_papermill_works_too(root):
         sys.executable,
         "-m",
         "papermill",
-        "notebooks/01_small.ipynb",
+        "notebooks/05_mixture.ipynb",
         "out.ipynb",
         "-p",
         "n_trees",
         "400",
         "--no-progress-bar",
     ]
-    env = os.environ | {"CAUSALMIX_ROOT": str(root), "PYTHONPATH": str(stamps.PACKAGE.parent)}
+    env = os.environ | {"CAUSALMIX_ROOT": str(root), "PYTHONPATH": str(paths.PACKAGE.parent)}
     # A kernel of this Python, for the sources' own kernel name is nobody's.
     done = subprocess.run([*command, "-k", "python3"], cwd=root, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     page = (root / "out.ipynb").read_text()
-    assert "n_trees = 400" in page and "01_small, source" in page
+    assert "n_trees = 400" in page and "05_mixture, source" in page
 
 
 def test_a_hand_made_copy_follows_the_record(root, monkeypatch):

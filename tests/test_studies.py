@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from causalmix.book.stamps import NOTEBOOKS
 from causalmix.core import paths
 from causalmix.core.history import read_history
 from causalmix.core.tables import write_table
@@ -20,7 +21,7 @@ from causalmix.effects.simulate import simulate_history
 def root(tmp_path_factory):
     """A repository of its own: the notebooks and the paper's figures, and nothing recorded."""
     folder = tmp_path_factory.mktemp("root")
-    shutil.copytree(paths.NOTEBOOKS, folder / "notebooks")
+    shutil.copytree(NOTEBOOKS, folder / "notebooks")
     shutil.copytree(paths.RESULTS / "published", folder / "results" / "published")
     return folder
 
@@ -175,7 +176,7 @@ def test_bad_history_is_one_sentence_and_exit_code_two(root):
 def test_plain_papermill_works(root, foreign, tmp_path):
     """Without the runner, papermill alone executes a notebook with other parameters."""
     command = [sys.executable, "-m", "papermill",
-               str(paths.NOTEBOOKS / "04_effects.ipynb"), str(tmp_path / "out.ipynb"),
+               str(NOTEBOOKS / "04_effects.ipynb"), str(tmp_path / "out.ipynb"),
                "-k", "python3", "-p", "history", str(foreign / "scaled.csv"), "-p", "results_dir", str(tmp_path),
                "-p", "n_trees", "24", "-p", "n_splits", "2", "-p", "n_test", "20", "--no-progress-bar"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, cwd=paths.ROOT)

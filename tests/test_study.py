@@ -122,9 +122,9 @@ def test_examples_read_conversations_of_any_length():
     }
 
 
-def test_the_design_of_a_changed_run_is_what_chapter_02_was_given(tmp_path):
+def test_the_design_of_a_changed_run_is_what_its_sweep_was_given(tmp_path):
     """What a later chapter trains follows the run's own values, read with their types; other chapters' do not count."""
-    told = {"02_proxy_sft": {"n_samples": 3000}, "06_target": {"seed": 5}}
+    told = {"proxy_sft": {"n_samples": 3000}, "target": {"seed": 5}}
     (tmp_path / "parameters.json").write_text(json.dumps(told))
     design, usual = designs.Design.of_study("laptop", tmp_path), designs.Design.of_study("laptop")
     assert design == designs.replace(usual, n_samples=3000)

@@ -21,7 +21,6 @@ from pathlib import Path
 
 from causalmix.book import stamps
 from causalmix.book.gates import chapters, check_chapters, check_html
-from causalmix.core.parameters import read_notebook
 from causalmix.core.paths import ROOT
 
 MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg-full.js"  # SVG output needs no font files
@@ -47,25 +46,7 @@ def check(root: Path = ROOT) -> list[str]:
 
 
 def build(strict: bool = True, root: Path = ROOT) -> Path:
-    """Render the book from the committed pages.
-
-    Parameters
-    ----------
-    strict : bool
-        Whether a finding or a warning of the renderer stops the build.
-    root : Path
-        Root of the repository; everything that is written lies below ``book/_build``.
-
-    Returns
-    -------
-    Path
-        The first page, ``book/_build/html/index.html``.
-
-    Raises
-    ------
-    BookError
-        When the renderer fails, or, if ``strict``, when there is any finding.
-    """
+    """Render the book from the committed pages."""
     before = check_chapters(root)
     if strict and before:
         raise BookError(before)
@@ -107,7 +88,7 @@ def write_status(root: Path = ROOT) -> Path:
 
 def _status_row(page: Path, root: Path) -> str:
     found, why = stamps.state(page, root)
-    stamp = read_notebook(page)["metadata"].get(stamps.KEY, {}) if page.exists() else {}
+    stamp = stamps.read_notebook(page)["metadata"].get(stamps.KEY, {}) if page.exists() else {}
     parameters = "<br>".join(f"`{name} = {value!r}`" for name, value in stamp.get("parameters", {}).items())
     inputs = "<br>".join(f"{Path(name).name} `{value}`" for name, value in stamp.get("inputs", {}).items())
     hashes = [f"`{stamp[name]}`" if stamp else "" for name in ("source", "code")]
@@ -123,17 +104,7 @@ def _status_row(page: Path, root: Path) -> str:
 
 
 def setup(app: object) -> dict[str, bool]:
-    """Hook into Sphinx: the status table before pages are read, MathJax beside them at the end.
-
-    Parameters
-    ----------
-    app : sphinx.application.Sphinx
-
-    Returns
-    -------
-    dict
-        That the extension may read and write in parallel.
-    """
+    """Hook into Sphinx: the status table before pages are read, MathJax beside them at the end."""
     app.connect("builder-inited", lambda app: write_status(Path(app.srcdir).parent))
     app.connect("html-page-context", _without_thebe, priority=900)
     app.connect("build-finished", _copy_mathjax)

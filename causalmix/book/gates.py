@@ -45,19 +45,7 @@ def chapters(root: Path = ROOT) -> list[Path]:
 
 
 def check_chapters(root: Path = ROOT) -> list[str]:
-    """What is wrong with the executed pages, before anything is rendered.
-
-    Parameters
-    ----------
-    root : Path
-        Root of the repository.
-
-    Returns
-    -------
-    list of str
-        One sentence a finding: a page that is missing, older than what it shows, of another study
-        than the committed one, shows an error or noise, or was not executed in order.
-    """
+    """What is wrong with the executed pages, before anything is rendered."""
     findings = []
     for page in chapters(root):
         found, why = state(page, root)
@@ -76,19 +64,7 @@ def check_chapters(root: Path = ROOT) -> list[str]:
 
 
 def check_html(html: Path) -> list[str]:
-    """What is wrong with the rendered pages.
-
-    Parameters
-    ----------
-    html : Path
-        Folder of the rendered book.
-
-    Returns
-    -------
-    list of str
-        One sentence a finding: a page without exactly one first-level heading, or one that would
-        fetch something from a network; likewise for style sheets.
-    """
+    """What is wrong with the rendered pages."""
     if not (html / "index.html").exists():
         return [f"Expected the rendered book in {html}, found none; run `make book`."]
     findings = []

@@ -10,20 +10,7 @@ from jupyter_client.manager import AsyncKernelManager
 
 
 def kernel_manager(env: dict[str, str], log: Path) -> type[AsyncKernelManager]:
-    """A class of kernel managers.
-
-    Parameters
-    ----------
-    env : dict
-        Environment of the kernels.
-    log : Path
-        File for what a kernel's process says outside of its notebook.
-
-    Returns
-    -------
-    type
-        To be given to nbclient or papermill as ``kernel_manager_class``.
-    """
+    """A ``kernel_manager_class`` for papermill: the kernels' environment, and a file for what their process says."""
 
     class OwnKernelManager(AsyncKernelManager):
         @property

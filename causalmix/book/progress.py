@@ -22,20 +22,7 @@ LOG_SECONDS = 20  # between lines, where the output is not a terminal
 
 
 def progress(done: int, total: int, seconds_left: float | None) -> None:
-    """Tell how far a long computation is; the callback for :func:`causalmix.train.sweep.run_sweep`.
-
-    Parameters
-    ----------
-    done, total : int
-        Runs done, runs in all.
-    seconds_left : float, optional
-        None while it is unknown.
-
-    Notes
-    -----
-    Under the runner the news goes into its side channel, on a terminal to one line of its own,
-    and anywhere else nowhere.
-    """
+    """Tell how far a long computation is; the callback for :func:`causalmix.train.sweep.run_sweep`."""
     if channel := os.environ.get(CHANNEL):
         draft = Path(f"{channel}.{os.getpid()}")
         draft.write_text(json.dumps([done, total, seconds_left]))
@@ -46,17 +33,7 @@ def progress(done: int, total: int, seconds_left: float | None) -> None:
 
 
 class Display:
-    """Shows how far the notebooks are, from a thread of its own, while they run.
-
-    Parameters
-    ----------
-    channel : Path
-        File that the kernels write to.
-    minutes : list of float
-        About how long each chapter takes; 0 where it is not known.
-    stream : file
-        A terminal gets one line that is written over, anything else a line now and then.
-    """
+    """Shows how far the notebooks are, from a thread of its own, while they run."""
 
     def __init__(self, channel: Path, minutes: list[float], stream: TextIO = sys.stderr) -> None:
         self.channel, self.minutes, self.stream = channel, minutes, stream

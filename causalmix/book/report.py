@@ -16,11 +16,10 @@ from IPython.display import HTML, Markdown, display
 
 from causalmix import __version__
 from causalmix.book import stamps
-from causalmix.core import paths
-from causalmix.core.parameters import declared, parameters_cell, read_notebook
+from causalmix.core.parameters import SUBJECTS, subject_of
 from causalmix.core.tables import write_table
 
-__all__ = ["provenance", "save_table", "sentence", "show"]
+__all__ = ["in_chapters", "provenance", "save_table", "sentence", "show"]
 
 #: Where the interval of a column lies; of others in `<column>_low` and `<column>_high`.
 INTERVALS = {"predicted_gain": ("gain_ci_low", "gain_ci_high")} | dict.fromkeys(("mean", "ours"), ("ci_low", "ci_high"))
@@ -126,13 +125,19 @@ def provenance(names: Mapping[str, object], inputs: Iterable[str | Path] = ()) -
     display(HTML(frame.to_html(index=False, border=0)), metadata={stamps.KEY: {"inputs": hashes}})
 
 
+def in_chapters(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table whose column ``chapter`` names subjects, with the names that the book's chapters have instead."""
+    names = {rf"^{subject_of(chapter)}\b": chapter for chapter in stamps.sources()}
+    return frame.assign(chapter=frame["chapter"].replace(names, regex=True))
+
+
 def _chapter_rows(names: Mapping[str, object]) -> dict[str, str]:
     """Chapter, hashes of its source and code, and its parameters; empty in a notebook that is no chapter."""
     ran = {cell.strip() for cell in names.get("In", ())}
-    for path in sorted(paths.NOTEBOOKS.glob("*.ipynb")):
-        source = read_notebook(path)
-        if parameters_cell(source).strip() in ran:
-            changed = stamps.differing(names, declared(source))
+    for path in sorted(stamps.NOTEBOOKS.glob("*.ipynb")):
+        source = stamps.read_notebook(path)
+        if stamps.parameters_cell(source).strip() in ran:
+            changed = stamps.differing(names, SUBJECTS[subject_of(path.stem)])
             told = ", ".join(f"{name} = {value!r}" for name, value in changed.items()) or "as in the notebook"
             hashes = f"{stamps.source_hash(source)}, code {stamps.code_hash(source)}"
             return {

@@ -23,8 +23,8 @@ from causalmix.book import stamps
 from causalmix.book.progress import CHANNEL, Display
 from causalmix.core import paths
 from causalmix.core.errors import InputError
-from causalmix.core.parameters import Parameter, check, check_name, declared, read_notebook
-from causalmix.core.study_file import CHANGES, Study, check_study, read_study, study_values
+from causalmix.core.parameters import SUBJECTS, Subject, check_name, read, subject_of
+from causalmix.core.study_file import CHANGES, read_study
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -69,66 +69,47 @@ class Job:
 def plan(
     study_name: str, chapters: Sequence[str] = (), given: Mapping[str, object] = {}, root: Path = paths.ROOT
 ) -> list[Job]:
-    """What has to be executed; every name and value is checked here, before anything starts.
-
-    Parameters
-    ----------
-    study_name : str
-    chapters : sequence of str
-        Names of notebooks; all by default.
-    given : dict
-        Parameters with their values, each for the notebooks that declare it.
-    root : Path
-        Root of the repository.
-
-    Raises
-    ------
-    InputError
-        When a name is unknown, or a value is of another type or out of range.
-    """
-    known = chapter_parameters(root)
-    for name in chapters:
-        check_name(name, known, "notebook")
-    study = checked_study(study_name, root)
-    known = {name: known[name] for name in (chapters or known)}
+    """What has to be executed; every name and value is checked here, before anything starts."""
+    study, sources = read_study(study_name), wanted_sources(chapters, root)
+    models = {chapter: SUBJECTS[subject_of(chapter)] for chapter in sources}
     for name in given:
-        check_name(name, dict.fromkeys(n for names in known.values() for n in names if n not in stamps.OWN))
-    usual = {chapter: study_values(study, chapter, names) for chapter, names in known.items()}
-    asked = {chapter: check({n: v for n, v in given.items() if n in names}, names) for chapter, names in known.items()}
-    new = {chapter: {n: v for n, v in asked[chapter].items() if v != usual[chapter][n]} for chapter in known}
+        check_name(name, dict.fromkeys(n for m in models.values() for n in m.model_fields if n not in stamps.OWN))
+    usual = {chapter: dict(study.of(subject_of(chapter))) for chapter in sources}
+    asked = {chapter: _asked(given, model) for chapter, model in models.items()}
+    new = {chapter: {n: v for n, v in asked[chapter].items() if v != usual[chapter][n]} for chapter in sources}
     changes = {n: v for values in new.values() for n, v in values.items()}
     folder, shelf = _places(study_name, changes, root)
-    where = {"study": study_name} | ({"results_dir": folder.relative_to(root).as_posix()} if changes else {})
-    return [
-        Job(root / "notebooks" / f"{chapter}.ipynb", shelf / f"{chapter}.ipynb", study_name,
-            _injected(usual[chapter] | asked[chapter] | where, names), folder, new[chapter])
-        for chapter, names in known.items()
-    ]  # fmt: skip
+    here = folder.relative_to(root).as_posix() if folder.is_relative_to(root) else str(folder)
+    where = {"study": study_name} | ({"results_dir": here} if changes else {})
+    jobs = []
+    for chapter, source in sources.items():
+        values = usual[chapter] | asked[chapter] | where
+        injected = {name: values[name] for name, f in models[chapter].model_fields.items() if values[name] != f.default}
+        jobs.append(Job(source, shelf / source.name, study_name, injected, folder, new[chapter]))
+    return jobs
 
 
-def chapter_parameters(root: Path = paths.ROOT) -> dict[str, dict[str, Parameter]]:
-    """Parameters of every notebook by its name, in the order of the book."""
-    return {path.stem: declared(read_notebook(path)) for path in sorted((root / "notebooks").glob("*.ipynb"))}
+def wanted_sources(chapters: Sequence[str], root: Path = paths.ROOT) -> dict[str, Path]:
+    """Notebooks of the chapters that are named, in full or by their subject; all where none is."""
+    sources = stamps.sources(root)
+    subjects = {subject_of(chapter): chapter for chapter in sources}
+    for name in chapters:
+        check_name(name, sources if name not in subjects else subjects, "chapter")
+    return {name: sources[name] for name in (subjects.get(n, n) for n in chapters or sources)}
 
 
-def checked_study(name: str, root: Path = paths.ROOT) -> Study:
-    """A study whose names and values are all allowed; InputError otherwise."""
-    study = read_study(name, root / "notebooks" / "studies")
-    check_study(study, chapter_parameters(root))
-    return study
-
-
-def _injected(values: Mapping[str, object], known: Mapping[str, Parameter]) -> dict[str, object]:
-    return {name: values[name] for name in known if values[name] != known[name].default}
+def _asked(given: Mapping[str, object], model: type[Subject]) -> dict[str, object]:
+    own = {name: value for name, value in given.items() if name in model.model_fields}
+    return {name: value for name, value in read(model, own) if name in own}
 
 
 def _places(study: str, changes: Mapping[str, object], root: Path) -> tuple[Path, Path]:
     """Folders of the tables and of the pages; a run with changes has its own, named by what it starts from."""
-    results = root / "results" / study
+    results = paths.results_dir(study)
     if changes:
         tables = [part for path in _record(results) for part in (path.name, path.read_bytes())]
-        folder = root / "results" / "runs" / stamps.digest(study, json.dumps(changes, sort_keys=True), *tables)
-        return folder, folder / "pages"
+        digest = stamps.digest(study, json.dumps(changes, sort_keys=True), *tables)
+        return results.parent / "runs" / digest, results.parent / "runs" / digest / "pages"
     return results, root / "book" / "chapters" if study == stamps.COMMITTED else results / "pages"
 
 
@@ -138,43 +119,23 @@ def _record(results: Path) -> list[Path]:
 
 
 def run(jobs: Sequence[Job], minutes: Mapping[str, float] = {}, root: Path = paths.ROOT) -> list[Path]:
-    """Execute notebooks one after the other and show on the terminal how far they are.
-
-    Parameters
-    ----------
-    jobs : sequence of Job
-    minutes : dict
-        About how long each chapter takes.
-    root : Path
-        Root of the repository; kernels work there.
-
-    Returns
-    -------
-    list of Path
-        The pages.
-
-    Raises
-    ------
-    ChapterError
-        When a notebook fails; pages from before it are new, its own is the old one.
-    InputError
-        When a notebook refuses its input.
-    """
+    """Execute notebooks one after the other and show on the terminal how far they are."""
     with tempfile.TemporaryDirectory() as scratch:
         channel = Path(scratch) / "progress"
-        with Display(channel, [minutes.get(job.source.stem, 0) for job in jobs]) as display:
+        with Display(channel, [minutes.get(subject_of(job.source.stem), 0) for job in jobs]) as display:
             for number, job in enumerate(jobs, 1):
-                _start_from_study(job, root)
+                _start_from_study(job)
                 _note_changes(job)
-                cells = len(read_notebook(job.source)["cells"]) + bool(job.parameters)  # papermill adds one for these
+                cells = len(stamps.read_notebook(job.source)["cells"])
+                cells += bool(job.parameters)  # papermill adds one for these
                 display.chapter(number, job.source.stem, cells)
                 _make_page(job, display.at_cell, {CHANNEL: str(channel), "CAUSALMIX_ROOT": str(root)}, root)
     return [job.page for job in jobs]
 
 
-def _start_from_study(job: Job, root: Path) -> None:
+def _start_from_study(job: Job) -> None:
     """Copy the study's record into the folder of a run with other parameters, once and as a whole."""
-    study = root / "results" / job.study
+    study = paths.results_dir(job.study)
     if job.folder == study or job.folder.exists():
         return
     draft = job.folder.with_name(f".{job.folder.name}")
@@ -192,7 +153,7 @@ def _note_changes(job: Job) -> None:
     path = job.folder / CHANGES
     if job.changes:
         told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        _replace(path, json.dumps(told | {job.source.stem: job.changes}, indent=1, sort_keys=True) + "\n")
+        _replace(path, json.dumps(told | {subject_of(job.source.stem): job.changes}, indent=1, sort_keys=True) + "\n")
 
 
 def _make_page(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root: Path) -> None:
@@ -200,7 +161,7 @@ def _make_page(job: Job, at_cell: Callable[[int], None], env: dict[str, str], ro
     import nbformat
 
     started = time.time()
-    source = read_notebook(job.source)
+    source = stamps.read_notebook(job.source)
     page = _execute(job, at_cell, env, root)
     clean(page)
     if found := faults(page):
@@ -221,7 +182,7 @@ def _execute(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # it tells of an error that is told below
     log = paths.cache_dir() / "logs" / f"{job.source.stem}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    path = os.pathsep.join(p for p in (str(stamps.PACKAGE.parent), os.environ.get("PYTHONPATH")) if p)
+    path = os.pathsep.join(p for p in (str(paths.PACKAGE.parent), os.environ.get("PYTHONPATH")) if p)
     try:
         return papermill.execute_notebook(
             nbformat.read(job.source, as_version=4), None, job.parameters, kernel_name="python3", cwd=root,

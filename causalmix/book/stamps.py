@@ -13,13 +13,41 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from causalmix.core import paths
-from causalmix.core.parameters import declared, read_notebook
-from causalmix.core.study_file import read_study, study_values
+from causalmix.core.errors import InputError
+from causalmix.core.parameters import SUBJECTS, Subject, subject_of
+from causalmix.core.study_file import read_study
 
 KEY = "causalmix"  # of a notebook's metadata
 COMMITTED = "laptop"  # the study whose pages are the book's
 OWN = ("study", "results_dir")  # parameters that say where, not what
-PACKAGE = Path(__file__).resolve().parents[1]
+NOTEBOOKS = paths.ROOT / "notebooks"
+
+
+def read_notebook(path: Path) -> dict:
+    """A notebook as plain JSON; raises InputError when there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError) as error:
+        raise InputError(f"Expected a notebook at {path}, found no readable file; correct the name.") from error
+
+
+def parameters_cell(notebook: Mapping) -> str:
+    """Source of the one cell tagged ``parameters``; raises InputError when there is not exactly one."""
+    cells = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])]
+    if len(cells) != 1:
+        raise InputError(f"Expected one cell tagged parameters in the notebook, found {len(cells)}; tag exactly one.")
+    return "".join(cells[0]["source"])
+
+
+def sources(root: Path = paths.ROOT) -> dict[str, Path]:
+    """Source notebooks by the name of their chapter, such as ``04_effects``, in the order of the book."""
+    found = {path.stem: path for path in sorted((root / "notebooks").glob("*.ipynb"))}
+    if not found:
+        raise InputError(
+            f"Expected a checkout of causalmix, with its notebooks and its book, at {root}, found none; clone the "
+            "repository and work there, or set CAUSALMIX_ROOT to it."
+        )
+    return found
 
 
 def digest(*parts: bytes | str) -> str:
@@ -60,17 +88,19 @@ def code_hash(notebook: Mapping) -> str:
     seen: set[Path] = set()
     todo = set().union(*(_imports("".join(c["source"])) for c in notebook["cells"] if c["cell_type"] == "code"))
     while todo:
-        base = PACKAGE.joinpath(*todo.pop().split(".")[1:])
+        base = paths.PACKAGE.joinpath(*todo.pop().split(".")[1:])
         for path in {base.with_suffix(".py"), base / "__init__.py"} - seen:
             if path.is_file():
                 seen.add(path)
                 todo |= _imports(path.read_text(encoding="utf-8"))
-    assets = (path for path in (PACKAGE / "assets").rglob("*") if path.is_file())
+    assets = (
+        path for path in (paths.PACKAGE / "assets").rglob("*") if path.is_file() and path.parent.name != "studies"
+    )
     return digest(
         *(
             part
             for path in sorted([*seen, *assets])
-            for part in (path.relative_to(PACKAGE).as_posix(), path.read_bytes())
+            for part in (path.relative_to(paths.PACKAGE).as_posix(), path.read_bytes())
         )
     )
 
@@ -97,26 +127,16 @@ def input_hashes(inputs: Iterable[str | Path], root: Path = paths.ROOT) -> dict[
     return hashes
 
 
-def differing(values: Mapping[str, object], known: Mapping) -> dict[str, object]:
-    """Those values that are not the notebook's defaults; where it runs is no such value."""
-    return {name: values[name] for name in known if name not in OWN and values[name] != known[name].default}
+def differing(values: Mapping[str, object], model: type[Subject]) -> dict[str, object]:
+    """Those values that are not a subject's defaults; where it runs is no such value."""
+    fields = {name: field for name, field in model.model_fields.items() if name in values and name not in OWN}
+    return {name: values[name] for name, field in fields.items() if values[name] != field.default}
 
 
 def make_stamp(
     source: Mapping, page: Mapping, study: str, parameters: Mapping[str, object], inputs: Mapping[str, str]
 ) -> dict:
-    """The stamp of a page.
-
-    Parameters
-    ----------
-    source, page : dict
-        The notebook and its executed copy.
-    study : str
-    parameters : dict
-        Values that differ from the notebook's defaults.
-    inputs : dict
-        Hash of each input file by its path below the root.
-    """
+    """The stamp of a page."""
     return {
         "study": study,
         "parameters": dict(parameters),
@@ -128,21 +148,7 @@ def make_stamp(
 
 
 def state(page: Path, root: Path = paths.ROOT) -> tuple[str, list[str]]:
-    """How a page of the book stands.
-
-    Parameters
-    ----------
-    page : Path
-        A page of ``book/chapters``; its source is the notebook of the same name.
-    root : Path
-        Root of the repository.
-
-    Returns
-    -------
-    tuple of str and list of str
-        ``fresh``, ``stale``, ``missing`` or ``reduced`` (of another study than the committed one),
-        and what has changed since, a few words each.
-    """
+    """How a page of the book stands."""
     if not page.is_file():
         return "missing", ["not executed yet"]
     content = read_notebook(page)
@@ -151,10 +157,9 @@ def state(page: Path, root: Path = paths.ROOT) -> tuple[str, list[str]]:
         return "stale", ["no stamp"]
     if stamp["study"] != COMMITTED:
         return "reduced", [f"study {stamp['study']}"]
-    source = read_notebook(root / "notebooks" / page.name)
-    known = declared(source)
-    values = study_values(read_study(COMMITTED, root / "notebooks" / "studies"), page.stem, known)
-    now = make_stamp(source, content, COMMITTED, differing(values, known), input_hashes(stamp["inputs"], root))
+    source, subject = read_notebook(root / "notebooks" / page.name), subject_of(page.stem)
+    changed = differing(dict(read_study(COMMITTED).of(subject)), SUBJECTS[subject])
+    now = make_stamp(source, content, COMMITTED, changed, input_hashes(stamp["inputs"], root))
     changes = [name for name in now if name not in ("inputs", "study") and now[name] != stamp[name]]
     changes += [name for name, found in now["inputs"].items() if found != stamp["inputs"][name]]
     return ("stale", [f"{name} changed" for name in changes]) if changes else ("fresh", [])

@@ -1,165 +1,239 @@
-"""What a notebook may be given: the grammar of its parameters cell, and studies that are files of such values.
+"""The schema of a study: what each subject may be told, by name, type, default and range.
 
-A parameters cell holds one name a line, ``name: type = literal  # help``.  The type is int, float,
-str, bool, list or dict.  The help may end in what is allowed: ``[low, high]`` for numbers (a round
-bracket leaves its end out), ``{one, two}`` for words; in a list it holds for every element.  There
-is no second ``=`` in a line, which papermill's own reader would not survive.
-
-Nothing here imports more than a YAML reader, so that a mistyped name is refused at once.
+A study's file gives values to these names, and the parameters cell of a chapter is a list of them.
+Nothing here imports anything numerical, so that a mistyped name is refused at once.
 """
 
 from __future__ import annotations
 
-import ast
 import difflib
 import json
-import math
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from causalmix.core.errors import InputError
 
-TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
-NUMBER = r"\s*([-+.\w]+)\s*"
-RANGE = re.compile(rf"([\[(]){NUMBER},{NUMBER}([\])])$")
-CHOICES = re.compile(r"\{([^{}]+)\}$")
+KINDS = {"integer": int, "number": float, "string": str, "boolean": bool, "array": list, "object": dict}
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One line of a parameters cell.
+class Subject(BaseModel):
+    """What every subject is told: whose tables it reads and writes."""
 
-    Attributes
-    ----------
-    name, type : str
-        The type is a key of :data:`TYPES`.
-    default : object
-    help : str
-        The whole comment, its range or choices included.
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+    study: str = Field("laptop", description="name or file of the study")
+    results_dir: str = Field("", description="folder of the results; empty means the study's own")
+
+
+class PoolParameters(Subject):
+    """A pool of rows, and the samples that are drawn from it."""
+
+    pool_rows: int = Field(40_000, ge=500, le=1_000_000, description="rows in the pool")
+    pool_seed: int = Field(0, ge=0, le=1_000_000, description="seed of the pool")
+    candidates: int = Field(2_000, ge=10, le=100_000, description="candidate rows per domain in one state")
+    n_samples: int = Field(1_500, ge=50, le=100_000, description="rows of one training sample")
+    tilt: float = Field(1.0, ge=0, le=5, description="half-width of the range of each component of a state")
+    seed: int = Field(0, ge=0, le=1_000_000, description="seed of mixtures and states")
+    pool: dict[str, Any] = Field({}, description="recipe of a real pool; empty means the embedded world's")
+
+
+class FeaturizeParameters(PoolParameters):
+    """Scores of rows, and states of candidate pools."""
+
+    n_states: int = Field(200, ge=20, le=2_000, description="states drawn for the figures")
+    largest_scale: int = Field(8, ge=1, le=64, description="rows of the largest sample per row of a proxy run")
+
+
+class RunsParameters(PoolParameters):
+    """The proxy runs of a study."""
+
+    n_runs: int = Field(512, ge=2, le=100_000, description="proxy runs")
+    epochs: int = Field(1, ge=1, le=20, description="passes over the sample")
+    learning_rate: float = Field(7e-4, ge=1e-7, le=0.1, description="peak learning rate")
+    batch_size: int = Field(8, ge=1, le=4_096, description="rows per step")
+    concentration: float = Field(1.0, ge=0.05, le=100, description="Dirichlet concentration of the mixtures")
+    assignment: Literal["randomized", "confounded"] = Field("randomized", description="how T is drawn")
+    noise_specs: int = Field(24, ge=2, le=1_000, description="runs of the noise panel")
+    noise_seeds: int = Field(4, ge=2, le=8, description="seeds of each run in the noise panel")
+    models: dict[str, Any] = Field({}, description="models by role; a role that is absent is the embedded world's")
+    training: dict[str, Any] = Field({}, description="further training settings")
+
+
+class ProxySFTParameters(RunsParameters):
+    """Training the proxy runs, and training some of them again."""
+
+    n_audit: int = Field(4, ge=1, le=100, description="recorded runs trained again")
+    audit_seed: int = Field(0, ge=0, le=1_000_000, description="which runs are trained again")
+
+
+class OutcomesParameters(RunsParameters):
+    """From records to the history."""
+
+    covariates_on: Literal["candidate", "mixed"] = Field("candidate", description="where X is measured")
+
+
+class FitParameters(Subject):
+    """A fit to a history."""
+
+    outcome: str = Field("y_dev", description="column of the history that is the outcome")
+    n_trees: int = Field(500, ge=8, le=5_000, description="trees of each causal forest")
+    seed: int = Field(0, ge=0, le=1_000_000, description="seed of everything random")
+
+
+class EstimateParameters(FitParameters):
+    """A fit to any history of the contract, by either final stage."""
+
+    history: str = Field("", description="path of another history of the contract; empty means the study's own")
+    stage: Literal["forest", "linear"] = Field("forest", description="final stage")
+    cv_folds: int = Field(5, ge=2, le=10, description="folds of the cross-fitting")
+    n_repeats: int = Field(5, ge=1, le=100, description="repeats with other folds and trees")
+
+
+class EffectsParameters(EstimateParameters):
+    """Returns of the domains."""
+
+    n_test: int = Field(64, ge=5, le=10_000, description="runs held out in each split")
+    n_splits: int = Field(10, ge=2, le=100, description="random splits of the held-out check")
+
+
+class MixtureParameters(EstimateParameters):
+    """From returns to a mixture."""
+
+    target: str = Field(
+        "", description="path of a table with the target's state; empty means the study's own, or the history's mean"
+    )
+    n_candidates: int = Field(100_000, ge=100, le=5_000_000, description="random mixtures of the search")
+    top: int = Field(100, ge=1, le=100_000, description="best candidates that are averaged")
+    radius: float = Field(1.0, ge=0, le=1, description="trust region, total variation distance to Equal; 1 means none")
+    repeats_allowed: bool = Field(False, description="whether a domain may repeat its rows")
+
+
+class TrialsParameters(FitParameters):
+    """Mixtures that are trained and compared."""
+
+    methods: str = Field("", description="names of static methods, by commas; empty means all")
+    seeds: int = Field(5, ge=2, le=100, description="runs of each mixture with the proxy, at each size")
+    train_missing: bool = Field(False, description="whether trials that are not on record are trained now (hours)")
+    n_audit: int = Field(2, ge=1, le=100, description="recorded trials trained again")
+
+
+class TargetParameters(TrialsParameters):
+    """Every method's mixture at larger sizes, on a larger model, on shifted pools."""
+
+    largest_scale: int = Field(8, ge=1, le=64, description="rows of the largest sample per row of a proxy run")
+    target_seeds: int = Field(3, ge=2, le=100, description="runs of each mixture with the target model")
+    shift_seeds: int = Field(5, ge=2, le=100, description="runs of each mixture in each shifted pool")
+
+
+class LongCoTParameters(TrialsParameters):
+    """The mixtures of another kind of pool: long chains of thought."""
+
+    longcot_rows: int = Field(12_000, ge=500, le=1_000_000, description="rows in the long-CoT pool")
+    longcot_pool: dict[str, Any] = Field(
+        {}, description="recipe of a real pool of long reasoning; empty means the embedded world's"
+    )
+    seeds: int = Field(3, ge=2, le=100, description="runs of each mixture")
+    n_audit: int = Field(1, ge=1, le=100, description="recorded trials trained again")
+
+
+class AblationsParameters(FitParameters):
+    """The method with one part taken out."""
+
+    history: str = Field("", description="path of another history of the contract; empty means the study's own")
+    n_test: int = Field(64, ge=5, le=10_000, description="runs held out in each split")
+    n_splits: int = Field(10, ge=2, le=100, description="random splits")
+    n_trees: int = Field(100, ge=8, le=5_000, description="trees of each causal forest")
+
+
+class PaperAndOursParameters(Subject):
+    """Claims beside results."""
+
+
+class AtScaleParameters(Subject):
+    """A plan, and a recommendation for one's own rows."""
+
+    planned: str = Field("paper", description="study whose cost is told")
+    sizes: list[Annotated[int, Field(ge=1, le=100_000_000)]] = Field(
+        [100_000, 400_000, 800_000], description="rows of a training set, for the largest shares"
+    )
+    own_rows: int = Field(1_500, ge=500, le=100_000, description="rows of the file that stands for your own")
+    own_samples: int = Field(1_000, ge=50, le=100_000, description="rows of the training set that is drawn from it")
+    n_trees: int = Field(200, ge=8, le=5_000, description="trees of each causal forest")
+    seed: int = Field(0, ge=0, le=1_000_000, description="seed of the forests and of the sample")
+
+
+#: Subjects of a study, in the order of its work; a chapter is named by its place and its subject.
+SUBJECTS: dict[str, type[Subject]] = {
+    "featurize": FeaturizeParameters,
+    "proxy_sft": ProxySFTParameters,
+    "outcomes": OutcomesParameters,
+    "effects": EffectsParameters,
+    "mixture": MixtureParameters,
+    "target": TargetParameters,
+    "longcot": LongCoTParameters,
+    "ablations": AblationsParameters,
+    "paper_and_ours": PaperAndOursParameters,
+    "at_scale": AtScaleParameters,
+}
+
+Model = TypeVar("Model", bound=Subject)
+
+
+def subject_of(chapter: str, what: str = "chapter") -> str:
+    """``target`` of ``06_target``; a subject without a number is itself."""
+    number, _, rest = chapter.partition("_")
+    subject = rest if number.isdecimal() else chapter
+    check_name(subject, SUBJECTS, what)
+    return subject
+
+
+def read(model: type[Model], given: Mapping[str, object]) -> Model:
+    """Values of a subject, defaults included; text from a command line becomes the declared type.
+
+    Raises
+    ------
+    InputError
+        When a name is not known (names the nearest one), or a value is of another type or not allowed.
     """
+    schema = model.model_json_schema()["properties"]
+    for name in given:
+        check_name(name, schema)
+    try:
+        return model(**{name: _from_text(value, KINDS[schema[name]["type"]]) for name, value in given.items()})
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        raise InputError(
+            f"Expected {name} to be {allowed(schema[name])}, found {given[name]!r}; give such a value."
+        ) from None
 
-    name: str
-    type: str
-    default: object
-    help: str
 
-    @property
-    def allowed(self) -> str:
-        """What a value has to be, in words."""
-        found = RANGE.search(self.help) or CHOICES.search(self.help)
-        return f"{self.type} in {found.group()}" if found else self.type
-
-    def read(self, given: object) -> object:
-        """The value that is meant by what was given, text from a command line or a value from YAML.
-
-        Raises
-        ------
-        InputError
-            When it is of another type, or not allowed.
-        """
-        try:
-            value = _typed(given, TYPES[self.type])
-        except (ValueError, yaml.YAMLError) as error:
-            raise self._refusal(given) from error
-        if not all(self._allows(v) for v in (value if self.type == "list" else [value])):
-            raise self._refusal(given)
+def _from_text(value: object, kind: type) -> object:
+    """A text as the kind that it stands for, and as itself where it does not."""
+    if not isinstance(value, str) or kind is str:
+        return value
+    try:
+        return kind(value) if kind in (int, float) else yaml.safe_load(value)
+    except (ValueError, yaml.YAMLError):
         return value
 
-    def _allows(self, value: object) -> bool:
-        if choices := CHOICES.search(self.help):
-            return value in [word.strip() for word in choices.group(1).split(",")]
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return self.type != "list" or not RANGE.search(self.help)  # a range is of numbers
-        if not (limits := RANGE.search(self.help)):
-            return math.isfinite(value)
-        left, low, high, right = limits.groups()
-        above = value >= float(low) if left == "[" else value > float(low)
-        return above and (value <= float(high) if right == "]" else value < float(high))
 
-    def _refusal(self, given: object) -> InputError:
-        return InputError(f"Expected {self.name} to be {self.allowed}, found {given!r}; give such a value.")
+def allowed(schema: Mapping[str, Any]) -> str:
+    """What a value has to be, in words: ``int in [1, 20]``, ``str in {randomized, confounded}``."""
+    kind, of = KINDS[schema["type"]].__name__, schema.get("items", schema)
+    if "enum" in of:
+        return f"{kind} in {{{', '.join(of['enum'])}}}"
+    return f"{kind} in [{of['minimum']}, {of['maximum']}]" if "minimum" in of else kind
 
 
-def _typed(given: object, kind: type) -> object:
-    """What was given as a value of the kind, or ValueError."""
-    value = given
-    if isinstance(given, str) and kind is not str:
-        value = kind(given) if kind in (int, float) else yaml.safe_load(given)
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind:
-        raise ValueError(f"not of type {kind.__name__}")
-    return value
-
-
-def read_notebook(path: Path) -> dict:
-    """A notebook as plain JSON; raises InputError when there is none."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError) as error:
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.ipynb"))) or "none"
-        raise InputError(
-            f"Expected a notebook {path.name} (there are: {known}), found no readable file; correct the name."
-        ) from error
-
-
-def parameters_cell(notebook: Mapping) -> str:
-    """Source of the one cell tagged ``parameters``; raises InputError when there is not exactly one."""
-    cells = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])]
-    if len(cells) != 1:
-        raise InputError(f"Expected one cell tagged parameters in the notebook, found {len(cells)}; tag exactly one.")
-    return "".join(cells[0]["source"])
-
-
-def declared(notebook: Mapping) -> dict[str, Parameter]:
-    """Parameters of a notebook by name, in their order.
-
-    Raises
-    ------
-    InputError
-        When the cell is missing, or a line of it does not follow the grammar.
-    """
-    source = parameters_cell(notebook)
-    lines = source.splitlines()
-    try:
-        nodes = ast.parse(source).body
-    except SyntaxError as error:
-        raise InputError(
-            f"Expected lines of Python in the parameters cell, found `{(error.text or '').strip()}`; correct it."
-        ) from error
-    return {p.name: p for p in (_parameter(node, lines[node.lineno - 1]) for node in nodes)}
-
-
-def _parameter(node: ast.stmt, line: str) -> Parameter:
-    comment = line.encode()[node.end_col_offset :].decode().strip()  # the offset counts bytes
-    try:
-        name, kind, default = node.target.id, ast.unparse(node.annotation), ast.literal_eval(node.value)
-        parameter = Parameter(name, kind, default, comment.removeprefix("#").strip())
-        if "=" in parameter.help or parameter.read(default) != default:
-            raise ValueError(line)
-    except (AttributeError, KeyError, ValueError) as error:
-        raise InputError(
-            f"Expected a line `name: type = literal  # help [low, high]` in the parameters cell, found `{line}`; "
-            "write it so."
-        ) from error
-    return parameter
-
-
-def check(given: Mapping[str, object], known: Mapping[str, Parameter]) -> dict[str, object]:
-    """Values of the given parameters.
-
-    Raises
-    ------
-    InputError
-        When a name is not known (names the nearest one), or a value is not allowed.
-    """
-    for name in given:
-        check_name(name, known)
-    return {name: known[name].read(value) for name, value in given.items()}
+def declaration(model: type[Subject], name: str) -> str:
+    """The line of a parameters cell that declares a name: ``epochs: int = 1  # passes over the sample [1, 20]``."""
+    schema = model.model_json_schema()["properties"][name]
+    kind, _, limits = allowed(schema).partition(" in ")
+    default = json.dumps(schema["default"]) if kind == "str" else repr(schema["default"])
+    return f"{name}: {kind} = {default}  # {schema['description']} {limits}".rstrip()
 
 
 def check_name(name: str, known: Iterable[str], what: str = "parameter") -> None:

@@ -1,4 +1,4 @@
-"""Where a study's files are; the only place that knows the layout of the repository."""
+"""Where things are: the checkout or the folder at hand, what ships with the package, the cache."""
 
 from __future__ import annotations
 
@@ -7,68 +7,71 @@ import os
 import shutil
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from causalmix.core.errors import InputError
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parents[1]
+ASSETS = PACKAGE / "assets"
+STUDIES = ASSETS / "studies"  # those that are known by name
 
-#: Root of the repository; the environment variable CAUSALMIX_ROOT overrides it.
-ROOT = Path(os.environ.get("CAUSALMIX_ROOT", _PACKAGE.parent))
-NOTEBOOKS = ROOT / "notebooks"
-STUDIES = NOTEBOOKS / "studies"
-BOOK = ROOT / "book"
-CHAPTERS = BOOK / "chapters"
+#: Whether the package lies in a checkout of the repository, beside the book.
+CHECKOUT = (PACKAGE.parent / "pyproject.toml").is_file()
+
+#: Where results go: CAUSALMIX_ROOT, else the checkout, else the folder at hand.
+ROOT = Path(os.environ.get("CAUSALMIX_ROOT") or (PACKAGE.parent if CHECKOUT else Path.cwd()))
 RESULTS = ROOT / "results"
-ASSETS = _PACKAGE / "assets"
 
-#: Environment variable that is set where the runner executes a notebook; it names a file for progress.
+#: Environment variable that is set where the runner executes a chapter; it names a file for progress.
 RUNNER = "CAUSALMIX_PROGRESS"
 
 
+def study_file(study: str) -> Path:
+    """The file of a study, given as its path or by the name of one that ships; it need not exist."""
+    path = Path(study)
+    return path.absolute() if path.suffix in (".yaml", ".yml") else STUDIES / f"{study}.yaml"
+
+
 def results_dir(study: str) -> Path:
-    """Folder of a study's tables and ledger.
+    """Folder of a study's tables and ledger; it need not exist yet.
 
     Parameters
     ----------
     study : str
-        Name of the study, for instance ``laptop``.
-
-    Returns
-    -------
-    Path
-        ``results/<study>``; it need not exist yet.
+        A name such as ``laptop``, for ``results/laptop``; or the path of a study's file, for
+        ``results/<its name>`` beside it.
 
     Raises
     ------
     InputError
         When the name is not that of a folder directly below ``results``.
     """
+    if (path := study_file(study)).parent != STUDIES:
+        return path.parent / "results" / path.stem
     if not study or study in (".", "..") or Path(study).name != study:
         raise InputError(f"Expected a study's plain name such as laptop, found {study!r}; leave out folders.")
     return RESULTS / study
 
 
 def out_dir(study: str, results: str = "") -> Path:
-    """Where a notebook reads and writes.
+    """Where a chapter reads and writes.
 
     Parameters
     ----------
     study : str
     results : str
-        A folder; where empty, the runner's pages use the study's own, and a notebook that is
+        A folder; where empty, the runner's pages use the study's own, and a chapter that is
         executed by hand (by papermill or in an editor) a copy, so that it cannot change the record.
-
-    Returns
-    -------
-    Path
     """
     if results:
         return Path(results)
+    own = results_dir(study)
     if RUNNER in os.environ:
-        return results_dir(study)
-    record = sorted([*results_dir(study).glob("*.csv"), *results_dir(study).glob("*.jsonl")])
+        return own
+    record = sorted([*own.glob("*.csv"), *own.glob("*.jsonl")])
     # Named by its contents: a record that has changed since is copied anew, and what was made from the old one stays.
     content = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in record))
-    copy = RESULTS / "runs" / f"by_hand_{study}_{content.hexdigest()[:8]}"
+    copy = own.parent / "runs" / f"by_hand_{own.name}_{content.hexdigest()[:8]}"
     copy.mkdir(parents=True, exist_ok=True)
     for path in record:
         if not (copy / path.name).exists():
@@ -77,11 +80,6 @@ def out_dir(study: str, results: str = "") -> Path:
 
 
 def cache_dir() -> Path:
-    """Folder for what can be computed again: CAUSALMIX_CACHE, or ``.cache`` below the root.
-
-    Returns
-    -------
-    Path
-        The folder; it need not exist yet.
-    """
-    return Path(os.environ.get("CAUSALMIX_CACHE", ROOT / ".cache"))
+    """Folder for what can be computed again: CAUSALMIX_CACHE, a checkout's ``.cache``, or the user's; may not exist."""
+    own = ROOT / ".cache" if CHECKOUT else user_cache_path("causalmix")
+    return Path(os.environ.get("CAUSALMIX_CACHE") or own)

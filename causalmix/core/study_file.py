@@ -1,104 +1,97 @@
-"""A study: a YAML file of parameters, read and checked before anything is spent."""
+"""A study: a YAML file of parameters, read and checked as a whole before anything is spent."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from causalmix.core import paths
 from causalmix.core.errors import InputError
-from causalmix.core.parameters import Parameter, check, check_name
+from causalmix.core.parameters import SUBJECTS, Subject, check_name, read, subject_of
 
-SECTIONS = ("parameters", "notebooks", "minutes", "hardware")  # of a study's file
-CHANGES = "parameters.json"  # in the folder of a run with other parameters: what they were, by notebook
+SECTIONS = ("parameters", "chapters", "minutes", "hardware")  # of a study's file
+CHANGES = "parameters.json"  # in the folder of a run with other parameters: what they were, by subject
 
 
 @dataclass(frozen=True)
 class Study:
-    """A YAML file of notebook parameters.
+    """What a study's file says.
 
     Attributes
     ----------
     name : str
+        Its name, or the path of its file, as it was given.
     parameters : dict
-        Values for every notebook that declares the name.
-    notebooks : dict of dict
-        Values for one notebook; these come before the shared ones.
+        Values for every subject that has a parameter of the name.
+    chapters : dict of dict
+        Values for one subject; these come before the shared ones.
     minutes : dict
-        About how long each notebook runs; it only feeds the time left on the terminal.
+        About how long each subject takes; it only feeds the time left on the terminal.
     hardware : dict
         What it is meant for (:class:`causalmix.study.plan.hardware.Hardware`); empty where nothing is asked.
     """
 
     name: str
     parameters: dict
-    notebooks: dict
+    chapters: dict
     minutes: dict
     hardware: dict
 
+    def of(self, subject: str) -> Subject:
+        """Values of one of :data:`causalmix.core.parameters.SUBJECTS`, defaults included."""
+        model = SUBJECTS[subject]
+        shared = {name: value for name, value in self.parameters.items() if name in model.model_fields}
+        return read(model, shared | self.chapters.get(subject, {}) | {"study": self.name})
 
-def read_study(name: str, folder: Path) -> Study:
-    """Read ``<folder>/<name>.yaml``.
+
+def read_study(name: str) -> Study:
+    """The study of a name, or of the path of a YAML file.
 
     Raises
     ------
     InputError
-        When there is no such study, or the file has another section or is not YAML.
+        When there is no such study, or it names or gives what there is not: a mistyped name would leave a default
+        in place without a word.
     """
-    check_name(name, sorted(path.stem for path in folder.glob("*.yaml")), "study")
+    path = paths.study_file(name)
+    if path.parent == paths.STUDIES:
+        check_name(name, sorted(path.stem for path in paths.STUDIES.glob("*.yaml")), "study")
     try:
-        sections = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) or {}
+        sections = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise InputError(f"Expected a study's file at {path}, found none; correct the path.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(
-            f"Expected YAML in {name}.yaml, found {' '.join(str(error).split())}; correct the file."
+            f"Expected YAML in {path.name}, found {' '.join(str(error).split())}; correct the file."
         ) from error
     if not isinstance(sections, dict):
         raise InputError(
-            f"Expected sections by name in {name}.yaml, found {sections!r}; write parameters: and what follows."
+            f"Expected sections by name in {path.name}, found {sections!r}; write parameters: and what follows."
         )
     for section, content in sections.items():
         check_name(section, SECTIONS, "section")
         if content and not isinstance(content, dict):
             raise InputError(
-                f"Expected names with values in the section {section} of {name}.yaml, found {content!r}; correct it."
+                f"Expected names with values in the section {section} of {path.name}, found {content!r}; correct it."
             )
-    return Study(name, *(sections.get(section) or {} for section in SECTIONS))
-
-
-def read_changes(folder: Path | None, chapter: str) -> dict[str, object]:
-    """Values that a notebook was given beside its study's, in the folder of a run with other parameters."""
-    path = None if folder is None else Path(folder) / CHANGES
-    return json.loads(path.read_text(encoding="utf-8")).get(chapter, {}) if path and path.is_file() else {}
-
-
-def check_study(study: Study, known: Mapping[str, Mapping[str, Parameter]]) -> None:
-    """A study may only name what there is, with values that are allowed: a mistyped name would quietly leave a default.
-
-    Parameters
-    ----------
-    study : Study
-    known : mapping
-        Parameters of every notebook by its name.
-    """
+    given = {section: sections.get(section) or {} for section in SECTIONS}
+    for section, kind, what in (("chapters", dict, "names with values"), ("minutes", (int, float), "minutes")):
+        for chapter, value in given[section].items():
+            if not isinstance(value, kind):
+                raise InputError(f"Expected {what} for {chapter} in {path.name}, found {value!r}; correct it.")
+        given[section] = {subject_of(chapter): value for chapter, value in given[section].items()}
+    study = Study(name, **given)
     for name in study.parameters:
-        check_name(name, dict.fromkeys(n for names in known.values() for n in names))
-    for chapter in [*study.notebooks, *study.minutes]:
-        check_name(chapter, known, "notebook")
-    for section, kind in (("notebooks", dict), ("minutes", (int, float))):
-        for chapter, given in getattr(study, section).items():
-            if given is not None and not isinstance(given, kind):
-                what = "names with values" if kind is dict else "minutes"
-                raise InputError(f"Expected {what} for {chapter} in {study.name}.yaml, found {given!r}; correct it.")
-    for chapter, names in known.items():
-        study_values(study, chapter, names)
+        check_name(name, dict.fromkeys(n for model in SUBJECTS.values() for n in model.model_fields))
+    for subject in SUBJECTS:
+        study.of(subject)
+    return study
 
 
-def study_values(study: Study, chapter: str, known: Mapping[str, Parameter]) -> dict[str, object]:
-    """All values of a chapter's parameters in a study, the notebook's defaults included."""
-    shared = {name: value for name, value in study.parameters.items() if name in known}
-    own = {"study": study.name} if "study" in known else {}
-    given = shared | (study.notebooks.get(chapter) or {}) | own
-    return {name: parameter.default for name, parameter in known.items()} | check(given, known)
+def read_changes(folder: Path | None, subject: str) -> dict[str, object]:
+    """Values that a subject was given beside its study's, in the folder of a run with other parameters."""
+    path = None if folder is None else Path(folder) / CHANGES
+    return json.loads(path.read_text(encoding="utf-8")).get(subject, {}) if path and path.is_file() else {}

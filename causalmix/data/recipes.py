@@ -173,7 +173,7 @@ def read_recipe(digest: str) -> tuple[Recipe, Path]:
     path = recipe_file(digest)
     if not path.is_file():
         raise InputError(
-            f"Expected the scored pool {digest} in the cache, found none; run chapter 01_featurize of its study with "
+            f"Expected the scored pool {digest} in the cache, found none; run the chapter featurize of its study with "
             "the same cache folder (CAUSALMIX_CACHE) first."
         )
     found = json.loads(path.read_text())

@@ -39,9 +39,9 @@ OTHER_HISTORY = "Another history was given, so all that this chapter reads from 
 #: The command that makes each table that a study may lack.
 MADE_BY = {
     "confounded.csv": "causalmix sweep --trials",
-    "history_mixed.csv": "causalmix run --notebook 03_outcomes",
+    "history_mixed.csv": "causalmix run outcomes",
     "learning_trained.csv": "causalmix sweep --trials",
-    "targets.csv": "causalmix run --notebook 06_target",
+    "targets.csv": "causalmix run target",
     "variants_trained.csv": "causalmix sweep --trials",
 }
 

@@ -168,7 +168,7 @@ def regmix_scales() -> pd.DataFrame:
 
 
 def export(folder: str | Path) -> list[Path]:
-    """Write ``regmix_1m.csv`` and ``regmix_scales.csv`` for the notebooks' parameter ``history``.
+    """Write ``regmix_1m.csv`` and ``regmix_scales.csv`` for the chapters' parameter ``history``.
 
     Parameters
     ----------

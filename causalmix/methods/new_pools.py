@@ -14,7 +14,6 @@ from datasets import Dataset, concatenate_datasets
 
 from causalmix.core.errors import InputError
 from causalmix.core.paths import STUDIES, cache_dir
-from causalmix.core.study_file import Study
 from causalmix.core.tables import read_table, write_table
 from causalmix.data import fingerprints, scored_pools
 from causalmix.data.families import KINDS, real_kind
@@ -155,8 +154,7 @@ def _described(path: Path, max_rows: int) -> Source:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise unreadable("YAML", path, error) from error
     if isinstance(given, dict) and isinstance(given.get("parameters"), dict):
-        study = Study(path.stem, given["parameters"], given.get("notebooks") or {}, {}, {})
-        return _of_design(path.stem, Design.of_study(study))
+        return _of_design(path.stem, Design.of_study(str(path)))
     if not isinstance(given, dict) or "loader" not in given:
         raise InputError(
             f"Expected a pool's recipe with a loader, or a study with parameters, in {path.name}, found neither; "

@@ -16,9 +16,8 @@ import pandas as pd
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import History, read_history
-from causalmix.core.parameters import declared, read_notebook
-from causalmix.core.paths import NOTEBOOKS, STUDIES, results_dir
-from causalmix.core.study_file import read_study, study_values
+from causalmix.core.paths import results_dir
+from causalmix.core.study_file import read_study
 from causalmix.core.tables import read_table, write_table
 from causalmix.data.scored_pools import World
 from causalmix.effects.estimator import fit_effects
@@ -38,11 +37,9 @@ from causalmix.train.sweep import run_sweep
 
 LEARNING_SEEDS = 3  # runs of each mixture of the learning curve
 
-
-def chapter_values(study: str, chapter: str) -> dict[str, object]:
-    """Parameters of a chapter in a study, the notebook's defaults included."""
-    known = declared(read_notebook(NOTEBOOKS / f"{chapter}.ipynb"))
-    return study_values(read_study(study, STUDIES), chapter, known)
+#: What a table's question names of a design; pools, models and settings are in the run ids of the history, by content.
+ASKED = ("pool_rows", "pool_seed", "candidates", "n_runs", "n_samples", "epochs", "learning_rate", "batch_size",
+         "concentration", "tilt", "assignment", "noise_specs", "noise_seeds", "seed")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ class Campaign:
         """
         out = Path(out or results_dir(study))
         design = Design.of_study(study, out)
-        sizes, longcot_sizes = (chapter_values(study, chapter) for chapter in ("06_target", "07_longcot"))
+        sizes, longcot_sizes = (dict(read_study(study).of(subject)) for subject in ("target", "longcot"))
         usual = {name: sizes[name] for name in ("outcome", "n_trees", "seed")} | {
             "names": asking.names_of(sizes["methods"])
         }
@@ -112,7 +109,7 @@ class Campaign:
         train_proxies = trainer(self.design, self.base, self.ledger, self.progress, **options)
         question = Question(self.runs, self.goal.n_samples, self.goal.rows, self.outcome, self.seed, train_proxies)
         ask = lambda: asking.ask(question, self.goal.x, self.goal.pool, self.names, n_trees=self.n_trees)  # noqa: E731
-        return fixed(self.out / "methods.csv", self._asked(*self._aim), ask)
+        return fixed(self.out / "methods.csv", self._asked(**self._aim), ask)
 
     def shifted_states(self) -> dict[str, np.ndarray]:
         """Covariates of the shifted pools, by name."""
@@ -124,7 +121,7 @@ class Campaign:
         make = lambda: asking.in_pools(  # noqa: E731
             mixtures, fit_effects(self.runs, self.outcome, n_trees=self.n_trees, seed=self.seed),
             self.shifted_states(), self.design.n_samples, self.seed)  # fmt: skip
-        return fixed(self.out / "shifted.csv", self._asked(mixtures.to_csv()), make)
+        return fixed(self.out / "shifted.csv", self._asked(mixtures=mixtures.to_csv()), make)
 
     def longcot(self, mixtures: pd.DataFrame, pool: World) -> pd.DataFrame:
         """Every method's mixture for the long-CoT pool, from the same records with another outcome."""
@@ -133,13 +130,13 @@ class Campaign:
         rows = np.bincount(pool.scored.codes, minlength=len(pool.scored.domains))
         make = lambda: transfer.transfer_mixtures(  # noqa: E731
             mixtures, question, x, "long-CoT", pool.scored.domains, rows, n_trees=self.n_trees)  # fmt: skip
-        return fixed(self.out / "longcot_mixtures.csv", self._asked(x, mixtures.to_csv()), make)
+        return fixed(self.out / "longcot_mixtures.csv", self._asked(x=x, mixtures=mixtures.to_csv()), make)
 
     def learning(self) -> pd.DataFrame:
         """Mixtures of four methods from parts of the history."""
         question = Question(self.runs, self.design.n_samples, None, self.outcome, self.seed)
         make = lambda: variants.learning_mixtures(question, self.goal.x, n_trees=self.n_trees)  # noqa: E731
-        return fixed(self.out / "learning_mixtures.csv", self._asked(self.goal.x), make)
+        return fixed(self.out / "learning_mixtures.csv", self._asked(x=self.goal.x), make)
 
     def variants(self) -> pd.DataFrame:
         """Mixtures of two variants that chapter 08 tries beside the methods."""
@@ -150,7 +147,7 @@ class Campaign:
             losses = dmo.validation_losses([recorded[r] for r in self.runs.frame["run_id"]], self.runs.domains)
             return variants.variant_mixtures(question, self.goal.x, losses, n_trees=self.n_trees)
 
-        return fixed(self.out / "variants.csv", self._asked(*self._aim, "variants"), make)
+        return fixed(self.out / "variants.csv", self._asked(**self._aim, variants=True), make)
 
     def size_trials(
         self,
@@ -216,10 +213,10 @@ class Campaign:
             )
 
     @property
-    def _aim(self) -> tuple:
+    def _aim(self) -> dict:
         """What mixtures for the whole pool depend on besides the records: its state, and the caps of its rows."""
         rows = None if self.goal.rows is None else np.asarray(self.goal.rows).astype(int).tolist()
-        return self.goal.x, self.goal.n_samples, rows
+        return {"x": self.goal.x, "n_samples": self.goal.n_samples, "rows": rows}
 
     @property
     def files(self) -> list[Path]:
@@ -227,11 +224,17 @@ class Campaign:
         names = ("history.csv", "methods.csv", "shifted.csv")
         return [*(self.out / name for name in names), self.ledger.path, *self.goal.files]
 
-    def _asked(self, *what: object) -> str:
-        """What determines a table of mixtures, as text; numbers in the digits that tables keep."""
-        plain = [w.round(4).tolist() if isinstance(w, np.ndarray) else w for w in what]
-        history = self.runs.frame.to_csv(index=False)
-        return f"{history} {plain} {self.outcome} {self.n_trees} {self.seed} {self.names} {self.design}"
+    def _asked(self, x: np.ndarray | None = None, **further: object) -> dict:
+        """What determines a table of mixtures, in plain values; covariates in the digits that tables keep."""
+        return further | {
+            "x": None if x is None else x.round(4).tolist(),
+            "history": self.runs.frame.to_csv(index=False),
+            "outcome": self.outcome,
+            "n_trees": self.n_trees,
+            "seed": self.seed,
+            "methods": list(self.names),
+            "design": {name: getattr(self.design, name) for name in ASKED},
+        }
 
 
 def _check_record(runs: History, ledger: Ledger, design: Design, base: World) -> None:
@@ -280,7 +283,7 @@ def trainer(design: Design, base: World, ledger: Ledger, progress=None, train_mi
     return trained
 
 
-def fixed(path: Path, question: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+def fixed(path: Path, question: dict, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """A table of mixtures that was fixed for a question, or a new one.
 
     Runs are identified by their mixtures to the last digit, and estimates differ in theirs between
@@ -290,12 +293,17 @@ def fixed(path: Path, question: str, make: Callable[[], pd.DataFrame]) -> pd.Dat
     ----------
     path : Path
         Where the table is kept.
-    question : str
-        Whatever determines the table; its digest is kept in the column ``question``.
+    question : dict
+        Whatever determines the table, in plain values; its digest is kept in the column ``question``.
     make : callable
         Works the table out.
     """
-    digest = hashlib.sha256(question.encode()).hexdigest()[:12]
+    digest = digest_of(question)
     if not (path.exists() and set(read_table(path).get("question", [])) == {digest}):
         write_table(path, make().assign(question=digest))
     return read_table(path).drop(columns="question")
+
+
+def digest_of(question: dict) -> str:
+    """Twelve digits that stand for a question: of its canonical JSON, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(question, sort_keys=True, allow_nan=False).encode()).hexdigest()[:12]

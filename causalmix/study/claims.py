@@ -31,7 +31,7 @@ RIVALS = (
 SIZES = (800_000, 400_000, 100_000)  # rows of the paper's pools
 
 #: Parts of the method that are reported to be needed: what the variant is called, and where it was trained.
-PARTS = {"X": ("without X", "06_target"), "Orthogonalisation": ("without orthogonalisation", "08_ablations")}
+PARTS = {"X": ("without X", "target"), "Orthogonalisation": ("without orthogonalisation", "ablations")}
 
 
 def paper_claims(folder: Path) -> list[Claim]:
@@ -75,7 +75,7 @@ def size_claims(whole: pd.DataFrame, n_samples: int) -> list[Claim]:
                 source = f"{PUBLISHED.format(tables[other])}, {model}, {n_samples // 1000}K"
                 text = f"{one} beats {other} on Dev ({where})"
                 claims.append(
-                    trial_claim(text, reported_gap(reported, one, other), source, trials, one, other, "06_target")
+                    trial_claim(text, reported_gap(reported, one, other), source, trials, one, other, "target")
                 )
         parts = published("ablation")
         parts = parts[(parts["model"] == model) & (parts["n_samples"] == n_samples)]
@@ -92,7 +92,7 @@ def unseen_claim(trials: pd.DataFrame) -> Claim:
     gap = reported_gap(published("unseen"), "CausalMix-A", "Equal")
     one, other = ("CausalMix-A", "Equal") if gap > 0 else ("Equal", "CausalMix-A")
     text = f"{one} beats {other} on Unseen (target model)"
-    return trial_claim(text, abs(gap), PUBLISHED.format("unseen"), trials, one, other, "06_target", "y_unseen")
+    return trial_claim(text, abs(gap), PUBLISHED.format("unseen"), trials, one, other, "target", "y_unseen")
 
 
 def shift_claims(targets: pd.DataFrame | None) -> list[Claim]:
@@ -100,7 +100,7 @@ def shift_claims(targets: pd.DataFrame | None) -> list[Claim]:
     pools = [] if targets is None else [pool for pool in targets["pool"].unique() if pool != "whole"]
     text = "A state-dependent mixture beats one without the state in the shifted pool “{}”"
     pair = ("CausalMix-A", "CausalMix-A without X")
-    return [trial_claim(text.format(p), *IN_WORDS, _group(targets, pool=p), *pair, "06_target") for p in pools]
+    return [trial_claim(text.format(p), *IN_WORDS, _group(targets, pool=p), *pair, "target") for p in pools]
 
 
 def longcot_claims(trials: pd.DataFrame) -> list[Claim]:
@@ -110,7 +110,7 @@ def longcot_claims(trials: pd.DataFrame) -> list[Claim]:
     for other in ("Equal", "Grid", "RegMix", "DMO"):
         text = f"CausalMix (here A) beats {other} on long chains of thought"
         gap = reported_gap(table, "CausalMix", other)
-        claims.append(trial_claim(text, gap, source, trials, "CausalMix-A", other, "07_longcot"))
+        claims.append(trial_claim(text, gap, source, trials, "CausalMix-A", other, "longcot"))
     return claims
 
 
@@ -126,10 +126,10 @@ def estimator_claims(folder: Path) -> list[Claim]:
     checks = checks.rename(columns={"predictor": "variant"})
     subsets = subsets.rename(columns={"covariates": "variant"})
     every, rival = _best_subsets(subsets)
-    orthogonal, known = "without orthogonalisation", "08_ablations"
+    orthogonal, known = "without orthogonalisation", "ablations"
     asked = (
         ("Returns depend on the state: theta(x) predicts held-out runs better than a constant theta", *IN_WORDS,
-         checks, "theta(x)", "constant theta", "04_effects"),
+         checks, "theta(x)", "constant theta", "effects"),
         ("All covariates together predict held-out runs better than the next best subset (Figure 2)", *IN_WORDS,
          subsets, every, rival, known),
         ("X is needed for the returns of held-out runs", *IN_WORDS, fits, "full", "without X", known, "r_score"),

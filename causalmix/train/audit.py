@@ -130,6 +130,7 @@ def panel_history(ledger: Ledger, design: Design, specs: list[RunSpec]) -> pd.Da
             parts.append(history(records).assign(spec=number))
     if len(parts) < 2:
         raise InputError(
-            "Expected a noise panel with all its seeds, found fewer than 2 complete specifications; run 02_proxy_sft."
+            "Expected a noise panel with all its seeds, found fewer than 2 complete specifications; "
+            "train the rest (causalmix sweep)."
         )
     return pd.concat(parts, ignore_index=True)

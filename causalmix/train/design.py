@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from causalmix.core import paths
 from causalmix.core.errors import InputError
-from causalmix.core.parameters import check, check_name, declared, read_notebook
+from causalmix.core.parameters import check_name
 from causalmix.core.simplex import sample_dirichlet
-from causalmix.core.study_file import Study, read_changes, read_study, study_values
+from causalmix.core.study_file import Study, read_changes, read_study
 from causalmix.data.fingerprints import marked
 from causalmix.data.recipes import Recipe
 from causalmix.data.scored_pools import World, _rows_folder, load_real, load_world
@@ -25,13 +24,12 @@ from causalmix.train.spec import RunSpec, training_of
 
 ROLES = ("proxy", "target", "longcot")
 
-#: Chapters that declare the fields of a design; the first comes first.
-SOURCES = ("02_proxy_sft", "07_longcot")
+SUBJECTS = ("proxy_sft", "longcot")  # those that have the fields of a design; the first comes first
 
 
 @dataclass(frozen=True)
 class Design:
-    """What a study trains; the field names are those of the study's YAML and of the notebooks.
+    """What a study trains; the field names are those of the study's YAML and of the chapters.
 
     Attributes
     ----------
@@ -79,11 +77,10 @@ class Design:
     noise_specs: int = 24
     noise_seeds: int = 4
     seed: int = 0
-    # Left out of the representation, which the digests of recorded tables cover.
-    pool: dict = field(default_factory=dict, repr=False)
-    longcot_pool: dict = field(default_factory=dict, repr=False)
-    models: dict = field(default_factory=dict, repr=False)
-    training: dict = field(default_factory=dict, repr=False)
+    pool: dict = field(default_factory=dict)
+    longcot_pool: dict = field(default_factory=dict)
+    models: dict = field(default_factory=dict)
+    training: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for role, given in self.models.items():
@@ -124,18 +121,18 @@ class Design:
 
     @classmethod
     def from_parameters(cls, parameters: dict) -> Design:
-        """Take the fields of a design out of a larger set of notebook parameters."""
+        """Take the fields of a design out of a larger set of parameters."""
         names = {f.name for f in fields(cls)}
         return cls(**{name: value for name, value in parameters.items() if name in names})
 
     @classmethod
     def of_study(cls, study: str | Study, out: Path | None = None) -> Design:
-        """The design of a study's runs, as chapter 02 has it.
+        """The design of a study's runs.
 
         Parameters
         ----------
         study : str or Study
-            A study, or the name of its file.
+            A study, its name, or the path of its file.
         out : Path, optional
             Folder of a run with other parameters, which come before the study's.
 
@@ -144,11 +141,10 @@ class Design:
         InputError
             When there is no such study, or one of its values is not allowed.
         """
-        study = read_study(study, paths.STUDIES) if isinstance(study, str) else study
-        values = {}
-        for chapter in SOURCES:
-            known = declared(read_notebook(paths.NOTEBOOKS / f"{chapter}.ipynb"))
-            values = study_values(study, chapter, known) | check(read_changes(out, chapter), known) | values
+        study = read_study(study) if isinstance(study, str) else study
+        values: dict = {}
+        for subject in SUBJECTS:
+            values = dict(study.of(subject)) | read_changes(out, subject) | values
         return cls.from_parameters(values)
 
 

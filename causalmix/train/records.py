@@ -70,7 +70,7 @@ def recorded(ledger: Ledger, specs: list[RunSpec]) -> list[dict]:
     if len(records) < 20:
         raise InputError(
             f"Expected at least 20 finished runs of this design in {ledger.path.name}, found {len(records)}; "
-            "run chapter 02_proxy_sft with the same parameters first."
+            "train the proxy runs with the same parameters first (causalmix sweep)."
         )
     return records
 

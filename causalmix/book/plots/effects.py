@@ -75,15 +75,7 @@ def _nought(ax: Axes) -> None:
 
 
 def returns(effects: Effects, states: Mapping[str, np.ndarray], ax: Axes) -> Axes:
-    """Returns of every domain in some states, with 95% intervals.
-
-    Parameters
-    ----------
-    effects : Effects
-    states : dict of str to ndarray, shape (d,)
-        Covariates by the state's name.
-    ax : Axes
-    """
+    """Returns of every domain, with 95% intervals, in states given as covariates by name."""
     places = _rows(effects.history.domains, ax)
     offsets = (np.arange(len(states)) - (len(states) - 1) / 2) * 0.22
     for j, ((name, x), offset) in enumerate(zip(states.items(), offsets)):
@@ -101,13 +93,7 @@ def returns(effects: Effects, states: Mapping[str, np.ndarray], ax: Axes) -> Axe
 def returns_grid(effects: Effects, axes: np.ndarray, points: int = 25) -> np.ndarray:
     """Returns along each covariate from its 5th to its 95th percentile, the others at their medians.
 
-    Parameters
-    ----------
-    effects : Effects
-    axes : ndarray of Axes, shape (K, d)
-        One row for each domain, one column for each covariate.
-    points : int
-        States along each covariate.
+    One row of ``axes`` for each domain, one column for each covariate.
     """
     history = effects.history
     for j, covariate in enumerate(history.covariates):
@@ -125,14 +111,7 @@ def returns_grid(effects: Effects, axes: np.ndarray, points: int = 25) -> np.nda
 
 
 def held_out(check: pd.DataFrame, ax: Axes) -> Axes:
-    """Rank correlation of predicted and observed outcome: every split as a dot, the mean as a bar.
-
-    Parameters
-    ----------
-    check : DataFrame
-        Columns ``split, predictor, spearman``; see :func:`causalmix.effects.held_out.held_out_check`.
-    ax : Axes
-    """
+    """Rank correlation of predicted and observed outcome (``held_out_check``): a dot a split, the mean as a bar."""
     names = list(check["predictor"].unique())
     for j, (name, place) in enumerate(zip(names, _rows(names, ax))):
         values = check.loc[check["predictor"] == name, "spearman"]
@@ -144,16 +123,7 @@ def held_out(check: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def tree(splits: Mapping | str, leaves: pd.DataFrame, ax: Axes) -> Axes:
-    """A CATE tree: each question with its answers, and at each leaf its runs and mean returns, the twelve largest.
-
-    Parameters
-    ----------
-    splits : dict or str
-        As :func:`causalmix.effects.tree.tree_splits` nests them.
-    leaves : DataFrame
-        As :func:`causalmix.effects.tree.tree_leaves` returns them, left to right.
-    ax : Axes
-    """
+    """A CATE tree (``tree_splits``, ``tree_leaves``): questions with their answers, runs and mean returns at leaves."""
     rows, place = leaves.set_index("state"), iter(range(len(leaves)))
     box = {"boxstyle": "round", "facecolor": "white", "edgecolor": "0.6"}
 
@@ -190,14 +160,7 @@ def _depth(splits: Mapping | str) -> int:
 
 
 def cate_tree(leaves: pd.DataFrame, ax: Axes) -> Axes:
-    """Leaves of a CATE tree as a coloured table of mean returns.
-
-    Parameters
-    ----------
-    leaves : DataFrame
-        Columns ``state, runs, theta_<domain>…``; see :func:`causalmix.effects.tree.tree_leaves`.
-    ax : Axes
-    """
+    """Leaves of a CATE tree (``tree_leaves``) as a coloured table of mean returns."""
     columns = [c for c in leaves if c.startswith("theta_")]
     values = leaves[columns].to_numpy()
     reach = np.abs(values).max()
@@ -221,15 +184,7 @@ def cate_tree(leaves: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def mixtures(proposals: Mapping[str, Proposal], domains: Sequence[str], ax: Axes) -> Axes:
-    """Mixtures as stacked bars, shares in percent.
-
-    Parameters
-    ----------
-    proposals : dict of str to Proposal
-        By method.
-    domains : sequence of str, length K
-    ax : Axes
-    """
+    """Mixtures as stacked bars, shares in percent."""
     weights = np.array([proposal.weights for proposal in proposals.values()])
     places, left = _rows(list(proposals), ax), np.zeros(len(weights))
     for k, domain in enumerate(domains):
@@ -247,14 +202,7 @@ def mixtures(proposals: Mapping[str, Proposal], domains: Sequence[str], ax: Axes
 
 
 def gains(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Predicted gains over Equal with 95% intervals; Equal itself is the line at nought.
-
-    Parameters
-    ----------
-    table : DataFrame
-        ``mixtures.csv``; see :func:`causalmix.methods.policy.mixtures_table`.
-    ax : Axes
-    """
+    """Predicted gains over Equal (``mixtures.csv``) with 95% intervals; Equal itself is the line at nought."""
     table = table[table["method"] != "Equal"]
     places = _rows(list(table["method"]), ax)
     ax.hlines(places, table["gain_ci_low"], table["gain_ci_high"], color=_colour(0), linewidth=1.8)

@@ -31,16 +31,7 @@ def _horizontal_boxes(values: Sequence[np.ndarray], names: Sequence[str], ax: Ax
 
 
 def score_distributions(table: pd.DataFrame, score: str, ax: Axes) -> Axes:
-    """One score's distribution in each domain of a pool.
-
-    Parameters
-    ----------
-    table : DataFrame
-        A scored pool with ``domain`` and the column ``score``.
-    score : str
-        Name of the score.
-    ax : Axes
-    """
+    """One score's distribution in each domain of a scored pool (``domain`` and a column for each score)."""
     domains = list(table["domain"].unique())
     _horizontal_boxes([table.loc[table["domain"] == d, score].to_numpy() for d in domains], domains, ax)
     ax.set_xlabel(LABELS.get(score, score))

@@ -100,7 +100,7 @@ def plan(study: Study) -> Plan:
     """
     hardware = Hardware.of(study.hardware) if study.hardware else None
     work, given = Work.of(study), hardware.assumptions if hardware else {}
-    asked = {"pool": work.design.pool_rows, "longcot": work.values["07_longcot"]["longcot_rows"]}
+    asked = {"pool": work.design.pool_rows, "longcot": work.values["longcot"]["longcot_rows"]}
     rows = {"pool": given.get("rows"), "longcot": given.get("longcot_rows")}
     rows = {name: min(asked[name], int(found.value)) if (found := rows[name]) else asked[name] for name in asked}
     lengths = {family: _tokens_per_row(study, work, family, given) for family in ("pool", "longcot")}

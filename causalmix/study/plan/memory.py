@@ -331,7 +331,7 @@ def _launched(work: Work, lengths: Mapping[str, float], role: str, hardware: Har
     if not launch:
         return 0
     at_once = max(1, (hardware.gpus if hardware else 0) // int(launcher_of(launch)["processes"]))
-    scale = work.values["06_target"]["largest_scale"] if role == "target" else 1
+    scale = work.values["target"]["largest_scale"] if role == "target" else 1
     tokens = work.design.n_samples * scale * lengths[family_of(role)]
     return at_once * (4 * shape_of(work.design.model_of(role)).parameters + STAGES * TOKEN * tokens)
 

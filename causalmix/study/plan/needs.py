@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 #: Roles whose models a chapter trains; chapters that are not here only read tables.
 ROLES = {
-    "01_featurize": (),
-    "02_proxy_sft": ("proxy",),
-    "03_outcomes": (),
-    "06_target": ("proxy", "target"),
-    "07_longcot": ("longcot",),
+    "featurize": (),
+    "proxy_sft": ("proxy",),
+    "outcomes": (),
+    "target": ("proxy", "target"),
+    "longcot": ("longcot",),
 }
 
-SWEEP = ("01_featurize", "02_proxy_sft")  # what `causalmix sweep` does
-TRIALS = ("06_target", "07_longcot")  # what `causalmix sweep --trials` does
+SWEEP = ("featurize", "proxy_sft")  # what `causalmix sweep` does
+TRIALS = ("target", "longcot")  # what `causalmix sweep --trials` does
 
 
 def check(study: Study, chapters: Sequence[str] = tuple(ROLES), gpus_elsewhere: bool = False) -> None:
@@ -32,20 +32,20 @@ def check(study: Study, chapters: Sequence[str] = tuple(ROLES), gpus_elsewhere: 
     ----------
     study : Study
     chapters : sequence of str
-        Notebooks that are about to run.
+        Subjects that are about to run.
     gpus_elsewhere : bool
         Whether runs are trained by workers on other machines, so that this one needs no GPU.
     """
     working = [chapter for chapter in chapters if chapter in ROLES]
     roles = {role for chapter in working for role in ROLES[chapter]}
-    if set(working) - {"03_outcomes"} and study.hardware.get("gpus") and not gpus_elsewhere:
+    if set(working) - {"outcomes"} and study.hardware.get("gpus") and not gpus_elsewhere:
         _check_gpus(study, roles)
     _check_models(study, roles)
     if gpus_elsewhere and study.hardware.get("gpus"):
         _check_scored(study)
     if working:
         _check_pool(study, "pool", roles - {"longcot"})
-    if "07_longcot" in working:
+    if "longcot" in working:
         _check_axes(study)
         _check_pool(study, "longcot_pool", {"longcot"})
 
@@ -69,7 +69,7 @@ def _check_axes(study: Study) -> None:
     """Chapter 07 takes the mean of two axes as the outcome of the records that there are."""
     if missing := _missing_axes(study):
         raise InputError(
-            f"Expected Dev benchmarks of math and coding in the study {study.name} for chapter 07_longcot, found "
+            f"Expected Dev benchmarks of math and coding in the study {study.name} for the subject longcot, found "
             f"none of {', '.join(missing)}; set allow_code in pool.evaluation, in a sandbox, "
             "or run the other chapters alone."
         )
@@ -101,7 +101,7 @@ def _check_scored(study: Study) -> None:
     if not torch.cuda.is_available() and design.pool and not is_scored(design):
         raise InputError(
             f"Expected the scored pool of the study {study.name} in the cache, found none and no GPU to score it; "
-            f"run causalmix run --study {study.name} 01_featurize on a machine with one and the same cache."
+            f"run causalmix run --study {study.name} featurize on a machine with one and the same cache."
         )
 
 

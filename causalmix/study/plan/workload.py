@@ -16,9 +16,8 @@ import pandas as pd
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import History
-from causalmix.core.parameters import declared, read_notebook
-from causalmix.core.paths import NOTEBOOKS
-from causalmix.core.study_file import Study, study_values
+from causalmix.core.parameters import SUBJECTS
+from causalmix.core.study_file import Study
 from causalmix.data.recipes import Recipe
 from causalmix.data.tiny import longcot as tiny_longcot
 from causalmix.data.tiny.items import DOMAINS
@@ -92,9 +91,7 @@ class Work:
         InputError
             When a value is not allowed, or the domains of a real pool are not named.
         """
-        values = {}
-        for path in sorted(NOTEBOOKS.glob("*.ipynb")):
-            values[path.stem] = study_values(study, path.stem, declared(read_notebook(path)))
+        values = {subject: dict(study.of(subject)) for subject in SUBJECTS}
         design = Design.of_study(study)
         return cls(
             design,
@@ -110,27 +107,27 @@ class Work:
         own = specs_of(design, base.name, domains)
         names = self.methods()
         found = {
-            ("proxy runs", "02_proxy_sft", "proxy"): own,
-            ("noise panel", "02_proxy_sft", "proxy"): noise_panel(design, own),
-            ("recorded runs trained again", "02_proxy_sft", "proxy"): own[: self.values["02_proxy_sft"]["n_audit"]],
-            ("proxies that methods ask for", "06_target", "proxy"): self.proxies_of_methods(),
+            ("proxy runs", "proxy_sft", "proxy"): own,
+            ("noise panel", "proxy_sft", "proxy"): noise_panel(design, own),
+            ("recorded runs trained again", "proxy_sft", "proxy"): own[: self.values["proxy_sft"]["n_audit"]],
+            ("proxies that methods ask for", "target", "proxy"): self.proxies_of_methods(),
         }
         whole = self._sizes(base, names)
-        found |= {(name, "06_target", role): specs for (name, role), specs in whole.items()}
-        sizes = self.values["06_target"]
+        found |= {(name, "target", role): specs for (name, role), specs in whole.items()}
+        sizes = self.values["target"]
         moved = pd.concat([_stand_in(names, domains).assign(pool=pool) for pool in parts.SHIFTS], ignore_index=True)
-        found["shifted pools", "06_target", "proxy"] = _specs(
+        found["shifted pools", "target", "proxy"] = _specs(
             parts.shift_trials(design, base, moved, sizes["shift_seeds"])
         )
         smallest = [spec for specs in whole.values() for spec in specs if spec.n_samples == design.n_samples]
-        found["recorded trials trained again", "06_target", "proxy"] = smallest[: sizes["n_audit"]]
+        found["recorded trials trained again", "target", "proxy"] = smallest[: sizes["n_audit"]]
         long = SimpleNamespace(
             name="longcot/0/0/0", scored=SimpleNamespace(codes=np.empty(0), domains=self.longcot_domains)
         )
-        asked = self.values["07_longcot"]
+        asked = self.values["longcot"]
         trials = _specs(longcot.longcot_trials(design, long, _stand_in(names, self.longcot_domains), asked["seeds"]))
-        found["long chains of thought", "07_longcot", "longcot"] = trials
-        found["recorded long chains trained again", "07_longcot", "longcot"] = trials[: asked["n_audit"]]
+        found["long chains of thought", "longcot", "longcot"] = trials
+        found["recorded long chains trained again", "longcot", "longcot"] = trials[: asked["n_audit"]]
         counts = [c for c in variants.RUN_COUNTS if c <= design.n_runs]
         curve = pd.concat(
             [_stand_in(LEARNERS, domains).assign(n_runs=c) for c in counts] or [_stand_in((), domains).assign(n_runs=0)]
@@ -145,7 +142,7 @@ class Work:
 
     def methods(self) -> tuple[str, ...]:
         """Methods whose mixtures are tried."""
-        return (*ask.names_of(self.values["06_target"]["methods"]), *ask.OURS, ask.WITHOUT_X)
+        return (*ask.names_of(self.values["target"]["methods"]), *ask.OURS, ask.WITHOUT_X)
 
     def proxies_of_methods(self) -> list[RunSpec]:
         """Runs that methods ask for besides the record: each is asked until it wants to train."""
@@ -156,7 +153,7 @@ class Work:
         runs: list[ProxyRun] = []
         history = History(pd.DataFrame(columns), self.domains, (), ())
         question = Question(history, self.design.n_samples, train=_stop)
-        for name in ask.names_of(self.values["06_target"]["methods"]):
+        for name in ask.names_of(self.values["target"]["methods"]):
             try:
                 ask.STATIC[name](question)
             except _Asked as asked:
@@ -186,19 +183,17 @@ class Work:
             Of the two pools.
         """
         specs = self.specs()
-        work = [*self._scoring("01_featurize", "proxy", self.design.pool, rows)]
+        work = [*self._scoring("featurize", "proxy", self.design.pool, rows)]
         for (name, chapter, role), runs in specs.items():
             if name == "long chains of thought":
                 work += self._scoring(chapter, role, self.design.longcot_pool, longcot_rows)
             work.append(
                 Part(name, chapter, role, self.design.model_of(role), TRAIN, len(runs), sum(map(_rows_seen, runs)))
             )
-        if doremi := sum(map(_is_doremi, specs.get(("proxies that methods ask for", "06_target", "proxy"), []))):
+        if doremi := sum(map(_is_doremi, specs.get(("proxies that methods ask for", "target", "proxy"), []))):
             seen = doremi * self.design.candidates * len(self.domains)
             work.append(
-                Part(
-                    "losses of DoReMi's references", "06_target", "proxy", self.design.model_of("proxy"), READ, 0, seen
-                )
+                Part("losses of DoReMi's references", "target", "proxy", self.design.model_of("proxy"), READ, 0, seen)
             )
         for role in ("proxy", "target", "longcot"):
             judged = sum(len(runs) for (*_, whose), runs in specs.items() if whose == role) + (
@@ -209,7 +204,7 @@ class Work:
 
     def _sizes(self, base: SimpleNamespace, names: Sequence[str]) -> dict[tuple[str, str], list[RunSpec]]:
         """Trials in the whole pool by (part, role): one part for each size, and the target model."""
-        sizes = self.values["06_target"]
+        sizes = self.values["target"]
         scales = parts.scales_up_to(sizes["largest_scale"])
         trials = parts.size_trials(
             self.design, base, _stand_in(names, self.domains), scales, sizes["seeds"], sizes["target_seeds"]

@@ -1,4 +1,4 @@
-"""The pipeline figure of the book, drawn by ``python -m causalmix.book.plots.pipeline``.
+"""The pipeline figure of the book, drawn by ``python book/_assets/pipeline.py``.
 
 It shows the shape of the work and no result, so it needs no study; it is committed as an SVG whose
 letters are outlines, which makes it look the same in every browser.
@@ -12,8 +12,6 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-
-from causalmix.core.paths import BOOK
 
 LANES = (
     ("1  Featurize", "#4477aa"),
@@ -98,17 +96,7 @@ def _arrow(ax: Axes, start: str, end: str) -> None:
 
 
 def draw_pipeline(ax: Axes) -> Axes:
-    """Draw the way from a pool of rows to a mixture, one lane for each chapter.
-
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-        Its limits and aspect are set here.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-    """
+    """Draw the way from a pool of rows to a mixture, one lane for each chapter."""
     top = ROW * 4
     for lane, (title, colour) in enumerate(LANES):
         ax.axvspan(LANE * lane + 0.05, LANE * (lane + 1) - 0.05, color=colour, alpha=0.07, lw=0)
@@ -134,4 +122,4 @@ def write_pipeline(path: Path) -> Path:
 
 
 if __name__ == "__main__":
-    print(write_pipeline(BOOK / "_assets" / "pipeline.svg"))
+    print(write_pipeline(Path(__file__).with_name("pipeline.svg")))
