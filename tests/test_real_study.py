@@ -22,6 +22,8 @@ from causalmix.core.errors import InputError
 from causalmix.core.history import read_history
 from causalmix.core.study_file import Study, read_study
 from causalmix.data import fingerprints, named_models, recipes
+from causalmix.data.families import WorldName
+from causalmix.data.scored_pools import load_named
 from causalmix.lm import conversations
 from causalmix.study.plan import needs
 from causalmix.train import design as designs, one_run, sft
@@ -208,7 +210,7 @@ def test_a_run_keeps_its_pool_and_other_questions_are_another_record(root, done,
     (root / "rows.jsonl").rename(root / "moved.jsonl")
     try:
         spec = RunSpec.from_dict(next(iter(Ledger(done / "runs.jsonl").finished().values()))["spec"])
-        assert one_run.world_of(spec).name == base.name
+        assert load_named(WorldName.read(spec.world)).name == base.name
     finally:
         (root / "moved.jsonl").rename(root / "rows.jsonl")
 

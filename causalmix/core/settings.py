@@ -28,7 +28,8 @@ def validated(model: type[M], given: Mapping[str, Any], what: str) -> M:
     Parameters
     ----------
     model : type
-        A :class:`Settings`, another model of pydantic, or a dataclass; its validators may raise InputError.
+        A :class:`Settings`, another model of pydantic, or a dataclass that is not strict; its validators may
+        raise InputError.
     given : mapping
         What a file or a caller gives.
     what : str

@@ -11,7 +11,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from causalmix.core.errors import InputError
-from causalmix.data.tiny.models import SHAPES, TINY
+from causalmix.data.tiny.models import CHECKPOINTS, SHAPES
 from causalmix.lm import pretrained
 
 ROW = ("row_id", "domain", "messages")  # what identifies a pool
@@ -49,7 +49,7 @@ def of_model(role: str, name: str) -> dict[str, str]:
         As a recipe has it; an empty one is the model of that role that ships.
     """
     shipped = (name.partition(MARK)[0] or role) if not name or name.partition(MARK)[0] in SHAPES else ""
-    where = TINY / shipped if shipped else pretrained.smollm2_path() if name == "smollm2" else Path(name)
+    where = CHECKPOINTS / shipped if shipped else pretrained.smollm2_path() if name == "smollm2" else Path(name)
     called = f"the embedded world's {shipped}" if shipped else where.name if where.exists() else name
     return {"name": called, "sha256": of_files([where]) if where.exists() else ""}
 

@@ -11,7 +11,7 @@ from causalmix.lm import pretrained, raters
 
 def load_rater(name: str = "") -> raters.Rater:
     """A style rater: the one that ships, or a sequence classifier by its id or path."""
-    return raters.ClassifierRater(*pretrained.load_classifier(name)) if name else models.load_rater()
+    return raters.ClassifierRater(*pretrained.load_classifier(name)) if name else models.world_rater()
 
 
 def load_model(name: str, bf16: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -25,8 +25,8 @@ def load_model(name: str, bf16: bool = False) -> tuple[PreTrainedModel, PreTrain
         Whether its weights are kept in half precision: to be read, not to be trained, for small steps are lost in it.
     """
     if is_own(name):
-        return models.load_base(name), models.load_tokenizer()
-    model, tokenizer = pretrained.load_model(place(name), dtype="bfloat16" if bf16 else "float32")
+        return models.load_base(name), models.world_tokenizer()
+    model, tokenizer = pretrained.load_causal_lm(place(name), dtype="bfloat16" if bf16 else "float32")
     pretrained.use_chat_form(tokenizer, model)
     return model, tokenizer
 
@@ -34,8 +34,8 @@ def load_model(name: str, bf16: bool = False) -> tuple[PreTrainedModel, PreTrain
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer of :func:`load_model` alone; no weights are read."""
     if is_own(name):
-        return models.load_tokenizer()
-    tokenizer = pretrained.load_tokenizer(place(name))
+        return models.world_tokenizer()
+    tokenizer = pretrained.tokenizer_of(place(name))
     pretrained.use_chat_form(tokenizer)
     return tokenizer
 

@@ -14,8 +14,8 @@ from causalmix.core.simplex import sample_dirichlet
 from causalmix.core.study_file import Study, read_changes, read_study
 from causalmix.data.fingerprints import marked
 from causalmix.data.recipes import Recipe
-from causalmix.data.scored_pools import World, _rows_folder, load_real, load_world
-from causalmix.data.states import SCORES
+from causalmix.data.scored_pools import World, load_real, load_world, rows_folder
+from causalmix.data.scores import SCORES
 from causalmix.data.tiny import models as tiny_models
 from causalmix.data.tiny.items import DOMAINS
 from causalmix.train.launch import launcher_of
@@ -231,7 +231,7 @@ def noise_panel(design: Design, specs: list[RunSpec]) -> list[RunSpec]:
 
 def is_scored(design: Design) -> bool:
     """Whether the cache has the scored rows of a design's real pool."""
-    return _rows_folder(Recipe.of(design.pool), design.pool_rows, design.pool_seed).exists()
+    return rows_folder(Recipe.of(design.pool), design.pool_rows, design.pool_seed).exists()
 
 
 def world_for(design: Design) -> World:

@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerBase
 from causalmix.core.errors import InputError
 from causalmix.core.paths import ASSETS
 from causalmix.lm.conversations import labelled, tokenize_all
-from causalmix.lm.pretrained import load_model, load_tokenizer, use_chat_form
+from causalmix.lm.pretrained import load_causal_lm, tokenizer_of, use_chat_form
 from causalmix.train.sft import SFTSettings, fit, trainer_config
 
 CONFIGS = ASSETS / "accelerate"
@@ -72,7 +72,7 @@ def finetune_distributed(
     if found := sorted({path.name for path in out.glob("*")} - {LOG}):
         raise InputError(f"Expected a new folder for the checkpoint, found {found[0]} in {out}; choose another.")
     file, use_cpu = _check_config(config, settings, processes)
-    tokenizer = load_tokenizer(model)
+    tokenizer = tokenizer_of(model)
     if chat_form:
         use_chat_form(tokenizer)
     cache = out / "cache"
@@ -196,7 +196,7 @@ def _train(spec: Mapping[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="causalmix-launch-") as scratch:
         # Joins the processes; then only rank 0 reads weights.
         args = trainer_config(settings, spec["seed"], scratch)
-        model, tokenizer = load_model(spec["model"], dtype="float32", device="cpu")
+        model, tokenizer = load_causal_lm(spec["model"], dtype="float32", device="cpu")
         if spec["chat_form"]:
             use_chat_form(tokenizer, model)
         trainer, facts = fit(model, tokenizer, rows, args, mixer=None)

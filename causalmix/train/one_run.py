@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from datasets import Dataset
 
-from causalmix.core.errors import InputError
 from causalmix.data import states
+from causalmix.data.families import WorldName
 from causalmix.data.named_models import load_model, load_tokenizer, place
-from causalmix.data.recipes import REAL, read_recipe
-from causalmix.data.scored_pools import World, _load, load_world, one_thread
+from causalmix.data.scored_pools import World, load_named, one_thread
 from causalmix.lm import conversations, losses
 from causalmix.train.launch import finetune_distributed
 from causalmix.train.online import make_mixer
@@ -33,8 +32,9 @@ def train(spec: dict) -> dict:
     """
     _free_gpu()
     spec = RunSpec.from_dict(spec)
-    base, settings = world_of(spec), SFTSettings.of(spec.settings)
-    candidates = states.draw_candidates(base.scored, spec.state, spec.world_parts.candidates, spec.seed)
+    name, settings = WorldName.read(spec.world), SFTSettings.of(spec.settings)
+    base = load_named(name)
+    candidates = states.draw_candidates(base.scored, spec.state, name.candidates, spec.seed)
     sample, repeats = states.draw_sample(base.scored, candidates, spec.weights, spec.n_samples, spec.seed)
     if spec.launch:
         training, model, tokenizer = _train_launched(base, sample, spec, settings)
@@ -105,17 +105,3 @@ def _validation_tokens(base: World, model: str) -> dict[str, Dataset]:
     for domain, messages in zip(*(rows[column][:] for column in ("domain", "messages"))) if rows is not None else ():
         by_domain.setdefault(domain, []).append({"messages": messages})
     return {domain: conversations.tokenize(part, tokenizer) for domain, part in by_domain.items()}
-
-
-def world_of(spec: RunSpec) -> World:
-    """The world that a spec was written for; InputError where the package's is no longer that one."""
-    kind, rows, seed, digest, _ = spec.world_parts
-    if kind == REAL:
-        recipe, folder = read_recipe(digest)  # by the spec, whatever has become of the files that the recipe names
-        return _load(f"{REAL}/{rows}/{seed}/{digest}", folder, recipe.domains or None)
-    found = load_world(rows, seed, kind)
-    if not found.name.endswith(digest):
-        raise InputError(
-            f"Expected the world {digest}, found {found.name}; check out the version that recorded this run."
-        )
-    return found

@@ -17,6 +17,7 @@ from datasets import Dataset, concatenate_datasets
 
 from causalmix.core.errors import InputError
 from causalmix.data.pools import hub
+from causalmix.lm.available import available, quiet
 
 #: Files that make the pool, and the domain of each.
 FILES = {"math.jsonl": "math", "code.jsonl": "coding"}
@@ -89,13 +90,13 @@ def _file(path: str, name: str, revision: str | None) -> Path:
         if not (file := Path(path, name)).is_file():
             raise InputError(f"Expected the file {name} in {path}, found none; download it, or name other files.")
         return file
-    hub.require(path)
+    available(path, "dataset")
 
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        with hub.quiet():
+        with quiet():
             return Path(hf_hub_download(path, name, repo_type="dataset", revision=revision))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise InputError(

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from causalmix.core.paths import ASSETS
 from causalmix.data.tiny.items import AXES, DOMAINS, HARMFUL_VERBS
-from causalmix.data.tiny.models import ARCHITECTURES, SHAPES, TINY
+from causalmix.data.tiny.models import ARCHITECTURES, CHECKPOINTS, SHAPES
 from causalmix.data.tiny.pool import FILLERS, spoil, unreserved
 from causalmix.lm.raters import StyleRater
 
@@ -173,7 +173,7 @@ def pretrain(
     return float(loss.detach())
 
 
-def build(out: Path = TINY, seed: int = 1, tokens: Mapping[str, int] = PRETRAINING, progress=None) -> None:
+def build(out: Path = CHECKPOINTS, seed: int = 1, tokens: Mapping[str, int] = PRETRAINING, progress=None) -> None:
     """Rebuild everything that ships with the package; about half an hour on two cores.
 
     Parameters
