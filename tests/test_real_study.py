@@ -322,8 +322,8 @@ BROKEN = {
     "candidates: -4": "candidates to be int",
     "training: {bf17: 1}": "a training setting among .*'bf17'; did you mean bf16",
     "pool: {loader: local, options: {pth: rows.jsonl}}": "options of the loader local",
-    "pool: {loader: local, options: {path: rows.jsonl}, domains: coding}": "domains of a pool as a list",
-    "pool: {loader: local, options: {path: rows.jsonl}, evaluation: {own: [{nme: x}]}}": "own benchmarks with name",
+    "pool: {loader: local, options: {path: rows.jsonl}, domains: coding}": "domains of a pool to be a valid list",
+    "pool: {loader: local, options: {path: rows.jsonl}, evaluation: {own: [{nme: x}]}}": "own benchmark.*mean name",
 }
 
 

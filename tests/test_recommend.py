@@ -339,7 +339,7 @@ REFUSED = {
     "rater of no kind": (lambda folder, tmp: {"rater": "proxy"}, "Expected the model proxy"),
     "too few trees": (lambda folder, tmp: {"trees": 3}, "at least 8 trees"),
     "option of no loader": (recipe("loader: local\noptions: {pth: POOL}\n"), "options of the loader local"),
-    "options as a list": (recipe("loader: local\noptions: [POOL]\n"), "options of a pool as names with values"),
+    "options as a list": (recipe("loader: local\noptions: [POOL]\n"), "options of a pool to be names with values"),
     "negative seed": (lambda folder, tmp: {"seed": -1}, "seed"),
     "no such method": (lambda folder, tmp: {"method": "B"}, "method among A, S"),
     "no such scorer": (lambda folder, tmp: {"scorer": str(tmp / "none.gguf")}, "GGUF"),

@@ -28,30 +28,14 @@ SLICE = 20_000  # rows that are scored before their scores are kept
 
 @dataclass(frozen=True)
 class Kind:
-    """A family of pools.
+    """A family of pools: how one is made and scored, and what a model that was trained on it is asked."""
 
-    Attributes
-    ----------
-    make_pool : callable
-        ``make_pool(rows, seed)``: a data set of ``row_id, domain, source, messages``.
-    score : callable
-        ``score(pool)``: a table of HES, Normalized_Loss and Writing_Style, one line a row.
-    tasks : callable
-        What a model is asked; each task has ``name, axis, split``.
-    evaluate : callable
-        ``evaluate(model, tokenizer)``: accuracy in [0, 1] by task.
-    tokenizer : callable
-        Gives the tokenizer that lengths are told in.
-    domains : tuple of str, or None
-        In the order of every mixture; None where the rows say.
-    """
-
-    make_pool: Callable[[int, int], Dataset]
-    score: Callable[[Sequence[Mapping]], pd.DataFrame]
-    tasks: Callable[[], tuple]
-    evaluate: Callable[[PreTrainedModel, PreTrainedTokenizerBase], dict[str, float]]
-    tokenizer: Callable[[], PreTrainedTokenizerBase] = models.world_tokenizer
-    domains: tuple[str, ...] | None = None
+    make_pool: Callable[[int, int], Dataset]  # of rows and seed: ``row_id, domain, source, messages``
+    score: Callable[[Sequence[Mapping]], pd.DataFrame]  # of a pool: its scores, one line a row
+    tasks: Callable[[], tuple]  # each with ``name, axis, split``
+    evaluate: Callable[[PreTrainedModel, PreTrainedTokenizerBase], dict[str, float]]  # accuracy in [0, 1] by task
+    tokenizer: Callable[[], PreTrainedTokenizerBase] = models.world_tokenizer  # that lengths are told in
+    domains: tuple[str, ...] | None = None  # in the order of every mixture; None where the rows say
 
 
 def _embedded(make_pool: Callable, domains: tuple[str, ...], tasks: Callable, max_new_tokens: int) -> Kind:

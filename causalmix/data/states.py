@@ -54,7 +54,7 @@ class ScoredPool:
         cls, table: pd.DataFrame, domains: tuple[str, ...], names: tuple[str, ...] | None = None
     ) -> ScoredPool:
         """Read a pool's table: ``domain`` and the scores, by default all of :data:`SCORES`."""
-        names = tuple(names or SCORES)
+        names = tuple(SCORES if names is None else names)
         missing = [c for c in ("domain", *names) if c not in table]
         if missing:
             raise InputError(

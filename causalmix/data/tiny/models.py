@@ -51,13 +51,7 @@ def _digest(role: str) -> str:
 
 
 def load_base(name: str = "proxy") -> PreTrainedModel:
-    """A fresh copy of a base checkpoint in float32, by its role or by its :func:`base_name`.
-
-    Raises
-    ------
-    InputError
-        When the checkpoint is not there, or is no longer the one that is named.
-    """
+    """A fresh copy of a base checkpoint in float32, by its role or by its :func:`base_name`."""
     role, _, digest = name.partition("@")
     if digest and digest != _digest(role):
         raise InputError(
