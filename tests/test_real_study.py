@@ -235,7 +235,7 @@ def test_launches_that_cannot_be_are_refused():
     assert Design(models=launched).launch_of("proxy")["processes"] == 2
     with pytest.raises(InputError, match="in one process for a method that mixes"):
         spec_of(Design(models=launched), "w/1/0/x", [0.2] * 5, (0, 0, 0), 0, mixing={"method": "odm"})
-    with pytest.raises(InputError, match="Expected config and processes .* found proceses"):
+    with pytest.raises(InputError, match="to launch the target among config, processes, found 'proceses'"):
         Design(models={"target": {"name": "target", "launch": {"config": "fsdp2", "proceses": 2}}}).launch_of("target")
 
 
@@ -319,7 +319,7 @@ BROKEN = {
     "n_run: 5": "parameter .*did you mean n_runs",
     "n_runs: many": "n_runs to be int",
     "candidates: -4": "candidates to be int",
-    "training: {bf17: 1}": "training settings among .*bf17",
+    "training: {bf17: 1}": "a training setting among .*'bf17'; did you mean bf16",
     "pool: {loader: local, options: {pth: rows.jsonl}}": "options of the loader local",
     "pool: {loader: local, options: {path: rows.jsonl}, domains: coding}": "domains of a pool to be a valid list",
     "pool: {loader: local, options: {path: rows.jsonl}, evaluation: {own: [{nme: x}]}}": "own benchmark.*mean name",
