@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +58,19 @@ class History:
     def X(self) -> np.ndarray:
         """Covariates, shape (n, d)."""
         return self.frame[[f"x_{name}" for name in self.covariates]].to_numpy(float)
+
+    def take(self, rows: np.ndarray) -> History:
+        """Some of the runs, by their positions; ``whole`` stays.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+
+        Returns
+        -------
+        History
+        """
+        return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True))
 
     @property
     def outcomes(self) -> tuple[str, ...]:
