@@ -14,30 +14,12 @@ from causalmix.core.history import ROUNDING
 
 
 def check_mixture(w: Sequence[float], domains: Sequence[str]) -> np.ndarray:
-    """Check one mixture and remove its rounding error.
-
-    Parameters
-    ----------
-    w : sequence of float, shape (K,)
-        Share of each domain.
-    domains : sequence of str, length K
-        Names of the domains, in the order of ``w``.
-
-    Returns
-    -------
-    ndarray, shape (K,)
-        The mixture, divided by its sum.
+    """One mixture, shape (K,), divided by its sum.
 
     Raises
     ------
     InputError
-        When there is not one finite, non-negative share for each domain, or the sum is
-        further than 0.005 from 1.
-
-    Examples
-    --------
-    >>> check_mixture([0.2, 0.8], ("coding", "math"))
-    array([0.2, 0.8])
+        When there is not one finite, non-negative share for each domain, or the sum is further than 0.005 from 1.
     """
     w = np.asarray(w, dtype=float)
     if w.shape != (len(domains),):
@@ -58,24 +40,15 @@ def sample_dirichlet(n: int, alpha: np.ndarray | float, k: int, seed: int) -> np
 
     Parameters
     ----------
-    n : int
-        Number of mixtures.
+    n, k : int
+        Mixtures and domains.
     alpha : float or ndarray, shape (k,)
-        Concentration, one for all domains or one for each; 1 is uniform over the simplex.
-    k : int
-        Number of domains.
+        Concentration, one for all domains or one for each, positive; 1 is uniform over the simplex.
     seed : int
-        Seed of the generator.
 
     Returns
     -------
     ndarray, shape (n, k)
-        One mixture a row.
-
-    Raises
-    ------
-    InputError
-        When a concentration is not positive, or there is not one for each domain.
     """
     alpha = np.asarray(alpha, dtype=float)
     if alpha.shape not in ((), (k,)) or not np.all(np.isfinite(alpha) & (alpha > 0)):
@@ -92,19 +65,8 @@ def log_treatment(T: np.ndarray, eps: float) -> np.ndarray:
     Parameters
     ----------
     T : ndarray, shape (..., K)
-        Mixtures.
     eps : float
         Positive offset, in shares.
-
-    Returns
-    -------
-    ndarray, shape (..., K)
-        Natural logarithms.
-
-    Raises
-    ------
-    InputError
-        When eps is not positive.
 
     Examples
     --------
@@ -117,27 +79,9 @@ def log_treatment(T: np.ndarray, eps: float) -> np.ndarray:
 
 
 def clr(T: np.ndarray) -> np.ndarray:
-    """Centred log-ratio: logarithms minus their mean (Aitchison 1982, doi:10.1111/j.2517-6161.1982.tb01195.x).
+    """Centred log-ratio of positive parts (..., K): logarithms minus their mean.
 
-    Parameters
-    ----------
-    T : ndarray, shape (..., K)
-        Mixtures with positive parts; they need not be normalised.
-
-    Returns
-    -------
-    ndarray, shape (..., K)
-        Coordinates that sum to 0.
-
-    Raises
-    ------
-    InputError
-        When a part is not positive.
-
-    Examples
-    --------
-    >>> clr(np.array([0.5, 0.5]))
-    array([0., 0.])
+    Aitchison 1982, doi:10.1111/j.2517-6161.1982.tb01195.x.
     """
     T = np.asarray(T, dtype=float)
     if not (T > 0).all():
@@ -148,18 +92,6 @@ def clr(T: np.ndarray) -> np.ndarray:
 
 def to_counts(w: Sequence[float], n: int) -> np.ndarray:
     """Round a mixture of ``n`` rows to whole rows by largest remainder; ties go to the first domain.
-
-    Parameters
-    ----------
-    w : sequence of float, shape (K,)
-        Mixture.
-    n : int
-        Rows in all.
-
-    Returns
-    -------
-    ndarray of int, shape (K,)
-        Rows of each domain; they sum to ``n``.
 
     Examples
     --------

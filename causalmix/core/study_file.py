@@ -41,26 +41,20 @@ class Study:
     hardware: dict
 
     def of(self, subject: str) -> Subject:
-        """Values of one of :data:`causalmix.core.parameters.SUBJECTS`, defaults included.
-
-        Raises
-        ------
-        InputError
-            When a value is not allowed.
-        """
+        """Values of one of :data:`causalmix.core.parameters.SUBJECTS`, defaults included."""
         model = SUBJECTS[subject]
         shared = {name: value for name, value in self.parameters.items() if name in model.model_fields}
         return read(model, shared | self.chapters.get(subject, {}) | {"study": self.name})
 
 
 def read_study(name: str) -> Study:
-    """The study of a name, or of the path of a YAML file; names and values are checked.
+    """The study of a name, or of the path of a YAML file.
 
     Raises
     ------
     InputError
-        When there is no such study, the file is no YAML, or it names what there is not: a mistyped name would
-        leave a default in place without a word.
+        When there is no such study, or it names or gives what there is not: a mistyped name would leave a default
+        in place without a word.
     """
     path = paths.study_file(name)
     if path.parent == paths.STUDIES:

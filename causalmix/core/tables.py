@@ -33,24 +33,13 @@ SCHEMAS = {
 
 
 def read_table(path: str | Path, required: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a CSV table and check its columns.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    required : sequence of str
-        Columns it must have, besides those that :data:`SCHEMAS` lists for a file of its name.
-
-    Returns
-    -------
-    DataFrame
+    """Read a CSV table.
 
     Raises
     ------
     InputError
-        When the file is missing or not a CSV table, a column is missing or there twice, or rows
-        have more cells than there are columns.
+        When the file is missing or no CSV table, a column of ``required`` or of :data:`SCHEMAS` is missing or there
+        twice, or rows have more cells than there are columns.
     """
     path = Path(path)
     if not path.is_file():
@@ -76,12 +65,7 @@ def read_table(path: str | Path, required: Sequence[str] = ()) -> pd.DataFrame:
 def write_table(path: str | Path, frame: pd.DataFrame) -> None:
     """Write a CSV table so that a reader sees the old file or the new one, never a part.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file; folders are made as needed.
-    frame : DataFrame
-        The table; its index is left out and floats get six significant digits.
+    The index is left out, and floats get six significant digits.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
