@@ -83,10 +83,14 @@ def command(root, *arguments):
 
 
 def sweep_here(run_sweep, *arguments, **options):
-    quiet = {"dashboard_address": None, "silence_logs": "CRITICAL", "host": "127.0.0.1"}
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, **quiet) as cluster:
-        with Client(cluster, set_as_default=False) as client:
-            return run_sweep(*arguments, client=client, **options)
+    """A sweep whose one worker is a thread of this process."""
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", host="127.0.0.1",
+                     dashboard_address=None, scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+                     silence_logs="CRITICAL") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):  # fmt: skip
+        return run_sweep(*arguments, client=client, **options)
 
 
 def page_text(path) -> str:
