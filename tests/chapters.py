@@ -3,7 +3,7 @@
 import io
 import os
 import warnings
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -32,7 +32,7 @@ def execute(job, at_cell, env, root):
         page.cells.insert(first + 1, new_code_cell(given, metadata={"tags": ["injected-parameters"]}))
     names, code = {"__name__": "__main__", "In": []}, [cell for cell in page.cells if cell.cell_type == "code"]
     plt.switch_backend("agg")
-    with patch.dict(os.environ, env), plt.rc_context(), patch.object(plt, "show", draw):
+    with chdir(root), patch.dict(os.environ, env), plt.rc_context(), patch.object(plt, "show", draw):
         for count, cell in enumerate(code, 1):
             at_cell(count)
             names["In"].append(cell.source)
@@ -50,11 +50,17 @@ def shown_by(outputs):
         kind = "text/html" if isinstance(thing, report.HTML) else "text/markdown"
         outputs.append(new_output("display_data", {kind: thing.data}, metadata=metadata or {}))
 
-    with patch.object(report, "display", display), warnings.catch_warnings(record=True) as told:
+    said = io.StringIO()
+    with (
+        patch.object(report, "display", display),
+        redirect_stdout(said),
+        warnings.catch_warnings(record=True) as told,
+    ):
         warnings.simplefilter("default")
         for kind in UNSEEN:
             warnings.simplefilter("ignore", kind)
         yield
+    outputs += [new_output("stream", text=said.getvalue())] * bool(said.getvalue())
     outputs += [new_output("stream", name="stderr", text=str(warning.message)) for warning in told]
 
 

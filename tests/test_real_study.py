@@ -22,7 +22,7 @@ from causalmix.core.study_file import Study, read_study
 from causalmix.data import fingerprints, named_models, recipes
 from causalmix.lm import conversations
 from causalmix.study.plan import needs
-from causalmix.train import design as designs, one_run, sft
+from causalmix.train import design as designs, launch, one_run, sft
 from causalmix.train.design import Design, spec_of
 from causalmix.train.ledger import Ledger
 from causalmix.train.spec import RunSpec
@@ -135,13 +135,23 @@ def test_own_rows_models_and_benchmarks_go_from_pool_to_mixture(done):
 
 
 def test_a_larger_model_is_launched_in_several_processes(root, done, monkeypatch):
-    """A run of the role target trains in two processes, and is judged by the same benchmarks."""
+    """A run of the role target is handed to two processes, and what they leave is judged by the same benchmarks.
+
+    That so many are started, and train as one would, is told where launching is tried.
+    """
     monkeypatch.setenv("CAUSALMIX_CACHE", str(root / ".cache"))
+    asked = []
+
+    def launched(file, out, bf16, use_cpu, processes):
+        asked.append((file.stem, processes))
+        launch.main([str(out / "cache" / "spec.json")])
+
+    monkeypatch.setattr(launch, "_launch", launched)
     design = Design.from_parameters(study(root)["parameters"])
     base = designs.world_for(design)
     spec = spec_of(design, base.name, [1 / 3] * 3, (0, 0, 0), 1, role="target", domains=base.scored.domains)
     result = one_run.train(spec.as_dict())
-    assert result["training"]["processes"] == 2 and result["training"]["rows"] == 50
+    assert asked == [("cpu_two_processes", 2)] and result["training"]["rows"] == 50
     assert set(result["scores"]) == {"first", "second", "again"}
 
 
@@ -352,5 +362,5 @@ def test_a_sweep_elsewhere_wants_the_pool_scored(root, monkeypatch, tmp_path):
     """A login node without a GPU must not begin to score it."""
     monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path))
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(InputError, match="Expected the scored pool of the study own .*01_featurize"):
+    with pytest.raises(InputError, match="Expected the scored pool of the study own .*featurize"):
         needs.check(Study("own", study(root)["parameters"], {}, {}, {"gpus": 8}), needs.SWEEP, gpus_elsewhere=True)
