@@ -23,6 +23,13 @@ FIRST = ("01_featurize", "02_proxy_sft", "03_outcomes", "04_effects", "05_mixtur
 SECOND = ("06_target", "07_longcot", "08_ablations", "09_paper_and_ours")
 
 
+#: How many questions and validation rows there are, by module.
+ASKED = {
+    "tasks.py": r'(?<=ITEMS = {"dev": )300|(?<=, "unseen": )150|(?<=LONGCOT_ITEMS = )150',
+    "pool.py": r"(?<=def validation_rows\(per_domain: int = )60",
+}
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """A checkout with nothing recorded, whose models are asked a tenth of the questions: sizes change, never logic."""
@@ -31,16 +38,12 @@ def root(tmp_path_factory):
     shutil.copytree(NOTEBOOKS, folder / "notebooks")
     shutil.copytree(paths.RESULTS / "published", folder / "results" / "published")
     shutil.copy(paths.ROOT / "pyproject.toml", folder)
-    tasks = folder / "causalmix" / "data" / "tiny" / "tasks.py"
-    fewer, found = re.subn(r"(?m)(?<=^ITEMS = ).*|(?<=^LONGCOT_ITEMS = ).*", fewer_items, tasks.read_text())
-    assert found == 2
-    tasks.write_text(fewer)
+    for name, numbers in ASKED.items():
+        module = folder / "causalmix" / "data" / "tiny" / name
+        fewer, found = re.subn(numbers, lambda number: str(int(number[0]) // 10), module.read_text())
+        assert found == numbers.count("|") + 1
+        module.write_text(fewer)
     return folder
-
-
-def fewer_items(found):
-    """A number of questions, or several, each a tenth."""
-    return re.sub(r"\d+", lambda number: str(int(number[0]) // 10), found[0])
 
 
 @contextmanager
@@ -71,6 +74,7 @@ def quick(root):
     return root / "results" / "quick"
 
 
+@pytest.mark.timeout(900)  # it trains some forty runs
 def test_quick_study_goes_from_pool_to_mixture(quick):
     """One command trains every run and leaves every table of the contract."""
     history = read_history(quick / "history.csv")
