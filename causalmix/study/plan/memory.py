@@ -16,6 +16,7 @@ from causalmix.data.named_models import is_own
 from causalmix.data.scores import SCORING_LOGITS
 from causalmix.data.tiny import models as tiny_models
 from causalmix.lm import pretrained
+from causalmix.lm.available import available
 from causalmix.lm.losses import LOGIT_BUDGET
 from causalmix.study.plan.workload import TRAIN, Work, family_of
 from causalmix.train.design import ROLES
@@ -122,9 +123,9 @@ def config_of(name: str) -> PreTrainedConfig:
     if name in SHAPES:
         return AutoConfig.for_model(**SHAPES[name])
     if is_own(name):
-        return AutoConfig.from_pretrained(tiny_models.TINY / name.partition("@")[0])
+        return AutoConfig.from_pretrained(tiny_models.CHECKPOINTS / name.partition("@")[0])
     name = unmarked(name)
-    pretrained.require_model(name)
+    available(name, "model")
     where, extra = pretrained.source_of(name)
     try:
         return AutoConfig.from_pretrained(where, trust_remote_code=False, **extra)

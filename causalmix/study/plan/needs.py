@@ -9,9 +9,9 @@ import torch
 from causalmix.core.errors import InputError
 from causalmix.core.study_file import Study
 from causalmix.data.named_models import is_own, require_model
-from causalmix.data.pools import hub
 from causalmix.data.recipes import Recipe
-from causalmix.lm import harness, opencompass
+from causalmix.lm import harness
+from causalmix.lm.available import available
 from causalmix.study.longcot import AXES
 from causalmix.study.plan.memory import config_of
 from causalmix.train.design import Design, is_scored
@@ -112,10 +112,10 @@ def _check_pool(given: dict, design: Design, roles: set[str]) -> None:
     for name in recipe.models():
         require_model(name)
     for path in filter(None, (recipe.options.get("path"), recipe.scores.get("path"))):
-        hub.require(path)
+        available(path, "dataset")
     if roles:
         recipe.check_evaluation()
-        evaluator, settings = opencompass.evaluator(recipe.settings)
+        evaluator, settings = recipe.evaluator
         for role in sorted(roles) if evaluator is harness else ():  # its answers have to fit the models' contexts
             longest = settings.get("max_new_tokens", harness.MAX_NEW_TOKENS)
             harness.check_context(config_of(design.model_of(role)), longest)

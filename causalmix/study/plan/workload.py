@@ -219,7 +219,7 @@ def _recorded(study: str, model: str, prefix: str) -> Assumption | None:
 @cache
 def _sampled(kind: str) -> Assumption:
     """Tokens of a row in a small sample of the embedded world's pool."""
-    tokens = tokenize(KINDS[kind].make_pool(SAMPLE, 0), tiny_models.load_tokenizer())["input_ids"]
+    tokens = tokenize(KINDS[kind].make_pool(SAMPLE, 0), tiny_models.world_tokenizer())["input_ids"]
     mean = float(np.mean([len(ids) for ids in tokens]))
     return Assumption(value=mean, source=f"measured: {SAMPLE} rows of the embedded world, made for it")
 
