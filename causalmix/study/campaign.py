@@ -231,7 +231,7 @@ def _check_record(history: History, ledger: Ledger, design: Design, base: World)
     ]:
         raise InputError(
             f"Expected a history of the study's design, found runs with another {', '.join(differing)}; "
-            "run the chapters from 02 with the same parameters."
+            "train the runs and write the history again with the same parameters."
         )
 
 

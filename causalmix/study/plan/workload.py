@@ -7,7 +7,7 @@ counts upper bounds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import NamedTuple
@@ -59,43 +59,45 @@ class Work:
     study: Study
     design: Design
     hardware: Hardware | None
-    pools: Mapping[str, Pool]
+    pools: dict[str, Pool]
 
     @classmethod
     def of(cls, study: Study) -> Work:
         """What a study says; InputError when a value is not allowed, or the domains of a real pool are not named."""
-        design, hardware = Design.of_study(study), Hardware.of(study.hardware) if study.hardware else None
-        given = hardware.assumptions if hardware else {}
-        pools = {}
-        for family, name, own, rows in (
-            ("pool", "pool", items.DOMAINS, design.pool_rows),
-            ("longcot", "longcot_pool", tiny_longcot.DOMAINS, study.of("longcot").longcot_rows),
-        ):
-            recipe = getattr(design, name)
-            if not (domains := Recipe.of(recipe).domains if recipe else own):
+        hardware = Hardware.of(study.hardware) if study.hardware else None
+        work = cls(study, Design.of_study(study), hardware, {})
+        own = {"pool": items.DOMAINS, "longcot": tiny_longcot.DOMAINS}
+        asked = {"pool": work.design.pool_rows, "longcot": study.of("longcot").longcot_rows}
+        for family in asked:
+            recipe = work.recipe(family)
+            if not (domains := recipe.domains if recipe else own[family]):
                 raise InputError(
-                    f"Expected the domains of {name} in the study's file, for a plan reads no rows, found none; "
-                    "add domains."
+                    f"Expected the domains of {_named(family, 'pool')} in the study's file, for a plan reads no rows, "
+                    "found none; add domains."
                 )
-            there = given.get(_named(family, "rows"))
-            pools[family] = Pool("unread/0/0/0", tuple(domains), min(rows, int(there.value)) if there else rows)
-        return cls(study, design, hardware, pools)
+            rows = min(asked[family], int(work.assumed("rows", family) or asked[family]))
+            work.pools[family] = Pool("unread/0/0/0", tuple(domains), rows)
+        return work
+
+    @property
+    def given(self) -> dict[str, Assumption]:
+        """What the study's hardware assumes."""
+        return self.hardware.assumptions if self.hardware else {}
 
     def assumed(self, what: str, family: str = "pool") -> float | None:
-        """A number that the study's hardware assumes of one of its pools; None where it does not."""
-        found = self.hardware.assumptions.get(_named(family, what)) if self.hardware else None
+        """A number that is given of one of the pools; None where it is not."""
+        found = self.given.get(_named(family, what))
         return found and found.value
-
-    @cached_property
-    def lengths(self) -> dict[str, float]:
-        """Mean tokens of a row, by family."""
-        return {family: self._tokens_per_row(family).value for family in self.pools}
 
     @cached_property
     def assumptions(self) -> dict[str, Assumption]:
         """All that the plan rests on."""
-        given = self.hardware.assumptions if self.hardware else {}
-        return given | {_named(family, "tokens_per_row"): self._tokens_per_row(family) for family in self.pools}
+        return self.given | {_named(family, "tokens_per_row"): self._tokens_per_row(family) for family in self.pools}
+
+    @property
+    def lengths(self) -> dict[str, float]:
+        """Mean tokens of a row, by family."""
+        return {family: self.assumptions[_named(family, "tokens_per_row")].value for family in self.pools}
 
     def _tokens_per_row(self, family: str) -> Assumption:
         """From the study's record, its assumption, or the embedded world's record or rows."""
@@ -104,8 +106,8 @@ class Work:
         prefix = "real/" if recipe else f"{kind}/"
         if found := _recorded(self.study.name, model, prefix):
             return found
-        if self.hardware and name in self.hardware.assumptions:
-            return self.hardware.assumptions[name]
+        if name in self.given:
+            return self.given[name]
         if recipe or not is_own(model):
             raise InputError(
                 f"Expected {name} among the assumptions of the study {self.study.name}, for it reads no rows yet, "
