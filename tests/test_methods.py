@@ -347,3 +347,17 @@ def test_a_methods_proxies_are_not_trained_unasked(tmp_path, monkeypatch):
     train = campaign.trainer(Design(), pool, Ledger(tmp_path / "trials.jsonl"), train_missing=False)
     with pytest.raises(InputError, match="found 1 of 1 missing; set train_missing"):
         odm.mixture(Question(history(), 900, train=train))
+
+
+@pytest.mark.parametrize("name", ask.STATIC)
+def test_what_a_method_trains_is_told_beforehand(name):
+    """Asked for its mixture it trains the runs that a plan counts, and no others."""
+    asked, train = [], trains(law_of_three())
+
+    def recorded(runs):
+        asked.extend(runs)
+        return train(runs)
+
+    question = Question(history(), 3000, rows=np.full(3, 1000), seed=5, train=recorded)
+    ask.STATIC[name](question)
+    assert asked == (ask.PROXIES[name](3, question.proxy_samples, 5) if name in ask.PROXIES else [])
