@@ -29,7 +29,7 @@ from causalmix.methods.baselines import dmo
 from causalmix.methods.question import ProxyRun, Question, Train
 from causalmix.methods.target import Target, find_target
 from causalmix.study import longcot, parts
-from causalmix.study.parts import Part, Pool
+from causalmix.study.parts import Part, Pool, Trial
 from causalmix.study.trials import trial_table
 from causalmix.train import records
 from causalmix.train.design import Design, spec_of, world_for
@@ -134,7 +134,9 @@ class Campaign:
 
         return fixed(self.out / "variants.csv", self._asked(**self._aim, variants=True), make)
 
-    def size_trials(self, mixtures: pd.DataFrame, largest: int = 0, seeds: int = 0, target_seeds: int = 0) -> list:
+    def size_trials(
+        self, mixtures: pd.DataFrame, largest: int = 0, seeds: int = 0, target_seeds: int = 0
+    ) -> list[Trial]:
         """The whole pool at three sizes, and the target model at the largest; what is not given is the study's."""
         given = {"largest_scale": largest, "seeds": seeds, "target_seeds": target_seeds}
         numbers = [value or getattr(self.sizes, name) for name, value in given.items()]

@@ -30,15 +30,9 @@ TRIALS = ("target", "longcot")  # what `causalmix sweep --trials` does
 
 
 def check(study: Study, subjects: Sequence[str] = tuple(ROLES), gpus_elsewhere: bool = False) -> None:
-    """Raise InputError with what is missing first, unless the study can run here.
+    """Raise InputError with what is missing first, unless these subjects of a study can run here.
 
-    Parameters
-    ----------
-    study : Study
-    subjects : sequence of str
-        What is about to run.
-    gpus_elsewhere : bool
-        Whether runs are trained by workers on other machines, so that this one needs no GPU.
+    With ``gpus_elsewhere`` workers on other machines train, so that this one needs no GPU.
     """
     working = [subject for subject in subjects if subject in ROLES]
     if not working:
