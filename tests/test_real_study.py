@@ -159,13 +159,12 @@ def test_half_precision_computes_and_never_holds_the_weights(root, done, monkeyp
 
     def finetune(model, tokenizer, dataset, settings, seed, mixer=None):
         before = [weight.detach().clone() for weight in model.parameters()]
-        facts = sft.__dict__["real_finetune"](model, tokenizer, dataset, settings, seed, mixer)
+        facts = sft.finetune(model, tokenizer, dataset, settings, seed, mixer)
         seen["dtypes"] = {weight.dtype for weight in model.parameters()}
         moved = [(w != b).float().mean().item() for w, b in zip(model.parameters(), before) if w.dim() == 2]
         return seen.setdefault("moved", moved) and facts
 
-    monkeypatch.setattr(sft, "real_finetune", sft.finetune, raising=False)
-    monkeypatch.setattr(sft, "finetune", finetune)
+    monkeypatch.setattr(one_run, "finetune", finetune)
     one_run.train(spec_of(design, base.name, [1 / 3] * 3, (0, 0, 0), 1, domains=base.scored.domains).as_dict())
     assert seen["dtypes"] == {torch.float32} and min(seen["moved"]) > 0.5
 
