@@ -24,9 +24,12 @@ SMALL = Design(pool_rows=600, candidates=60, n_runs=24, n_samples=48, noise_spec
 def world(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAUSALMIX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr("causalmix.data.tiny.tasks.ITEMS", {"dev": 60, "unseen": 30})
         scored_pools.load_world.cache_clear()
+        tiny_tasks.cache_clear()
         yield scored_pools.load_world(SMALL.pool_rows, SMALL.pool_seed)
         scored_pools.load_world.cache_clear()
+        tiny_tasks.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -62,11 +62,9 @@ def _refusal(model: type, error: Mapping[str, Any], what: str) -> InputError:
         return InputError(f"Expected {name} among the settings of {inside}, found none; give it.")
     if not error["loc"]:
         return InputError(f"Expected {what} as names with values, found {error['input']!r}; correct it.")
-    wanted = (
-        re.sub(r"^(Value error, )?(.*?\bshould )?", "", error["msg"])
-        .replace("tuple", "list")
-        .replace("a valid dictionary", "names with values")
-    )
+    wanted = re.sub(r"^(Value error, )?(.*?\bshould )?", "", error["msg"])
+    for theirs, ours in (("a valid tuple", "a valid list"), ("a valid dictionary", "names with values")):
+        wanted = wanted.replace(theirs, ours)
     told = getattr(model, "model_fields", {}).get(error["loc"][0])
     if told and told.description:  # in words of our own, of the whole value
         name, inside, wanted = error["loc"][0], what, f"be {told.description}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -21,6 +20,7 @@ from causalmix.data.recipes import LOADERS, Recipe, digest_of, read_recipe
 from causalmix.data.tiny import longcot as tiny_longcot, models, pool as tiny_pool
 from causalmix.data.tiny.items import DOMAINS
 from causalmix.data.tiny.tasks import longcot_tasks, tiny_tasks
+from causalmix.data.world_name import WorldName
 from causalmix.lm import outcomes
 
 SLICE = 20_000  # rows that are scored before their scores are kept
@@ -94,30 +94,7 @@ def _score_real(recipe: Recipe, pool: Dataset) -> pd.DataFrame:
     return published_scores.complete(found, computed).select_columns(list(scores.SCORES)).to_pandas()
 
 
-class WorldName(NamedTuple):
-    """What identifies a scored pool, written ``family/rows/seed/digest``; a run adds its candidates per domain."""
-
-    family: str
-    rows: int
-    seed: int
-    digest: str
-    candidates: int | None = None
-
-    @classmethod
-    def read(cls, text: str) -> WorldName:
-        """The parts of a name."""
-        family, rows, seed, digest, *candidates = text.split("/")
-        return cls(family, int(rows), int(seed), digest, *map(int, candidates))
-
-    @property
-    def kind(self) -> Kind:
-        """The family of pools; InputError when a real pool is not in the cache."""
-        return KINDS[self.family] if self.family in KINDS else real_kind(read_recipe(self.digest)[0])
-
-    def __str__(self) -> str:
-        return "/".join(str(part) for part in self if part is not None)
-
-
 def kind_of(world: str) -> Kind:
-    """The family of pools of a world, by its name."""
-    return WorldName.read(world).kind
+    """The family of pools of a world, by its name; InputError when a real pool is not in the cache."""
+    name = WorldName.read(world)
+    return KINDS[name.family] if name.family in KINDS else real_kind(read_recipe(name.digest)[0])

@@ -23,11 +23,12 @@ from transformers import PreTrainedTokenizerBase
 from causalmix.core.errors import InputError
 from causalmix.core.paths import cache_dir
 from causalmix.data import fingerprints, states
-from causalmix.data.families import KINDS, Kind, WorldName, kind_of, real_kind
+from causalmix.data.families import KINDS, Kind, kind_of, real_kind
 from causalmix.data.named_models import is_own
 from causalmix.data.recipes import REAL, Recipe, read_recipe, recipe_file
 from causalmix.data.scores import SCORES, further
 from causalmix.data.tiny import models, pool as tiny_pool
+from causalmix.data.world_name import WorldName
 from causalmix.lm import conversations
 from causalmix.lm.tasks import Task
 

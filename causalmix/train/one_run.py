@@ -13,7 +13,6 @@ import torch
 from datasets import Dataset
 
 from causalmix.data import states
-from causalmix.data.families import WorldName
 from causalmix.data.named_models import load_model, load_tokenizer, place
 from causalmix.data.scored_pools import World, load_named, one_thread
 from causalmix.lm import conversations, losses
@@ -32,9 +31,8 @@ def train(spec: dict) -> dict:
     """
     _free_gpu()
     spec = RunSpec.from_dict(spec)
-    named, settings = WorldName.read(spec.world), SFTSettings.of(spec.settings)
-    world = load_named(named)
-    candidates = states.draw_candidates(world.scored, spec.state, named.candidates, spec.seed)
+    world, settings = load_named(spec.world_name), SFTSettings.of(spec.settings)
+    candidates = states.draw_candidates(world.scored, spec.state, spec.world_name.candidates, spec.seed)
     sample, repeats = states.draw_sample(world.scored, candidates, spec.weights, spec.n_samples, spec.seed)
     if spec.launch:
         training, model, tokenizer = _train_launched(world, sample, spec, settings)

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from causalmix.core.errors import InputError
 from causalmix.core.simplex import check_mixture
+from causalmix.data.world_name import WorldName
 
 MIXING, LAUNCH = "mixing_", "launch_"  # begin the names of what in a run's training is no hyper-parameter
 
@@ -77,6 +78,11 @@ class RunSpec:
                 f"Expected a run's values to be finite numbers, text or booleans, found {error}; correct the spec."
             ) from error
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def world_name(self) -> WorldName:
+        """The pool that ``world`` names, and how many candidates of each domain are drawn from it."""
+        return WorldName.read(self.world)
 
     @property
     def settings(self) -> dict[str, object]:
