@@ -9,7 +9,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from causalmix.book.plots import effects
+from causalmix.book.plots import effects, style
 from causalmix.methods.policy import Proposal
 
 NAMES = {
@@ -24,7 +24,7 @@ def axis():
     """A function from a size to an axis in the style of all figures; what matplotlib warns of is an error."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("error")
-        effects.style()
+        style.use()
         yield lambda width=6.5, height=2.2: FigureCanvasAgg(Figure(figsize=(width, height))).figure.subplots()
 
 

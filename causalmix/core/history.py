@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.core.errors import InputError
-from causalmix.core.tables import SCHEMAS, _check_columns, _finite, _starting, read_table
+from causalmix.core.tables import SCHEMAS, check_columns, columns_with, finite, read_table
 
 #: Mixtures are often written rounded: a sum this close to 1 is divided out, any other is an error.
 ROUNDING = 0.005
@@ -66,7 +66,7 @@ class History:
     @property
     def outcomes(self) -> tuple[str, ...]:
         """Names of all ``y_`` columns, with the prefix."""
-        return _starting(self.frame, "y_")
+        return columns_with(self.frame, "y_")
 
     def y(self, outcome: str = "y_dev") -> np.ndarray:
         """One outcome of every run.
@@ -115,20 +115,20 @@ def check_history(frame: pd.DataFrame, source: str = "the history") -> History:
         When a column is missing, a value is missing or not a finite number, a run has less than
         one row, a mixture is off the simplex, a run_id occurs twice, or there are fewer than 20 rows.
     """
-    _check_columns(frame, SCHEMAS["history.csv"], source)
-    weights = list(_starting(frame, "w_"))
+    check_columns(frame, SCHEMAS["history.csv"], source)
+    weights = list(columns_with(frame, "w_"))
     if len(weights) < 2:
         raise InputError(f"Expected two or more w_ columns in {source}, found only {weights[0]}; add the others.")
     if len(frame) < MIN_ROWS:
         raise InputError(f"Expected at least {MIN_ROWS} runs in {source}, found {len(frame)}; add runs.")
     _check_run_ids(frame["run_id"], source)
-    numbers = [*weights, *_starting(frame, "x_"), *_starting(frame, "y_")]
+    numbers = [*weights, *columns_with(frame, "x_"), *columns_with(frame, "y_")]
     frame = frame.reset_index(drop=True)
-    frame[numbers] = _finite(frame, numbers, source)
+    frame[numbers] = finite(frame, numbers, source)
     frame[weights] = _on_simplex(frame, weights, source)
     if "n_samples" in frame:
         frame["n_samples"] = _sizes(frame, source)
-    named = {prefix: tuple(name[2:] for name in _starting(frame, prefix)) for prefix in ("w_", "x_", "y_")}
+    named = {prefix: tuple(name[2:] for name in columns_with(frame, prefix)) for prefix in ("w_", "x_", "y_")}
     axes = tuple(name for name in named["y_"] if name not in ("dev", "unseen") and not name.endswith("_unseen"))
     return History(frame, named["w_"], named["x_"], axes)
 
@@ -163,7 +163,7 @@ def _check_run_ids(run_ids: pd.Series, source: str) -> None:
 
 def _sizes(frame: pd.DataFrame, source: str) -> pd.Series:
     """The column ``n_samples`` as numbers, whole ones where it holds such; the first below one row is an error."""
-    small = (_finite(frame, ["n_samples"], source)["n_samples"] < 1).to_numpy()
+    small = (finite(frame, ["n_samples"], source)["n_samples"] < 1).to_numpy()
     if small.any():
         row = int(np.argmax(small))
         raise InputError(

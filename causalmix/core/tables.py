@@ -58,7 +58,7 @@ def read_table(path: str | Path, required: Sequence[str] = ()) -> pd.DataFrame:
     if "run_id" in frame:
         ids = text.loc[1:, header == "run_id"].iloc[:, 0].reset_index(drop=True)
         frame["run_id"] = ids.where(ids != "")
-    _check_columns(frame, [*SCHEMAS.get(path.name, ()), *required], path.name)
+    check_columns(frame, [*SCHEMAS.get(path.name, ()), *required], path.name)
     return frame
 
 
@@ -80,13 +80,15 @@ def is_number(value: object) -> bool:
     return isinstance(value, Real) and bool(np.isfinite(value))
 
 
-def _starting(frame: pd.DataFrame, prefix: str) -> tuple[str, ...]:
+def columns_with(frame: pd.DataFrame, prefix: str) -> tuple[str, ...]:
     return tuple(name for name in frame.columns if str(name).startswith(prefix))
 
 
-def _check_columns(frame: pd.DataFrame, required: Sequence[str], source: str) -> None:
+def check_columns(frame: pd.DataFrame, required: Sequence[str], source: str) -> None:
     missing = [
-        name for name in required if not (_starting(frame, name[:-1]) if name.endswith("*") else name in frame.columns)
+        name
+        for name in required
+        if not (columns_with(frame, name[:-1]) if name.endswith("*") else name in frame.columns)
     ]
     if missing:
         raise InputError(
@@ -95,7 +97,7 @@ def _check_columns(frame: pd.DataFrame, required: Sequence[str], source: str) ->
         )
 
 
-def _finite(frame: pd.DataFrame, names: list[str], source: str) -> pd.DataFrame:
+def finite(frame: pd.DataFrame, names: list[str], source: str) -> pd.DataFrame:
     """The named columns as floats; the first cell that is not a finite number is an error."""
     numbers = frame[names].apply(pd.to_numeric, errors="coerce").astype(float)
     off = ~np.isfinite(numbers.to_numpy())

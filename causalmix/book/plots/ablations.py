@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from causalmix.book.plots.effects import COLOURS, _rows
+from causalmix.book.plots.style import COLOURS, name_rows
 from causalmix.core.intervals import mean_interval
 
 
@@ -21,7 +21,7 @@ def dots(table: pd.DataFrame, by: str, measure: str, label: str, ax: Axes) -> Ax
         Of the measure's axis.
     """
     found = table.groupby(by, sort=False)[measure].agg(["mean", "std"]).sort_values("mean", ascending=False)
-    places = _rows(list(found.index), ax)
+    places = name_rows(list(found.index), ax)
     ax.hlines(places, found["mean"] - found["std"], found["mean"] + found["std"], color=COLOURS[0], linewidth=1.6)
     ax.plot(found["mean"], places, "o", color=COLOURS[0], markersize=4)
     ax.set_xlabel(label)

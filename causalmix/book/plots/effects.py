@@ -4,89 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from causalmix.book.plots.style import colour, grow, hatch, legend_above, name_rows, nought
 from causalmix.effects.estimator import Effects
 from causalmix.methods.policy import Proposal
 
-#: Colours that remain distinct for colour-blind readers (Paul Tol's muted scheme).
-COLOURS = ("#332288", "#cc6677", "#117733", "#ddaa33", "#88ccee", "#aa4499", "#44aa99", "#999933", "#882255")
-HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "oo", "++", "**")  # of the domains beyond the colours
-LEGEND_ROW = 0.17  # inches
 MOST_NAMED = 12  # domains that a leaf lists, and that a coloured table has numbers for
 MOST_LETTERS, LETTER = 70, 0.08  # of names side by side below an axis; height of one where they stand, inches
 RETURN = "return (accuracy per unit of log share)"
 
 
-def style() -> None:
-    """Set the look of all figures: a font that ships with matplotlib, no frame above and to the right."""
-    matplotlib.rcParams.update(
-        {
-            "figure.figsize": (6.5, 3.5),
-            "figure.dpi": 120,
-            "figure.constrained_layout.use": True,
-            "font.family": "DejaVu Sans",
-            "font.size": 9,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
-            "legend.frameon": False,
-            "text.parse_math": False,  # a dollar in the name of a domain or covariate is a dollar
-        }
-    )
-
-
-def _colour(place: int) -> str:
-    return COLOURS[place % len(COLOURS)]
-
-
-def _hatch(place: int) -> str:
-    return HATCHES[place // len(COLOURS) % len(HATCHES)]
-
-
-def _legend(ax: Axes, n: int, most: int) -> None:
-    """A legend of n entries above an axis, in as many columns as fit; the figure grows by its rows beyond one."""
-    for columns in range(min(n, most), 0, -1):
-        legend = ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=columns, fontsize=8)
-        if legend.get_window_extent().width <= ax.figure.bbox.width:
-            break
-    _grow(ax, LEGEND_ROW * (-(-n // columns) - 1))
-
-
-def _grow(ax: Axes, inches: float) -> None:
-    """Make an axis's figure higher."""
-    ax.figure.set_figheight(ax.figure.get_figheight() + inches)
-
-
-def _rows(names: Sequence[str], ax: Axes) -> np.ndarray:
-    """Name the rows of an axis from top to bottom and return their places."""
-    places = np.arange(len(names))[::-1]
-    ax.set_yticks(places, names)
-    ax.set_ylim(-0.6, len(names) - 0.4)
-    return places
-
-
-def _nought(ax: Axes) -> None:
-    """A line where a return or a gain is nought."""
-    ax.axvline(0, color="0.6", linewidth=0.8, zorder=0)
-
-
 def returns(effects: Effects, states: Mapping[str, np.ndarray], ax: Axes) -> Axes:
     """Returns of every domain, with 95% intervals, in states given as covariates by name."""
-    places = _rows(effects.history.domains, ax)
+    places = name_rows(effects.history.domains, ax)
     offsets = (np.arange(len(states)) - (len(states) - 1) / 2) * 0.22
     for j, ((name, x), offset) in enumerate(zip(states.items(), offsets)):
         x = np.atleast_2d(x)
         (low,), (high,), (theta,) = *effects.interval(x), effects.theta(x)
-        ax.hlines(places - offset, low, high, color=_colour(j), linewidth=1.6)
-        ax.plot(theta, places - offset, "o", color=_colour(j), markersize=4, label=name)
+        ax.hlines(places - offset, low, high, color=colour(j), linewidth=1.6)
+        ax.plot(theta, places - offset, "o", color=colour(j), markersize=4, label=name)
     if len(states) > 1:
-        _legend(ax, len(states), 1 if len(states) > 3 else len(states))
+        legend_above(ax, len(states), 1 if len(states) > 3 else len(states))
     ax.set_xlabel(RETURN)
-    _nought(ax)
+    nought(ax)
     return ax
 
 
@@ -102,8 +45,8 @@ def returns_grid(effects: Effects, axes: np.ndarray, points: int = 25) -> np.nda
         theta, (low, high) = effects.theta(X), effects.interval(X)
         for k, ax in enumerate(axes[:, j]):
             ax.axhline(0, color="0.6", linewidth=0.8, zorder=0)
-            ax.fill_between(X[:, j], low[:, k], high[:, k], color=_colour(k), alpha=0.2, linewidth=0)
-            ax.plot(X[:, j], theta[:, k], color=_colour(k))
+            ax.fill_between(X[:, j], low[:, k], high[:, k], color=colour(k), alpha=0.2, linewidth=0)
+            ax.plot(X[:, j], theta[:, k], color=colour(k))
         axes[-1, j].set_xlabel(covariate)
     for domain, ax in zip(history.domains, axes[:, 0]):
         ax.set_ylabel(domain)
@@ -113,10 +56,10 @@ def returns_grid(effects: Effects, axes: np.ndarray, points: int = 25) -> np.nda
 def held_out(check: pd.DataFrame, ax: Axes) -> Axes:
     """Rank correlation of predicted and observed outcome (``held_out_check``): a dot a split, the mean as a bar."""
     names = list(check["predictor"].unique())
-    for j, (name, place) in enumerate(zip(names, _rows(names, ax))):
+    for j, (name, place) in enumerate(zip(names, name_rows(names, ax))):
         values = check.loc[check["predictor"] == name, "spearman"]
         # Dots of one row apart, in the order of the splits, so that equal values stay visible.
-        ax.plot(values, place + np.linspace(-0.2, 0.2, len(values)), "o", color=_colour(j), alpha=0.55, markersize=3.5)
+        ax.plot(values, place + np.linspace(-0.2, 0.2, len(values)), "o", color=colour(j), alpha=0.55, markersize=3.5)
         ax.vlines(values.mean(), place - 0.34, place + 0.34, color="black", linewidth=2)
     ax.set_xlabel("Spearman correlation with the observed outcome")
     return ax
@@ -176,7 +119,7 @@ def cate_tree(leaves: pd.DataFrame, ax: Axes) -> Axes:
     names = [c.removeprefix("theta_") for c in columns]
     upright = len("".join(names)) > MOST_LETTERS
     ax.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
-    _grow(ax, LETTER * max(map(len, names)) * upright)
+    grow(ax, LETTER * max(map(len, names)) * upright)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.figure.colorbar(image, ax=ax, label="mean return", fraction=0.04)
@@ -186,27 +129,27 @@ def cate_tree(leaves: pd.DataFrame, ax: Axes) -> Axes:
 def mixtures(proposals: Mapping[str, Proposal], domains: Sequence[str], ax: Axes) -> Axes:
     """Mixtures as stacked bars, shares in percent."""
     weights = np.array([proposal.weights for proposal in proposals.values()])
-    places, left = _rows(list(proposals), ax), np.zeros(len(weights))
+    places, left = name_rows(list(proposals), ax), np.zeros(len(weights))
     for k, domain in enumerate(domains):
-        look = {"color": _colour(k), "hatch": _hatch(k), "edgecolor": "white"}
+        look = {"color": colour(k), "hatch": hatch(k), "edgecolor": "white"}
         ax.barh(places, weights[:, k], left=left, height=0.6, label=domain, **look)
         for place, start, share in zip(places, left, weights[:, k]):
             if share >= 0.05:  # below, the number would not fit
-                ink = "white" if _colour(k) in ("#332288", "#117733", "#882255") else "black"
+                ink = "white" if colour(k) in ("#332288", "#117733", "#882255") else "black"
                 ax.text(start + share / 2, place, f"{100 * share:.0f}", ha="center", va="center", fontsize=8, color=ink)
         left = left + weights[:, k]
     ax.set_xlim(0, 1)
     ax.set_xlabel("share of the training sample (numbers in percent)")
-    _legend(ax, len(domains), 5)
+    legend_above(ax, len(domains), 5)
     return ax
 
 
 def gains(table: pd.DataFrame, ax: Axes) -> Axes:
     """Predicted gains over Equal (``mixtures.csv``) with 95% intervals; Equal itself is the line at nought."""
     table = table[table["method"] != "Equal"]
-    places = _rows(list(table["method"]), ax)
-    ax.hlines(places, table["gain_ci_low"], table["gain_ci_high"], color=_colour(0), linewidth=1.8)
-    ax.plot(table["predicted_gain"], places, "o", color=_colour(0))
+    places = name_rows(list(table["method"]), ax)
+    ax.hlines(places, table["gain_ci_low"], table["gain_ci_high"], color=colour(0), linewidth=1.8)
+    ax.plot(table["predicted_gain"], places, "o", color=colour(0))
     ax.set_xlabel("predicted gain over Equal (accuracy)")
-    _nought(ax)
+    nought(ax)
     return ax

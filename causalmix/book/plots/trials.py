@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from causalmix.book.plots.effects import COLOURS, _nought, _rows
+from causalmix.book.plots.style import COLOURS, name_rows, nought
 from causalmix.study.trials import GROUP, MEAN, in_group, name_of
 
 
@@ -28,7 +28,7 @@ def means(compared: pd.DataFrame, ax: Axes, columns: tuple[str, str, str] = MEAN
     centre, low, high = columns
     table = compared.dropna(subset=[centre])
     methods = list(dict.fromkeys(compared["method"]))  # the reference too, so that panels share their rows
-    places = dict(zip(methods, _rows(methods, ax)))
+    places = dict(zip(methods, name_rows(methods, ax)))
     groups = list(table.groupby(GROUP, sort=False))
     offsets = (np.arange(len(groups)) - (len(groups) - 1) / 2) * min(0.2, 0.8 / len(groups))
     for ((pool, model, n_samples), part), offset, colour in zip(groups, offsets, COLOURS):
@@ -40,7 +40,7 @@ def means(compared: pd.DataFrame, ax: Axes, columns: tuple[str, str, str] = MEAN
         ax.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2, fontsize=8)
     ax.set_xlabel("points of accuracy" if centre == "mean" else "difference to Equal, points of accuracy")
     if centre != "mean":
-        _nought(ax)
+        nought(ax)
     return ax
 
 
@@ -119,7 +119,7 @@ def claims(table: pd.DataFrame) -> Figure:
 
 
 def _claims(table: pd.DataFrame, ax: Axes, label: str) -> None:
-    places = _rows([textwrap.fill(claim, 56) for claim in table["claim"]], ax)
+    places = name_rows([textwrap.fill(claim, 56) for claim in table["claim"]], ax)
     ax.tick_params(axis="y", labelsize=7)
     ax.plot(table["reported"], places, "x", color="black", markersize=5, label="reported")
     for word, colour in {"holds": COLOURS[2], "does not hold": COLOURS[1], "cannot tell": "0.5"}.items():
@@ -128,4 +128,4 @@ def _claims(table: pd.DataFrame, ax: Axes, label: str) -> None:
         ax.hlines(at, mine["ci_low"], mine["ci_high"], color=colour, linewidth=1.6)
         ax.plot(mine["ours"], at, "o", color=colour, markersize=4, label=word)
     ax.set_xlabel(label)
-    _nought(ax)
+    nought(ax)
