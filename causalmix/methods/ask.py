@@ -41,13 +41,7 @@ PROXY_SEED = 80_000  # of a design's hundred thousand, for proxies that a method
 
 
 def names_of(text: str) -> tuple[str, ...]:
-    """Static methods named in a text, by commas; all where it is empty, Equal in any case.
-
-    Raises
-    ------
-    InputError
-        When a name is unknown.
-    """
+    """Static methods named in a text, by commas; all where it is empty, Equal in any case."""
     given = [name.strip() for name in text.split(",") if name.strip()] or list(STATIC)
     if unknown := [name for name in given if name not in STATIC]:
         raise InputError(f"Expected methods among {', '.join(STATIC)}, found {', '.join(unknown)}; correct the names.")
@@ -80,16 +74,7 @@ def _table(question: Question, pool: str, answers: Mapping[str, Answer], referen
 
 
 def in_pools(table: pd.DataFrame, question: Question, states: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """The same methods in other pools, one below the other: static mixtures stay, CausalMix follows the state.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of :func:`ask`.
-    question : Question
-    states : dict of str to ndarray, shape (d,)
-        Covariates of each pool, by its name.
-    """
+    """The same methods in other pools, one below the other: static mixtures stay, CausalMix follows the state."""
     recorded, parts = _recorded(table, question), []
     for pool, x in states.items():
         here = replace(question, x=x, fitted=question.effects)

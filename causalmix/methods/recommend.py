@@ -122,13 +122,7 @@ def _way(given: np.ndarray | None, history: History, pool: Dataset) -> str:
 
 
 def read_state(path: Path, history: History) -> np.ndarray:
-    """Covariates from a CSV table of one row or a JSON object, in the history's order, shape (d,).
-
-    Raises
-    ------
-    InputError
-        When the file is not one of these, or a covariate is missing or not a finite number.
-    """
+    """Covariates from a CSV table of one row or a JSON object, in the history's order, shape (d,)."""
     path, names = Path(path), [f"x_{name}" for name in history.covariates]
     if not names:
         raise InputError("Expected a history with covariates for a given state, found none in it; leave out the state.")
@@ -154,10 +148,7 @@ def read_state(path: Path, history: History) -> np.ndarray:
 
 def _target(request: Request, history: History, name: str, pool: Dataset) -> Target:
     """The pool's rows by domain, enough of them for the request; its state is not known yet."""
-    n_samples = request.n_samples
-    if n_samples is None:
-        told = pd.to_numeric(history.frame.get("n_samples", pd.Series(dtype=float)), errors="coerce").median()
-        n_samples = int(told) if told >= 1 else 1000
+    n_samples = history.usual_rows if request.n_samples is None else request.n_samples
     rows = pd.Series(pool["domain"][:]).value_counts().reindex(list(history.domains), fill_value=0).to_numpy()
     if not request.repeats_allowed and rows.sum() < n_samples:
         raise InputError(

@@ -16,24 +16,7 @@ from causalmix.train.online import MIXING, ODM_FORMS
 
 
 def mixture(question: Question, form: str = "paper") -> Answer:
-    """The shares that the bandit's run took.
-
-    Parameters
-    ----------
-    question : Question
-        Needs a way to train; its history's outcomes are not used.
-    form : {"paper", "official_repo"}
-
-    Returns
-    -------
-    Answer
-        Detail ``trajectory``: the sampling shares on the way.
-
-    Raises
-    ------
-    InputError
-        When the form is unknown, or nothing can be trained.
-    """
+    """The shares that the bandit's run took; detail ``trajectory``: those on the way."""
     if form not in ODM_FORMS:
         raise InputError(f"Expected a form of ODM among {', '.join(ODM_FORMS)}, found {form!r}; choose one of these.")
     mixing = tuple({"method": "odm", **MIXING["odm"], "form": form}.items())
