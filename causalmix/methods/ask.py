@@ -51,14 +51,7 @@ def names_of(text: str) -> tuple[str, ...]:
 def ask(question: Question, pool: str, names: Sequence[str] = tuple(STATIC)) -> pd.DataFrame:
     """The contract's table of mixtures for one pool: every method, its runs, its predicted gain, its support.
 
-    Parameters
-    ----------
-    question : Question
-        With the pool's state.
-    pool : str
-        Its name.
-    names : sequence of str
-        Static methods to ask, beside CausalMix.
+    The question has the pool's state; ``names`` are the static methods to ask, beside CausalMix.
     """
     answers = {name: METHODS[name](question) for name in (*names, *OURS, WITHOUT_X)}
     caps = question.caps
@@ -89,21 +82,8 @@ def in_pools(table: pd.DataFrame, question: Question, states: Mapping[str, np.nd
 def in_part(table: pd.DataFrame, question: Question, pool: str) -> pd.DataFrame:
     """Mixtures for a pool that holds only some of the history's domains, with another outcome.
 
-    All methods are asked anew, but for those that would have to train proxies again: these keep their shares.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Mixtures over all domains, from :func:`ask`.
-    question : Question
-        With the domains, the rows, the state and the outcome of the pool.
-    pool : str
-        Its name.
-
-    Returns
-    -------
-    DataFrame
-        As the contract's ``mixtures.csv``; domains that the pool lacks have share 0.
+    The question has the domains, the rows, the state and the outcome of the pool.  All methods are asked anew, but for
+    those that would have to train proxies again: these keep their shares.  Domains that the pool lacks have share 0.
     """
     answers = {}
     for name, kept in _recorded(table, question).items():
@@ -131,11 +111,7 @@ def notes(table: pd.DataFrame) -> str:
 def rounded(weights: np.ndarray, caps: np.ndarray | None = None) -> np.ndarray:
     """A mixture in four decimals that still sum to one; the largest shares take up what rounding leaves, a digit each.
 
-    Parameters
-    ----------
-    weights : ndarray, shape (K,)
-    caps : ndarray, shape (K,), optional
-        Largest shares; one that is within its cap stays there, where four decimals have such a mixture.
+    A share that is within its cap stays there, where four decimals have such a mixture.
     """
     units = np.asarray(weights, float) * 10**DIGITS
     limit = np.full(len(units), np.inf)
@@ -153,14 +129,7 @@ def rounded(weights: np.ndarray, caps: np.ndarray | None = None) -> np.ndarray:
 
 
 def shift_table(mixtures: pd.DataFrame, states_of: dict[str, np.ndarray], history: History) -> pd.DataFrame:
-    """The shifted pools: where their covariates lie among the runs', and what CausalMix-A does there.
-
-    Returns
-    -------
-    DataFrame
-        ``pool``, each covariate with the share of runs below it, whether all of them lie within the
-        range of the runs, CausalMix-A's mixture there and how many of the methods' mixtures are in support.
-    """
+    """The shifted pools: where their covariates lie among the runs', what CausalMix-A does, methods in support."""
     rows = []
     low, high = history.X.min(axis=0), history.X.max(axis=0)
     for pool, x in states_of.items():

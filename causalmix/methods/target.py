@@ -93,14 +93,8 @@ def gain_sentence(mixtures: pd.DataFrame) -> str:
     """Which proposals are expected to gain something, by their intervals, in one sentence."""
     told = []
     for row in mixtures[mixtures["method"] != "Equal"].itertuples():
-        sure = (
-            "its interval is above zero"
-            if row.gain_ci_low > 0
-            else "its interval is below zero"
-            if row.gain_ci_high < 0
-            else "its interval includes zero"
-        )
+        side = {1: "is above", -1: "is below", 0: "includes"}[int(row.gain_ci_low > 0) - int(row.gain_ci_high < 0)]
         where = "in support" if row.in_support else "outside the support of the history"
         note = f"; {row.note}" if row.note else ""
-        told.append(f"**{row.method}** {row.predicted_gain:+.4f} ({sure}; {where}{note})")
+        told.append(f"**{row.method}** {row.predicted_gain:+.4f} (its interval {side} zero; {where}{note})")
     return "Predicted gain over Equal: " + "; ".join(told) + "."
