@@ -14,7 +14,7 @@ from causalmix.core.tables import read_table, write_table
 from causalmix.data import families, scored_pools, summaries
 from causalmix.data.states import SCORES
 from causalmix.data.tiny import pool as tiny_pool
-from causalmix.data.tiny.models import load_tokenizer
+from causalmix.data.tiny.models import world_tokenizer
 from causalmix.effects.simulate import simulate_history
 from causalmix.lm import conversations
 from causalmix.methods import new_pools, training_set
@@ -153,7 +153,7 @@ def test_training_set_is_what_a_trainer_reads(written):
     """Every row tokenises, with tokens to learn."""
     _, out = written
     lines = [json.loads(line) for line in (out / training_set.TRAIN).read_text(encoding="utf-8").splitlines()]
-    tokens = conversations.tokenize(lines, load_tokenizer())
+    tokens = conversations.tokenize(lines, world_tokenizer())
     assert len(tokens) == 250 and all(sum(mask) for mask in tokens["completion_mask"])
 
 
@@ -339,7 +339,7 @@ REFUSED = {
     "rater of no kind": (lambda folder, tmp: {"rater": "proxy"}, "Expected the model proxy"),
     "too few trees": (lambda folder, tmp: {"trees": 3}, "at least 8 trees"),
     "option of no loader": (recipe("loader: local\noptions: {pth: POOL}\n"), "options of the loader local"),
-    "options as a list": (recipe("loader: local\noptions: [POOL]\n"), "options of a pool as names with values"),
+    "options as a list": (recipe("loader: local\noptions: [POOL]\n"), "options of a pool to be names with values"),
     "negative seed": (lambda folder, tmp: {"seed": -1}, "seed"),
     "no such method": (lambda folder, tmp: {"method": "B"}, "method among A, S"),
     "no such scorer": (lambda folder, tmp: {"scorer": str(tmp / "none.gguf")}, "GGUF"),

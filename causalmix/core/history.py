@@ -60,16 +60,7 @@ class History:
         return self.frame[[f"x_{name}" for name in self.covariates]].to_numpy(float)
 
     def take(self, rows: np.ndarray) -> History:
-        """Some of the runs, by their positions; ``whole`` stays.
-
-        Parameters
-        ----------
-        rows : ndarray of int
-
-        Returns
-        -------
-        History
-        """
+        """Some of the runs, by their positions; ``whole`` stays."""
         return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True))
 
     @property
@@ -154,10 +145,6 @@ def read_history(path: str | Path) -> History:
     ----------
     path : str or Path
         A CSV file of the contract of :func:`check_history`.
-
-    Returns
-    -------
-    History
 
     Raises
     ------

@@ -19,7 +19,8 @@ from datasets import Dataset
 from causalmix.core.errors import InputError
 from causalmix.core.history import History, read_history
 from causalmix.core.tables import read_table
-from causalmix.data.states import SCORES, ScoredPool, candidate_covariates
+from causalmix.data.scores import SCORES
+from causalmix.data.states import ScoredPool, candidate_covariates
 from causalmix.effects.estimator import Effects, fit_effects
 from causalmix.methods.ask import METHODS, OURS
 from causalmix.methods.new_pools import find_source, unreadable

@@ -271,7 +271,7 @@ def trainer(design: Design, base: World, ledger: Ledger, progress=None, train_mi
 
     def trained(runs: Sequence[ProxyRun]) -> list[dict]:
         specs = [
-            spec_of(design, base.name, run.weights, (0.0, 0.0, 0.0), design.seed * 100_000 + PROXY_SEED + run.seed,
+            spec_of(design, base.name, run.weights, parts.AS_IT_IS, design.seed * 100_000 + PROXY_SEED + run.seed,
                     n_samples=run.n_samples, domains=base.scored.domains, mixing=dict(run.mixing))
             for run in runs
         ]  # fmt: skip
