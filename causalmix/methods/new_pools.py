@@ -22,8 +22,7 @@ from causalmix.data.pools import hub, published_scores
 from causalmix.data.recipes import Recipe
 from causalmix.data.scores import SCORES
 from causalmix.lm.available import available
-from causalmix.train import design as designs
-from causalmix.train.design import Design
+from causalmix.train.design import Design, world_for
 
 if TYPE_CHECKING:
     from causalmix.methods.request import Request
@@ -88,7 +87,7 @@ class Source:
         kept by the content of the rows, so that a file may move.
         """
         if self.design:
-            return designs.world_for(self.design).pool
+            return world_for(self.design).pool
         known = json.dumps([fingerprints.of_rows(pool), self.identities, self.recipe.scores], sort_keys=True)
         path = cache_dir() / f"scores-{hashlib.sha256(known.encode()).hexdigest()[:16]}.csv"
         if not path.exists():

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from causalmix.core.errors import InputError
 from causalmix.core.history import History
 from causalmix.core.simplex import check_mixture, clr, log_treatment, sample_dirichlet, to_counts
-from causalmix.effects.estimator import EPS, Effects
+from causalmix.effects.interface import EPS, Effects
 
 ROUNDED = 1e-9  # that the caps of a pool which is used up may fall short of 1 by their last digits
 

@@ -21,7 +21,8 @@ from causalmix.core.history import History, read_history
 from causalmix.core.tables import read_table
 from causalmix.data.scores import SCORES
 from causalmix.data.states import ScoredPool, candidate_covariates
-from causalmix.effects.estimator import Effects, fit_effects
+from causalmix.effects.estimator import fit_effects
+from causalmix.effects.interface import Effects
 from causalmix.methods.ask import METHODS, OURS
 from causalmix.methods.new_pools import find_source, unreadable
 from causalmix.methods.policy import mixtures_table
@@ -167,16 +168,15 @@ def _columns(pool: Dataset, names: tuple[str, ...]) -> pd.DataFrame:
 
 def mixtures(effects: Effects, target: Target, request: Request) -> pd.DataFrame:
     """The table of a :class:`Recommendation`: Equal, the pool's own proportions, CausalMix-A and CausalMix-S."""
-    domains, x = effects.history.domains, np.atleast_2d(target.x)
-    question = Question(effects.history, target.n_samples, target.rows, request.outcome, request.seed, x=target.x,
+    domains, x = effects.history.domains, target.x
+    question = Question(effects.history, target.n_samples, target.rows, request.outcome, request.seed, x=x,
                         repeats_allowed=request.repeats_allowed, fitted=effects)  # fmt: skip
     answers = {name: METHODS[name](question) for name in ("Equal", "Proportional", *OURS)}
-    table = mixtures_table(effects, target.x, target.pool, answers, question.even, target.n_samples)
-    own = answers["Proportional"].weights
-    over = [np.ravel(effects.gain(x, own, answer.weights)) for answer in answers.values()]
-    table[["gain_over_pool", "gain_over_pool_ci_low", "gain_over_pool_ci_high"]] = np.stack(over)
+    table = mixtures_table(effects, x, target.pool, answers, question.even, target.n_samples)
+    over = effects.gain(x, answers["Proportional"].weights, table[[f"w_{d}" for d in domains]].to_numpy())
+    table[["gain_over_pool", "gain_over_pool_ci_low", "gain_over_pool_ci_high"]] = np.column_stack(over)
     again = np.maximum(table[[f"n_{d}" for d in domains]].to_numpy() - np.asarray(target.rows), 0)
     table[[f"repeats_{d}" for d in domains]] = again
-    for row in target.table(effects.history).head(len(target.x)).itertuples():
+    for row in target.table(effects.history).head(len(x)).itertuples():
         table[[row.quantity, f"share_of_runs_below_{row.quantity}"]] = row.target, row.share_of_runs_below
     return table

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from causalmix.effects.estimator import Effects
+from causalmix.effects.interface import Effects
 from causalmix.methods.policy import Proposal
 
 #: Colours that remain distinct for colour-blind readers (Paul Tol's muted scheme).
