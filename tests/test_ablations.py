@@ -167,7 +167,7 @@ def test_the_table_that_is_missing_is_named(tmp_path):
     names = ["targets.csv", "variants_trained.csv"]
     (tmp_path / names[1]).touch()
     told = ablations.missing_sentence(tmp_path, names, "CausalMix-A")
-    assert "no `targets.csv` (`causalmix run --notebook 06_target` makes it)" in told
+    assert "no `targets.csv` (`causalmix run target` makes it)" in told
     assert "variants_trained" not in told
     (tmp_path / names[0]).touch()
     assert "no CausalMix-A in `targets.csv` or" in ablations.missing_sentence(tmp_path, names, "CausalMix-A")
