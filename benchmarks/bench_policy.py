@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 from causalmix.core.simplex import log_treatment, sample_dirichlet
-from causalmix.effects.estimator import EPS
+from causalmix.effects.interface import EPS
 
 CANDIDATES, DOMAINS, ROUNDS = 100_000, 5, 5
 

@@ -19,6 +19,7 @@ from causalmix.core import paths
 from causalmix.core.errors import InputError
 from causalmix.core.parameters import SUBJECTS, declaration, subject_of
 from causalmix.core.study_file import read_study
+from causalmix.methods.request import Request, add_options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,9 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(do=_plan)
     command.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
 
-    _add_recommend(
-        commands.add_parser("recommend", help="tell the mixture for a new pool of rows, by a sweep that is there")
-    )
+    command = commands.add_parser("recommend", help="tell the mixture for a new pool of rows, by a sweep that is there")
+    command.set_defaults(do=_recommend)
+    add_options(command)
+    command.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
 
     command = commands.add_parser(
         "public-sweep", help="write the published sweep of RegMix as histories for the chapters effects and mixture"
@@ -119,64 +121,6 @@ def _positive(text: str, least: int = 1) -> int:
     if not text.isdecimal() or int(text) < least:
         raise argparse.ArgumentTypeError(f"expected a whole number from {least}, found {text!r}")
     return int(text)
-
-
-def _add_recommend(command: argparse.ArgumentParser) -> None:
-    """Options of ``causalmix recommend``: the fields of :class:`causalmix.methods.request.Request`, and the format."""
-    command.set_defaults(do=_recommend)
-    command.add_argument(
-        "--history",
-        type=Path,
-        required=True,
-        help="the sweep: a CSV file of run_id, w_<domain>, x_<covariate>, y_<axis>",
-    )
-    command.add_argument(
-        "--pool", required=True, help="rows as a file or folder, a recipe as a YAML file, a study, or tiny"
-    )
-    command.add_argument(
-        "--domain-column", default="", metavar="NAME", help="column of the rows that holds the domain; default: domain"
-    )
-    command.add_argument("--max-rows", type=int, default=0, metavar="N", help="most rows of the pool; default: all")
-    command.add_argument(
-        "--scorer",
-        default="",
-        metavar="MODEL",
-        help="must be the model that scored the history's pools; default: the embedded world's proxy",
-    )
-    command.add_argument(
-        "--rater", default="", metavar="MODEL", help="of Writing_Style, likewise; default: the one that ships"
-    )
-    command.add_argument(
-        "--state", type=Path, metavar="FILE", help="x_<covariate> of the pool as CSV or JSON, instead of scoring it"
-    )
-    command.add_argument("--outcome", default="y_dev", metavar="NAME", help="default: %(default)s")
-    command.add_argument(
-        "--n-samples", type=int, metavar="N", help="rows of the training set; default: as many as the history's runs"
-    )
-    command.add_argument("--repeats-allowed", action="store_true", help="let a domain that runs out give rows again")
-    command.add_argument(
-        "--no-repeats",
-        dest="repeats_allowed",
-        action="store_false",
-        help="hold shares within the rows that there are (the default)",
-    )
-    command.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
-    command.add_argument(
-        "--trees", type=int, default=500, metavar="N", help="of each causal forest; default: %(default)s"
-    )
-    command.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
-    command.add_argument(
-        "--method",
-        choices=("A", "S"),
-        default="A",
-        help="whose training set is written; default: CausalMix-%(default)s",
-    )
-    command.add_argument(
-        "--out",
-        type=Path,
-        metavar="FOLDER",
-        help="new folder for train.jsonl and manifest.json; nothing is written without",
-    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -312,11 +256,11 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _recommend(options: argparse.Namespace) -> int:
-    from causalmix.methods import recommend, request as requests, training_set
+    from causalmix.methods.recommend import recommend
+    from causalmix.methods.training_set import shown
 
-    request = requests.Request(**{field.name: getattr(options, field.name) for field in fields(requests.Request)})
-    found = recommend.recommend(request, tell=lambda told: print(told, file=sys.stderr))
-    print(training_set.shown(found, options.format), end="")
+    request = Request(**{field.name: getattr(options, field.name) for field in fields(Request)})
+    print(shown(recommend(request, tell=lambda told: print(told, file=sys.stderr)), options.format), end="")
     return 0
 
 

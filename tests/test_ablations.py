@@ -42,10 +42,8 @@ def test_a_covariate_that_moves_returns_is_missed(scores):
     wide = scores.pivot(index="split", columns="variant", values="r_score")
     assert (wide["full"] > wide["without X"] + 0.1).all()
     assert intervals.split_verdict(wide["full"] - wide["without X"]) == "better"
-    assert "against *without X*: better in order" in ablations.ablation_sentence(scores)
-    few = ablations.ablation_sentence(scores[scores["split"] < 4])
-    assert "better" not in few
-    assert "fewer than 5 splits tell nothing apart" in few
+    assert held_out.versus(scores, ablations.FULL, "without X").startswith("better in order")
+    assert "better" not in held_out.versus(scores[scores["split"] < 4], ablations.FULL, "without X")
 
 
 @pytest.mark.parametrize(
@@ -124,9 +122,10 @@ def test_readings_are_compared_on_the_same_runs():
     lost = np.random.default_rng(1).permutation(before.frame["x_q"])
     found = assignment.reading_scores(before, replace(before, frame=before.frame.assign(x_q=lost)), **SETTINGS)
     assert "r_score" not in found
-    assert "worse in order" in assignment.reading_sentence(found)
-    assert "worse in size" in assignment.reading_sentence(found)
-    same = assignment.reading_sentence(assignment.reading_scores(before, before, **SETTINGS))
+    readings, measures = assignment.READINGS[::-1], ("spearman", "r2")
+    told = held_out.versus(found, *readings, measures)
+    assert "worse in order" in told and "worse in size" in told
+    same = held_out.versus(assignment.reading_scores(before, before, **SETTINGS), *readings, measures)
     assert same.count("not told apart in") == 2
     assert same.count("(+0.000 [+0.000, +0.000])") == 2
 

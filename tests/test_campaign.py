@@ -81,6 +81,8 @@ def test_shares_of_some_domains_are_divided_by_their_sum():
     assert question.of_pool(np.array([0.2, 0.6, 0.2])) == pytest.approx([0.25, 0.75])
     assert question.of_pool(np.array([0.0, 0.0, 1.0])) == pytest.approx([0.5, 0.5])
     assert question.whole(question.even) == pytest.approx([0.5, 0.5, 0])
+    with pytest.raises(InputError, match="Expected domains among a, b, c, found d"):
+        replace(question, domains=("a", "d"))
 
 
 def test_two_shifted_pools_lie_within_the_states_seen_and_one_beyond():
@@ -132,15 +134,16 @@ def test_a_question_is_known_by_its_values():
 
 
 def test_proportional_follows_the_pool_that_a_mixture_is_for():
-    """In a pool of some of the domains Proportional is that pool's own mixture, Equal its equal one."""
+    """In a pool of some domains Proportional is its own mixture, Equal its equal one; who trains keeps shares."""
     rng = np.random.default_rng(0)
     T = rng.dirichlet(np.ones(3), 60)
     frame = pd.DataFrame(T, columns=["w_a", "w_b", "w_c"]).assign(run_id=[str(i) for i in range(60)])
     runs = check_history(frame.assign(y_dev=0.5 + 0.1 * T[:, 0] + rng.normal(0, 0.01, 60)))
-    names = ["Equal", "Proportional", "Grid"]
+    names = ["Equal", "Proportional", "Grid", "DoReMi"]
     table = pd.DataFrame([{"method": m, "w_a": 0.5, "w_b": 0.3, "w_c": 0.2, "proxy_runs_used": 0} for m in names])
     settings = {"n_trees": 8, "n_repeats": 1}
     question = Question(runs, 100, np.array([300, 100]), x=np.empty(0), domains=("a", "c"), settings=settings)
     found = ask.in_part(table, question, "part").set_index("method")
     assert list(found.loc["Proportional", ["w_a", "w_b", "w_c"]]) == [0.75, 0, 0.25]
     assert list(found.loc["Equal", ["w_a", "w_b", "w_c"]]) == [0.5, 0, 0.5]
+    assert list(found.loc["DoReMi", ["w_a", "w_b", "w_c"]]) == [0.7143, 0, 0.2857]

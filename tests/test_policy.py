@@ -8,7 +8,8 @@ import pytest
 
 from causalmix.core.errors import InputError
 from causalmix.core.simplex import log_treatment
-from causalmix.effects.estimator import EPS, fit_effects
+from causalmix.effects.estimator import fit_effects
+from causalmix.effects.interface import EPS
 from causalmix.effects.simulate import simulate_history
 from causalmix.methods.policy import Proposal, causalmix_a, causalmix_s, domain_caps, mixtures_table, support
 

@@ -2,7 +2,9 @@
 
 import io
 import json
+from argparse import ArgumentParser
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ from causalmix.effects.simulate import simulate_history
 from causalmix.lm import conversations
 from causalmix.methods import new_pools, training_set
 from causalmix.methods.recommend import recommend
-from causalmix.methods.request import Request
+from causalmix.methods.request import Request, add_options
 from causalmix.methods.training_set import shown
 from causalmix.train import design as designs
 from causalmix.train.design import Design
@@ -80,6 +82,14 @@ def found(folder):
         history=folder / "history.csv", pool=str(folder / "pool.jsonl"), n_samples=120, repeats_allowed=True
     )
     return recommend(asked, **QUICK)
+
+
+def test_every_field_is_an_option():
+    """The command line's defaults are those of a request, and the last of two that contradict counts."""
+    parser, given = ArgumentParser(), ["--history", "h.csv", "--pool", "tiny"]
+    add_options(parser)
+    assert Request(**vars(parser.parse_args(given))) == Request(Path("h.csv"), "tiny")
+    assert not parser.parse_args([*given, "--repeats-allowed", "--no-repeats"]).repeats_allowed
 
 
 def weights_of(table, method, domains):

@@ -64,6 +64,11 @@ class History:
         return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True))
 
     @property
+    def usual_rows(self) -> int:
+        """Rows of a training set: the median over runs, 1000 where they do not say."""
+        return int(self.frame["n_samples"].median()) if "n_samples" in self.frame else 1000
+
+    @property
     def outcomes(self) -> tuple[str, ...]:
         """Names of all ``y_`` columns, with the prefix."""
         return columns_with(self.frame, "y_")

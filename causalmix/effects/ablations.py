@@ -11,11 +11,11 @@ import pandas as pd
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import History, read_history
-from causalmix.core.intervals import FEWEST_SPLITS, split_verdict
+from causalmix.core.intervals import split_verdict
 from causalmix.core.simplex import log_treatment, sample_dirichlet
 from causalmix.effects.double_ml import fewest
 from causalmix.effects.estimator import fit_effects
-from causalmix.effects.held_out import MEASURES, VERBS, Variant, gap, most_held_out, signed, versus
+from causalmix.effects.held_out import MEASURES, VERBS, Variant, gap, most_held_out, signed
 
 FULL = "full"
 
@@ -63,18 +63,6 @@ def covariates_table(scores: pd.DataFrame) -> pd.DataFrame:
     """The rows of the subsets as ``covariates, split, spearman, r2, r_score``."""
     part = scores[scores["ablation"] == "subset"].rename(columns={"variant": "covariates"})
     return part[["covariates", "split", *MEASURES]].reset_index(drop=True)
-
-
-def ablation_sentence(scores: pd.DataFrame) -> str:
-    """What the full method gains over each variant, in the prediction and in the returns, worded from the numbers."""
-    told = [f"against *{name}*: {versus(scores, FULL, name)}" for name in scores["variant"].unique() if name != FULL]
-    n = scores["split"].nunique()
-    few = f"; fewer than {FEWEST_SPLITS} splits tell nothing apart" if n < FEWEST_SPLITS else ""
-    return (
-        f"The full method {'; '.join(told)}. Order is Spearman's correlation, returns are the R-score; "
-        f"a difference is told apart where the middle 95% (in brackets) of its values over {n} splits lies on one "
-        f"side of zero{few}."
-    )
 
 
 def covariates_sentence(table: pd.DataFrame, triple: str, measure: str = "spearman") -> str:

@@ -9,7 +9,7 @@ from causalmix.core.errors import InputError
 from causalmix.core.history import History
 from causalmix.core.intervals import explained_by_mixture
 from causalmix.core.simplex import log_treatment
-from causalmix.effects.held_out import Variant, held_out_scores, versus
+from causalmix.effects.held_out import Variant, held_out_scores
 from causalmix.effects.interface import EPS
 
 READINGS = ("before mixing", "after mixing")
@@ -35,16 +35,6 @@ def assignment_scores(randomized: History, confounded: History, **settings) -> p
         for orthogonalise, added in ((True, ""), (False, WITHOUT))
     ]
     return held_out_scores(randomized, variants, parts=parts, **settings)
-
-
-def assignment_sentence(scores: pd.DataFrame) -> str:
-    """What orthogonalisation gains in either history, in order and in returns, worded from the numbers."""
-    told = [f"with {name} mixtures {versus(scores, name, name + WITHOUT)}" for name in NAMES]
-    between = versus(scores, *NAMES)
-    return (
-        f"The full method against itself without orthogonalisation: {'; '.join(told)}. "
-        f"Randomised against confounded runs, both in full: {between}."
-    )
 
 
 def overlap_by_assignment(randomized: History, confounded: History, eps: float = EPS) -> pd.DataFrame:
@@ -86,12 +76,3 @@ def reading_scores(before: History, after: History, **settings) -> pd.DataFrame:
         for name, history in zip(READINGS, (before, after))
     ]
     return pd.concat(parts, ignore_index=True)
-
-
-def reading_sentence(scores: pd.DataFrame) -> str:
-    """How X after mixing predicts held-out outcomes against X before, in order and in size, worded from the numbers."""
-    told = versus(scores, *reversed(READINGS), measures=("spearman", "r2"))
-    return (
-        f"X after mixing against X before, on the same held-out runs: {told}. Order is Spearman's correlation, size is "
-        "R²; R-scores of the two readings do not compare, for each has its own residuals."
-    )

@@ -37,28 +37,14 @@ PREDICTORS: dict[str, Callable[[Effects, np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to estimate.
+    """One way to estimate."""
 
-    Attributes
-    ----------
-    ablation, name : str
-        The part of the method that it touches, and what it is called.
-    covariates : tuple of str
-        What it knows of the state.
-    options : dict
-        Settings of :func:`causalmix.effects.estimator.fit_effects` that differ from the full method's.
-    part : str
-        Which runs it is fitted to, where there are several such parts.
-    predictor : str
-        A name in :data:`PREDICTORS`.
-    """
-
-    ablation: str
+    ablation: str  # the part of the method that it touches
     name: str
-    covariates: tuple[str, ...]
-    options: Mapping[str, object] = field(default_factory=dict)
-    part: str = ""
-    predictor: str = "theta(x)"
+    covariates: tuple[str, ...]  # what it knows of the state
+    options: Mapping[str, object] = field(default_factory=dict)  # of fit_effects, unlike the full method's
+    part: str = ""  # which runs it is fitted to, where there are several such parts
+    predictor: str = "theta(x)"  # a name in PREDICTORS
 
 
 def split_rows(n: int, n_test: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -219,12 +205,7 @@ def versus(scores: pd.DataFrame, one: str, other: str, measures: Sequence[str] =
 def held_out_check(history: History, *args, **settings) -> pd.DataFrame:
     """Three predictions of held-out runs that share the level m0(x): with theta(x), with one theta, with none.
 
-    Further arguments are those of :func:`held_out_scores`.
-
-    Returns
-    -------
-    DataFrame
-        ``split, predictor, spearman, r2``.
+    Further arguments are those of :func:`held_out_scores`; the table has ``split, predictor, spearman, r2``.
     """
     variants = [Variant("predictor", name, history.covariates, predictor=name) for name in PREDICTORS]
     scores = held_out_scores(history, variants, *args, measures=("spearman", "r2"), **settings)

@@ -38,10 +38,10 @@ class Posterior(Protocol):
 
 @dataclass(frozen=True)
 class Normal:
-    """A posterior that is told by its means, shape (R, n, K), and covariances, shape (R, n, K, K)."""
+    """A posterior that is told by its means and covariances."""
 
-    mean: np.ndarray
-    covariance: np.ndarray
+    mean: np.ndarray  # shape (R, n, K)
+    covariance: np.ndarray  # shape (R, n, K, K)
 
     @classmethod
     def of_draws(cls, draws: np.ndarray) -> Normal:
@@ -58,25 +58,12 @@ class Normal:
 
 @dataclass(frozen=True)
 class Problem:
-    """What every estimator is asked; all of it is checked.
+    """What every estimator is asked; all of it is checked."""
 
-    Attributes
-    ----------
-    history : History
-        The runs to fit.
-    outcome : str
-        Name of the outcome's column.
-    eps : float
-        Offset of the log treatment, share.
-    treatment : {"log", "ilr"}
-        With "ilr" all log treatments are centred, and returns sum to 0.
-    seed : int
-    """
-
-    history: History
-    outcome: str = "y_dev"
+    history: History  # the runs to fit
+    outcome: str = "y_dev"  # name of its column
     eps: float = EPS
-    treatment: str = "log"
+    treatment: str = "log"  # with "ilr" all log treatments are centred, and returns sum to 0
     seed: int = 0
 
     @property
@@ -121,19 +108,13 @@ def _moved(Z: np.ndarray, basis: np.ndarray) -> np.ndarray:
 class Effects(Problem, ABC):
     """Estimated returns; made by :func:`causalmix.effects.estimator.fit_effects`.
 
-    Arrays X have shape (n, d) with the history's covariates, mixtures T shape (n, K); one row of
-    either, shape (d,) or (K,), stands for all rows of the other.
-
-    Attributes
-    ----------
-    stage : str
-        The estimator that was used.
-    note : str
-        Why it is not the one that was asked for; empty when it is.
+    States X have shape (n, d) with the history's covariates, mixtures T shape (n, K), and returns shape (n, K), in
+    accuracy per unit of log share; one row of X or T, shape (d,) or (K,), stands for all rows of the other.
+    Intervals are pairs of bounds, and ``level`` is their nominal coverage, in (0, 1).
     """
 
-    stage: str = ""
-    note: str = ""
+    stage: str = ""  # the estimator that was used
+    note: str = ""  # why it is not the one that was asked for; empty when it is
 
     @abstractmethod
     def posterior(self, X: np.ndarray) -> Posterior:
@@ -155,17 +136,7 @@ class Effects(Problem, ABC):
         return np.median([np.linalg.lstsq(z, y, rcond=None)[0] for y, z in self.residuals], axis=0)
 
     def theta(self, X: np.ndarray) -> np.ndarray:
-        """Returns in the states X: the median over repeats.
-
-        Parameters
-        ----------
-        X : ndarray, shape (n, d)
-
-        Returns
-        -------
-        ndarray, shape (n, K)
-            Accuracy per unit of log share.
-        """
+        """Returns in the states X: the median over repeats."""
         return np.median(self.repeats(X), axis=0)
 
     def repeats(self, X: np.ndarray) -> np.ndarray:
@@ -178,16 +149,6 @@ class Effects(Problem, ABC):
         The variance is the median over repeats of var_r + (theta_r - median)^2, so that the
         arbitrary split into folds counts as a source of error (Chernozhukov et al. 2018, section
         3.4, doi:10.1111/ectj.12097).
-
-        Parameters
-        ----------
-        X : ndarray, shape (n, d)
-        level : float
-            Nominal coverage, in (0, 1).
-
-        Returns
-        -------
-        low, high : ndarray, shape (n, K)
         """
         known = self.posterior(self._rows(X)[0])
         return _interval(np.median(known.mean, axis=0), known.mean, known.variance(), level)
@@ -195,21 +156,9 @@ class Effects(Problem, ABC):
     def gain(
         self, X: np.ndarray, T_from: np.ndarray, T_to: np.ndarray, level: float = 0.95
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Predicted gain theta(x)'(Z_to - Z_from) of moving from one mixture to another.
+        """Predicted gain theta(x)'(Z_to - Z_from) of moving from one mixture to another and its interval, shapes (n,).
 
         Its variance uses the covariance of all returns, which are far from independent because shares sum to one.
-
-        Parameters
-        ----------
-        X : ndarray, shape (n, d)
-        T_from, T_to : ndarray, shape (n, K)
-        level : float
-            Nominal coverage of the interval.
-
-        Returns
-        -------
-        gain, low, high : ndarray, shape (n,)
-            Accuracy.
         """
         X, Z0, Z1 = self._rows(X, log_treatment(T_from, self.eps), log_treatment(T_to, self.eps))
         known, step = self.posterior(X), Z1 - Z0
@@ -217,18 +166,7 @@ class Effects(Problem, ABC):
         return gain, *_interval(gain, np.einsum("rnk,nk->rn", known.mean, step), known.variance(step), level)
 
     def predict(self, X: np.ndarray, T: np.ndarray) -> np.ndarray:
-        """Expected outcome m0(X) + theta(X)'(Z - e0(X)).
-
-        Parameters
-        ----------
-        X : ndarray, shape (n, d)
-        T : ndarray, shape (n, K)
-
-        Returns
-        -------
-        ndarray, shape (n,)
-            Accuracy.
-        """
+        """Expected outcome m0(X) + theta(X)'(Z - e0(X))."""
         X, Z = self._rows(X, log_treatment(T, self.eps))
         level, usual = self.nuisances(X)
         return level + np.einsum("nk,nk->n", self.theta(X), Z - usual)

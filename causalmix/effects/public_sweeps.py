@@ -43,22 +43,7 @@ PARTS = {"train": ("1m",), "test": ("1m", "60m", "1B")}
 
 
 def find(name: str) -> Path:
-    """A file of the sweep: from the folder of the user, else the cache, else the publisher.
-
-    Parameters
-    ----------
-    name : str
-        A key of :data:`SHA256`.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    InputError
-        When there is no such file, it differs from the published one, or it cannot be fetched.
-    """
+    """A file of the sweep, by a key of :data:`SHA256`: from the user's folder, else the cache, else the publisher."""
     if name not in SHA256:
         raise InputError(f"Expected a file among {', '.join(SHA256)}, found {name!r}; choose one of these.")
     cache = paths.cache_dir() / "public_sweeps"
@@ -67,7 +52,13 @@ def find(name: str) -> Path:
         if path.is_file():
             _check(path.read_bytes(), name, str(path))
             return path
-    return _store(_download(name, cache), cache / name)
+    content, path = _download(name, cache), cache / name
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".fetching-") as scratch:  # a reader sees all of it or none
+        draft = Path(scratch) / name
+        draft.write_bytes(content)
+        os.replace(draft, path)
+    return path
 
 
 def _check(content: bytes, name: str, where: str) -> None:
@@ -93,36 +84,11 @@ def _download(name: str, cache: Path) -> bytes:
     return content
 
 
-def _store(content: bytes, path: Path) -> Path:
-    """Write a file so that a reader sees all of it or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetching-") as scratch:
-        draft = Path(scratch) / path.name
-        draft.write_bytes(content)
-        os.replace(draft, path)
-    return path
-
-
 def regmix_history(scale: str = "1m", part: str = "train") -> pd.DataFrame:
-    """One table of the sweep as a history without covariates.
+    """One table of the sweep as a history without covariates; mixtures to train on exist at 1m only.
 
-    Parameters
-    ----------
-    scale : {"1m", "60m", "1B"}
-        Size of the models.
-    part : {"train", "test"}
-        Training mixtures exist at 1m only.
-
-    Returns
-    -------
-    DataFrame
-        ``run_id, model, w_<domain>…`` (17, summing to 1), ``y_dev, y_<domain>…`` (13): minus the
-        validation loss in nats per token, so that higher is better; ``y_dev`` is their plain mean.
-
-    Raises
-    ------
-    InputError
-        When there is no such table, a file is not to be had, or the two files do not match.
+    Columns ``run_id, model, w_<domain>…`` (17, summing to 1), ``y_dev, y_<domain>…`` (13): minus the validation loss
+    in nats per token, so that higher is better; ``y_dev`` is their plain mean.
     """
     if scale not in PARTS.get(part, ()):
         known = ", ".join(f"{p} at {s}" for p, scales in PARTS.items() for s in scales)
@@ -151,13 +117,9 @@ def _read(name: str, prefix: str, suffix: str) -> pd.DataFrame:
 
 
 def regmix_scales() -> pd.DataFrame:
-    """The test mixtures at all three sizes, one below the other, the size as a covariate.
+    """The test mixtures at all three sizes, one below the other, with ``x_log10_parameters`` (6, 7.8 or 9).
 
-    Returns
-    -------
-    DataFrame
-        As :func:`regmix_history`, with ``x_log10_parameters`` (6, 7.8 or 9) before the outcomes.
-        Mixtures at 1m and 60m are the same; those at 1B are others.
+    Mixtures at 1m and 60m are the same; those at 1B are others.
     """
     tables = []
     for scale in PARTS["test"]:
@@ -168,23 +130,7 @@ def regmix_scales() -> pd.DataFrame:
 
 
 def export(folder: str | Path) -> list[Path]:
-    """Write ``regmix_1m.csv`` and ``regmix_scales.csv`` for the chapters' parameter ``history``.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Made as needed.
-
-    Returns
-    -------
-    list of Path
-        The two files.
-
-    Raises
-    ------
-    InputError
-        When the folder is a file, or a file of the sweep is not to be had.
-    """
+    """Write ``regmix_1m.csv`` and ``regmix_scales.csv`` for the chapters' parameter ``history``."""
     if any(path.is_file() for path in (Path(folder), *Path(folder).parents)):
         raise InputError(f"Expected a folder to write to, found {folder}, a file or inside one; name another.")
     tables = {"regmix_1m.csv": regmix_history(), "regmix_scales.csv": regmix_scales()}

@@ -17,21 +17,11 @@ COVARIATES = ("hes", "normalized_loss", "writing_style")
 
 @dataclass(frozen=True)
 class Simulation:
-    """A simulated history together with the truth behind it.
-
-    Attributes
-    ----------
-    history : History
-        n runs over K domains with d covariates and the single outcome ``y_dev``.
-    intercept : ndarray, shape (K,)
-        Returns at x = 0, accuracy per unit of log share.
-    slopes : ndarray, shape (K, d)
-        Change of the returns per unit of each covariate.
-    """
+    """A simulated history of the single outcome ``y_dev``, together with the truth behind it."""
 
     history: History
-    intercept: np.ndarray
-    slopes: np.ndarray
+    intercept: np.ndarray  # returns at x = 0, accuracy per unit of log share, shape (K,)
+    slopes: np.ndarray  # their change per unit of each covariate, shape (K, d)
 
     def theta(self, X: np.ndarray) -> np.ndarray:
         """True returns in the states X, shape (n, d); the result has shape (n, K)."""
@@ -95,16 +85,8 @@ def simulate_history(
     T = gammas / gammas.sum(axis=1, keepdims=True)
     level = 0.6 + (0.05 * np.tanh(X[:, 0]) + 0.03 * X[:, 0] * X[:, -1] if d else 0)
     returns = ((intercept + X @ slopes.T) * log_treatment(T, eps)).sum(axis=1)
-    frame = _frame(T, X, level + returns + noise * rng.normal(size=n), domains, covariates)
-    return Simulation(check_history(frame, "the simulated history"), intercept, slopes)
-
-
-def _frame(
-    T: np.ndarray, X: np.ndarray, y: np.ndarray, domains: Sequence[str], covariates: Sequence[str]
-) -> pd.DataFrame:
-    """The columns of history.csv."""
-    n = len(y)
     about = {"run_id": [f"run{i:05d}" for i in range(n)], "seed": range(n), "n_samples": 1000, "model": "simulated"}
-    weights = {f"w_{name}": T[:, j] for j, name in enumerate(domains)}
-    state = {f"x_{name}": X[:, j] for j, name in enumerate(covariates)}
-    return pd.DataFrame(about | weights | state | {"y_dev": y})
+    weights, state = zip((f"w_{name}" for name in domains), T.T), zip((f"x_{name}" for name in covariates), X.T)
+    y = level + returns + noise * rng.normal(size=n)
+    frame = pd.DataFrame(about | dict(weights) | dict(state) | {"y_dev": y})
+    return Simulation(check_history(frame, "the simulated history"), intercept, slopes)

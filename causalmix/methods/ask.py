@@ -49,13 +49,7 @@ MISSED = 1e-6  # of a unit in the last digit, which a float may miss
 
 
 def names_of(text: str) -> tuple[str, ...]:
-    """Static methods named in a text, by commas; all where it is empty, Equal in any case.
-
-    Raises
-    ------
-    InputError
-        When a name is unknown.
-    """
+    """Static methods named in a text, by commas; all where it is empty, Equal in any case."""
     given = [name.strip() for name in text.split(",") if name.strip()] or list(STATIC)
     if unknown := [name for name in given if name not in STATIC]:
         raise InputError(f"Expected methods among {', '.join(STATIC)}, found {', '.join(unknown)}; correct the names.")
@@ -65,14 +59,7 @@ def names_of(text: str) -> tuple[str, ...]:
 def ask(question: Question, pool: str, names: Sequence[str] = tuple(STATIC)) -> pd.DataFrame:
     """The contract's table of mixtures for one pool: every method, its runs, its predicted gain, its support.
 
-    Parameters
-    ----------
-    question : Question
-        With the pool's state.
-    pool : str
-        Its name.
-    names : sequence of str
-        Static methods to ask, beside CausalMix.
+    The question has the pool's state; ``names`` are the static methods to ask, beside CausalMix.
     """
     answers = {name: METHODS[name](question) for name in (*names, *OURS, WITHOUT_X)}
     caps = question.caps
@@ -88,16 +75,7 @@ def _table(question: Question, pool: str, answers: Mapping[str, Answer], referen
 
 
 def in_pools(table: pd.DataFrame, question: Question, states: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """The same methods in other pools, one below the other: static mixtures stay, CausalMix follows the state.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of :func:`ask`.
-    question : Question
-    states : dict of str to ndarray, shape (d,)
-        Covariates of each pool, by its name.
-    """
+    """The same methods in other pools, one below the other: static mixtures stay, CausalMix follows the state."""
     recorded, parts = _recorded(table, question), []
     for pool, x in states.items():
         here = replace(question, x=x, fitted=question.effects)
@@ -112,21 +90,8 @@ def in_pools(table: pd.DataFrame, question: Question, states: Mapping[str, np.nd
 def in_part(table: pd.DataFrame, question: Question, pool: str) -> pd.DataFrame:
     """Mixtures for a pool that holds only some of the history's domains, with another outcome.
 
-    All methods are asked anew, but for those that would have to train proxies again: these keep their shares.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Mixtures over all domains, from :func:`ask`.
-    question : Question
-        With the domains, the rows, the state and the outcome of the pool.
-    pool : str
-        Its name.
-
-    Returns
-    -------
-    DataFrame
-        As the contract's ``mixtures.csv``; domains that the pool lacks have share 0.
+    The question has the domains, the rows, the state and the outcome of the pool.  All methods are asked anew, but for
+    those that would have to train proxies again: these keep their shares.  Domains that the pool lacks have share 0.
     """
     answers = {}
     for name, kept in _recorded(table, question).items():
@@ -154,11 +119,7 @@ def notes(table: pd.DataFrame) -> str:
 def rounded(weights: np.ndarray, caps: np.ndarray | None = None) -> np.ndarray:
     """A mixture in four decimals that still sum to one; the largest shares take up what rounding leaves, a digit each.
 
-    Parameters
-    ----------
-    weights : ndarray, shape (K,)
-    caps : ndarray, shape (K,), optional
-        Largest shares; one that is within its cap stays there, where four decimals have such a mixture.
+    A share that is within its cap stays there, where four decimals have such a mixture.
     """
     units = np.asarray(weights, float) * 10**DIGITS
     limit = np.full(len(units), np.inf)
@@ -176,14 +137,7 @@ def rounded(weights: np.ndarray, caps: np.ndarray | None = None) -> np.ndarray:
 
 
 def shift_table(mixtures: pd.DataFrame, states_of: dict[str, np.ndarray], history: History) -> pd.DataFrame:
-    """The shifted pools: where their covariates lie among the runs', and what CausalMix-A does there.
-
-    Returns
-    -------
-    DataFrame
-        ``pool``, each covariate with the share of runs below it, whether all of them lie within the
-        range of the runs, CausalMix-A's mixture there and how many of the methods' mixtures are in support.
-    """
+    """The shifted pools: where their covariates lie among the runs', what CausalMix-A does, methods in support."""
     rows = []
     low, high = history.X.min(axis=0), history.X.max(axis=0)
     for pool, x in states_of.items():

@@ -22,8 +22,7 @@ from causalmix.data.pools import hub, published_scores
 from causalmix.data.recipes import Recipe
 from causalmix.data.scores import SCORES
 from causalmix.lm.available import available
-from causalmix.train import design as designs
-from causalmix.train.design import Design
+from causalmix.train.design import Design, world_for
 
 if TYPE_CHECKING:
     from causalmix.methods.request import Request
@@ -34,23 +33,12 @@ POOL_SEED = 0  # which rows max_rows takes: another seed must draw another sampl
 
 @dataclass(frozen=True)
 class Source:
-    """A pool that is not loaded yet.
-
-    Attributes
-    ----------
-    name : str
-    recipe : Recipe or None
-        None is the embedded world.
-    design : Design or None
-        Of a study's pool, which has a place of its own in the cache; None for a user's.
-    max_rows : int
-        Of a user's pool.
-    """
+    """A pool that is not loaded yet."""
 
     name: str
-    recipe: Recipe | None = None
-    design: Design | None = None
-    max_rows: int = 0
+    recipe: Recipe | None = None  # None is the embedded world
+    design: Design | None = None  # of a study's pool, which has a place of its own in the cache; None for a user's
+    max_rows: int = 0  # of a user's pool
 
     def load(self, covariates: tuple[str, ...] = ()) -> Dataset:
         """The rows, not scored; a user's file that has all the covariates as columns gives these as well."""
@@ -99,7 +87,7 @@ class Source:
         kept by the content of the rows, so that a file may move.
         """
         if self.design:
-            return designs.world_for(self.design).pool
+            return world_for(self.design).pool
         known = json.dumps([fingerprints.of_rows(pool), self.identities, self.recipe.scores], sort_keys=True)
         path = cache_dir() / f"scores-{hashlib.sha256(known.encode()).hexdigest()[:16]}.csv"
         if not path.exists():
@@ -112,13 +100,7 @@ class Source:
 
 
 def find_source(request: Request) -> Source:
-    """The pool that is meant.
-
-    Raises
-    ------
-    InputError
-        When there is none by that name, or the options do not go with it.
-    """
+    """The pool that is meant: a path of rows, a recipe or a study as a YAML file, the name of a study, or ``tiny``."""
     path, studies = Path(request.pool), sorted(p.stem for p in STUDIES.glob("*.yaml"))
     own = {name: value for name in ("scorer", "rater", "domain_column") if (value := getattr(request, name))}
     if path.exists() and path.suffix not in (".yaml", ".yml"):

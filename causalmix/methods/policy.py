@@ -16,25 +16,17 @@ from scipy.spatial import cKDTree
 from causalmix.core.errors import InputError
 from causalmix.core.history import History
 from causalmix.core.simplex import check_mixture, clr, log_treatment, sample_dirichlet, to_counts
-from causalmix.effects.estimator import EPS, Effects
+from causalmix.effects.interface import EPS, Effects
 
 ROUNDED = 1e-9  # that the caps of a pool which is used up may fall short of 1 by their last digits
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A mixture and what had to be done to it.
+    """A mixture and what had to be done to it."""
 
-    Attributes
-    ----------
-    weights : ndarray, shape (K,)
-        The mixture.
-    note : str
-        Why it is not the plain solution; empty when it is.
-    """
-
-    weights: np.ndarray
-    note: str = ""
+    weights: np.ndarray  # shape (K,)
+    note: str = ""  # why it is not the plain solution; empty when it is
 
 
 def causalmix_a(
@@ -124,20 +116,7 @@ def causalmix_s(
 
 
 def domain_caps(rows: np.ndarray, n_samples: int) -> np.ndarray:
-    """Largest share of each domain that needs no row twice, shape (K,).
-
-    Parameters
-    ----------
-    rows : ndarray of int, shape (K,)
-        Rows that exist.
-    n_samples : int
-        Rows of the training set.
-
-    Raises
-    ------
-    InputError
-        When all rows together are fewer than ``n_samples``.
-    """
+    """Largest share of each domain that needs no row twice, shape (K,), by the rows that exist of each."""
     rows = np.asarray(rows, float)
     if rows.sum() < n_samples:
         raise InputError(
@@ -149,18 +128,10 @@ def domain_caps(rows: np.ndarray, n_samples: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Support:
-    """How far a point lies from the runs of a history.
+    """How far a point lies from the runs of a history."""
 
-    Attributes
-    ----------
-    inside : bool
-        Whether it is no farther from its nearest run than all but 5% of the runs are from theirs.
-    quantile : float
-        Share of distinct runs that are closer to their nearest other one than the point is to its.
-    """
-
-    inside: bool
-    quantile: float
+    inside: bool  # no farther from its nearest run than all but 5% of the runs are from theirs
+    quantile: float  # share of distinct runs that are closer to their nearest other one than the point is to its
 
 
 def support(weights: np.ndarray, x: np.ndarray, history: History, eps: float = EPS) -> Support:
@@ -169,19 +140,6 @@ def support(weights: np.ndarray, x: np.ndarray, history: History, eps: float = E
     Distances are Euclidean in the centred log-ratios of T + eps (Aitchison 1982,
     doi:10.1111/j.2517-6161.1982.tb01195.x) and X, each standardised over the runs.  Runs of one
     mixture in one state count as one, for they are at no distance from each other.
-
-    Parameters
-    ----------
-    weights : ndarray, shape (K,)
-    x : ndarray, shape (d,)
-    history : History
-    eps : float
-        Added to every share, so that a share of zero has a logarithm.
-
-    Raises
-    ------
-    InputError
-        When a share or a covariate is not a finite number.
     """
     if not (np.isfinite(weights).all() and np.isfinite(x).all()):
         raise InputError(
@@ -202,39 +160,19 @@ def support(weights: np.ndarray, x: np.ndarray, history: History, eps: float = E
 def mixtures_table(
     effects: Effects, x: np.ndarray, pool: str, proposals: dict[str, Proposal], reference: np.ndarray, n_samples: int
 ) -> pd.DataFrame:
-    """The table ``mixtures.csv``: each method's mixture and what the model expects of it.
+    """The table ``mixtures.csv``: each method's mixture for a pool in state x, and what the model expects of it.
 
-    Parameters
-    ----------
-    effects : Effects
-    x : ndarray, shape (d,)
-        Covariates of the target pool.
-    pool : str
-        Its name.
-    proposals : dict of str to Proposal
-        By method.
-    reference : ndarray, shape (K,)
-        The mixture that gains are measured against.
-    n_samples : int
-        Rows of the training set, from which ``n_<domain>`` follows.
+    Gains are measured against the mixture ``reference``, and ``n_<domain>`` are the rows among ``n_samples``.
     """
-    rows = []
-    for method, proposal in proposals.items():
-        gain, low, high = (float(v[0]) for v in effects.gain(np.atleast_2d(x), reference, proposal.weights))
-        near = support(proposal.weights, x, effects.history)
-        rows.append(
-            {"method": method, "pool": pool}
-            | {f"w_{d}": w for d, w in zip(effects.history.domains, proposal.weights)}
-            | {"predicted_gain": gain, "gain_ci_low": low, "gain_ci_high": high}
-            | {
-                "in_support": near.inside,
-                "support_quantile": near.quantile,
-                "proxy_runs_used": len(effects.history.frame),
-            }
-            | {f"n_{d}": n for d, n in zip(effects.history.domains, to_counts(proposal.weights, n_samples))}
-            | {"note": proposal.note}
-        )
-    return pd.DataFrame(rows)
+    domains, W = effects.history.domains, np.stack([proposal.weights for proposal in proposals.values()])
+    near = [support(weights, x, effects.history) for weights in W]
+    table = pd.DataFrame({"method": list(proposals), "pool": pool})
+    table[[f"w_{d}" for d in domains]] = W
+    table[["predicted_gain", "gain_ci_low", "gain_ci_high"]] = np.column_stack(effects.gain(x, reference, W))
+    table["in_support"], table["support_quantile"] = [n.inside for n in near], [n.quantile for n in near]
+    table["proxy_runs_used"] = len(effects.history)
+    table[[f"n_{d}" for d in domains]] = np.stack([to_counts(weights, n_samples) for weights in W])
+    return table.assign(note=[proposal.note for proposal in proposals.values()])
 
 
 def _coordinates(T: np.ndarray, X: np.ndarray, eps: float) -> np.ndarray:

@@ -20,24 +20,12 @@ from causalmix.methods.policy import domain_caps
 
 @dataclass(frozen=True)
 class ProxyRun:
-    """One training run that a method asks for.
+    """One training run that a method asks for."""
 
-    Attributes
-    ----------
-    weights : tuple of float, length K
-        Mixture of the training rows.
-    n_samples : int
-        Rows in all.
-    seed : int
-    mixing : tuple of (str, value) pairs
-        How the mixture changes while the run trains, for instance ``(("method", "odm"),)``;
-        empty where it does not.
-    """
-
-    weights: tuple[float, ...]
-    n_samples: int
+    weights: tuple[float, ...]  # mixture of the training rows, length K
+    n_samples: int  # rows in all
     seed: int
-    mixing: tuple[tuple[str, object], ...] = ()
+    mixing: tuple[tuple[str, object], ...] = ()  # how the mixture moves in training, such as (("method", "odm"),)
 
 
 #: Trains runs (or finds them in a ledger) and returns their records, in order.  A record's
@@ -94,6 +82,10 @@ class Question:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "domains", tuple(self.domains) or self.history.domains)
+        if unknown := [d for d in self.domains if d not in self.history.domains]:
+            raise InputError(
+                f"Expected domains among {', '.join(self.history.domains)}, found {', '.join(unknown)}; correct them."
+            )
         if not (is_number(self.n_samples) and self.n_samples >= 1):
             raise InputError(f"Expected a training set of at least 1 row, found {self.n_samples}; correct n_samples.")
         if self.rows is not None and not (_finite(self.rows, self.k) and (np.asarray(self.rows) > 0).all()):
@@ -152,8 +144,7 @@ class Question:
     @property
     def proxy_samples(self) -> int:
         """Rows of a proxy run: as many as the history's runs have (1000 if it does not say)."""
-        frame = self.history.frame
-        return int(frame["n_samples"].median()) if "n_samples" in frame else 1000
+        return self.history.usual_rows
 
     def outcomes(self, method: str, least: int) -> np.ndarray:
         """The outcome of every past run, shape (n,); refuses fewer than ``least`` runs, or one outcome in all."""

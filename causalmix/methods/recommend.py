@@ -21,7 +21,8 @@ from causalmix.core.history import History, read_history
 from causalmix.core.tables import read_table
 from causalmix.data.scores import SCORES
 from causalmix.data.states import ScoredPool, candidate_covariates
-from causalmix.effects.estimator import Effects, fit_effects
+from causalmix.effects.estimator import fit_effects
+from causalmix.effects.interface import Effects
 from causalmix.methods.ask import METHODS, OURS
 from causalmix.methods.new_pools import find_source, unreadable
 from causalmix.methods.policy import mixtures_table
@@ -123,13 +124,7 @@ def _way(given: np.ndarray | None, history: History, pool: Dataset) -> str:
 
 
 def read_state(path: Path, history: History) -> np.ndarray:
-    """Covariates from a CSV table of one row or a JSON object, in the history's order, shape (d,).
-
-    Raises
-    ------
-    InputError
-        When the file is not one of these, or a covariate is missing or not a finite number.
-    """
+    """Covariates from a CSV table of one row or a JSON object, in the history's order, shape (d,)."""
     path, names = Path(path), [f"x_{name}" for name in history.covariates]
     if not names:
         raise InputError("Expected a history with covariates for a given state, found none in it; leave out the state.")
@@ -155,10 +150,7 @@ def read_state(path: Path, history: History) -> np.ndarray:
 
 def _target(request: Request, history: History, name: str, pool: Dataset) -> Target:
     """The pool's rows by domain, enough of them for the request; its state is not known yet."""
-    n_samples = request.n_samples
-    if n_samples is None:
-        told = pd.to_numeric(history.frame.get("n_samples", pd.Series(dtype=float)), errors="coerce").median()
-        n_samples = int(told) if told >= 1 else 1000
+    n_samples = history.usual_rows if request.n_samples is None else request.n_samples
     rows = pd.Series(pool["domain"][:]).value_counts().reindex(list(history.domains), fill_value=0).to_numpy()
     if not request.repeats_allowed and rows.sum() < n_samples:
         raise InputError(
@@ -176,16 +168,15 @@ def _columns(pool: Dataset, names: tuple[str, ...]) -> pd.DataFrame:
 
 def mixtures(effects: Effects, target: Target, request: Request) -> pd.DataFrame:
     """The table of a :class:`Recommendation`: Equal, the pool's own proportions, CausalMix-A and CausalMix-S."""
-    domains, x = effects.history.domains, np.atleast_2d(target.x)
-    question = Question(effects.history, target.n_samples, target.rows, request.outcome, request.seed, x=target.x,
+    domains, x = effects.history.domains, target.x
+    question = Question(effects.history, target.n_samples, target.rows, request.outcome, request.seed, x=x,
                         repeats_allowed=request.repeats_allowed, fitted=effects)  # fmt: skip
     answers = {name: METHODS[name](question) for name in ("Equal", "Proportional", *OURS)}
-    table = mixtures_table(effects, target.x, target.pool, answers, question.even, target.n_samples)
-    own = answers["Proportional"].weights
-    over = [np.ravel(effects.gain(x, own, answer.weights)) for answer in answers.values()]
-    table[["gain_over_pool", "gain_over_pool_ci_low", "gain_over_pool_ci_high"]] = np.stack(over)
+    table = mixtures_table(effects, x, target.pool, answers, question.even, target.n_samples)
+    over = effects.gain(x, answers["Proportional"].weights, table[[f"w_{d}" for d in domains]].to_numpy())
+    table[["gain_over_pool", "gain_over_pool_ci_low", "gain_over_pool_ci_high"]] = np.column_stack(over)
     again = np.maximum(table[[f"n_{d}" for d in domains]].to_numpy() - np.asarray(target.rows), 0)
     table[[f"repeats_{d}" for d in domains]] = again
-    for row in target.table(effects.history).head(len(target.x)).itertuples():
+    for row in target.table(effects.history).head(len(x)).itertuples():
         table[[row.quantity, f"share_of_runs_below_{row.quantity}"]] = row.target, row.share_of_runs_below
     return table

@@ -17,30 +17,14 @@ from causalmix.methods.policy import domain_caps
 
 @dataclass(frozen=True)
 class Target:
-    """A pool to train on.
+    """A pool to train on."""
 
-    Attributes
-    ----------
-    pool : str
-        Its name.
-    x : ndarray, shape (d,)
-        Its covariates, in the history's order.
-    n_samples : int
-        Rows of the training set.
-    rows : ndarray, shape (K,), or None
-        Rows that each domain has; None where that is not known.
-    told : str
-        Where all this comes from, in one sentence.
-    files : tuple of Path
-        What was read.
-    """
-
-    pool: str
-    x: np.ndarray
-    n_samples: int
-    rows: np.ndarray | None
-    told: str
-    files: tuple[Path, ...] = ()
+    pool: str  # its name
+    x: np.ndarray  # its covariates, in the history's order, shape (d,)
+    n_samples: int  # rows of the training set
+    rows: np.ndarray | None  # that each domain has, shape (K,); None where that is not known
+    told: str  # where all this comes from, in one sentence
+    files: tuple[Path, ...] = ()  # what was read
 
     def caps(self, repeats_allowed: bool) -> np.ndarray | None:
         """Largest shares that need no row twice; None where rows are unknown or may repeat."""
@@ -62,30 +46,16 @@ class Target:
 def find_target(history: History, out: Path, target: str = "", own_history: bool = True) -> Target:
     """The target of a table, or of the study, or else the history's mean state.
 
-    Parameters
-    ----------
-    history : History
-    out : Path
-        Folder of the study, where chapter 01 leaves ``target_state.csv``.
-    target : str
-        Path of a table ``pool, n_samples, x_<covariate>…, rows_<domain>…`` of one row; may be empty.
-    own_history : bool
-        Whether the history is the study's own, so that the study's target goes with it.
-
-    Raises
-    ------
-    InputError
-        When the table is missing, lacks a column, does not have exactly one row, or holds what is
-        not a number, or less than one row to train on.
+    A table has one row, ``pool, n_samples, x_<covariate>…, rows_<domain>…``; the study's own is ``target_state.csv``,
+    which chapter 01 leaves in ``out``, and goes with the study's own history alone.
     """
     path = Path(target) if target else Path(out) / "target_state.csv"
     if not target and not (own_history and path.exists()):
-        n_samples = int(history.frame["n_samples"].median()) if "n_samples" in history.frame else 1000
         told = (
             "No target was given: the mixture is for the history's mean state, and for as many rows as its runs have "
             "(1000 if it does not say)."
         )
-        return Target("mean state of the history", history.X.mean(axis=0), n_samples, None, told)
+        return Target("mean state of the history", history.X.mean(axis=0), history.usual_rows, None, told)
     states, rows = [f"x_{c}" for c in history.covariates], [f"rows_{d}" for d in history.domains]
     table = read_table(path, ["pool", "n_samples", *states])
     if any(c.startswith("rows_") for c in table) and (missing := [c for c in rows if c not in table]):
@@ -124,8 +94,8 @@ def gain_sentence(mixtures: pd.DataFrame) -> str:
     """Which proposals are expected to gain something, by their intervals, in one sentence."""
     words, told = {"better": "is above zero", "worse": "is below zero", "open": "includes zero"}, []
     for row in mixtures[mixtures["method"] != "Equal"].itertuples():
-        sure = f"its interval {words[verdict(row.gain_ci_low, row.gain_ci_high)]}"
+        side = words[verdict(row.gain_ci_low, row.gain_ci_high)]
         where = "in support" if row.in_support else "outside the support of the history"
         note = f"; {row.note}" if row.note else ""
-        told.append(f"**{row.method}** {row.predicted_gain:+.4f} ({sure}; {where}{note})")
+        told.append(f"**{row.method}** {row.predicted_gain:+.4f} (its interval {side}; {where}{note})")
     return "Predicted gain over Equal: " + "; ".join(told) + "."

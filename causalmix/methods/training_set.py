@@ -32,14 +32,7 @@ LIBRARIES = ("datasets", "econml", "lightgbm", "numpy", "pandas", "torch", "tran
 
 
 def shown(found: Recommendation, form: str = "table") -> str:
-    """A recommendation as text.
-
-    Parameters
-    ----------
-    found : Recommendation
-    form : {"table", "json", "csv"}
-        For reading; all of it as one JSON object; or one CSV line a method (:attr:`Recommendation.table`).
-    """
+    """A recommendation as text: a table for reading, one JSON object, or CSV with a line for each method."""
     if form not in FORMATS:
         raise InputError(f"Expected a format among {', '.join(FORMATS)}, found {form!r}; choose one of these.")
     if form == "json":
@@ -132,25 +125,11 @@ def _method(line: dict, domains: tuple[str, ...]) -> dict:
 
 
 def write(found: Recommendation, out: Path) -> dict:
-    """Draw the training set of ``request.method`` and write it as a new folder.
+    """Draw the training set of ``request.method`` and write it as a new folder; returns the manifest.
 
-    Parameters
-    ----------
-    found : Recommendation
-    out : Path
-        New or empty.  ``train.jsonl`` has one row a line, ``row_id, domain, messages``, in random order, which
-        TRL and others read as it is; ``manifest.json`` has the recommendation, the seed, hashes of all that
-        went in and came out, and versions.  Equal requests on one machine give equal files.
-
-    Returns
-    -------
-    dict
-        The manifest.
-
-    Raises
-    ------
-    InputError
-        When the folder has content.
+    ``train.jsonl`` has one row a line, ``row_id, domain, messages``, in random order, which TRL and others read as it
+    is; ``manifest.json`` has the recommendation, the seed, hashes of all that went in and came out, and versions.
+    Equal requests on one machine give equal files.
     """
     out, seed = Path(out), found.request.seed
     check_free(out)

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from causalmix.book.plots.style import colour, grow, hatch, legend_above, name_rows, nought
-from causalmix.effects.estimator import Effects
+from causalmix.effects.interface import Effects
 from causalmix.methods.policy import Proposal
 
 MOST_NAMED = 12  # domains that a leaf lists, and that a coloured table has numbers for

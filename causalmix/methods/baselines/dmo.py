@@ -73,24 +73,7 @@ def _others(sizes: np.ndarray) -> np.ndarray:
 
 
 def design(k: int, n0: int, n_seeds: int, seed: int) -> list[ProxyRun]:
-    """The runs that DMO asks for: (4k + 1) sizes, each with ``n_seeds`` seeds.
-
-    Parameters
-    ----------
-    k : int
-        Number of domains.
-    n0 : int
-        Rows of each domain at the base point, at least 3.
-    n_seeds : int
-        Runs of each size.
-    seed : int
-        Their seeds are the next ``n_seeds``.
-
-    Raises
-    ------
-    InputError
-        When a run would leave a domain without rows, or there is none.
-    """
+    """The runs that DMO asks for: (4k + 1) sizes, each with the next ``n_seeds`` seeds; n0 rows at the base point."""
     if n0 < 3:
         raise InputError(f"Expected at least 3 rows of each domain at DMO's base point, found {n0}; raise n0.")
     if n_seeds < 1:
@@ -107,22 +90,7 @@ def proxies(k: int, n_samples: int, seed: int, n_seeds: int = 2) -> list[ProxyRu
 
 
 def fit(sizes: np.ndarray, losses: np.ndarray, domains: Sequence[str] = ()) -> Law:
-    """The law of every domain.
-
-    Parameters
-    ----------
-    sizes : ndarray, shape (n, K)
-        Rows of each domain in each run.
-    losses : ndarray, shape (n, K)
-        Validation loss of each domain after each run, nats per scored token.
-    domains : sequence of str, length K
-        Their names; by default their numbers.
-
-    Raises
-    ------
-    InputError
-        When a loss is not finite, no domain's loss differs between runs, or a domain's rows do not.
-    """
+    """The law of every domain from rows and validation losses (nats per scored token), both of shape (n, K)."""
     sizes, losses = np.asarray(sizes, float), np.asarray(losses, float)
     if not np.isfinite(losses).all():
         bad = int((~np.isfinite(losses)).any(axis=1).sum())
@@ -196,20 +164,8 @@ def _linear(effective: np.ndarray, beta: float, loss: np.ndarray) -> tuple[float
 def optimal_weights(law: Law, n: float, caps: np.ndarray | None = None) -> tuple[np.ndarray, float]:
     """The mixture of ``n`` rows with the smallest sum of losses, shape (K,), and that sum (SLSQP from Equal).
 
-    A sum of convex functions of one share each, so that the minimum it finds is the only one.
-
-    Parameters
-    ----------
-    law : Law
-    n : float
-        Rows in all, in the unit of the law.
-    caps : ndarray, shape (K,), optional
-        Largest share of each domain.
-
-    Raises
-    ------
-    InputError
-        When ``n`` is not positive, the caps leave no mixture, or no minimum is found.
+    A sum of convex functions of one share each, so that the minimum it finds is the only one.  ``n`` is in rows, the
+    unit of the law; ``caps``, shape (K,), are largest shares.
     """
     k = len(law.beta)
     upper = np.minimum(check_caps(caps, k), 1.0)
@@ -254,27 +210,11 @@ def _left_to_gain(gradient: np.ndarray, w: np.ndarray, upper: np.ndarray) -> flo
 
 
 def mixture(question: Question, n0: int | None = None, n_seeds: int = 2) -> Answer:
-    """DMO by its own design of runs.
+    """DMO by its own design of runs; the history's outcomes are not used.
 
-    Parameters
-    ----------
-    question : Question
-        Needs a way to train; its history's outcomes are not used.
-    n0 : int, optional
-        Rows of each domain at the base point; those of an equal proxy run by default (300 of 1500
-        rows in five domains).
-    n_seeds : int
-        Seeds of each run; the authors have one.
-
-    Returns
-    -------
-    Answer
-        Details ``law`` and ``predicted`` (sum of losses of the mixture and of Equal, nats).
-
-    Raises
-    ------
-    InputError
-        When nothing can be trained, a run failed or lacks a domain's loss, or the base is too small.
+    The base point has ``n0`` rows of each domain, those of an equal proxy run by default (300 of 1500 rows in five
+    domains), and each run ``n_seeds`` seeds, where the authors have one.  Details are ``law`` and ``predicted``: sum of
+    losses of the mixture and of Equal, nats.
     """
     n_samples = question.proxy_samples if n0 is None else n0 * question.k
     runs = proxies(question.k, n_samples, question.seed, n_seeds)
@@ -298,17 +238,7 @@ def validation_losses(records: Sequence[dict], domains: Sequence[str]) -> np.nda
 def table_fit(question: Question, losses: np.ndarray) -> Answer:
     """The same law fitted to the history's runs: not the authors' design, and labelled "DMO (table-fit)".
 
-    Parameters
-    ----------
-    question : Question
-        Its history needs the column ``n_samples``.
-    losses : ndarray, shape (n, K)
-        Validation loss of each domain after each of the history's runs, nats.
-
-    Raises
-    ------
-    InputError
-        When there are fewer than 20 runs, a loss is missing, or the rows of the runs are not known.
+    ``losses`` are each domain's validation losses after each of these runs, nats, shape (n, K).
     """
     history = question.history
     losses = np.asarray(losses, float)

@@ -30,27 +30,9 @@ def proxies(k: int, n_samples: int, seed: int, etas: tuple[float, ...] = ETAS) -
 
 
 def mixture(question: Question, eta: float = MIXING["doremi"]["eta"], etas: tuple[float, ...] = ETAS) -> Answer:
-    """The mixture for one eta; those for the others are in the details.
+    """The mixture for one step size per nat, eta; those for all ``etas`` are in the details.
 
-    Parameters
-    ----------
-    question : Question
-        Needs a way to train; its history's outcomes are not used.
-    eta : float
-        Step size per nat that the answer is for.
-    etas : tuple of float
-        All step sizes that are reported.
-
-    Returns
-    -------
-    Answer
-        Details ``etas`` (one row each: eta, updates, eta times updates, mixture) and
-        ``trajectory`` (weights on the way, for ``eta``).
-
-    Raises
-    ------
-    InputError
-        When a step size is not a positive number, or nothing can be trained.
+    Details ``etas`` (one row each: eta, updates, eta times updates, mixture) and ``trajectory`` (weights on the way).
     """
     if not all(is_number(e) and e > 0 for e in (eta, *etas)):
         raise InputError(f"Expected finite step sizes eta above zero, found {[eta, *etas]}; give for instance 0.1.")

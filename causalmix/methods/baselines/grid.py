@@ -19,24 +19,7 @@ SHOWN = 10
 
 
 def mixture(question: Question, n_runs: int | None = None) -> Answer:
-    """The mixture of the run with the best outcome; the first of several.
-
-    Parameters
-    ----------
-    question : Question
-    n_runs : int, optional
-        Only the first so many runs count, for a budget that is smaller than the history.
-
-    Returns
-    -------
-    Answer
-        Detail ``runs``: the best ten runs, their mixtures and outcomes.
-
-    Raises
-    ------
-    InputError
-        With fewer than 20 runs, the same outcome in all, or an ``n_runs`` that is no whole number of theirs.
-    """
+    """The mixture of the run with the best outcome among the first ``n_runs``; detail ``runs``: the best ten."""
     y, history = question.outcomes("Grid", MIN_ROWS), question.history
     if n_runs is not None and not (isinstance(n_runs, Integral) and MIN_ROWS <= n_runs <= len(y)):
         raise InputError(f"Expected n_runs from {MIN_ROWS} to the history's {len(y)} runs, found {n_runs}; change it.")

@@ -22,24 +22,7 @@ def proxies(k: int, n_samples: int, seed: int, form: str = "paper") -> list[Prox
 
 
 def mixture(question: Question, form: str = "paper") -> Answer:
-    """The shares that the bandit's run took.
-
-    Parameters
-    ----------
-    question : Question
-        Needs a way to train; its history's outcomes are not used.
-    form : {"paper", "official_repo"}
-
-    Returns
-    -------
-    Answer
-        Detail ``trajectory``: the sampling shares on the way.
-
-    Raises
-    ------
-    InputError
-        When the form is unknown, or nothing can be trained.
-    """
+    """The shares that the bandit's run took; detail ``trajectory``: those on the way."""
     if form not in ODM_FORMS:
         raise InputError(f"Expected a form of ODM among {', '.join(ODM_FORMS)}, found {form!r}; choose one of these.")
     runs = proxies(question.k, question.proxy_samples, question.seed, form)

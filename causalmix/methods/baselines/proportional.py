@@ -9,13 +9,7 @@ from causalmix.methods.question import Answer, Question
 
 
 def mixture(question: Question) -> Answer:
-    """The pool's own mixture; it needs no run.
-
-    Raises
-    ------
-    InputError
-        When the pool's rows are not known.
-    """
+    """The pool's own mixture; it needs no run, but the pool's rows."""
     if question.rows is None:
         raise InputError(
             "Expected the rows that each domain of the pool has, found none; give `rows`, or leave Proportional out."

@@ -33,21 +33,7 @@ Predictor = Callable[[np.ndarray], np.ndarray]
 
 
 def fit(T: np.ndarray, y: np.ndarray, seed: int = 0) -> Predictor:
-    """Boosted trees from mixtures to the outcome.
-
-    Parameters
-    ----------
-    T : ndarray, shape (n, K)
-    y : ndarray, shape (n,)
-    seed : int
-        Of the folds that stop the trees.
-
-    Returns
-    -------
-    callable
-        From mixtures, shape (m, K), to predicted outcomes, shape (m,): the mean of one fit for
-        each fold, so that every row trains most of the fits.
-    """
+    """Boosted trees from mixtures to the outcome: the mean of one fit for each fold, so that every row trains most."""
     T, y = np.asarray(T, float), np.asarray(y, float)
     fits = []
     for inner, stop in KFold(FOLDS, shuffle=True, random_state=seed).split(T):
@@ -63,24 +49,8 @@ def search(
 ) -> np.ndarray:  # fmt: skip
     """The mean of the candidates with the highest predicted outcome, shape (k,).
 
-    Parameters
-    ----------
-    predict : callable
-    k : int
-        Number of domains.
-    seed : int
-        Of the candidates.
-    caps : ndarray, shape (k,), optional
-        Largest share of each domain; candidates beyond are dropped, or held within where fewer than ``top`` are left.
-    n_candidates, top : int
-        Candidates drawn, and how many of the best are averaged.
-    alpha : float
-        Dirichlet concentration; 1 is the design of the paper's runs.
-
-    Raises
-    ------
-    InputError
-        When the caps leave no mixture.
+    Candidates beyond the caps are dropped, or held within where fewer than ``top`` are left; ``alpha`` is their
+    Dirichlet concentration, 1 that of the paper's runs.
     """
     caps, candidates = check_caps(caps, k), sample_dirichlet(n_candidates, alpha, k, seed)
     inside = (candidates <= caps).all(axis=1)
@@ -90,13 +60,7 @@ def search(
 
 
 def mixture(question: Question) -> Answer:
-    """RegMix on the history; the state of the pool plays no part.
-
-    Returns
-    -------
-    Answer
-        Detail ``predicted``: what the trees expect of the mixture and of Equal.
-    """
+    """RegMix on the history; detail ``predicted``: what the trees expect of the mixture and of Equal."""
     y = question.outcomes("RegMix", MIN_ROWS)
     return answer(question, fit(question.history.T, y, question.seed), len(y))
 

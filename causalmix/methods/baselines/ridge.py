@@ -20,13 +20,7 @@ PENALTIES = np.logspace(-4, 3, 15)
 
 
 def fit(T: np.ndarray, y: np.ndarray, seed: int = 0) -> regmix.Predictor:
-    """Ridge on ``[T, log(T + 0.001)]``, its penalty chosen by leave-one-out; ``seed`` is not used.
-
-    Parameters
-    ----------
-    T : ndarray, shape (n, K)
-    y : ndarray, shape (n,)
-    """
+    """Ridge on ``[T, log(T + 0.001)]``, its penalty chosen by leave-one-out; ``seed`` is not used."""
     model = make_pipeline(StandardScaler(), RidgeCV(PENALTIES)).fit(_features(T), np.asarray(y, float))
     return lambda mixtures: model.predict(_features(mixtures))
 
