@@ -82,10 +82,11 @@ def test_a_run_trains_scores_and_measures(records):
 
 
 def test_the_same_spec_trains_to_the_same_scores(records):
-    """Training again from the spec alone gives the same record, to the last item."""
+    """Training again from the spec alone gives the same record, to the last item and the last digit of a loss."""
     again = one_run.train(records[0]["spec"])
     assert again["scores"] == records[0]["scores"]
     assert again["covariates"] == records[0]["covariates"]
+    assert again["training"] == records[0]["training"]
 
 
 def test_history_is_a_valid_input_of_the_estimation(records):
