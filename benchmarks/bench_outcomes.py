@@ -14,7 +14,7 @@ import time
 import torch
 from bench_sft import make_model
 
-from causalmix.data.tiny.models import load_tokenizer
+from causalmix.data.tiny.models import world_tokenizer
 from causalmix.lm.outcomes import exact_match, generate
 from causalmix.lm.tasks import Task
 
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    task, tokenizer = make_task(options.prompts), load_tokenizer()
+    task, tokenizer = make_task(options.prompts), world_tokenizer()
     model = make_model(len(tokenizer))
     longest = 1 + max(len(tokenizer(gold)["input_ids"]) for gold in task.golds)
     ways = {

@@ -16,7 +16,7 @@ from bench_outcomes import make_task
 from bench_sft import make_model
 
 from causalmix.data import scores
-from causalmix.data.tiny.models import load_tokenizer
+from causalmix.data.tiny.models import world_tokenizer
 from causalmix.lm import raters
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    task, tokenizer = make_task(options.rows), load_tokenizer()
+    task, tokenizer = make_task(options.rows), world_tokenizer()
     model, rater = make_model(len(tokenizer)).eval(), raters.StyleRater()
     turns = [(("user", prompt), ("assistant", gold)) for prompt, gold in zip(task.prompts, task.golds)]
     rows = [{"messages": [{"role": role, "content": text} for role, text in pair]} for pair in turns]

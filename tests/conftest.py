@@ -18,8 +18,10 @@ if (beside := ROOT.parent / "shared" / "data" / "public_sweeps").is_dir():
     os.environ.setdefault(FOLDER, str(beside))
 
 #: Modules that take longest, the longest first, so that no worker is left with one of them at the end.
-LONGEST = ("test_studies", "test_wheel", "test_real_book", "test_clusters", "test_real_study", "test_sweep",
-           "test_models", "test_launch", "test_methods", "test_ablations", "test_book", "test_run", "test_recommend")  # fmt: skip
+LONGEST = (
+    "test_studies", "test_wheel", "test_real_book", "test_clusters", "test_real_study", "test_sweep", "test_models",
+    "test_launch", "test_methods", "test_ablations", "test_book", "test_run", "test_recommend",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):

@@ -223,12 +223,15 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch, folder):
 @pytest.mark.parametrize(
     "settings, sentence",
     [
-        ({"batchsize": 8}, "Expected settings of the evaluation among batch_size.*found batchsize"),
-        ({"batch_size": "auto"}, "Expected a positive whole number as batch_size, found 'auto'"),
-        ({"max_new_tokens": None}, "Expected a positive whole number as max_new_tokens, found None"),
-        ({"limit": 0}, "Expected a positive whole number as limit, found 0"),
-        ({"backend": "jax"}, "Expected a backend among hf, vllm, found 'jax'"),
-        ({"include_path": "nowhere"}, "Expected a folder of task files.*found nowhere"),
+        (
+            {"batchsize": 8},
+            "Expected a setting of the evaluation among batch.*'batchsize'; did you mean batch_size",
+        ),
+        ({"batch_size": "auto"}, "Expected batch_size of the evaluation to be a valid integer, found 'auto'"),
+        ({"max_new_tokens": None}, "Expected max_new_tokens of the evaluation to be a valid integer, found None"),
+        ({"limit": 0}, "Expected limit of the evaluation to be greater than 0, found 0"),
+        ({"backend": "jax"}, "Expected backend of the evaluation to be 'hf' or 'vllm', found 'jax'"),
+        ({"include_path": "nowhere"}, "Expected a folder as include_path, found nowhere"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(folder, settings, sentence):

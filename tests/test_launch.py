@@ -39,7 +39,7 @@ def rows_path(tmp_path):
 def test_two_processes_train_like_one_with_twice_the_batch(checkpoint, rows_path, tmp_path):
     out = tmp_path / "out"
     facts = launch.finetune_distributed(checkpoint, rows_path, out, SETTINGS, 3, config="cpu_two_processes")
-    alone, tokenizer = pretrained.load_model(checkpoint, dtype="float32", device="cpu")
+    alone, tokenizer = pretrained.load_causal_lm(checkpoint, dtype="float32", device="cpu")
     start = [weight.detach().clone() for weight in alone.parameters()]
     pretrained.use_chat_form(tokenizer, alone)
     expected = sft.finetune(
@@ -49,7 +49,7 @@ def test_two_processes_train_like_one_with_twice_the_batch(checkpoint, rows_path
     assert facts["loss"] == pytest.approx(expected["loss"], abs=1e-5) and np.isfinite(facts["loss"])
     assert (facts["tokens"], facts["rows"]) == (expected["tokens"], expected["rows"])
     assert facts == json.loads((out / "training.json").read_text())
-    trained, saved = pretrained.load_model(out, dtype="float32", device="cpu")
+    trained, saved = pretrained.load_causal_lm(out, dtype="float32", device="cpu")
     assert saved.chat_template == tokenizer.chat_template and saved.eos_token == "<|im_end|>"
     for weight, other, old in zip(trained.parameters(), alone.parameters(), start, strict=True):
         moved = (other - old).abs().max()

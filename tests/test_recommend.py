@@ -14,7 +14,7 @@ from causalmix.core.tables import read_table, write_table
 from causalmix.data import families, scored_pools, summaries
 from causalmix.data.states import SCORES
 from causalmix.data.tiny import pool as tiny_pool
-from causalmix.data.tiny.models import load_tokenizer
+from causalmix.data.tiny.models import world_tokenizer
 from causalmix.effects.simulate import simulate_history
 from causalmix.lm import conversations
 from causalmix.methods import new_pools, training_set
@@ -91,7 +91,7 @@ def test_mixture_is_near_the_truth_and_its_interval_tells_the_gain(found, simula
     domains = simulation.history.domains
     positive = np.maximum(simulation.intercept, 0)
     even = np.full(5, 0.2)
-    for method in training_set.METHODS.values():
+    for method in training_set.BY_LETTER.values():
         weights = weights_of(found.table, method, domains)
         assert np.abs(weights - positive / positive.sum()).sum() / 2 < 0.12
         true = (log_treatment(weights, 0.01) - log_treatment(even, 0.01)) @ simulation.intercept
@@ -153,7 +153,7 @@ def test_training_set_is_what_a_trainer_reads(written):
     """Every row tokenises, with tokens to learn."""
     _, out = written
     lines = [json.loads(line) for line in (out / training_set.TRAIN).read_text(encoding="utf-8").splitlines()]
-    tokens = conversations.tokenize(lines, load_tokenizer())
+    tokens = conversations.tokenize(lines, world_tokenizer())
     assert len(tokens) == 250 and all(sum(mask) for mask in tokens["completion_mask"])
 
 
@@ -190,7 +190,7 @@ def test_manifest_names_what_went_in(written):
 def test_without_repeats_no_row_comes_twice(request_):
     """Shares are held within the rows that there are."""
     table = recommend(replace(request_, n_samples=280, repeats_allowed=False), **QUICK).table
-    ours = table[table["method"].isin(training_set.METHODS.values())]
+    ours = table[table["method"].isin(training_set.BY_LETTER.values())]
     assert (ours.filter(like="repeats_") == 0).all(axis=None)
     assert (ours.filter(regex="^n_").sum(axis=1) == 280).all()
     assert ours["note"].all()
@@ -217,7 +217,7 @@ def test_table_for_reading_shows_everything(found):
     text = shown(found)
     assert all(
         word in text
-        for word in (*found.history.domains, *training_set.METHODS.values(), "x_hes", "embedded world's proxy")
+        for word in (*found.history.domains, *training_set.BY_LETTER.values(), "x_hes", "embedded world's proxy")
     )
     assert "nan" not in text.lower()
 
@@ -339,7 +339,7 @@ REFUSED = {
     "rater of no kind": (lambda folder, tmp: {"rater": "proxy"}, "Expected the model proxy"),
     "too few trees": (lambda folder, tmp: {"trees": 3}, "at least 8 trees"),
     "option of no loader": (recipe("loader: local\noptions: {pth: POOL}\n"), "options of the loader local"),
-    "options as a list": (recipe("loader: local\noptions: [POOL]\n"), "options of a pool as names with values"),
+    "options as a list": (recipe("loader: local\noptions: [POOL]\n"), "options of a pool to be names with values"),
     "negative seed": (lambda folder, tmp: {"seed": -1}, "seed"),
     "no such method": (lambda folder, tmp: {"method": "B"}, "method among A, S"),
     "no such scorer": (lambda folder, tmp: {"scorer": str(tmp / "none.gguf")}, "GGUF"),

@@ -12,13 +12,13 @@ from causalmix.lm import outcomes
 
 def test_numbers_are_read_digit_by_digit():
     """The tokenizer never merges digits, so that 45 is a four and a five."""
-    tokens = models.load_tokenizer().tokenize("compute 45 - 307")
+    tokens = models.world_tokenizer().tokenize("compute 45 - 307")
     assert [t.strip("Ġ") for t in tokens[1:]] == ["4", "5", "-", "3", "0", "7"]
 
 
 def test_chat_template_marks_what_the_assistant_says():
     """Masks cover the assistant's words and its end-of-turn token, nothing else."""
-    tokenizer = models.load_tokenizer()
+    tokenizer = models.world_tokenizer()
     turns = [{"role": "user", "content": "say cat 2 times"}, {"role": "assistant", "content": "cat cat"}]
     encoded = tokenizer.apply_chat_template(turns, return_dict=True, return_assistant_tokens_mask=True)
     said = [t for t, m in zip(encoded["input_ids"], encoded["assistant_masks"]) if m]
@@ -28,7 +28,7 @@ def test_chat_template_marks_what_the_assistant_says():
 def test_base_has_half_learned_the_world():
     """The base is above the floor and below the ceiling on trained axes, so fine-tuning can move it both ways."""
     dev = [t for t in tiny_tasks() if t.split == "dev" and t.check is None]
-    model, tokenizer = models.load_base(), models.load_tokenizer()
+    model, tokenizer = models.load_base(), models.world_tokenizer()
     scores = {t.axis: float(outcomes.exact_match(model, tokenizer, t).mean()) for t in dev}
     for axis in ("coding", "math", "knowledge", "safety"):
         assert 0.05 < scores[axis] < 0.98, scores
@@ -36,7 +36,7 @@ def test_base_has_half_learned_the_world():
 
 def test_rater_prefers_clean_rows_to_spoiled_ones():
     """On pairs it has not seen, the rater ranks the clean completion first nearly always."""
-    rng, rater, wins = np.random.default_rng(123), models.load_rater(), []
+    rng, rater, wins = np.random.default_rng(123), models.world_rater(), []
     for axis in ("coding", "math", "knowledge"):
         for _, item in zip(range(100), unreserved(axis, rng)):
             pair = [f"{item.prompt}\n{item.answer}", f"{item.prompt}\n{spoil(item, rng, 0.9)}"]
@@ -47,7 +47,7 @@ def test_rater_prefers_clean_rows_to_spoiled_ones():
 
 def test_a_target_is_at_least_five_times_a_proxy():
     """The target's shape holds at least five times the proxy's parameters."""
-    tokenizer = models.load_tokenizer()
+    tokenizer = models.world_tokenizer()
     sizes = {role: build.new_model(role, tokenizer, 0).num_parameters() for role in models.SHAPES}
     assert sizes["target"] >= 5 * sizes["proxy"]
 
@@ -58,7 +58,7 @@ def test_rebuilding_writes_what_the_package_loads(tmp_path, monkeypatch):
     build.build(tmp_path, tokens=dict.fromkeys(models.SHAPES, 3 * 16 * build.BLOCK))
     files = {p.suffix for p in tmp_path.rglob("*") if p.is_file()}
     assert files <= {".json", ".jinja", ".safetensors"}
-    monkeypatch.setattr(build, "TINY", tmp_path)
+    monkeypatch.setattr(build, "CHECKPOINTS", tmp_path)
     model = models.load_base()
     assert torch.isfinite(model(input_ids=torch.tensor([[5, 6, 7]])).logits).all()
-    assert np.isfinite(models.load_rater().score(["a b c"])).all()
+    assert np.isfinite(models.world_rater().score(["a b c"])).all()

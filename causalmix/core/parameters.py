@@ -242,4 +242,5 @@ def check_name(name: str, known: Iterable[str], what: str = "parameter") -> None
         return
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     advice = f"did you mean {near[0]}?" if near else "choose one of these."
-    raise InputError(f"Expected a {what} among {', '.join(known) or 'none'}, found {name!r}; {advice}")
+    what = f"an {what}" if what[0] in "aeiou" else f"a {what}"
+    raise InputError(f"Expected {what} among {', '.join(known) or 'none'}, found {name!r}; {advice}")

@@ -28,7 +28,8 @@ def validated(model: type[M], given: Mapping[str, Any], what: str) -> M:
     Parameters
     ----------
     model : type
-        A :class:`Settings`, another model of pydantic, or a dataclass; its validators may raise InputError.
+        A :class:`Settings`, another model of pydantic, or a dataclass (not a strict one, which takes its own kind
+        alone); its validators may raise InputError.
     given : mapping
         What a file or a caller gives.
     what : str
@@ -62,6 +63,8 @@ def _refusal(model: type, error: Mapping[str, Any], what: str) -> InputError:
     if not error["loc"]:
         return InputError(f"Expected {what} as names with values, found {error['input']!r}; correct it.")
     wanted = re.sub(r"^(Value error, )?(.*?\bshould )?", "", error["msg"])
+    for theirs, ours in (("a valid tuple", "a valid list"), ("a valid dictionary", "names with values")):
+        wanted = wanted.replace(theirs, ours)
     told = getattr(model, "model_fields", {}).get(error["loc"][0])
     if told and told.description:  # in words of our own, of the whole value
         name, inside, wanted = error["loc"][0], what, f"be {told.description}"

@@ -13,44 +13,29 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from causalmix.core.paths import cache_dir
 from causalmix.core.tables import read_table, write_table
-from causalmix.data import fingerprints, scores, states
+from causalmix.data import fingerprints, scores
 from causalmix.data.named_models import load_model, load_rater, load_tokenizer
 from causalmix.data.pools import hub, published_scores
-from causalmix.data.recipes import LOADERS, Recipe, _digest, read_recipe
+from causalmix.data.recipes import LOADERS, Recipe, digest_of, read_recipe
 from causalmix.data.tiny import longcot as tiny_longcot, models, pool as tiny_pool
 from causalmix.data.tiny.items import DOMAINS
 from causalmix.data.tiny.tasks import longcot_tasks, tiny_tasks
-from causalmix.lm import opencompass, outcomes
+from causalmix.data.world_name import WorldName
+from causalmix.lm import outcomes
 
 SLICE = 20_000  # rows that are scored before their scores are kept
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A family of pools.
+    """A family of pools: how one is made and scored, and what a model that was trained on it is asked."""
 
-    Attributes
-    ----------
-    make_pool : callable
-        ``make_pool(rows, seed)``: a data set of ``row_id, domain, source, messages``.
-    score : callable
-        ``score(pool)``: a table of HES, Normalized_Loss and Writing_Style, one line a row.
-    tasks : callable
-        What a model is asked; each task has ``name, axis, split``.
-    evaluate : callable
-        ``evaluate(model, tokenizer)``: accuracy in [0, 1] by task.
-    tokenizer : callable
-        Gives the tokenizer that lengths are told in.
-    domains : tuple of str, or None
-        In the order of every mixture; None where the rows say.
-    """
-
-    make_pool: Callable[[int, int], Dataset]
-    score: Callable[[Sequence[Mapping]], pd.DataFrame]
-    tasks: Callable[[], tuple]
-    evaluate: Callable[[PreTrainedModel, PreTrainedTokenizerBase], dict[str, float]]
-    tokenizer: Callable[[], PreTrainedTokenizerBase] = models.load_tokenizer
-    domains: tuple[str, ...] | None = None
+    make_pool: Callable[[int, int], Dataset]  # of rows and seed: ``row_id, domain, source, messages``
+    score: Callable[[Sequence[Mapping]], pd.DataFrame]  # of a pool: its scores, one line a row
+    tasks: Callable[[], tuple]  # each with ``name, axis, split``
+    evaluate: Callable[[PreTrainedModel, PreTrainedTokenizerBase], dict[str, float]]  # accuracy in [0, 1] by task
+    tokenizer: Callable[[], PreTrainedTokenizerBase] = models.world_tokenizer  # that lengths are told in
+    domains: tuple[str, ...] | None = None  # in the order of every mixture; None where the rows say
 
 
 def _embedded(make_pool: Callable, domains: tuple[str, ...], tasks: Callable, max_new_tokens: int) -> Kind:
@@ -61,7 +46,7 @@ def _embedded(make_pool: Callable, domains: tuple[str, ...], tasks: Callable, ma
 
 
 def _score_embedded(rows: Sequence[Mapping]) -> pd.DataFrame:
-    return scores.score_rows(rows, models.load_base("proxy"), models.load_tokenizer(), models.load_rater())
+    return scores.score_rows(rows, models.load_base("proxy"), models.world_tokenizer(), models.world_rater())
 
 
 KINDS = {
@@ -72,7 +57,7 @@ KINDS = {
 
 def real_kind(recipe: Recipe) -> Kind:
     """The family of one real pool."""
-    evaluator, settings = opencompass.evaluator(recipe.settings)
+    evaluator, settings = recipe.evaluator
 
     def make_pool(rows: int, seed: int) -> Dataset:
         return LOADERS[recipe.loader](**recipe.options, max_rows=rows, seed=seed)
@@ -96,30 +81,20 @@ def _score_real(recipe: Recipe, pool: Dataset) -> pd.DataFrame:
     def kept(part: Dataset) -> pd.DataFrame:
         """Scores of a slice, from the cache where they are known: hours of scoring are not lost with a machine."""
         by = [fingerprints.of_model("scorer", recipe.scorer), fingerprints.of_model("rater", recipe.rater)]
-        path = cache_dir() / "scores" / f"{_digest(fingerprints.of_rows(part), by)[:16]}.csv"
+        path = cache_dir() / "scores" / f"{digest_of(fingerprints.of_rows(part), by, *scores.further())[:16]}.csv"
         if not path.exists():
             # Half precision as in the scorers' own configuration; a CPU, which has none to gain, scores in full.
             loaded[:] = loaded or [*load_model(recipe.scorer, bf16=torch.cuda.is_available()), load_rater(recipe.rater)]
             write_table(path, scores.score_rows(part, *loaded))
-        return read_table(path, states.SCORES)
+        return read_table(path, list(scores.SCORES))
 
     if not recipe.scores:
         return computed(pool)
     found = published_scores.attach(pool, hub.open_rows(**recipe.scores))
-    return (
-        published_scores.complete(found, computed)
-        .select_columns(["hes", "normalized_loss", "writing_style"])
-        .to_pandas()
-    )
+    return published_scores.complete(found, computed).select_columns(list(scores.SCORES)).to_pandas()
 
 
-def kind_of(world_name: str) -> Kind:
-    """The family of pools that a world's name begins with.
-
-    Raises
-    ------
-    InputError
-        When a real pool is not in the cache.
-    """
-    family, *_, digest = world_name.split("/")[:4]
-    return KINDS[family] if family in KINDS else real_kind(read_recipe(digest)[0])
+def kind_of(world: str) -> Kind:
+    """The family of pools of a world, by its name; InputError when a real pool is not in the cache."""
+    name = WorldName.read(world)
+    return KINDS[name.family] if name.family in KINDS else real_kind(read_recipe(name.digest)[0])

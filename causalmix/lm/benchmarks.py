@@ -8,9 +8,11 @@ settings of OpenDataArena (arXiv 2512.14051), from which the covariates come.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import pandas as pd
+from pydantic import ConfigDict
 
 from causalmix.core.errors import InputError
 from causalmix.lm.tasks import SPLITS
@@ -40,7 +42,7 @@ class Benchmark:
     metric : str
         Key of the score there, ``metric,filter``; the score is in [0, 1].
     opencompass : str or None
-        The same in OpenCompass: a module below ``opencompass.configs.datasets``; None where it has none.
+        A module below ``opencompass.configs.datasets``; None where it has none.
     runs_code : bool
         Whether generated code is executed on this machine to judge it.
     shots : int or None
@@ -49,12 +51,9 @@ class Benchmark:
         Source of the choice and what to know of it.
     sets : tuple of str
         Names of the data sets that count in OpenCompass; all of the module by default.
-
-    Raises
-    ------
-    InputError
-        If the split is unknown or no evaluator is named.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # as a study's file gives it
 
     name: str
     axis: str
@@ -161,52 +160,27 @@ def select(
     allow_code: bool = False,
     evaluator: str = "harness",
 ) -> tuple[Benchmark, ...]:
-    """Benchmarks by their names, or those that an evaluator can ask.
+    """Benchmarks by their names, whatever they need, or all that an evaluator has; in the order of the table.
 
-    Parameters
-    ----------
-    names : sequence of str, optional
-        Exactly these, whatever they need.  By default all that the evaluator has, without those that
-        execute generated code unless ``allow_code``.
-    axes : sequence of str, optional
-        Only benchmarks on these axes.
-    allow_code : bool
-        Whether the default has benchmarks that execute generated code.
-    evaluator : {"harness", "opencompass"}
-        Whose benchmarks are the default.
-
-    Returns
-    -------
-    tuple of Benchmark
-        In the order of :data:`BENCHMARKS`.
-
-    Raises
-    ------
-    InputError
-        If a name or an axis is unknown, or none is left.
+    The default leaves out those that execute generated code unless ``allow_code``; ``axes`` narrows either.
     """
     known = [b.name for b in BENCHMARKS]
     for given, allowed, what in ((names, known, "benchmarks"), (axes, AXES, "axes")):
-        if given is not None and (unknown := [name for name in given if name not in allowed]):
+        if unknown := [name for name in given or () if name not in allowed]:
             raise InputError(
                 f"Expected {what} among {', '.join(allowed)}, found {', '.join(unknown)}; correct the names."
             )
-    if names is None:
-        allowed = BENCHMARKS if allow_code else without_code(BENCHMARKS)
-        chosen = [b for b in allowed if (b.opencompass if evaluator == "opencompass" else b.task)]
-    else:
-        chosen = [b for b in BENCHMARKS if b.name in names]
-    chosen = tuple(b for b in chosen if axes is None or b.axis in axes)
-    if not chosen:
+
+    def chosen(b: Benchmark) -> bool:
+        there = b.opencompass if evaluator == "opencompass" else b.task
+        asked = there and (allow_code or not b.runs_code) if names is None else b.name in names
+        return bool(asked) and (axes is None or b.axis in axes)
+
+    if not (found := tuple(filter(chosen, BENCHMARKS))):
         raise InputError(
             f"Expected a benchmark for names {names} on axes {axes}, found none; name others or set allow_code."
         )
-    return chosen
-
-
-def without_code(benchmarks: Sequence[Benchmark]) -> tuple[Benchmark, ...]:
-    """Those benchmarks that execute no generated code."""
-    return tuple(b for b in benchmarks if not b.runs_code)
+    return found
 
 
 def refuse_code(benchmarks: Sequence[Benchmark], allow_code: bool) -> None:
@@ -227,20 +201,9 @@ def benchmark_table(benchmarks: Sequence[Benchmark] = BENCHMARKS) -> pd.DataFram
         Columns ``axis, split, benchmark, harness_task, metric, shots, runs_code, opencompass, note``;
         an empty text where an evaluator lacks the benchmark.
     """
-    rows = [
-        {
-            "axis": b.axis,
-            "split": b.split,
-            "benchmark": b.name,
-            "harness_task": b.task or "",
-            "metric": b.metric,
-            "shots": "the task's own" if b.shots is None else str(b.shots),
-            "runs_code": b.runs_code,
-            "opencompass": b.opencompass or "",
-            "note": b.note,
-        }
-        for b in benchmarks
-    ]
-    table = pd.DataFrame(rows)
+    columns = ["axis", "split", "name", "task", "metric", "shots", "runs_code", "opencompass", "note"]
+    table = pd.DataFrame([asdict(b) for b in benchmarks])[columns].astype({"shots": object})
+    table["shots"] = ["the task's own" if b.shots is None else str(b.shots) for b in benchmarks]
+    table[["task", "opencompass"]] = [[b.task or "", b.opencompass or ""] for b in benchmarks]
     table.attrs["note"] = NOTE
-    return table
+    return table.rename(columns={"name": "benchmark", "task": "harness_task"})

@@ -20,25 +20,10 @@ LABELLED = Features({"input_ids": List(Value("int64")), "labels": List(Value("in
 
 
 def tokenize(rows: Sequence[Mapping[str, Any]], tokenizer: PreTrainedTokenizerBase) -> Dataset:
-    """Turn conversations into token ids and a mask of the tokens that are scored.
+    """Conversations (``messages``) as columns ``input_ids`` and ``completion_mask``: 1 where the assistant speaks.
 
-    Parameters
-    ----------
-    rows : sequence of mapping
-        Each with ``messages``, a list of ``{"role", "content"}``.
-    tokenizer : PreTrainedTokenizerBase
-        Its chat template must carry generation markers around the assistant's turns.
-
-    Returns
-    -------
-    Dataset
-        Columns ``input_ids`` and ``completion_mask`` (1 where the assistant speaks, end-of-turn
-        token included).  What follows the last scored token teaches nothing and is left out.
-
-    Raises
-    ------
-    InputError
-        If there is no row, or a row has no assistant turn.
+    The end of its turn is scored too.  The tokenizer's template must carry generation markers around the assistant's
+    turns.  What follows the last scored token teaches nothing and is left out.
     """
     if not len(rows):
         raise InputError("Expected at least one row to tokenise, found none; check how the rows were chosen.")
@@ -70,11 +55,14 @@ def _encode(
     return {"input_ids": ids, "completion_mask": masks}
 
 
-def labelled(dataset: Dataset, max_length: int) -> Dataset:
-    """Rows cut to ``max_length``, with labels and lengths; rows without a scored token are dropped."""
+def labelled(dataset: Dataset, max_length: int, file: str | Path | None = None) -> Dataset:
+    """Rows cut to ``max_length``, with labels and lengths; rows without a scored token are dropped.
+
+    They are held in memory, or go to a file (Arrow): hundreds of thousands do not fit.
+    """
+    place = {"keep_in_memory": True} if file is None else {"cache_file_name": str(file)}
     label = partial(label_batch, max_length=max_length)
-    columns = {"remove_columns": dataset.column_names, "features": LABELLED}
-    rows = dataset.map(label, batched=True, keep_in_memory=True, **columns)
+    rows = dataset.map(label, batched=True, remove_columns=dataset.column_names, features=LABELLED, **place)
     if not len(rows):
         raise InputError(
             f"Expected rows with a completion within max_length={max_length}, found none; raise max_length."

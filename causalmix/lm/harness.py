@@ -6,26 +6,27 @@ depends on nothing but the model, the benchmark and the settings.
 
 from __future__ import annotations
 
-import gc
 import importlib.util
-import inspect
 import math
 import os
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from unittest.mock import patch
 
 import numpy as np
 import torch
+from accelerate.utils.memory import clear_device_cache
+from pydantic import AfterValidator, PositiveInt, Strict, ValidationInfo
 from tqdm import tqdm
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from causalmix.core.errors import InputError
+from causalmix.core.settings import Settings, validated
 from causalmix.lm import harness_tasks
 from causalmix.lm.benchmarks import Benchmark, refuse_code
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from lm_eval.api.model import LM
     from lm_eval.tasks import TaskManager
 
-
-BACKENDS = ("hf", "vllm")
 MAX_NEW_TOKENS = 2048
 SEED = 1234  # of worked examples, and of whatever in a task draws numbers
 CODE = "HF_ALLOW_CODE_EVAL"  # asked for by the metric that executes code
@@ -43,87 +42,57 @@ CODE = "HF_ALLOW_CODE_EVAL"  # asked for by the metric that executes code
 VLLM = {"dtype": "bfloat16", "gpu_memory_utilization": 0.9, "seed": SEED}
 
 
+def _existing(path: Path, info: ValidationInfo) -> Path:
+    if not path.is_dir():
+        raise InputError(f"Expected a folder as {info.field_name}, found {path}; make it, or correct the path.")
+    return path
+
+
+Folder = Annotated[Path, Strict(False), AfterValidator(_existing)]
+
+
+class Evaluation(Settings):
+    """What a study's ``evaluation`` may set of either evaluator, beside its benchmarks."""
+
+    batch_size: PositiveInt = 16  # requests in one forward pass
+    # Of every written answer, whatever its task says: the harness's own 256 cut chains of thought.
+    max_new_tokens: PositiveInt = MAX_NEW_TOKENS
+    allow_code: bool = False  # whether generated code may be executed on this machine
+    backend: Literal["hf", "vllm"] = "hf"  # what generates
+    vllm: dict[str, Any] | None = None  # further arguments of vLLM
+
+
+class HarnessEvaluation(Evaluation):
+    """Of lm-evaluation-harness; its vLLM runs on a copy of the model in a temporary folder (safetensors)."""
+
+    limit: PositiveInt | None = None  # first items of each task only; for trials
+    # Folder of task files of one's own, for instance with ``dataset_path: json`` and ``data_files`` on disk.
+    include_path: Folder | None = None
+
+
 def evaluate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    benchmarks: Sequence[Benchmark],
-    *,
-    batch_size: int = 16,
-    max_new_tokens: int = MAX_NEW_TOKENS,
-    limit: int | None = None,
-    allow_code: bool = False,
-    backend: str = "hf",
-    include_path: str | Path | None = None,
-    vllm: Mapping[str, Any] | None = None,
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, benchmarks: Sequence[Benchmark], **given: Any
 ) -> dict[str, float]:
-    """Score a model on benchmarks, each in its chat template and with greedy answers.
+    """Score in [0, 1] on each benchmark, in the tokenizer's chat template and with greedy answers.
 
-    Parameters
-    ----------
-    model, tokenizer
-        Causal language model and its tokenizer, with a chat template; both are left as they were.
-    benchmarks : sequence of Benchmark
-        Each names a task or a group of the harness, and its metric.
-    batch_size : int
-        Requests in one forward pass.
-    max_new_tokens : int
-        Length that every written answer may have, whatever its task says: the harness's own 256 cut
-        chains of thought.
-    limit : int, optional
-        First items of each task only; for trials.
-    allow_code : bool
-        Whether generated code may be executed on this machine.
-    backend : {"hf", "vllm"}
-        This process, or vLLM on a copy of the model in a temporary folder (safetensors).
-    include_path : str or Path, optional
-        Folder of task files of your own, for instance with ``dataset_path: json`` and ``data_files``
-        on disk; paths in them are relative to the working folder.
-    vllm : mapping, optional
-        Further arguments of vLLM.
-
-    Returns
-    -------
-    dict
-        Score in [0, 1] by benchmark name; the harness's own average over a group's subtasks.
-
-    Raises
-    ------
-    InputError
-        For what :func:`check` refuses, data that cannot be had, or a score that is missing or not in [0, 1].
+    Model and tokenizer are left as they were.  A group's score is the harness's own average over its subtasks.
     """
-    settings = {
-        "batch_size": batch_size, "max_new_tokens": max_new_tokens, "limit": limit, "allow_code": allow_code,
-        "backend": backend, "include_path": include_path, "vllm": vllm,
-    }  # fmt: skip
-    manager = _checked(benchmarks, settings)
-    check_context(model.config, max_new_tokens)
+    settings, manager = _checked(benchmarks, given)
+    check_context(model.config, settings.max_new_tokens)
     with ExitStack() as stack:
-        stack.enter_context(patch.dict(os.environ, {CODE: "1"}) if allow_code else nullcontext())
+        stack.enter_context(patch.dict(os.environ, {CODE: "1"}) if settings.allow_code else nullcontext())
         stack.enter_context(harness_tasks.quiet())
         stack.enter_context(_restored(model, tokenizer))
-        loaded = harness_tasks.load_all(manager, benchmarks, max_new_tokens, SEED)
+        loaded = harness_tasks.load_all(manager, benchmarks, settings.max_new_tokens, SEED)
         lm = stack.enter_context(_language_model(model, tokenizer, settings))
-        asked = {key: _ask(lm, tasks, limit, allow_code) for key, tasks in loaded.items()}
+        asked = {key: _ask(lm, tasks, settings) for key, tasks in loaded.items()}
         del lm  # before the model comes back to a GPU that vLLM holds
     return {b.name: _score(asked[b.task, b.shots], b) for b in benchmarks}
 
 
-def check(benchmarks: Sequence[Benchmark], settings: Mapping[str, Any]) -> None:
-    """Refuse what could not be evaluated, in seconds, before a model is trained.
-
-    Parameters
-    ----------
-    benchmarks : sequence of Benchmark
-    settings : mapping
-        Keyword arguments of :func:`evaluate`.
-
-    Raises
-    ------
-    InputError
-        For unknown or impossible settings, benchmarks that are not in the harness or execute code without
-        leave, a task or metric that does not exist, a package or a data set that cannot be had.
-    """
-    manager = _checked(benchmarks, settings)
+def check(benchmarks: Sequence[Benchmark], given: Mapping[str, Any]) -> None:
+    """Refuse, in seconds and before a model is trained, what :func:`evaluate` could not evaluate."""
+    _, manager = _checked(benchmarks, given)
     harness_tasks.require(manager, benchmarks)
 
 
@@ -136,58 +105,42 @@ def check_context(config: PreTrainedConfig, max_new_tokens: int) -> None:
         )
 
 
-def check_settings(settings: Mapping[str, Any], evaluate: Callable, whole: Sequence[str]) -> None:
-    """Raise InputError unless the settings are keywords of ``evaluate``, those in ``whole`` positive whole numbers."""
-    known = inspect.signature(evaluate).parameters
-    allowed = [name for name, parameter in known.items() if parameter.kind is parameter.KEYWORD_ONLY]
-    if unknown := sorted(set(settings) - set(allowed)):
-        raise InputError(
-            f"Expected settings of the evaluation among {', '.join(allowed)}, found {', '.join(unknown)}; "
-            "correct the names."
-        )
-    for name in whole:
-        value = settings.get(name, known[name].default)
-        if value != known[name].default and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise InputError(f"Expected a positive whole number as {name}, found {value!r}; correct it.")
-    if (backend := settings.get("backend", BACKENDS[0])) not in BACKENDS:
-        raise InputError(f"Expected a backend among {', '.join(BACKENDS)}, found {backend!r}; choose one of these.")
-
-
-def _checked(benchmarks: Sequence[Benchmark], settings: Mapping[str, Any]) -> TaskManager:
-    """The harness's tasks, once nothing speaks against the benchmarks and the settings."""
-    check_settings(settings, evaluate, ("batch_size", "max_new_tokens", "limit"))
-    allow_code = bool(settings.get("allow_code"))
+def check_benchmarks(benchmarks: Sequence[Benchmark], field: str, whose: str, other: str, allow_code: bool) -> None:
+    """Raise InputError unless there are benchmarks, the evaluator has them all, and they may be run here."""
     if not benchmarks:
         raise InputError("Expected at least one benchmark, found none; name one.")
-    if missing := [b.name for b in benchmarks if b.task is None]:
+    if missing := [b.name for b in benchmarks if getattr(b, field) is None]:
         raise InputError(
-            f"Expected benchmarks that lm-evaluation-harness has, found {', '.join(missing)}, which it lacks; "
-            "leave them out, or set evaluator: opencompass."
+            f"Expected benchmarks that {whose} has, found {', '.join(missing)}, which it lacks; "
+            f"leave them out, or set evaluator: {other}."
         )
     refuse_code(benchmarks, allow_code)
+
+
+def _checked(benchmarks: Sequence[Benchmark], given: Mapping[str, Any]) -> tuple[HarnessEvaluation, TaskManager]:
+    """The settings and the harness's tasks, once nothing speaks against them."""
+    settings = validated(HarnessEvaluation, given, "the evaluation")
+    check_benchmarks(benchmarks, "task", "lm-evaluation-harness", "opencompass", settings.allow_code)
     if importlib.util.find_spec("lm_eval") is None:
         raise InputError(f"Expected lm-evaluation-harness, found none; install it with `{harness_tasks.INSTALL}`.")
-    if settings.get("backend") == "vllm" and importlib.util.find_spec("vllm") is None:
+    if settings.backend == "vllm" and importlib.util.find_spec("vllm") is None:
         raise InputError("Expected vLLM for backend='vllm', found none; install it with `pip install vllm`, or use hf.")
-    include_path = settings.get("include_path")
-    if include_path is not None and not Path(include_path).is_dir():
-        raise InputError(f"Expected a folder of task files as include_path, found {include_path}; correct the path.")
-    manager = harness_tasks.find(benchmarks, include_path and str(include_path))
-    harness_tasks.check_tasks(manager, benchmarks, allow_code)
-    return manager
+    manager = harness_tasks.find(benchmarks, settings.include_path and str(settings.include_path))
+    harness_tasks.check_tasks(manager, benchmarks, settings.allow_code)
+    return settings, manager
 
 
 @contextmanager
 def _restored(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
     """Random numbers, the model's mode and the tokenizer's padding afterwards as before."""
-    states = random.getstate(), np.random.get_state()
+    drawn = random.getstate(), np.random.get_state()
     training, padding = model.training, tokenizer.padding_side
     try:
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())), neutral_generation(model, tokenizer):
             yield
     finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
+        random.setstate(drawn[0])
+        np.random.set_state(drawn[1])
         model.train(training)
         tokenizer.padding_side = padding
 
@@ -195,14 +148,9 @@ def _restored(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Ite
 @contextmanager
 def neutral_generation(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
     """Without the checkpoint's own habits of generation: lengths, penalties and temperatures that differ by model."""
-    own = model.generation_config
-    model.generation_config = GenerationConfig(
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False
-    )
-    try:
+    plain = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False)
+    with patch.object(model, "generation_config", plain):
         yield
-    finally:
-        model.generation_config = own
 
 
 @contextmanager
@@ -214,37 +162,30 @@ def saved(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Iterato
         tokenizer.save_pretrained(folder)
         try:
             model.to("cpu")
-            _empty_gpu()
+            clear_device_cache(garbage_collection=True)
             yield Path(folder)
         finally:
-            _empty_gpu()
+            clear_device_cache(garbage_collection=True)
             model.to(device)
-
-
-def _empty_gpu() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 @contextmanager
 def _language_model(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: Mapping[str, Any]
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: HarnessEvaluation
 ) -> Iterator[LM]:
     """The model as the harness wants it.  No token is put before the template's text: none was in training."""
     from lm_eval.api.registry import get_model
 
-    if settings["backend"] == "hf":
+    if settings.backend == "hf":
         yield get_model("hf")(
-            pretrained=model, tokenizer=tokenizer, batch_size=settings["batch_size"],
+            pretrained=model, tokenizer=tokenizer, batch_size=settings.batch_size,
             add_bos_token=False, softmax_dtype="float32",
         )  # fmt: skip
         return
     with saved(model, tokenizer) as folder:
-        arguments = VLLM | dict(settings["vllm"] or {})
         yield get_model("vllm")(
             pretrained=str(folder), batch_size="auto", add_bos_token=False,
-            max_gen_toks=settings["max_new_tokens"], **arguments,
+            max_gen_toks=settings.max_new_tokens, **VLLM | (settings.vllm or {}),
         )  # fmt: skip
 
 
@@ -255,7 +196,7 @@ class _NoBar(tqdm):
         super().__init__(*args, **kwargs | {"disable": True})
 
 
-def _ask(lm: LM, tasks: Mapping[str, Any], limit: int | None, allow_code: bool) -> dict[str, Any]:
+def _ask(lm: LM, tasks: Mapping[str, Any], settings: HarnessEvaluation) -> dict[str, Any]:
     """The harness's results for one benchmark, whatever was asked before it."""
     from lm_eval import evaluator
 
@@ -264,8 +205,8 @@ def _ask(lm: LM, tasks: Mapping[str, Any], limit: int | None, allow_code: bool) 
     with patch.object(own, "tqdm", _NoBar, create=True), patch("lm_eval.api.model.tqdm", _NoBar):
         # Not simple_evaluate, which describes the machine at every call (seconds) and cannot take loaded groups apart.
         return evaluator.evaluate(
-            lm, tasks, limit=limit, bootstrap_iters=0, log_samples=False, apply_chat_template=True,
-            fewshot_as_multiturn=True, confirm_run_unsafe_code=allow_code,
+            lm, tasks, limit=settings.limit, bootstrap_iters=0, log_samples=False, apply_chat_template=True,
+            fewshot_as_multiturn=True, confirm_run_unsafe_code=settings.allow_code,
         )["results"]  # fmt: skip
 
 

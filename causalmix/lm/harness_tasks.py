@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from causalmix.core.errors import InputError
+from causalmix.lm.available import HUB_SECONDS, hub_refusal, quiet as quietly
 from causalmix.lm.benchmarks import Benchmark
-from causalmix.lm.pretrained import HUB_SECONDS, hub_refusal
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
 
-
 INSTALL = "pip install 'causalmix[paper]'"
+quiet = functools.partial(quietly, "lm_eval", level=logging.ERROR)  # remarks on how it was called
 ON_DISK = ("json", "csv", "parquet", "text", "arrow")  # readers of files, not names on the hub
 
 
@@ -28,18 +28,6 @@ def _manager(include_path: str | None, with_defaults: bool) -> TaskManager:
 
     with quiet():
         return TaskManager(include_path=include_path, include_defaults=with_defaults)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the harness's remarks on how it was called; its errors are still told."""
-    logger = logging.getLogger("lm_eval")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def find(benchmarks: Sequence[Benchmark], include_path: str | None) -> TaskManager:
@@ -121,13 +109,7 @@ def no_metric(benchmark: Benchmark, keys: Sequence[str]) -> InputError:
 def load_all(
     manager: TaskManager, benchmarks: Sequence[Benchmark], max_new_tokens: int, seed: int
 ) -> dict[tuple[str, int | None], dict[str, Any]]:
-    """Tasks with their data, by task and number of worked examples; all of them before a model is asked anything.
-
-    Raises
-    ------
-    InputError
-        When a task does not load, most often for want of its data or of a package.
-    """
+    """Tasks with their data, by task and number of worked examples; all of them before a model is asked anything."""
     paths = {leaf.get("dataset_path") for b in benchmarks for _, leaf in leaves(manager, b.task)}
     loaded = {}
     with _cache_without_hub(paths):
@@ -139,10 +121,8 @@ def load_all(
 
 
 def _load(manager: TaskManager, benchmark: Benchmark, max_new_tokens: int, seed: int) -> dict[str, Any]:
-    try:
+    with _loading(benchmark):
         tasks = manager.load([benchmark.task])
-    except Exception as error:  # whatever a task's file, functions and data raise
-        raise _unloadable(benchmark, error) from error
     greedy = {"do_sample": False, "temperature": 0.0, "max_gen_toks": max_new_tokens}
     for task in tasks["tasks"].values():
         if task.get_config("output_type") == "generate_until":
@@ -153,18 +133,23 @@ def _load(manager: TaskManager, benchmark: Benchmark, max_new_tokens: int, seed:
     return tasks
 
 
-def _unloadable(benchmark: Benchmark, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:300].rstrip(".")
-    remedy = (
-        f"install what it needs with `{INSTALL}`"
-        if isinstance(error, (ImportError, AssertionError))
-        else "fetch its data into the Hugging Face cache where there is a network, leave the benchmark out, or name "
-        "a task of your own with data on disk (evaluation: own)"
-    )
-    return InputError(
-        f"Expected the benchmark {benchmark.name} (task {benchmark.task}) to load, "
-        f"found {type(error).__name__}: {reason}; {remedy}."
-    )
+@contextmanager
+def _loading(benchmark: Benchmark) -> Iterator[None]:
+    """Tell in one sentence whatever a task's file, functions and data raise, most often for want of one of them."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300].rstrip(".")
+        remedy = (
+            f"install what it needs with `{INSTALL}`"
+            if isinstance(error, (ImportError, AssertionError))
+            else "fetch its data into the Hugging Face cache where there is a network, leave the benchmark out, or "
+            "name a task of your own with data on disk (evaluation: own)"
+        )
+        raise InputError(
+            f"Expected the benchmark {benchmark.name} (task {benchmark.task}) to load, "
+            f"found {type(error).__name__}: {reason}; {remedy}."
+        ) from error
 
 
 def require(manager: TaskManager, benchmarks: Sequence[Benchmark]) -> None:
@@ -186,10 +171,8 @@ def _require_packages(benchmark: Benchmark, file: Path | None, leaf: Mapping) ->
 
     if file is None or leaf.get("unsafe_code"):
         return
-    try:
+    with _loading(benchmark):
         load_yaml(file, resolve_func=True)
-    except Exception as error:  # whatever a task's functions raise
-        raise _unloadable(benchmark, error) from error
 
 
 def _require_data(benchmark: Benchmark, leaf: Mapping, online: bool) -> None:
@@ -198,14 +181,12 @@ def _require_data(benchmark: Benchmark, leaf: Mapping, online: bool) -> None:
     from huggingface_hub import HfApi
 
     path = leaf["dataset_path"]
-    try:
+    with _loading(benchmark):
         if online and not _is_local(path):
             HfApi().auth_check(path, repo_type="dataset")
         else:
             given = {k: v for k, v in (leaf.get("dataset_kwargs") or {}).items() if k != "trust_remote_code"}
             load_dataset_builder(path, leaf.get("dataset_name"), **given)
-    except Exception as error:  # whatever keeps us from the data
-        raise _unloadable(benchmark, error) from error
 
 
 def _is_local(path: str | None) -> bool:
@@ -218,7 +199,7 @@ def _cache_without_hub(paths: set[str | None]) -> Iterator[bool]:
     import datasets.config
     import huggingface_hub.constants
 
-    if all(_is_local(path) for path in paths) or hub_answers():
+    if all(_is_local(path) for path in paths) or _hub_answers():
         yield True
         return
     with patch.object(huggingface_hub.constants, "HF_HUB_OFFLINE", True):
@@ -226,8 +207,7 @@ def _cache_without_hub(paths: set[str | None]) -> Iterator[bool]:
             yield False
 
 
-def hub_answers() -> bool:
-    """Whether the Hugging Face hub can be reached within seconds and may be asked at all."""
+def _hub_answers() -> bool:
     from huggingface_hub import constants, get_session
 
     return not hub_refusal(lambda: get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS))

@@ -36,17 +36,9 @@ def validation_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
 
 
 def completion_loss(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], n_scored: int | None) -> torch.Tensor:
-    """Mean negative log-likelihood of the scored tokens, in nats.
+    """Mean negative log-likelihood of the scored tokens in nats, or their sum divided by ``n_scored``.
 
-    Parameters
-    ----------
-    model : PreTrainedModel
-        Causal language model.
-    inputs : mapping
-        ``input_ids`` and ``labels``, both (batch, length), padded on the right, and optionally
-        the ``position_ids`` of packed rows.
-    n_scored : int or None
-        What the summed loss is divided by; the number of scored tokens where None.
+    ``input_ids`` and ``labels`` are (batch, length), padded on the right; ``position_ids`` are those of packed rows.
     """
     hidden = model.base_model(
         input_ids=inputs["input_ids"], position_ids=inputs.get("position_ids"), use_cache=False
@@ -61,11 +53,7 @@ def completion_loss(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], 
 def token_losses(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """Loss of each scored token in nats and the row that it belongs to, both of shape (n_scored,).
 
-    Parameters
-    ----------
-    model : PreTrainedModel
-    inputs : mapping
-        As for :func:`completion_loss`, rows not packed.
+    Inputs as for :func:`completion_loss`, rows not packed.
     """
     hidden = model.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
     owner, position = inputs["labels"][:, 1:].ne(IGNORED).nonzero(as_tuple=True)
@@ -91,16 +79,9 @@ def row_losses(
     max_rows: int = 64,
     max_tokens: int = 16_384,
 ) -> list[np.ndarray]:
-    """For each tokenised row, the loss on its scored tokens in nats.
+    """For each row of :func:`tokenize`, the loss on its scored tokens in nats; rows without one are left out.
 
-    Parameters
-    ----------
-    model, tokenizer, dataset
-        Rows as :func:`causalmix.lm.conversations.tokenize` returns them; rows without a scored token are left out.
-    max_length : int, optional
-        Where rows are cut; by default at the model's context.
-    max_rows, max_tokens : int
-        Rows, and tokens with their padding, in one forward pass.
+    Rows are cut at the model's context by default; ``max_rows`` and ``max_tokens`` (padding included) bound a pass.
     """
     rows = labelled(dataset, max_length or model.config.max_position_embeddings)
     lengths = np.array(rows["length"][:])

@@ -15,32 +15,15 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from causalmix.core.errors import InputError
-from causalmix.lm.tasks import Task
+from causalmix.lm.tasks import SPLITS, Task
 
 
 def exact_match(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task, batch_size: int = 32
 ) -> np.ndarray:
-    """Whether greedy decoding would write each gold answer and stop, without generating.
+    """Whether greedy decoding would write each gold answer of a task and stop, without generating, shape (n,).
 
-    Parameters
-    ----------
-    model, tokenizer
-        Causal language model; the tokenizer's end-of-sequence token ends a turn.
-    task : Task
-        A task with golds.
-    batch_size : int
-        Prompts in one forward pass.
-
-    Returns
-    -------
-    ndarray of bool, shape (n,)
-        A hit means the gold answer in the tokenizer's own spelling, token by token.
-
-    Raises
-    ------
-    InputError
-        If the task has no golds.
+    A hit means the gold answer in the tokenizer's own spelling, token by token, and its end-of-sequence token.
     """
     if task.golds is None:
         raise InputError(f"Expected a task with golds, found {task.name} with a check; generate its answers instead.")
@@ -76,23 +59,9 @@ def generate(
     max_new_tokens: int = 64,
     batch_size: int = 64,
 ) -> list[str]:
-    """Greedy answers to prompts, each up to the end of its turn.
+    """Greedy answers to prompts without template, each up to the end of its turn, special tokens removed.
 
-    Parameters
-    ----------
-    model, tokenizer
-        As for :func:`exact_match`.
-    prompts : sequence of str
-        User turns without template.
-    max_new_tokens : int
-        An answer that has not ended by then is cut.
-    batch_size : int
-        Prompts decoded together (padded on the left, with a key-value cache).
-
-    Returns
-    -------
-    list of str
-        In the order of the prompts, special tokens removed.
+    An answer that has not ended by ``max_new_tokens`` is cut; ``batch_size`` prompts are padded on the left.
     """
     rows = _prompt_ids(prompts, tokenizer)
     answers = [""] * len(rows)
@@ -127,40 +96,23 @@ def score_tasks(
 
 
 def axis_scores(scores: Mapping[str, float], tasks: Sequence[Task]) -> dict[str, float]:
-    """Outcomes Y from accuracies per task.
+    """Outcomes Y from accuracies by task name.
 
-    Parameters
-    ----------
-    scores : mapping
-        Accuracy by task name.
-    tasks : sequence of Task
-        The tasks of the study.
-
-    Returns
-    -------
-    dict
-        ``y_dev`` and ``y_unseen`` (plain means over the axes that have such tasks), then
-        ``y_<axis>`` and ``y_<axis>_unseen`` (plain means over the axis's tasks).  A split
-        without tasks gives no column.
-
-    Raises
-    ------
-    InputError
-        If a task has no score.
+    ``y_dev`` and ``y_unseen`` (plain means over the axes that have such tasks), then ``y_<axis>`` and
+    ``y_<axis>_unseen`` (plain means over the axis's tasks).  A split without tasks gives no column.
     """
     if missing := [task.name for task in tasks if task.name not in scores]:
         raise InputError(f"Expected a score for every task, found none for {missing}; score these tasks too.")
-    means: dict[str, dict[str, float]] = {"dev": {}, "unseen": {}}
-    for split, by_axis in means.items():
-        for axis in dict.fromkeys(task.axis for task in tasks if task.split == split):
-            chosen = [scores[t.name] for t in tasks if (t.axis, t.split) == (axis, split)]
-            by_axis[axis] = float(np.mean(chosen))
-    overall = {f"y_{split}": float(np.mean(list(by_axis.values()))) for split, by_axis in means.items() if by_axis}
-    return (
-        overall
-        | {f"y_{axis}": y for axis, y in means["dev"].items()}
-        | {f"y_{axis}_unseen": y for axis, y in means["unseen"].items()}
-    )
+    overall, by_axis = {}, {}
+    for split, suffix in zip(SPLITS, ("", "_unseen")):
+        axes: dict[str, list[float]] = {}
+        for task in tasks:
+            if task.split == split:
+                axes.setdefault(task.axis, []).append(scores[task.name])
+        means = {axis: float(np.mean(accuracies)) for axis, accuracies in axes.items()}
+        overall |= {f"y_{split}": float(np.mean(list(means.values())))} if means else {}
+        by_axis |= {f"y_{axis}{suffix}": y for axis, y in means.items()}
+    return overall | by_axis
 
 
 def task_table(tasks: Sequence[Task]) -> pd.DataFrame:

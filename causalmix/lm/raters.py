@@ -27,34 +27,18 @@ class Rater(Protocol):
         """Logits, shape (n,); the larger, the better written."""
 
 
-def chunk_mean(logits: np.ndarray, n_tokens: np.ndarray) -> float:
-    """Style of a document: the mean of its chunks' logits, weighted by their tokens (0 without tokens)."""
-    return float(np.average(logits, weights=n_tokens)) if np.sum(n_tokens) else 0.0
-
-
 def chunked_scores(
     documents: Sequence[Sequence[Any]], logits: Callable[[list[Sequence[Any]]], np.ndarray], chunk: int = STYLE_CHUNK
 ) -> np.ndarray:
-    """Score documents in chunks.
+    """Token-weighted mean logit of each document, shape (n,); 0 for one without tokens.
 
-    Parameters
-    ----------
-    documents : sequence of token sequences
-        One for each document.
-    logits : callable
-        Bradley-Terry logits, shape (m,), of m chunks.
-    chunk : int
-        Tokens in a chunk; the last one of a document may be shorter.
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        Token-weighted mean logit of each document; 0 for one without tokens.
+    ``logits`` gives Bradley-Terry logits, shape (m,), of m chunks of tokens; a document's last chunk may be shorter.
     """
     pieces = [[doc[i : i + chunk] for i in range(0, len(doc), chunk)] for doc in documents]
     flat = [piece for doc in pieces for piece in doc]
     scored = iter(logits(flat) if flat else ())
-    return np.array([chunk_mean([next(scored) for _ in doc], [len(piece) for piece in doc]) for doc in pieces])
+    weights = [[len(piece) for piece in doc] for doc in pieces]
+    return np.array([np.average([next(scored) for _ in doc], weights=doc) if doc else 0.0 for doc in weights])
 
 
 class StyleRater:
@@ -79,31 +63,12 @@ class StyleRater:
         learning_rate: float = 0.1,
         decay: float = 1e-4,
     ) -> StyleRater:
-        """Maximise the Bradley-Terry likelihood that the first text of each pair is preferred.
+        """Maximise the Bradley-Terry likelihood that the first text of each pair is preferred; returns itself.
 
-        Parameters
-        ----------
-        pairs : sequence of (str, str)
-            (preferred, rejected).
-        seed : int
-            Fixes the order of the pairs.
-        epochs, learning_rate, decay
-            Of Adam; ``decay`` is the weight of the squared norm (ours).
-
-        Returns
-        -------
-        StyleRater
-            Itself.
-
-        Raises
-        ------
-        InputError
-            If there is no pair.
+        The seed fixes the order of the pairs; ``decay`` is the weight of the squared norm (ours).
         """
-        if not len(pairs):
-            raise InputError(
-                "Expected pairs of texts to learn style from, found none; give (preferred, rejected) pairs."
-            )
+        if not pairs:
+            raise InputError("Expected pairs of texts to learn style from, found none; give (preferred, rejected).")
         sides = [[self._features(_words(text)) for text in side] for side in zip(*pairs)]
         self.weights = torch.zeros(len(self.weights), requires_grad=True)
         optimizer = torch.optim.Adam([self.weights], lr=learning_rate)
@@ -153,18 +118,9 @@ class StyleRater:
 
 
 class ClassifierRater:
-    """A Hugging Face sequence classifier as rater, such as princeton-nlp/QuRater-1.3B.
+    """A Hugging Face sequence classifier as rater, such as princeton-nlp/QuRater-1.3B, whose first head is style.
 
-    Parameters
-    ----------
-    model : PreTrainedModel
-        An ``AutoModelForSequenceClassification``.
-    tokenizer : PreTrainedTokenizerBase
-        The classifier's own; its tokens make the chunks.
-    head : int
-        Output to read; 0 is writing style in QuRater.
-    batch_size : int
-        Chunks in one forward pass.
+    The classifier's own tokens make the chunks.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, head: int = 0, batch_size: int = 16):

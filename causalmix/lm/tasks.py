@@ -19,7 +19,6 @@ class Task:
     name : str
         Unique among the tasks of a study.
     axis : str
-        Capability axis the task belongs to.
     split : {"dev", "unseen"}
         ``dev`` tasks may guide a mixture; ``unseen`` tasks only judge it.
     prompts : tuple of str
@@ -27,13 +26,7 @@ class Task:
     golds : tuple of str or None
         The one right answer of each prompt.
     check : callable or None
-        ``check(i, answer) -> bool`` where many answers are right; exactly one of ``golds`` and
-        ``check`` is given.
-
-    Raises
-    ------
-    InputError
-        If the split is unknown, there is no prompt, or golds and check do not fit together.
+        ``check(i, answer) -> bool`` where many answers are right; exactly one of ``golds`` and ``check`` is given.
     """
 
     name: str
@@ -44,19 +37,13 @@ class Task:
     check: Callable[[int, str], bool] | None = None
 
     def __post_init__(self) -> None:
-        if self.split not in SPLITS:
-            raise InputError(
-                f"Task {self.name}: expected split dev or unseen, found {self.split!r}; choose one of the two."
-            )
-        if not self.prompts:
-            raise InputError(
-                f"Task {self.name}: expected at least one prompt, found none; give it prompts or leave it out."
-            )
-        if (self.golds is None) == (self.check is None):
-            raise InputError(
-                f"Task {self.name}: expected either golds or check, found both or neither; give exactly one."
-            )
-        if self.golds is not None and len(self.golds) != len(self.prompts):
-            raise InputError(
-                f"Task {self.name}: expected {len(self.prompts)} golds, found {len(self.golds)}; give one per prompt."
-            )
+        golds = len(self.prompts) if self.golds is None else len(self.golds)
+        for wrong, expected in (
+            (self.split not in SPLITS, f"split dev or unseen, found {self.split!r}; choose one of the two"),
+            (not self.prompts, "at least one prompt, found none; give it prompts or leave it out"),
+            ((self.golds is None) == (self.check is None),
+             "either golds or check, found both or neither; give exactly one"),
+            (golds != len(self.prompts), f"{len(self.prompts)} golds, found {golds}; give one per prompt"),
+        ):  # fmt: skip
+            if wrong:
+                raise InputError(f"Task {self.name}: expected {expected}.")

@@ -20,8 +20,8 @@ from causalmix.data.families import KINDS, real_kind
 from causalmix.data.named_models import require_model
 from causalmix.data.pools import hub, published_scores
 from causalmix.data.recipes import Recipe
-from causalmix.data.states import SCORES
-from causalmix.lm.pretrained import require_model as require_files
+from causalmix.data.scores import SCORES
+from causalmix.lm.available import available
 from causalmix.train import design as designs
 from causalmix.train.design import Design
 
@@ -87,10 +87,10 @@ class Source:
         """Raise InputError unless what scores it can be had."""
         require_model(self.models["scorer"])
         if rater := self.models["rater"]:
-            require_files(rater)
+            available(rater, "model")
         if self.recipe and self.recipe.scores:
             published_scores.check_scorers(self.recipe.scorer, self.recipe.rater)
-            hub.require(self.recipe.scores["path"])
+            available(self.recipe.scores["path"], "dataset")
 
     def scored(self, pool: Dataset) -> Dataset:
         """The rows with their scores, from the cache where they are known there.
@@ -106,7 +106,7 @@ class Source:
             with scored_pools.one_thread():
                 write_table(path, real_kind(self.recipe).score(pool)[list(SCORES)].round(scored_pools.SCORE_DIGITS))
         pool = pool.remove_columns([name for name in SCORES if name in pool.column_names])
-        for name, values in read_table(path, SCORES)[list(SCORES)].items():
+        for name, values in read_table(path, list(SCORES))[list(SCORES)].items():
             pool = pool.add_column(name, values.tolist())
         return pool
 

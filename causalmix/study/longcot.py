@@ -74,7 +74,7 @@ def mixtures_of_pool(mixtures: pd.DataFrame, domains: Sequence[str]) -> pd.DataF
 def longcot_trials(design: Design, pool: World, mixtures: pd.DataFrame, seeds: int) -> list[Trial]:
     """Every method's mixture of long reasoning, with the Qwen3-architecture model, at a proxy run's size."""
     mixtures = mixtures_of_pool(mixtures, pool.scored.domains)
-    return trials_of(design, pool.name, mixtures, pool="long-CoT", state=(0.0, 0.0, 0.0), role="longcot",
+    return trials_of(design, pool.name, mixtures, pool="long-CoT", state=states.tilt(), role="longcot",
                      candidates=len(pool.scored.codes), n_samples=design.n_samples, seeds=seeds)  # fmt: skip
 
 

@@ -15,11 +15,15 @@ from causalmix.study.trials import FIRST_SEED, Trial, trials_of
 from causalmix.train.design import Design, specs_of
 from causalmix.train.spec import RunSpec
 
-AS_IT_IS = (0.0, 0.0, 0.0)
+AS_IT_IS = states.tilt()
 
 #: Tilts λ of pools whose state has shifted: two within the range of states that runs were drawn
-#: from (each component in [-1, 1]), one beyond it. Order: HES, Normalized_Loss, Writing_Style.
-SHIFTS = {"clean": (0.6, -0.6, 0.8), "sloppy": (-0.6, 0.6, -0.8), "sloppier than seen": (-1.0, 1.0, -2.0)}
+#: from (each component in [-1, 1]), one beyond it.
+SHIFTS = {
+    "clean": states.tilt(hes=0.6, normalized_loss=-0.6, writing_style=0.8),
+    "sloppy": states.tilt(hes=-0.6, normalized_loss=0.6, writing_style=-0.8),
+    "sloppier than seen": states.tilt(hes=-1.0, normalized_loss=1.0, writing_style=-2.0),
+}
 CONFOUNDED_RUNS = 256
 
 

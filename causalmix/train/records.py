@@ -11,7 +11,7 @@ from causalmix.core.paths import results_dir
 from causalmix.data.families import Kind, kind_of
 from causalmix.data.named_models import load_model
 from causalmix.data.scored_pools import one_thread
-from causalmix.data.states import SCORES
+from causalmix.data.scores import SCORES
 from causalmix.lm.outcomes import axis_scores
 from causalmix.train.design import Design, noise_panel, specs_of, world_for
 from causalmix.train.ledger import Ledger
@@ -52,8 +52,8 @@ def sweep(study: str, *, limit: int | None = None, **options) -> list[dict]:
     Further options are those of :func:`causalmix.train.sweep.run_sweep`.
     """
     design = Design.of_study(study)
-    base = world_for(design)
-    specs = specs_of(design, base.name, base.scored.domains)
+    world = world_for(design)
+    specs = specs_of(design, world.name, world.scored.domains)
     wanted = [*specs, *noise_panel(design, specs)][:limit]
     return run_sweep(wanted, ledger_of(study), train, **options)
 

@@ -7,22 +7,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from typing import NamedTuple
 
 from causalmix.core.errors import InputError
 from causalmix.core.simplex import check_mixture
+from causalmix.data.world_name import WorldName
 
 MIXING, LAUNCH = "mixing_", "launch_"  # begin the names of what in a run's training is no hyper-parameter
-
-
-class WorldParts(NamedTuple):
-    """What a run's ``world`` names, part by part."""
-
-    kind: str  # family of pools
-    rows: int
-    seed: int
-    digest: str  # of the content
-    candidates: int  # of each domain
 
 
 @dataclass(frozen=True)
@@ -35,7 +25,7 @@ class RunSpec:
     Attributes
     ----------
     world : str
-        Identity of the pool, its scores, the base models and the tasks.
+        Identity of the pool, its scores, the base models and the tasks (:class:`causalmix.data.families.WorldName`).
     model : str
         Base model that is fine-tuned.
     domains : tuple of str, length K
@@ -90,10 +80,9 @@ class RunSpec:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
-    def world_parts(self) -> WorldParts:
-        """The pool that ``world`` names, and how many candidates are drawn from it."""
-        kind, rows, seed, digest, candidates = self.world.split("/")
-        return WorldParts(kind, int(rows), int(seed), digest, int(candidates))
+    def world_name(self) -> WorldName:
+        """The pool that ``world`` names, and how many candidates of each domain are drawn from it."""
+        return WorldName.read(self.world)
 
     @property
     def settings(self) -> dict[str, object]:

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from causalmix.data.scores import SCORES
 from causalmix.train.spec import RunSpec
 
-LABELS = {
-    "hes": "HES (bits)",
-    "normalized_loss": "Normalized_Loss (bits per token)",
-    "writing_style": "Writing_Style (log-odds)",
-}
+
+def label(score: str) -> str:
+    """What a score is called on an axis, with its unit."""
+    return SCORES[score].label if score in SCORES else score
 
 
 def _horizontal_boxes(values: Sequence[np.ndarray], names: Sequence[str], ax: Axes) -> Axes:
@@ -34,7 +34,7 @@ def score_distributions(table: pd.DataFrame, score: str, ax: Axes) -> Axes:
     """One score's distribution in each domain of a scored pool (``domain`` and a column for each score)."""
     domains = list(table["domain"].unique())
     _horizontal_boxes([table.loc[table["domain"] == d, score].to_numpy() for d in domains], domains, ax)
-    ax.set_xlabel(LABELS.get(score, score))
+    ax.set_xlabel(label(score))
     return ax
 
 
@@ -42,7 +42,7 @@ def covariate_against_tilt(tilt: np.ndarray, covariate: np.ndarray, score: str, 
     """A covariate over states against its own component of the tilt, both shape (n_states,)."""
     ax.scatter(tilt, covariate, s=8, alpha=0.6)
     ax.set_xlabel(f"tilt on {score}")
-    ax.set_ylabel(LABELS.get(score, score))
+    ax.set_ylabel(label(score))
     return ax
 
 

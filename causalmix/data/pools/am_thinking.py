@@ -17,6 +17,7 @@ from datasets import Dataset, concatenate_datasets
 
 from causalmix.core.errors import InputError
 from causalmix.data.pools import hub
+from causalmix.lm.available import available, quiet
 
 #: Files that make the pool, and the domain of each.
 FILES = {"math.jsonl": "math", "code.jsonl": "coding"}
@@ -36,9 +37,8 @@ def load_pool(
 ) -> Dataset:
     """Questions with a chain of thought in ``<think>`` tags and the answer after it.
 
-    Rows without a chain or without an answer are left out; the pool's
-    ``info.description`` tells how many.  ``system`` is not
-    used, as in the data set's own training.
+    Rows without a chain or without an answer are left out; the pool's ``info.description`` tells how many.
+    ``system`` is not used, as in the data set's own training.
 
     Parameters
     ----------
@@ -46,10 +46,8 @@ def load_pool(
         The name on the hub, or a folder with the files.
     files : mapping of str to str, optional
         Domain by file; by default :data:`FILES`.
-    max_rows : int
-        Most rows, in the files' own shares; 0 for all.  Only rows that are taken are written to the cache.
-    seed : int
-        Which rows.
+    max_rows, seed : int
+        As many rows at most, in the files' own shares (0 for all), and which.
     revision : str, optional
         Branch, tag or commit on the hub.
 
@@ -57,11 +55,6 @@ def load_pool(
     -------
     Dataset
         Columns ``row_id, domain, source, messages``; a row is named by its file and line, from 0.
-
-    Raises
-    ------
-    InputError
-        When a file cannot be had, has a line that is not JSON, or has no row that can be used.
     """
     files = FILES if files is None else files
     found = {name: _file(path, name, revision) for name in files}
@@ -89,13 +82,13 @@ def _file(path: str, name: str, revision: str | None) -> Path:
         if not (file := Path(path, name)).is_file():
             raise InputError(f"Expected the file {name} in {path}, found none; download it, or name other files.")
         return file
-    hub.require(path)
+    available(path, "dataset")
 
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        with hub.quiet():
+        with quiet():
             return Path(hf_hub_download(path, name, repo_type="dataset", revision=revision))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise InputError(

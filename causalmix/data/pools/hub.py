@@ -8,20 +8,17 @@ a sample that keeps the domains' shares has to know all of them.
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from datasets import Dataset, Features, List, Value, config, load_dataset, load_dataset_builder
+from datasets import Dataset, Features, List, Value, load_dataset, load_dataset_builder
 from datasets.exceptions import DatasetsError
-from datasets.naming import camelcase_to_snakecase
 
 from causalmix.core.errors import InputError
 from causalmix.core.simplex import to_counts
-from causalmix.lm.pretrained import HUB_SECONDS, LAPTOP, hub_refusal
+from causalmix.lm.available import READERS, available, quiet
 
 #: What every pool has; the content of a turn is plain text.
 FEATURES = Features(
@@ -33,9 +30,6 @@ FEATURES = Features(
     }
 )
 
-#: Reader of a file by its ending.
-READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet", ".arrow": "arrow"}
-
 
 def open_rows(
     path: str | Path,
@@ -44,13 +38,13 @@ def open_rows(
     data_files: str | Sequence[str] | Mapping[str, str] | None = None,
     revision: str | None = None,
 ) -> Dataset:
-    """Open a data set; its rows stay on disk.
+    """Open a data set as one table; its rows stay on disk, and nothing is written beside local files.
 
     Parameters
     ----------
     path : str or Path
         A file (JSONL, JSON, CSV, Parquet, Arrow), a folder of such files, a folder that
-        ``save_to_disk`` wrote, or a name on the Hugging Face hub.  Nothing is written beside local files.
+        ``save_to_disk`` wrote, or a name on the Hugging Face hub.
     name : str, optional
         Configuration on the hub, or the folder of that name below a local one.
     split : str
@@ -59,18 +53,9 @@ def open_rows(
         Files of a folder or repository, where not all of them are meant.
     revision : str, optional
         Branch, tag or commit on the hub.
-
-    Returns
-    -------
-    Dataset
-
-    Raises
-    ------
-    InputError
-        When nothing is there (:func:`require`), or it does not load as one table.
     """
-    require(path)
     path = Path(path)
+    available(path.as_posix(), "dataset")
     try:
         with quiet():
             if path.is_file():
@@ -114,96 +99,8 @@ def _from_folder(folder: Path, name: str | None, split: str, data_files) -> Data
     return load_dataset(str(folder.resolve()), name, split=split, data_files=data_files)
 
 
-def require(path: str | Path) -> None:
-    """Check within seconds that a data set can be had; no row is downloaded.
-
-    Parameters
-    ----------
-    path : str or Path
-        As for :func:`open_rows`.  What is not on this machine is looked for in the hub's caches, then
-        on the hub unless ``HF_HUB_OFFLINE`` is set.
-
-    Raises
-    ------
-    InputError
-        When nothing by that name is there, or a file is empty or of no known kind.
-    """
-    found = Path(path)
-    if found.is_file() and found.suffix not in READERS:
-        raise InputError(
-            f"Expected a data set as {', '.join(READERS)} or a folder, found {found}; convert it to one of these."
-        )
-    if found.is_file() and not found.stat().st_size:
-        raise InputError(f"Expected rows in {found}, found an empty file; write it again.")
-    if not found.exists() and not _is_cached(str(path)):
-        with quiet():
-            _require_on_hub(str(path))
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the libraries' remarks off the page; what fails is raised."""
-    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels):
-            logger.setLevel(level)
-
-
-def _is_cached(name: str) -> bool:
-    """Whether this machine holds files or a prepared table of that name."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        snapshot_download(name, repo_type="dataset", local_files_only=True)
-        return True
-    except LocalEntryNotFoundError:
-        *owner, last = name.split("/")
-        prepared = "___".join([*owner, camelcase_to_snakecase(last)])
-        return any(Path(config.HF_DATASETS_CACHE).glob(f"{prepared}/*/*/*/dataset_info.json"))
-    except HFValidationError:
-        raise InputError(
-            f"Expected a file, a folder or a name on the Hugging Face hub, found {name!r}; correct it ({LAPTOP})."
-        ) from None
-
-
-def _require_on_hub(name: str) -> None:
-    from huggingface_hub import HfApi
-
-    if found := hub_refusal(lambda: HfApi().dataset_info(name, timeout=HUB_SECONDS)):
-        raise InputError(
-            f"Expected the data set {name} in a file or folder, in the Hugging Face cache or on the hub, found none "
-            f"({found}); download it where there is a network and give its folder ({LAPTOP})."
-        )
-
-
 def stratified(groups: Sequence[str], max_rows: int, seed: int) -> np.ndarray:
-    """Places of a random part in which every group keeps its share.
-
-    Parameters
-    ----------
-    groups : sequence of str, length n
-        The group of each row.
-    max_rows : int
-        Most rows; 0 for all.
-    seed : int
-        Which rows.
-
-    Returns
-    -------
-    ndarray of int
-        In rising order; shares are met to within one row.
-
-    Raises
-    ------
-    InputError
-        When ``max_rows`` is negative, or so few that a group would be left without rows.
-    """
+    """Places, in rising order, of ``max_rows`` rows (0 for all) drawn so that every group keeps its share."""
     if max_rows < 0:
         raise InputError(f"Expected max_rows of at least 0, found {max_rows}; 0 takes all rows.")
     if not 0 < max_rows < len(groups):

@@ -61,7 +61,10 @@ def load_pool(
     on_bad: str = "refuse",
     max_rows: int = 0,
     seed: int = 0,
-    **where: Any,
+    name: str | None = None,
+    split: str = "train",
+    data_files: str | Sequence[str] | Mapping[str, str] | None = None,
+    revision: str | None = None,
 ) -> Dataset:
     """Rows of any data set as a pool.
 
@@ -91,8 +94,8 @@ def load_pool(
         Most rows, in the pool's own shares of domains; 0 for all.
     seed : int
         Which rows.
-    **where
-        ``name``, ``split``, ``data_files`` and ``revision`` of :func:`causalmix.data.pools.hub.open_rows`.
+    name, split, data_files, revision
+        Of :func:`causalmix.data.pools.hub.open_rows`.
 
     Returns
     -------
@@ -107,7 +110,7 @@ def load_pool(
     """
     if on_bad not in ON_BAD:
         raise InputError(f"Expected on_bad among {', '.join(ON_BAD)}, found {on_bad!r}; choose one of these.")
-    rows = hub.open_rows(path, **where)
+    rows = hub.open_rows(path, name, split, data_files, revision)
     layout = _layout(rows.column_names, path, domain_column, source_column, messages_column, id_column)
     if source_to_domain is not None:
         layout = _with_domains(rows, path, layout, source_column, source_to_domain)

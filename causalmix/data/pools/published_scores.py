@@ -20,11 +20,7 @@ from datasets import Dataset, Features, Value, concatenate_datasets
 
 from causalmix.core.errors import InputError
 from causalmix.data.pools import hub
-from causalmix.data.scores import flatten
-
-#: Our names of the scores, and the publishers'.
-PUBLISHED = {"hes": "HES", "normalized_loss": "Normalized_Loss", "writing_style": "Writing_Style"}
-SCORES = list(PUBLISHED)
+from causalmix.data.scores import SCORES, flatten
 
 #: The models behind them, as in the configuration of OpenDataArena's scorers.
 SCORER, RATER = "Qwen/Qwen3-8B", "princeton-nlp/QuRater-1.3B"
@@ -34,18 +30,7 @@ _TAGS = re.compile(r"</?(?:think|answer)>")
 
 
 def check_scorers(scorer: str, rater: str) -> None:
-    """Refuse to mix published scores with those of other models.
-
-    Parameters
-    ----------
-    scorer, rater : str
-        Names or folders of the models that score the rows which are not found; the last part counts.
-
-    Raises
-    ------
-    InputError
-        When either is not the publishers' model.
-    """
+    """Refuse to mix published scores with those of other models, by the last part of their names or folders."""
     for given, theirs in ((scorer, SCORER), (rater, RATER)):
         if given.rstrip("/").rpartition("/")[2] != theirs.rpartition("/")[2]:
             raise InputError(
@@ -55,56 +40,27 @@ def check_scorers(scorer: str, rater: str) -> None:
 
 
 def attach(pool: Dataset, scored_rows: Dataset) -> Dataset:
-    """Give the rows of a pool their published scores.
+    """The rows of a pool (``messages``) with their published scores, all of them null where the text is not found.
 
-    Parameters
-    ----------
-    pool : Dataset
-        With ``messages``.
-    scored_rows : Dataset
-        With ``instruction``, ``output`` and the struct ``raw_scores``.  Of rows with the same text the
-        first that has all three scores counts.
-
-    Returns
-    -------
-    Dataset
-        The pool with ``hes`` (bits), ``normalized_loss`` (bits per token) and ``writing_style``
-        (log-odds); all three null where the text is not found.  Texts are compared without white
-        space and without the tags think and answer.
-
-    Raises
-    ------
-    InputError
-        When the scored rows are of another schema.
+    ``scored_rows`` have ``instruction``, ``output`` and the struct ``raw_scores``; of rows with the same text the first
+    with all scores counts.  Texts are compared without white space and without the tags think and answer.
     """
     _check_schema(scored_rows)
-    published = _mapped(scored_rows.select_columns(["instruction", "output", "raw_scores"]), _published, SCORES)
+    published = _mapped(scored_rows.select_columns(["instruction", "output", "raw_scores"]), _published, list(SCORES))
     published = published.dropna().drop_duplicates("key").set_index("key")
     keys = _mapped(pool.select_columns(["messages"]), _pool_keys)["key"]
     return _with_scores(pool, published.reindex(keys))
 
 
 def complete(found: Dataset, compute: Callable[[Dataset], pd.DataFrame]) -> Dataset:
-    """Compute the scores of those rows that have none; ``info.description`` tells how many.
-
-    Parameters
-    ----------
-    found : Dataset
-        From :func:`attach`.
-    compute : callable
-        ``compute(rows)``: a table with the three scores, one line a row; not called without rows.
-
-    Returns
-    -------
-    Dataset
-        The same rows, every score given.
-    """
-    table = found.select_columns(SCORES).to_pandas()
+    """Compute every score of those rows that lack one; ``info.description`` tells how many."""
+    names = list(SCORES)
+    table = found.select_columns(names).to_pandas()
     missing = np.flatnonzero(table.isna().any(axis=1))
     if len(missing):
-        table.iloc[missing] = compute(found.select(missing))[SCORES].to_numpy(float)
+        table.iloc[missing] = compute(found.select(missing))[names].to_numpy(float)
     told = f"Scores of {len(table) - len(missing)} of {len(table)} rows are published ones, the others computed."
-    return hub.note(_with_scores(found.remove_columns(SCORES), table), told)
+    return hub.note(_with_scores(found.remove_columns(names), table), told)
 
 
 def _check_schema(rows: Dataset) -> None:
@@ -125,7 +81,7 @@ def _check_schema(rows: Dataset) -> None:
             f"Expected raw_scores as names with numbers, found values of the type {metrics.dtype}; "
             "read them as JSON first, or use OpenDataArena-scored-data-2603."
         )
-    if isinstance(metrics, Mapping) and (lacking := set(PUBLISHED.values()) - set(metrics)):
+    if isinstance(metrics, Mapping) and (lacking := {s.published for s in SCORES.values()} - {None, *metrics}):
         raise InputError(
             f"Expected {', '.join(sorted(lacking))} in raw_scores, found {', '.join(metrics)}; "
             "choose rows that have them."
@@ -146,7 +102,8 @@ def _pool_keys(batch: Mapping[str, list]) -> dict[str, list[int]]:
 
 
 def _published(batch: Mapping[str, list]) -> dict[str, list]:
-    scores = {ours: [(raw or {}).get(name) for raw in batch["raw_scores"]] for ours, name in PUBLISHED.items()}
+    raw = [scores or {} for scores in batch["raw_scores"]]
+    scores = {name: [given.get(score.published) for given in raw] for name, score in SCORES.items()}
     return {"key": [_key(*texts) for texts in zip(batch["instruction"], batch["output"])]} | scores
 
 
@@ -157,4 +114,6 @@ def _key(instruction: str | None, output: str | None) -> int:
 
 
 def _with_scores(pool: Dataset, table: pd.DataFrame) -> Dataset:
-    return concatenate_datasets([pool, Dataset.from_pandas(table[SCORES].astype(float), preserve_index=False)], axis=1)
+    return concatenate_datasets(
+        [pool, Dataset.from_pandas(table[list(SCORES)].astype(float), preserve_index=False)], axis=1
+    )

@@ -65,7 +65,7 @@ SOURCES = {
 def load_pool(
     path: str = "allenai/tulu-3-sft-mixture", max_rows: int = 0, seed: int = 0, revision: str | None = None
 ) -> Dataset:
-    """The rows of the five domains.
+    """The rows of the five domains, each named by its place in the data set.
 
     Left out are the multilingual source and the rows with an empty assistant turn, 716 as others have
     counted (all of them safety): trained on, they would teach to answer nothing.
@@ -74,22 +74,10 @@ def load_pool(
     ----------
     path : str
         The name on the hub, or a file or folder with the same columns ``messages`` and ``source``.
-    max_rows : int
-        Most rows, in the pool's own shares of domains; 0 for all.
-    seed : int
-        Which rows.
+    max_rows, seed : int
+        As many rows at most, in the pool's own shares of domains (0 for all), and which.
     revision : str, optional
         Branch, tag or commit on the hub.
-
-    Returns
-    -------
-    Dataset
-        Columns ``row_id, domain, source, messages``; a row is named by its place in the data set.
-
-    Raises
-    ------
-    InputError
-        When the data set cannot be had, lacks a column, or has a source that :data:`SOURCES` does not name.
     """
     return local.load_pool(
         path, source_to_domain={name: source.domain for name, source in SOURCES.items()}, id_column="",
@@ -98,23 +86,12 @@ def load_pool(
 
 
 def expected_counts(sizes: Sequence[int] = (100_000, 400_000, 800_000)) -> pd.DataFrame:
-    """What the published table leads one to expect of each domain.
+    """What the published table leads one to expect of each domain: ``rows``, ``share``, and ``cap_<size>``.
 
-    Parameters
-    ----------
-    sizes : sequence of int
-        Rows of a training set.
-
-    Returns
-    -------
-    DataFrame
-        Index ``domain``; columns ``rows``, ``share`` of all five, and for each size ``cap_<size>``, the
-        largest share that needs no row twice (what ``policy.domain_caps`` holds a mixture to).  Rows with
-        an empty answer are not taken off.
+    A cap is the largest share of a training set of that size that needs no row twice (what ``policy.domain_caps``
+    holds a mixture to).  Rows with an empty answer are not taken off.
     """
-    rows = pd.Series(dict.fromkeys(DOMAINS, 0), name="rows").rename_axis("domain")
-    for source in SOURCES.values():
-        if source.domain:
-            rows[source.domain] += source.rows
+    kept = [(source.domain, source.rows) for source in SOURCES.values() if source.domain]
+    rows = pd.DataFrame(kept, columns=["domain", "rows"]).groupby("domain")["rows"].sum().reindex(DOMAINS)
     caps = {f"cap_{size}": (rows / size).clip(upper=1.0) for size in sizes}
     return pd.DataFrame({"rows": rows, "share": rows / rows.sum()} | caps)

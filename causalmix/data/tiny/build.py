@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from causalmix.core.paths import ASSETS
 from causalmix.data.tiny.items import AXES, DOMAINS, HARMFUL_VERBS
-from causalmix.data.tiny.models import ARCHITECTURES, SHAPES, TINY
+from causalmix.data.tiny.models import ARCHITECTURES, CHECKPOINTS, SHAPES
 from causalmix.data.tiny.pool import FILLERS, spoil, unreserved
 from causalmix.lm.raters import StyleRater
 
@@ -102,17 +102,9 @@ def new_model(role: str, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTr
 def grow(small: PreTrainedModel, model: PreTrainedModel, seed: int, noise: float = 0.02) -> PreTrainedModel:
     """Give a model of twice the width, and more layers, the function of a small one (Net2Net, arXiv:1511.05641).
 
-    Every unit is doubled and what reads it halved; the layers on top begin as the identity.  A little noise
-    tells the twins apart, so that training can use them.
-
-    Parameters
-    ----------
-    small, model : PreTrainedModel
-        Of one architecture with tied embeddings; twice the heads of the same size.  ``model`` is changed in place.
-    seed : int
-        Of the noise.
-    noise : float
-        Its standard deviation, as a share of each matrix's own.
+    Every unit is doubled and what reads it halved; the layers on top begin as the identity.  A little noise, as a
+    share of each matrix's own deviation, tells the twins apart, so that training can use them.  Both have tied
+    embeddings and heads of the same size; ``model`` is changed in place.
     """
     generator, given = torch.Generator().manual_seed(seed), small.state_dict()
     for name, weight in model.named_parameters():
@@ -173,19 +165,11 @@ def pretrain(
     return float(loss.detach())
 
 
-def build(out: Path = TINY, seed: int = 1, tokens: Mapping[str, int] = PRETRAINING, progress=None) -> None:
+def build(out: Path = CHECKPOINTS, seed: int = 1, tokens: Mapping[str, int] = PRETRAINING, progress=None) -> None:
     """Rebuild everything that ships with the package; about half an hour on two cores.
 
-    Parameters
-    ----------
-    out : Path
-        Folder for ``tokenizer/``, ``rater/`` and one checkpoint for each role.
-    seed : int
-        Determines corpus, initial weights and rating pairs.
-    tokens : mapping of str to int
-        Tokens of pre-training by role; roles that are absent are not built.
-    progress : callable, optional
-        Called with step, steps and loss.
+    ``out`` gets ``tokenizer/``, ``rater/`` and one checkpoint for each role in ``tokens`` (of pre-training);
+    ``progress`` is called with step, steps and loss.
     """
     tokenizer = build_tokenizer(seed)
     tokenizer.save_pretrained(out / "tokenizer")

@@ -42,28 +42,14 @@ FACT_PHRASES = {
 
 @dataclass(frozen=True)
 class Item:
-    """One question of the world.
+    """One question of the world."""
 
-    Attributes
-    ----------
-    kind : str
-        What sort of item it is, such as ``sort`` or ``town``; the row's source.
-    prompt, answer : str
-        The question and its reference answer.
-    wrong : str
-        A well-formed answer that is not right; spoiled rows use it.
-    level : float
-        Difficulty in [0, 1] as the generator knows it; never shown to a method.
-    rule : tuple of str
-        ``()`` when the answer is the only right one, else the arguments of the check.
-    """
-
-    kind: str
+    kind: str  # what sort of item it is, such as ``sort`` or ``town``; the row's source
     prompt: str
     answer: str
-    wrong: str
-    level: float
-    rule: tuple[str, ...] = ()
+    wrong: str  # a well-formed answer that is not right; spoiled rows use it
+    level: float  # difficulty in [0, 1] as the generator knows it; never shown to a method
+    rule: tuple[str, ...] = ()  # empty when the answer is the only right one, else the arguments of the check
 
 
 def reserved(prompt: str) -> bool:

@@ -23,12 +23,7 @@ CLOSE = "</think>"
 def thoughts(domain: str, rng: np.random.Generator, longer: int = 0) -> Iterator[tuple[str, str, str]]:
     """Endless prompts with the reasoning that solves them and the final answer.
 
-    Parameters
-    ----------
-    domain : {"math", "coding"}
-    rng : numpy.random.Generator
-    longer : int
-        Terms or numbers more than the pool's problems have.
+    Problems have ``longer`` terms or numbers more than the pool's.
     """
     while True:
         count = int(rng.integers(3, 6)) + longer
@@ -53,19 +48,9 @@ def _selection(numbers: list[int]) -> str:
 
 
 def make_pool(n_rows: int = 12_000, seed: int = 0) -> Dataset:
-    """Draw a pool of any size, half of it math and half coding.
+    """A pool of at least 100 rows, half math and half coding; the seed determines every row.
 
-    Parameters
-    ----------
-    n_rows : int
-        At least 100.
-    seed : int
-        Determines every row.
-
-    Returns
-    -------
-    Dataset
-        Columns ``row_id, domain, source, messages, spoiled, careless``.
+    Columns ``row_id, domain, source, messages, spoiled, careless``.
     """
     if n_rows < 100:
         raise InputError(f"Expected a pool of at least 100 rows, found {n_rows}; raise n_rows.")

@@ -12,7 +12,7 @@ from causalmix.core.errors import InputError
 from causalmix.core.paths import ASSETS
 from causalmix.lm.raters import StyleRater
 
-TINY = ASSETS / "tiny"
+CHECKPOINTS = ASSETS / "tiny"
 
 #: Shape by role (ours): the target holds at least five times the proxy's parameters.
 SHAPES = {
@@ -28,9 +28,9 @@ ARCHITECTURES = {"proxy": Qwen2Config, "target": Qwen2Config, "longcot": Qwen3Co
 
 
 @cache
-def load_tokenizer() -> PreTrainedTokenizerFast:
+def world_tokenizer() -> PreTrainedTokenizerFast:
     """The world's tokenizer, with the ChatML template."""
-    return PreTrainedTokenizerFast.from_pretrained(TINY / "tokenizer")
+    return PreTrainedTokenizerFast.from_pretrained(CHECKPOINTS / "tokenizer")
 
 
 def base_name(role: str) -> str:
@@ -43,7 +43,7 @@ def base_name(role: str) -> str:
 
 @cache
 def _digest(role: str) -> str:
-    folder = TINY / role
+    folder = CHECKPOINTS / role
     if not folder.is_dir():
         raise InputError(f"Expected a base checkpoint at {folder.name}, found none; rebuild it with `causalmix world`.")
     parts = (path.read_bytes() for path in sorted(folder.iterdir()))
@@ -51,21 +51,15 @@ def _digest(role: str) -> str:
 
 
 def load_base(name: str = "proxy") -> PreTrainedModel:
-    """A fresh copy of a base checkpoint in float32, by its role or by its :func:`base_name`.
-
-    Raises
-    ------
-    InputError
-        When the checkpoint is not there, or is no longer the one that is named.
-    """
+    """A fresh copy of a base checkpoint in float32, by its role or by its :func:`base_name`."""
     role, _, digest = name.partition("@")
     if digest and digest != _digest(role):
         raise InputError(
             f"Expected the checkpoint {name}, found {base_name(role)}; check out the version that recorded this run."
         )
-    return AutoModelForCausalLM.from_pretrained(TINY / role, dtype=torch.float32)
+    return AutoModelForCausalLM.from_pretrained(CHECKPOINTS / role, dtype=torch.float32)
 
 
-def load_rater() -> StyleRater:
+def world_rater() -> StyleRater:
     """The style rater that ships with the package."""
-    return StyleRater.load(TINY / "rater")
+    return StyleRater.load(CHECKPOINTS / "rater")

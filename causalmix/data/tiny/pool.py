@@ -39,20 +39,10 @@ def spoil(item: Item, rng: np.random.Generator, wrong_share: float) -> str:
 
 
 def make_pool(n_rows: int = 40_000, seed: int = 0) -> Dataset:
-    """Draw a pool of any size.
+    """A pool of at least 100 rows, divided over the domains by :data:`POOL_SHARE`; the seed determines every row.
 
-    Parameters
-    ----------
-    n_rows : int
-        Number of rows, divided over the domains by :data:`POOL_SHARE`; at least 100.
-    seed : int
-        Determines every row.
-
-    Returns
-    -------
-    Dataset
-        Columns ``row_id, domain, source, messages`` and, for those who check the scores,
-        ``level`` (difficulty in [0, 1]) and ``spoiled``; no method reads these two.
+    Columns ``row_id, domain, source, messages`` and, for those who check the scores, ``level`` (difficulty in
+    [0, 1]) and ``spoiled``; no method reads these two.
     """
     if n_rows < 100:
         raise InputError(f"Expected a pool of at least 100 rows, found {n_rows}; raise n_rows.")
@@ -64,12 +54,9 @@ def make_pool(n_rows: int = 40_000, seed: int = 0) -> Dataset:
 
 
 def validation_rows(per_domain: int = 60, seed: int = 0) -> Dataset:
-    """Clean rows of every domain with reserved prompts: where methods that mix by loss measure it.
+    """Clean rows (``domain, messages``) of every domain with reserved prompts, which no pool holds.
 
-    Returns
-    -------
-    Dataset
-        Columns ``domain, messages``; no pool holds these prompts.
+    Methods that mix by loss measure it there.
     """
     rows = []
     for index, domain in enumerate(DOMAINS):

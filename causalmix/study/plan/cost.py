@@ -163,7 +163,7 @@ def _sampled(kind: str) -> Assumption:
     from causalmix.data.tiny import models
     from causalmix.lm import conversations
 
-    tokens = conversations.tokenize(KINDS[kind].make_pool(SAMPLE, 0), models.load_tokenizer())["input_ids"]
+    tokens = conversations.tokenize(KINDS[kind].make_pool(SAMPLE, 0), models.world_tokenizer())["input_ids"]
     return Assumption(
         float(np.mean([len(ids) for ids in tokens])), f"measured: {SAMPLE} rows of the embedded world, made for it"
     )

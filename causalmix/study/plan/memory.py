@@ -16,6 +16,7 @@ from causalmix.data.recipes import Recipe
 from causalmix.data.scores import SCORING_LOGITS
 from causalmix.data.tiny import models as tiny_models
 from causalmix.lm import pretrained
+from causalmix.lm.available import available
 from causalmix.lm.losses import LOGIT_BUDGET
 from causalmix.study.plan.hardware import Assumption, Hardware
 from causalmix.study.plan.workload import TRAIN, Work, family_of
@@ -143,9 +144,9 @@ def config_of(name: str) -> PreTrainedConfig:
     if name in SHAPES:
         return AutoConfig.for_model(**SHAPES[name])
     if is_own(name):
-        return AutoConfig.from_pretrained(tiny_models.TINY / name.partition("@")[0])
+        return AutoConfig.from_pretrained(tiny_models.CHECKPOINTS / name.partition("@")[0])
     name = unmarked(name)
-    pretrained.require_model(name)
+    available(name, "model")
     where, extra = pretrained.source_of(name)
     try:
         return AutoConfig.from_pretrained(where, trust_remote_code=False, **extra)

@@ -127,15 +127,15 @@ def _check_pool(study: Study, pool: str, roles: set[str]) -> None:
     if not (given := study.parameters.get(pool)):
         return
     from causalmix.data.named_models import require_model
-    from causalmix.data.pools import hub
     from causalmix.data.recipes import Recipe
+    from causalmix.lm.available import available
 
     recipe = Recipe.of(given)
     recipe.benchmarks()  # refuses those that cannot be
     for name in recipe.models():
         require_model(name)
     for path in filter(None, (recipe.options.get("path"), recipe.scores.get("path"))):
-        hub.require(path)
+        available(path, "dataset")
     if roles:
         recipe.check_evaluation()
         _check_contexts(study, recipe, roles)
@@ -143,11 +143,11 @@ def _check_pool(study: Study, pool: str, roles: set[str]) -> None:
 
 def _check_contexts(study: Study, recipe: Recipe, roles: set[str]) -> None:
     """Whether the answers that the harness asks for fit the contexts of the models, by their configurations."""
-    from causalmix.lm import harness, opencompass
+    from causalmix.lm import harness
     from causalmix.study.plan.memory import config_of
     from causalmix.train.design import Design
 
-    evaluator, settings = opencompass.evaluator(recipe.settings)
+    evaluator, settings = recipe.evaluator
     if evaluator is harness:
         design = Design.of_study(study)
         for role in sorted(roles):

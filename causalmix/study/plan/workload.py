@@ -165,7 +165,7 @@ class Work:
                 self.design,
                 "pool",
                 run.weights,
-                (0.0, 0.0, 0.0),
+                parts.AS_IT_IS,
                 run.seed,
                 n_samples=run.n_samples,
                 domains=self.domains,
