@@ -25,7 +25,7 @@ html: install  ## render the book from the committed pages, without executing an
 	$(PY) -m causalmix book
 
 test: install .venv/smollm2  ## run all tests, as many at a time as there are cores
-	$(PY) -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+	$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: install  ## check the layout of the code and which room imports which
 	$(PY) -m ruff check .

@@ -17,19 +17,17 @@ from causalmix.train.spec import RunSpec
 if (beside := ROOT.parent / "shared" / "data" / "public_sweeps").is_dir():
     os.environ.setdefault(FOLDER, str(beside))
 
-#: Groups of tests that take longest, the longest first, so that no worker is left with one of them at the end.
-LONGEST = ("test_studies", "test_wheel", "real_book", "test_real_study", "test_clusters", "test_sweep", "test_models",
-           "test_launch", "test_methods", "test_ablations", "test_book", "test_run", "test_recommend")  # fmt: skip
+#: Modules that take longest, the longest first, so that no worker is left with one of them at the end.
+LONGEST = (
+    "test_studies", "test_wheel", "test_real_book", "test_clusters", "test_real_study", "test_sweep", "test_models",
+    "test_launch", "test_methods", "test_ablations", "test_book", "test_run", "test_recommend",
+)  # fmt: skip
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """A module's tests go to one worker, which makes what they share once, unless they name a group of their own."""
+    """Workers take whole modules, in this order: what a module's tests share is made once."""
     order = {name: place for place, name in enumerate(LONGEST)}
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    items.sort(key=lambda item: order.get(item.get_closest_marker("xdist_group").args[0], len(order)))
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -257,28 +257,6 @@ def test_the_browser_sees_a_request_that_no_scan_would(copy_of):
         assert_offline(page.parent, page.parent.as_uri())
 
 
-@pytest.fixture(scope="session")
-def real_book():
-    """The repository's own book, rendered from its committed pages."""
-    if not any(page.exists() for page in gates.chapters()):
-        pytest.skip("no executed chapters yet; run `make book`")
-    return build.build().parent
-
-
-@pytest.mark.xdist_group("real_book")
-def test_the_real_book_has_no_findings(real_book):
-    """What is committed may be published."""
-    assert build.check() == []
-
-
-@needs_chromium
-@pytest.mark.xdist_group("real_book")
-@pytest.mark.timeout(900)
-def test_the_real_book_opens_offline(real_book):
-    """Every page, opened as a file."""
-    assert_offline(real_book, real_book.as_uri())
-
-
 def test_reported_averages_agree_with_their_parts_where_no_note_says_otherwise():
     """A transcription error in any axis or average would show; the one known disagreement is marked."""
     dev = pd.read_csv(RESULTS / "published/dev.csv")

@@ -234,6 +234,17 @@ def test_a_bad_run_leaves_the_old_page(root, capsys, cell, code, told):
     assert contents(root / "book") == {page_of(root).relative_to(root / "book"): b"the old page"}
 
 
+def test_what_stands_in_for_a_kernel_hides_nothing(root, no_kernel, capsys):
+    """A warning, a figure that cannot be drawn and a refusal end as they do in a kernel."""
+    write_notebook(root, [*BODY, "import warnings; warnings.warn('careful')"])
+    assert cli.main(["run"]) == 1 and "cell 8 wrote to stderr: careful" in capsys.readouterr().err
+    write_notebook(root, [*BODY, "import matplotlib.pyplot as plt\nplt.title(r'$\\nonsense{$'); plt.show()"])
+    with pytest.raises(ValueError, match="nonsense"):
+        cli.main(["run"])
+    write_notebook(root, [*BODY, "from causalmix.core.errors import InputError\nraise InputError('Expected a.')"])
+    assert cli.main(["run"]) == 2 and capsys.readouterr().err == "causalmix: Expected a.\n"
+
+
 def test_status_tells_what_is_stale_and_why(root, capsys, monkeypatch):
     """Missing, fresh, then stale for each thing that a page is made from."""
     page = page_of(root)

@@ -85,10 +85,11 @@ def test_a_run_trains_scores_and_measures(records):
 
 
 def test_the_same_spec_trains_to_the_same_scores(records):
-    """Training again from the spec alone gives the same record, to the last item."""
+    """Training again from the spec alone gives the same record, to the last item and the last digit of a loss."""
     again = train(records[0]["spec"])
     assert again["scores"] == records[0]["scores"]
     assert again["covariates"] == records[0]["covariates"]
+    assert all(again["training"][part] == records[0]["training"][part] for part in ("loss", "validation_loss"))
 
 
 def test_history_is_a_valid_input_of_the_estimation(records):
