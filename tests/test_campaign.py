@@ -10,7 +10,7 @@ import pytest
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
 from causalmix.data.tiny.items import DOMAINS
-from causalmix.methods import transfer
+from causalmix.methods import ask
 from causalmix.methods.question import Question
 from causalmix.methods.target import Target
 from causalmix.study import campaign, parts, trials as study_trials
@@ -76,8 +76,12 @@ def test_confounded_mixtures_follow_the_state():
 
 def test_shares_of_some_domains_are_divided_by_their_sum():
     """Domains that the pool lacks leave no trace; without any share the kept ones are equal."""
-    assert transfer.restricted(np.array([0.2, 0.6, 0.2]), [0, 1]) == pytest.approx([0.25, 0.75])
-    assert transfer.restricted(np.array([0.0, 0.0, 1.0]), [0, 1]) == pytest.approx([0.5, 0.5])
+    T = np.tile([0.2, 0.6, 0.2], (20, 1))
+    frame = pd.DataFrame(T, columns=["w_a", "w_b", "w_c"]).assign(run_id=np.arange(20).astype(str), y_dev=0.5)
+    question = Question(check_history(frame), 100, domains=("a", "b"))
+    assert question.of_pool(np.array([0.2, 0.6, 0.2])) == pytest.approx([0.25, 0.75])
+    assert question.of_pool(np.array([0.0, 0.0, 1.0])) == pytest.approx([0.5, 0.5])
+    assert question.whole(question.even) == pytest.approx([0.5, 0.5, 0])
 
 
 def test_two_shifted_pools_lie_within_the_states_seen_and_one_beyond():
@@ -136,8 +140,8 @@ def test_proportional_follows_the_pool_that_a_mixture_is_for():
     runs = check_history(frame.assign(y_dev=0.5 + 0.1 * T[:, 0] + rng.normal(0, 0.01, 60)))
     names = ["Equal", "Proportional", "Grid"]
     table = pd.DataFrame([{"method": m, "w_a": 0.5, "w_b": 0.3, "w_c": 0.2, "proxy_runs_used": 0} for m in names])
-    found = transfer.transfer_mixtures(
-        table, Question(runs, 100), np.empty(0), "part", ("a", "c"), (300, 100), n_trees=8, n_repeats=1
-    ).set_index("method")
+    settings = {"n_trees": 8, "n_repeats": 1}
+    question = Question(runs, 100, np.array([300, 100]), x=np.empty(0), domains=("a", "c"), settings=settings)
+    found = ask.in_part(table, question, "part").set_index("method")
     assert list(found.loc["Proportional", ["w_a", "w_b", "w_c"]]) == [0.75, 0, 0.25]
     assert list(found.loc["Equal", ["w_a", "w_b", "w_c"]]) == [0.5, 0, 0.5]

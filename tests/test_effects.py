@@ -9,6 +9,7 @@ import pytest
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
 from causalmix.effects.estimator import fit_effects
+from causalmix.effects.interface import Normal
 from causalmix.effects.simulate import simulate_history
 
 EQUAL = np.full(5, 0.2)
@@ -70,6 +71,15 @@ def test_contrast_interval_agrees_with_repeated_histories():
     ]
     gains, errors = [float(g[0]) for g, _, _ in found], [float(h[0] - lo[0]) / (2 * 1.96) for _, lo, h in found]
     assert 0.6 < np.mean(errors) / np.std(gains, ddof=1) < 1.6
+
+
+def test_draws_and_covariances_tell_the_same_posterior():
+    """The variance of a contrast is that of its draws; without directions it is that of every return."""
+    draws = np.random.default_rng(0).normal(size=(500, 4, 3)) @ np.array([[1, 0.5, 0], [0, 1, 0], [0, -0.4, 2]])
+    known, D = Normal.of_draws(draws), np.arange(12.0).reshape(4, 3)
+    assert known.mean[0] == pytest.approx(draws.mean(axis=0))
+    assert known.variance(D)[0] == pytest.approx(np.einsum("mnk,nk->mn", draws, D).var(axis=0, ddof=1))
+    assert known.variance()[0] == pytest.approx(draws.var(axis=0, ddof=1))
 
 
 def test_orthogonalisation_removes_confounding():

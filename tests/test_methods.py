@@ -267,8 +267,9 @@ def test_doremi_reports_every_step_size():
 @pytest.fixture(scope="module")
 def table():
     """Mixtures of a few methods for one pool."""
-    asked = Question(history(), 900, np.array([500, 600, 700]))
-    return ask.ask(asked, np.array([0.5]), "whole", ("Equal", "Grid", "RegMix-ridge"), n_trees=40, n_repeats=1)
+    settings = {"n_trees": 40, "n_repeats": 1}
+    asked = Question(history(), 900, np.array([500, 600, 700]), x=np.array([0.5]), settings=settings)
+    return ask.ask(asked, "whole", ("Equal", "Grid", "RegMix-ridge"))
 
 
 def test_table_holds_what_a_reader_needs(table):
@@ -299,10 +300,8 @@ def test_mixtures_are_fixed_for_their_question(table, tmp_path):
 
 def test_only_causalmix_moves_with_the_state(table):
     """In other pools static methods keep their mixtures."""
-    from causalmix.effects.estimator import fit_effects
-
-    effects = fit_effects(history(), n_trees=40, n_repeats=1)
-    moved = ask.in_pools(table, effects, {"low": np.array([0.0]), "high": np.array([1.0])}, 900)
+    question = Question(history(), 900, settings={"n_trees": 40, "n_repeats": 1})
+    moved = ask.in_pools(table, question, {"low": np.array([0.0]), "high": np.array([1.0])})
     assert list(moved["pool"].unique()) == ["low", "high"]
     still = [m for m in table["method"] if m not in ask.OURS]
     for pool in ("low", "high"):

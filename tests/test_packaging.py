@@ -54,15 +54,6 @@ def test_what_is_installed_is_what_is_locked():
     assert not different, f"not as in requirements.lock: {different}"
 
 
-@pytest.mark.parametrize("command", ["check", "format --check"])
-def test_the_code_is_clean(command):
-    """No unused name, no line too long, one layout."""
-    done = subprocess.run(
-        [sys.executable, "-m", "ruff", *command.split(), "."], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout
-
-
 def installed(name):
     """Version of an installed project without its platform's build, or None."""
     try:
@@ -101,10 +92,12 @@ def test_make_help_lists_every_target():
     assert [line.split()[1] for line in told.splitlines() if line.startswith("make ")] == targets
 
 
-def test_the_continuous_check_is_make_test():
-    """It stops at the first failure and runs what a person runs."""
+def test_the_continuous_check_lints_and_ends_with_the_tests():
+    """It stops at the first failure and runs what a person runs; pytest's own summary comes last."""
     script = (ROOT / ".ci" / "run").read_text()
-    assert "set -euo pipefail" in script and script.rstrip().endswith("make test")
+    assert "set -euo pipefail" in script and script.rstrip().endswith("make lint\nmake test")
+    told = subprocess.run(["make", "-C", str(ROOT), "-n", "lint"], capture_output=True, text=True, check=True).stdout
+    assert all(f"{line}\n" in told for line in ("ruff check .", "ruff format --check .", "lint-imports --no-logo"))
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
 

@@ -1,11 +1,8 @@
 """A study of somebody's own rows, models and benchmarks, by the same notebooks: nothing of the embedded world in it."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,9 +10,10 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from chapters import command, page_text
 from datasets import Dataset
 from language_models import chat_tokenizer, row, tiny_model
-from test_studies import FIRST, causalmix, page_text
+from test_studies import FIRST
 
 from causalmix.book.stamps import NOTEBOOKS
 from causalmix.core.errors import InputError
@@ -25,7 +23,7 @@ from causalmix.data import fingerprints, named_models, recipes
 from causalmix.data.scored_pools import load_named
 from causalmix.lm import conversations
 from causalmix.study.plan import needs
-from causalmix.train import design as designs, one_run, sft
+from causalmix.train import design as designs, launch, one_run, sft
 from causalmix.train.design import Design, spec_of
 from causalmix.train.ledger import Ledger
 from causalmix.train.spec import RunSpec
@@ -116,7 +114,7 @@ def study(folder):
 @pytest.fixture(scope="module")
 def done(root):
     """The study's folder after the way from the pool to the mixture."""
-    ended = causalmix(root, "run", "--study", str(root / "own.yaml"), *FIRST)
+    ended = command(root, "run", "--study", root / "own.yaml", *FIRST)
     assert ended.returncode == 0, ended.stderr
     return root / "results" / "own"
 
@@ -138,13 +136,23 @@ def test_own_rows_models_and_benchmarks_go_from_pool_to_mixture(done):
 
 
 def test_a_larger_model_is_launched_in_several_processes(root, done, monkeypatch):
-    """A run of the role target trains in two processes, and is judged by the same benchmarks."""
+    """A run of the role target is handed to two processes, and what they leave is judged by the same benchmarks.
+
+    That so many are started, and train as one would, is told where launching is tried.
+    """
     monkeypatch.setenv("CAUSALMIX_CACHE", str(root / ".cache"))
+    asked = []
+
+    def launched(file, out, bf16, use_cpu, processes):
+        asked.append((file.stem, processes))
+        launch.main([str(out / "cache" / "spec.json")])
+
+    monkeypatch.setattr(launch, "_launch", launched)
     design = Design.from_parameters(study(root)["parameters"])
     base = designs.world_for(design)
     spec = spec_of(design, base.name, [1 / 3] * 3, (0, 0, 0), 1, role="target", domains=base.scored.domains)
     result = one_run.train(spec.as_dict())
-    assert result["training"]["processes"] == 2 and result["training"]["rows"] == 50
+    assert asked == [("cpu_two_processes", 2)] and result["training"]["rows"] == 50
     assert set(result["scores"]) == {"first", "second", "again"}
 
 
@@ -158,13 +166,12 @@ def test_half_precision_computes_and_never_holds_the_weights(root, done, monkeyp
 
     def finetune(model, tokenizer, dataset, settings, seed, mixer=None):
         before = [weight.detach().clone() for weight in model.parameters()]
-        facts = sft.__dict__["real_finetune"](model, tokenizer, dataset, settings, seed, mixer)
+        facts = sft.finetune(model, tokenizer, dataset, settings, seed, mixer)
         seen["dtypes"] = {weight.dtype for weight in model.parameters()}
         moved = [(w != b).float().mean().item() for w, b in zip(model.parameters(), before) if w.dim() == 2]
         return seen.setdefault("moved", moved) and facts
 
-    monkeypatch.setattr(sft, "real_finetune", sft.finetune, raising=False)
-    monkeypatch.setattr(sft, "finetune", finetune)
+    monkeypatch.setattr(one_run, "finetune", finetune)
     one_run.train(spec_of(design, base.name, [1 / 3] * 3, (0, 0, 0), 1, domains=base.scored.domains).as_dict())
     assert seen["dtypes"] == {torch.float32} and min(seen["moved"]) > 0.5
 
@@ -235,7 +242,7 @@ def test_launches_that_cannot_be_are_refused():
     assert Design(models=launched).launch_of("proxy")["processes"] == 2
     with pytest.raises(InputError, match="in one process for a method that mixes"):
         spec_of(Design(models=launched), "w/1/0/x", [0.2] * 5, (0, 0, 0), 0, mixing={"method": "odm"})
-    with pytest.raises(InputError, match="Expected config and processes .* found proceses"):
+    with pytest.raises(InputError, match="to launch the target among config, processes, found 'proceses'"):
         Design(models={"target": {"name": "target", "launch": {"config": "fsdp2", "proceses": 2}}}).launch_of("target")
 
 
@@ -273,12 +280,13 @@ def test_validation_rows_are_tokenised_once_for_a_model(root, done, monkeypatch)
 
 
 @pytest.mark.parametrize("name", ["gpu", "paper"])
-@pytest.mark.parametrize("command", [("run",), ("sweep",), ("sweep", "--trials")])
-def test_a_study_that_cannot_run_here_says_so_at_once(root, name, command):
+@pytest.mark.parametrize("asked", [("run",), ("sweep",), ("sweep", "--trials")])
+def test_a_study_that_cannot_run_here_says_so_at_once(root, monkeypatch, name, asked):
     """No GPU: one sentence that says what is missing and what runs here, exit code 2, nothing written."""
-    environment = os.environ | {"CAUSALMIX_ROOT": str(root), "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
-    line = [sys.executable, "-m", "causalmix", *command, "--study", name]
-    ended = subprocess.run(line, env=environment, capture_output=True, text=True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    ended = command(root, *asked, "--study", name)
     assert ended.returncode == 2
     (told,) = ended.stderr.strip().splitlines()
     assert "GPU" in told and "study laptop" in told
@@ -319,7 +327,7 @@ BROKEN = {
     "n_run: 5": "parameter .*did you mean n_runs",
     "n_runs: many": "n_runs to be int",
     "candidates: -4": "candidates to be int",
-    "training: {bf17: 1}": "training settings among .*bf17",
+    "training: {bf17: 1}": "a training setting among .*'bf17'; did you mean bf16",
     "pool: {loader: local, options: {pth: rows.jsonl}}": "options of the loader local",
     "pool: {loader: local, options: {path: rows.jsonl}, domains: coding}": "domains of a pool to be a valid list",
     "pool: {loader: local, options: {path: rows.jsonl}, evaluation: {own: [{nme: x}]}}": "own benchmark.*mean name",
@@ -335,8 +343,8 @@ def test_a_mistake_in_a_study_is_refused_by_every_command(root, tmp_path, monkey
     broken.write_text(f"parameters:\n  {line}\n")
     monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(root)
-    for command in (["sweep", "--limit", "1"], ["run", "01_featurize", "02_proxy_sft"]):
-        assert cli.main([*command, "--study", str(broken)]) == 2
+    for asked in (["sweep", "--limit", "1"], ["run", "01_featurize", "02_proxy_sft"]):
+        assert cli.main([*asked, "--study", str(broken)]) == 2
         (sentence,) = capsys.readouterr().err.strip().splitlines()
         assert re.search(told, sentence), sentence
     assert not (tmp_path / "cache").exists() and not (tmp_path / "results").exists()
@@ -345,14 +353,15 @@ def test_a_mistake_in_a_study_is_refused_by_every_command(root, tmp_path, monkey
 def test_a_cluster_of_no_kind_is_refused_before_anything(root):
     """Also before the pool of the study is made and scored."""
     for given in ("nonsense", "slurm:missing.yaml"):
-        ended = causalmix(root, "sweep", "--study", str(root / "own.yaml"), "--cluster", given)
+        ended = command(root, "sweep", "--study", root / "own.yaml", "--cluster", given)
         assert ended.returncode == 2 and len(ended.stderr.strip().splitlines()) == 1
-    assert causalmix(root, "sweep", "--study", str(root / "own.yaml"), "--workers", "-3").returncode == 2
+    with pytest.raises(SystemExit, match="2"):
+        command(root, "sweep", "--study", root / "own.yaml", "--workers", "-3")
 
 
 def test_a_sweep_elsewhere_wants_the_pool_scored(root, monkeypatch, tmp_path):
     """A login node without a GPU must not begin to score it."""
     monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path))
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(InputError, match="Expected the scored pool of the study own .*01_featurize"):
+    with pytest.raises(InputError, match="Expected the scored pool of the study own .*featurize"):
         needs.check(Study("own", study(root)["parameters"], {}, {}, {"gpus": 8}), needs.SWEEP, gpus_elsewhere=True)

@@ -91,7 +91,7 @@ def test_mixture_is_near_the_truth_and_its_interval_tells_the_gain(found, simula
     domains = simulation.history.domains
     positive = np.maximum(simulation.intercept, 0)
     even = np.full(5, 0.2)
-    for method in training_set.METHODS.values():
+    for method in training_set.BY_LETTER.values():
         weights = weights_of(found.table, method, domains)
         assert np.abs(weights - positive / positive.sum()).sum() / 2 < 0.12
         true = (log_treatment(weights, 0.01) - log_treatment(even, 0.01)) @ simulation.intercept
@@ -190,7 +190,7 @@ def test_manifest_names_what_went_in(written):
 def test_without_repeats_no_row_comes_twice(request_):
     """Shares are held within the rows that there are."""
     table = recommend(replace(request_, n_samples=280, repeats_allowed=False), **QUICK).table
-    ours = table[table["method"].isin(training_set.METHODS.values())]
+    ours = table[table["method"].isin(training_set.BY_LETTER.values())]
     assert (ours.filter(like="repeats_") == 0).all(axis=None)
     assert (ours.filter(regex="^n_").sum(axis=1) == 280).all()
     assert ours["note"].all()
@@ -217,7 +217,7 @@ def test_table_for_reading_shows_everything(found):
     text = shown(found)
     assert all(
         word in text
-        for word in (*found.history.domains, *training_set.METHODS.values(), "x_hes", "embedded world's proxy")
+        for word in (*found.history.domains, *training_set.BY_LETTER.values(), "x_hes", "embedded world's proxy")
     )
     assert "nan" not in text.lower()
 

@@ -6,6 +6,7 @@ import pytest
 from causalmix.core.history import read_history
 from causalmix.core.parameters import SUBJECTS
 from causalmix.core.paths import results_dir
+from causalmix.data.families import WorldName
 from causalmix.train import audit, records
 from causalmix.train.design import Design, noise_panel, specs_of
 
@@ -19,8 +20,8 @@ def finished():
 
 @pytest.fixture(scope="module")
 def specs(finished):
-    world = next(iter(finished.values()))["spec"]["world"].rsplit("/", 1)[0]
-    return specs_of(Design.of_study("laptop"), world)
+    world = WorldName.read(next(iter(finished.values()))["spec"]["world"])
+    return specs_of(Design.of_study("laptop"), str(world._replace(candidates=None)))
 
 
 def test_every_run_of_the_design_is_on_record(finished, specs):

@@ -8,6 +8,7 @@ import sys
 
 import nbformat
 import pytest
+from chapters import execute
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from causalmix import cli
@@ -43,6 +44,12 @@ def root(tmp_path, monkeypatch):
     (tmp_path / "studies" / "quick.yaml").write_text("chapters: {05_mixture: {n_trees: 8}}\n")
     write_notebook(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def no_kernel(monkeypatch):
+    """Cells are executed in this process: for what the runner does around them."""
+    monkeypatch.setattr(run, "_execute", execute)
 
 
 def write_notebook(root, body=BODY):
@@ -175,7 +182,7 @@ def test_the_footer_tells_what_the_page_was_made_from(root):
     assert str(root) not in footer
 
 
-def test_other_parameters_leave_the_committed_study_alone(root):
+def test_other_parameters_leave_the_committed_study_alone(root, no_kernel):
     """Pages and tables go to a folder of their own, which began as a copy of the study's."""
     assert cli.main(["run"]) == 0
     before = contents(root / "results" / "laptop"), contents(root / "book")
@@ -190,7 +197,7 @@ def test_other_parameters_leave_the_committed_study_alone(root):
     assert injected.metadata.tags == ["injected-parameters"] and "n_trees = 400" in injected.source
 
 
-def test_another_study_leaves_the_committed_study_alone(root):
+def test_another_study_leaves_the_committed_study_alone(root, no_kernel):
     """Its tables and pages lie in its own folder; a value that is the study's own is no change."""
     before = contents(root / "results" / "laptop")
     assert cli.main(["run", "--study", "quick", "-p", "n_trees=8"]) == 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from causalmix.core.errors import InputError
-from causalmix.train.spec import RunSpec
+from causalmix.train.spec import RunSpec, training_of
 
 
 def test_round_trip_through_json(make_spec):
@@ -48,3 +48,14 @@ def test_bad_specs_are_refused(make_spec):
         RunSpec.from_dict({name: value for name, value in values.items() if name != "seed"})
     with pytest.raises(InputError, match="finite numbers"):
         make_spec(state=(float("nan"), 0)).run_id
+
+
+def test_what_training_names_is_told_apart_again(make_spec):
+    """Hyper-parameters, how the mixture changes and how a run is launched share one mapping, and come back."""
+    settings, mixing, launch = {"batch_size": 8}, {"method": "odm", "memory": 0.9}, {"config": "fsdp2", "processes": 2}
+    spec = make_spec(training=training_of(settings, mixing, launch))
+    assert set(dict(spec.training)) == {
+        "batch_size", "mixing_method", "mixing_memory", "launch_config", "launch_processes",
+    }  # fmt: skip
+    assert (spec.settings, spec.mixing, spec.launch) == (settings, mixing, launch)
+    assert make_spec().mixing == make_spec().launch == {}

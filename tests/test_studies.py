@@ -1,14 +1,16 @@
 """Whole studies as a user runs them: by command, with other parameters, with other people's histories."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from chapters import command, page_text, pages_told
 
 from causalmix.book.stamps import NOTEBOOKS
 from causalmix.core import paths
@@ -16,34 +18,53 @@ from causalmix.core.history import read_history
 from causalmix.core.tables import write_table
 from causalmix.effects.simulate import simulate_history
 
+#: The way from a pool to a mixture, and that from a mixture to what it is worth.
+FIRST = ("01_featurize", "02_proxy_sft", "03_outcomes", "04_effects", "05_mixture")
+SECOND = ("06_target", "07_longcot", "08_ablations", "09_paper_and_ours")
+
+
+#: How many questions and validation rows there are, by module.
+ASKED = {
+    "tasks.py": r'(?<=ITEMS = {"dev": )300|(?<=, "unseen": )150|(?<=LONGCOT_ITEMS = )150',
+    "pool.py": r"(?<=def validation_rows\(per_domain: int = )60",
+}
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A repository of its own: the notebooks and the paper's figures, and nothing recorded."""
+    """A checkout with nothing recorded, whose models are asked a tenth of the questions: sizes change, never logic."""
     folder = tmp_path_factory.mktemp("root")
+    shutil.copytree(paths.PACKAGE, folder / "causalmix", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(NOTEBOOKS, folder / "notebooks")
     shutil.copytree(paths.RESULTS / "published", folder / "results" / "published")
+    shutil.copy(paths.ROOT / "pyproject.toml", folder)
+    for name, numbers in ASKED.items():
+        module = folder / "causalmix" / "data" / "tiny" / name
+        fewer, found = re.subn(numbers, lambda number: str(int(number[0]) // 10), module.read_text())
+        assert found == numbers.count("|") + 1
+        module.write_text(fewer)
     return folder
 
 
-#: The way from a pool to a mixture.
-FIRST = ("01_featurize", "02_proxy_sft", "03_outcomes", "04_effects", "05_mixture")
+@contextmanager
+def one_core():
+    """A sweep that is started here has one worker: the tests beside this one need the other cores."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    yield
+    os.sched_setaffinity(0, cores)
 
 
 def causalmix(root, *arguments):
-    environment = os.environ | {"CAUSALMIX_ROOT": str(root), "OMP_NUM_THREADS": "1"}
+    """The command in a process of its own, with kernels and workers, of the checkout at ``root``."""
+    environment = os.environ | {"CAUSALMIX_ROOT": str(root), "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     environment.pop("CAUSALMIX_CACHE", None)
-    return subprocess.run(
-        [sys.executable, "-m", "causalmix", *arguments], env=environment, capture_output=True, text=True
-    )
-
-
-def page_text(path) -> str:
-    """Everything that a page shows."""
-    cells = nbformat.read(path, 4).cells
-    assert not [o for c in cells for o in c.get("outputs", []) if o.output_type == "error"]
-    shown = [o["data"] for c in cells for o in c.get("outputs", []) if "data" in o]
-    return "\n".join(str(data.get("text/markdown", data.get("text/html", ""))) for data in shown)
+    line = [sys.executable, "-m", "causalmix", *arguments]
+    with one_core():
+        return subprocess.run(line, env=environment, cwd=root, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +74,7 @@ def quick(root):
     return root / "results" / "quick"
 
 
+@pytest.mark.timeout(900)  # it trains some forty runs
 def test_quick_study_goes_from_pool_to_mixture(quick):
     """One command trains every run and leaves every table of the contract."""
     history = read_history(quick / "history.csv")
@@ -63,13 +85,6 @@ def test_quick_study_goes_from_pool_to_mixture(quick):
     assert np.allclose(weights.sum(axis=1), 1, atol=1e-5)
     assert (mixtures["proxy_runs_used"] == 32).all()
     assert len(pd.read_csv(quick / "reliability.csv")) >= 14
-
-
-def test_quick_study_again_trains_nothing(root, quick):
-    """A second execution finds every run on record."""
-    before = (quick / "runs.jsonl").read_bytes()
-    assert causalmix(root, "run", "--study", "quick", "02_proxy_sft").returncode == 0
-    assert (quick / "runs.jsonl").read_bytes() == before
 
 
 def test_its_audit_agrees_with_the_record(quick):
@@ -90,11 +105,11 @@ def foreign(root):
 @pytest.mark.parametrize(("name", "told"), [("bare", "no covariate"), ("scaled", "model_size")])
 def test_other_peoples_histories_run_unchanged(foreign, name, told):
     """Chapters 04 and 05 take any history of the contract, and the pages speak of its own domains."""
-    done = causalmix(foreign, "run", "04_effects", "05_mixture", "-p", f"history={foreign / name}.csv",
-                     "-p", "n_trees=24", "-p", "n_repeats=1", "-p", "n_splits=2", "-p", "n_test=20",
-                     "-p", "n_candidates=1000")  # fmt: skip
+    done = command(foreign, "run", "04_effects", "05_mixture", "-p", f"history={foreign / name}.csv",
+                   "-p", "n_trees=24", "-p", "n_repeats=1", "-p", "n_splits=2", "-p", "n_test=20",
+                   "-p", "n_candidates=1000")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    pages = [foreign / line.strip() for line in done.stdout.splitlines() if line.strip().endswith(".ipynb")]
+    pages = [foreign / line for line in pages_told(done)]
     text = "".join(page_text(p) for p in pages)
     assert len(pages) == 2
     assert "web, code, law" in text
@@ -105,7 +120,7 @@ def test_other_peoples_histories_run_unchanged(foreign, name, told):
 @pytest.fixture(scope="module")
 def published(foreign):
     """The real sweep of RegMix as histories; skipped where it can neither be fetched nor found in a folder."""
-    written = causalmix(foreign, "public-sweep", "--out", str(foreign / "published"))
+    written = command(foreign, "public-sweep", "--out", foreign / "published")
     if written.returncode == 2 and "found neither" in written.stderr:
         pytest.skip(
             "the published sweep is not at hand: no network, and CAUSALMIX_PUBLIC_SWEEPS names no folder with it"
@@ -119,25 +134,23 @@ def published(foreign):
 )
 def test_the_published_sweep_runs_unchanged(foreign, published, name, told):
     """Seventeen domains of pre-training, without covariates and with the model's size as one."""
-    done = causalmix(foreign, "run", "04_effects", "05_mixture", "-p", f"history={published / name}.csv",
-                     "-p", "n_trees=24", "-p", "n_repeats=1", "-p", "n_splits=2",
-                     "-p", "n_candidates=1000")  # fmt: skip
+    done = command(foreign, "run", "04_effects", "05_mixture", "-p", f"history={published / name}.csv",
+                   "-p", "n_trees=24", "-p", "n_repeats=1", "-p", "n_splits=2", "-p", "n_candidates=1000")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    text = "".join(
-        page_text(foreign / line.strip()) for line in done.stdout.splitlines() if line.strip().endswith(".ipynb")
-    )
+    text = "".join(page_text(foreign / line) for line in pages_told(done))
     assert "pile_cc" in text and told in text
-
-
-#: From a mixture to what it is worth.
-SECOND = ("06_target", "07_longcot", "08_ablations", "09_paper_and_ours")
 
 
 @pytest.mark.timeout(900)  # it trains some hundred runs
 def test_quick_study_goes_on_to_trials_and_claims(root, quick):
-    """Every further chapter runs on what the first ones left; its tables say what was trained with which seeds."""
-    done = causalmix(root, "run", "--study", "quick", *SECOND)
+    """Every further chapter runs on what the first ones left; its tables say what was trained with which seeds.
+
+    Chapter 02 among them finds every run on record and trains nothing.
+    """
+    before = (quick / "runs.jsonl").read_bytes()
+    done = causalmix(root, "run", "--study", "quick", "02_proxy_sft", *SECOND)
     assert done.returncode == 0, done.stderr
+    assert (quick / "runs.jsonl").read_bytes() == before
     targets = pd.read_csv(quick / "targets.csv")
     groups = targets.groupby(["method", "pool", "model", "n_samples"])["seed"].nunique()
     assert (groups == 2).all() and {"proxy", "target"} <= set(targets["model"])
@@ -158,8 +171,8 @@ def test_another_outcome_leaves_the_study_alone(root, quick):
     done = causalmix(root, "run", "--study", "quick", "04_effects", "-p", "outcome=y_math", "-p", "stage=forest",
                      "-p", f"history={quick / 'history.csv'}")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    page = root / next(line.strip() for line in done.stdout.splitlines() if line.strip().endswith(".ipynb"))
-    assert "y_math" in page_text(page)
+    (page,) = pages_told(done)
+    assert "y_math" in page_text(root / page)
     assert (quick / "effects.csv").read_bytes() == before
 
 
@@ -167,8 +180,8 @@ def test_bad_history_is_one_sentence_and_exit_code_two(root):
     """A history off the simplex is refused in one sentence, without a page."""
     frame = simulate_history(n=40, seed=3).history.frame
     write_table(root / "off.csv", frame.assign(w_math=0.9))
-    done = causalmix(root, "run", "04_effects", "-p", f"history={root / 'off.csv'}")
-    assert done.returncode == 2
+    done = command(root, "run", "04_effects", "-p", f"history={root / 'off.csv'}")
+    assert done.returncode == 2 and not pages_told(done)
     assert len(done.stderr.strip().splitlines()) == 1 or "Traceback" not in done.stderr
     assert "sum to 1" in done.stderr
 

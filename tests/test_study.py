@@ -1,6 +1,7 @@
 """Designs, training of one run, and the history that runs make."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,39 +13,44 @@ from causalmix.core.study_file import Study
 from causalmix.data import scored_pools, summaries
 from causalmix.data.tiny.items import DOMAINS
 from causalmix.data.tiny.tasks import tiny_tasks
-from causalmix.train import design as designs, one_run, records as study_records
+from causalmix.train.design import Design, noise_panel, specs_of
+from causalmix.train.one_run import train
+from causalmix.train.records import history
 
-SMALL = designs.Design(pool_rows=600, candidates=60, n_runs=24, n_samples=48, noise_specs=2, noise_seeds=3)
+SMALL = Design(pool_rows=600, candidates=60, n_runs=24, n_samples=48, noise_specs=2, noise_seeds=3)
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAUSALMIX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr("causalmix.data.tiny.tasks.ITEMS", {"dev": 60, "unseen": 30})
         scored_pools.load_world.cache_clear()
+        tiny_tasks.cache_clear()
         yield scored_pools.load_world(SMALL.pool_rows, SMALL.pool_seed)
         scored_pools.load_world.cache_clear()
+        tiny_tasks.cache_clear()
 
 
 @pytest.fixture(scope="module")
 def records(world):
-    specs = designs.specs_of(SMALL, world.name)[:2]
-    return [{"run_id": s.run_id, "spec": s.as_dict(), "status": "finished"} | one_run.train(s.as_dict()) for s in specs]
+    specs = specs_of(SMALL, world.name)[:2]
+    return [{"run_id": s.run_id, "spec": s.as_dict(), "status": "finished"} | train(s.as_dict()) for s in specs]
 
 
 def test_equal_designs_give_equal_runs_and_other_seeds_other_runs():
     """A design determines its runs; each run has an identity of its own."""
-    ids = [s.run_id for s in designs.specs_of(SMALL, "w")]
-    assert ids == [s.run_id for s in designs.specs_of(SMALL, "w")]
+    ids = [s.run_id for s in specs_of(SMALL, "w")]
+    assert ids == [s.run_id for s in specs_of(SMALL, "w")]
     assert len(set(ids)) == 24
-    assert not set(ids) & {s.run_id for s in designs.specs_of(designs.replace(SMALL, seed=1), "w")}
-    assert not set(ids) & {s.run_id for s in designs.specs_of(SMALL, "another world")}
+    assert not set(ids) & {s.run_id for s in specs_of(replace(SMALL, seed=1), "w")}
+    assert not set(ids) & {s.run_id for s in specs_of(SMALL, "another world")}
 
 
 def test_noise_panel_differs_from_the_study_in_seeds_only():
     """Each panel specification has its remaining seeds, and nothing else changes."""
-    specs = designs.specs_of(SMALL, "w")
-    panel = designs.noise_panel(SMALL, specs)
+    specs = specs_of(SMALL, "w")
+    panel = noise_panel(SMALL, specs)
     assert len({s.run_id for s in [*panel, *specs]}) == 24 + 2 * 2
     assert {(s.weights, s.state) for s in panel} == {(s.weights, s.state) for s in specs[:2]}
 
@@ -53,7 +59,7 @@ def test_confounded_mixtures_follow_the_state_and_randomized_ones_do_not():
     """Regressing T on the state explains something only where assignment is confounded."""
     shares = {}
     for assignment in ("randomized", "confounded"):
-        specs = designs.specs_of(designs.replace(SMALL, n_runs=600, assignment=assignment), "w")
+        specs = specs_of(replace(SMALL, n_runs=600, assignment=assignment), "w")
         tilts = np.column_stack([np.ones(600), [s.state for s in specs]])
         weights = np.array([s.weights for s in specs])
         fitted = tilts @ np.linalg.lstsq(tilts, weights, rcond=None)[0]
@@ -64,9 +70,9 @@ def test_confounded_mixtures_follow_the_state_and_randomized_ones_do_not():
 def test_unknown_assignment_and_study_are_refused():
     """One sentence each, naming what is possible."""
     with pytest.raises(InputError, match="randomized or confounded"):
-        designs.specs_of(designs.replace(SMALL, assignment="random"), "w")
+        specs_of(replace(SMALL, assignment="random"), "w")
     with pytest.raises(InputError, match="laptop"):
-        designs.Design.of_study("lapdog")
+        Design.of_study("lapdog")
 
 
 def test_a_run_trains_scores_and_measures(records):
@@ -80,7 +86,7 @@ def test_a_run_trains_scores_and_measures(records):
 
 def test_the_same_spec_trains_to_the_same_scores(records):
     """Training again from the spec alone gives the same record, to the last item."""
-    again = one_run.train(records[0]["spec"])
+    again = train(records[0]["spec"])
     assert again["scores"] == records[0]["scores"]
     assert again["covariates"] == records[0]["covariates"]
 
@@ -88,7 +94,7 @@ def test_the_same_spec_trains_to_the_same_scores(records):
 def test_history_is_a_valid_input_of_the_estimation(records):
     """The history satisfies the contract; the other reading of X changes only X."""
     many = [records[i % 2] | {"run_id": str(i)} for i in range(24)]
-    frame, mixed = study_records.history(many), study_records.history(many, "mixed")
+    frame, mixed = history(many), history(many, "mixed")
     assert check_history(frame, "test").domains == DOMAINS
     different = {c for c in frame if not frame[c].equals(mixed[c])}
     assert different == {"x_hes", "x_normalized_loss", "x_writing_style"}
@@ -98,7 +104,7 @@ def test_a_record_of_another_world_is_not_trained(records):
     """A spec written for other content is refused, not silently trained on this one."""
     spec = records[0]["spec"] | {"world": "tiny/600/0/000000000000/60"}
     with pytest.raises(InputError, match="Expected the world 000000000000"):
-        one_run.train(spec)
+        train(spec)
 
 
 def test_examples_read_conversations_of_any_length():
@@ -126,10 +132,10 @@ def test_the_design_of_a_changed_run_is_what_its_sweep_was_given(tmp_path):
     """What a later chapter trains follows the run's own values, read with their types; other chapters' do not count."""
     told = {"proxy_sft": {"n_samples": 3000}, "target": {"seed": 5}}
     (tmp_path / "parameters.json").write_text(json.dumps(told))
-    design, usual = designs.Design.of_study("laptop", tmp_path), designs.Design.of_study("laptop")
-    assert design == designs.replace(usual, n_samples=3000)
+    design, usual = Design.of_study("laptop", tmp_path), Design.of_study("laptop")
+    assert design == replace(usual, n_samples=3000)
     typed = Study(
         "own", {"learning_rate": "1e-3", "models": {"proxy": {"name": "proxy", "learning_rate": "2e-4"}}}, {}, {}, {}
     )
-    own = designs.Design.of_study(typed)
+    own = Design.of_study(typed)
     assert own.learning_rate == 1e-3 and own.settings_of("proxy").learning_rate == 2e-4

@@ -6,7 +6,7 @@ import pytest
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
-from causalmix.effects import held_out as holding_out, tree
+from causalmix.effects import held_out, tree
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.simulate import simulate_history
 
@@ -20,20 +20,19 @@ def simulation():
 
 def test_split_keeps_every_run_once(simulation):
     """Fitted and held-out runs are disjoint and together all runs; another seed holds out others."""
-    fitted, held_out = holding_out.split_history(simulation.history, 64, seed=0)
-    ids = [set(part.frame["run_id"]) for part in (fitted, held_out)]
+    ids = [set(simulation.history.take(rows).frame["run_id"]) for rows in held_out.split_rows(300, 64, seed=0)]
     assert len(ids[1]) == 64
     assert not ids[0] & ids[1]
     assert ids[0] | ids[1] == set(simulation.history.frame["run_id"])
-    assert ids[1] != set(holding_out.split_history(simulation.history, 64, seed=1)[1].frame["run_id"])
+    assert ids[1] != set(simulation.history.take(held_out.split_rows(300, 64, seed=1)[1]).frame["run_id"])
 
 
 def test_theta_of_the_state_wins_where_returns_depend_on_it(simulation):
     """With returns that vary with the state, theta(x) predicts better than one theta, and both than none."""
-    check = holding_out.held_out_check(simulation.history, n_test=64, n_splits=5, stage="linear", **QUICK)
+    check = held_out.held_out_check(simulation.history, n_test=64, n_splits=5, stage="linear", **QUICK)
     means = check.groupby("predictor")["r2"].mean()
     assert means["theta(x)"] > means["constant theta"] > means["state alone"]
-    assert "**better**" in holding_out.check_sentence(check)
+    assert "**better**" in held_out.check_sentence(check)
 
 
 def test_table_and_sentence_count_the_same_splits():
@@ -41,11 +40,11 @@ def test_table_and_sentence_count_the_same_splits():
     rows = [
         {"split": split, "predictor": name, "spearman": 0.9, "r2": r2}
         for split in range(4)
-        for name, r2 in zip(holding_out.PREDICTORS, (0.8 + 1e-12, 0.8, 0.1))
+        for name, r2 in zip(held_out.PREDICTORS, (0.8 + 1e-12, 0.8, 0.1))
     ]
     check = pd.DataFrame(rows)
-    assert list(holding_out.check_summary(check)["theta(x)_ahead_in_r2"]) == ["–", "0 of 4", "4 of 4"]
-    assert "higher in 0 of 4 splits" in holding_out.check_sentence(check)
+    assert list(held_out.check_summary(check)["theta(x)_ahead_in_r2"]) == ["–", "0 of 4", "4 of 4"]
+    assert "higher in 0 of 4 splits" in held_out.check_sentence(check)
 
 
 def test_a_split_may_leave_a_domain_without_runs():
@@ -55,9 +54,9 @@ def test_a_split_may_leave_a_domain_without_runs():
     frame[weights[0]] = np.where(np.arange(100) == 7, 0.9, 0.0)
     frame[weights] = frame[weights].div(frame[weights].sum(axis=1), axis=0)
     for stage in ("linear", "forest"):
-        check = holding_out.held_out_check(check_history(frame), n_test=25, n_splits=8, stage=stage, **QUICK)
+        check = held_out.held_out_check(check_history(frame), n_test=25, n_splits=8, stage=stage, **QUICK)
         assert check.loc[check["predictor"] == "theta(x)", "r2"].min() > -1
-    parts = [holding_out.split_history(check_history(frame), 25, seed)[0] for seed in range(8)]
+    parts = [check_history(frame).take(held_out.split_rows(100, 25, seed)[0]) for seed in range(8)]
     assert {bool(part.T[:, 0].any()) for part in parts} == {True, False}, "both kinds of split were seen"
 
 
@@ -66,13 +65,13 @@ def test_a_split_that_leaves_too_few_runs_is_told(simulation):
     few = check_history(simulation.history.frame.head(48))
     fit_effects(few, stage="linear", n_repeats=1)
     with pytest.raises(InputError, match="found 36 in the part of 48 that is fitted; .*hold out fewer"):
-        holding_out.held_out_check(few, n_splits=2, stage="linear", **QUICK)
+        held_out.held_out_check(few, n_splits=2, stage="linear", **QUICK)
 
 
 def test_too_few_runs_to_hold_any_out(simulation):
     """Holding out nearly all runs is refused."""
     with pytest.raises(InputError, match="lower n_test"):
-        holding_out.split_history(simulation.history, 295, seed=0)
+        held_out.split_rows(300, 295, seed=0)
 
 
 def test_leaves_partition_the_runs_and_average_their_returns(simulation):

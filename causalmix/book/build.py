@@ -27,13 +27,7 @@ MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg-full.js"  # SVG output 
 
 
 class BookError(RuntimeError):
-    """The book may not be published as it is.
-
-    Parameters
-    ----------
-    findings : list of str
-        One sentence for each thing that is wrong.
-    """
+    """The book may not be published as it is."""
 
     def __init__(self, findings: list[str]) -> None:
         super().__init__("\n".join(findings))

@@ -31,7 +31,6 @@ def save_table(frame: pd.DataFrame, name: str, out: Path) -> pd.DataFrame:
 
     Parameters
     ----------
-    frame : DataFrame
     name : str
         Name of the file, with or without ``.csv``.
     out : Path
@@ -64,16 +63,7 @@ def show(frame: pd.DataFrame, digits: int = 3) -> None:
 
 
 def folded(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
-    """A table in which bounds (``0.41 [0.35, 0.47]``) and spreads (``0.41 ± 0.02``) stand beside their quantity.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Bounds of a column are those of :data:`INTERVALS`, or ``<column>_low`` and ``<column>_high``; its
-        spread is ``<column>_sd``, without a ``_mean`` that the column's own name may end in.
-    digits : int
-        Significant digits.
-    """
+    """A table in which bounds (``0.41 [0.35, 0.47]``) and spreads (``0.41 ± 0.02``) stand beside their quantity."""
     frame = frame.copy()
     for column in frame.columns:
         name = str(column)

@@ -48,8 +48,6 @@ class Job:
 
     Attributes
     ----------
-    source, page : Path
-    study : str
     parameters : dict
         Values that differ from the notebook's defaults.
     folder : Path

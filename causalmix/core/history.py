@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +58,10 @@ class History:
     def X(self) -> np.ndarray:
         """Covariates, shape (n, d)."""
         return self.frame[[f"x_{name}" for name in self.covariates]].to_numpy(float)
+
+    def take(self, rows: np.ndarray) -> History:
+        """Some of the runs, by their positions; ``whole`` stays."""
+        return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True))
 
     @property
     def outcomes(self) -> tuple[str, ...]:
@@ -136,10 +140,6 @@ def read_history(path: str | Path) -> History:
     ----------
     path : str or Path
         A CSV file of the contract of :func:`check_history`.
-
-    Returns
-    -------
-    History
 
     Raises
     ------

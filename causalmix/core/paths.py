@@ -58,7 +58,6 @@ def out_dir(study: str, results: str = "") -> Path:
 
     Parameters
     ----------
-    study : str
     results : str
         A folder; where empty, the runner's pages use the study's own, and a chapter that is
         executed by hand (by papermill or in an editor) a copy, so that it cannot change the record.

@@ -44,7 +44,6 @@ def sample_dirichlet(n: int, alpha: np.ndarray | float, k: int, seed: int) -> np
         Mixtures and domains.
     alpha : float or ndarray, shape (k,)
         Concentration, one for all domains or one for each, positive; 1 is uniform over the simplex.
-    seed : int
 
     Returns
     -------

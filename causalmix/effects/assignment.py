@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
@@ -11,61 +9,32 @@ from causalmix.core.errors import InputError
 from causalmix.core.history import History
 from causalmix.core.intervals import explained_by_mixture
 from causalmix.core.simplex import log_treatment
-from causalmix.effects.ablations import Variant, held_out_scores, residuals_of, score, versus
-from causalmix.effects.estimator import EPS, fit_effects
-from causalmix.effects.held_out import rows_of, split_rows
+from causalmix.effects.held_out import Variant, held_out_scores, versus
+from causalmix.effects.interface import EPS
 
 READINGS = ("before mixing", "after mixing")
 NAMES, WITHOUT = ("randomised", "confounded"), ", without orthogonalisation"
 FITTED = 0.8  # of the smaller history, so that every split fits to other runs
 
 
-def assignment_scores(
-    randomized: History,
-    confounded: History,
-    outcome: str = "y_dev",
-    n_test: int = 64,
-    n_splits: int = 8,
-    seed: int = 0,
-    progress: Callable | None = None,
-    **settings,
-) -> pd.DataFrame:
+def assignment_scores(randomized: History, confounded: History, **settings) -> pd.DataFrame:
     """Fit as many runs of either history, with and without orthogonalisation, and predict randomised runs left out.
 
-    Parameters
-    ----------
-    randomized, confounded : History
-        Of one world; held-out runs are randomised, for only their outcomes are free of the state's choice.
-    outcome : str
-    n_test, n_splits, seed : int
-        As for :func:`causalmix.effects.ablations.held_out_scores`.
-    progress : callable, optional
-        Called with splits done, splits in all and None.
-    **settings
-        Of :func:`causalmix.effects.estimator.fit_effects`.
-
-    Returns
-    -------
-    DataFrame
-        ``ablation, variant, split, spearman, r2, r_score``; the first variant is the full method on randomised runs.
+    Held-out runs are randomised, for only their outcomes are free of the state's choice.  Settings are those of
+    :func:`causalmix.effects.held_out.held_out_scores`; the first variant is the full method on randomised runs.
     """
-    left, rows = residuals_of(randomized, outcome, seed), []
-    for split in range(n_splits):
-        rest, tested = split_rows(randomized, n_test, seed + split)
-        n, rng = int(FITTED * min(len(rest), len(confounded))), np.random.default_rng([seed + split, 12])
-        fitted = (
-            rows_of(randomized, rng.choice(rest, n, replace=False)),
-            rows_of(confounded, rng.choice(len(confounded), n, replace=False)),
-        )
-        held_out = rows_of(randomized, tested)
-        for name, part in zip(NAMES, fitted):
-            for orthogonalise, added in ((True, ""), (False, WITHOUT)):
-                effects = fit_effects(part, outcome, seed=seed + split, orthogonalise=orthogonalise, **settings)
-                found = score(effects, held_out, left.take(tested))
-                rows.append({"ablation": "assignment", "variant": name + added, "split": split} | found)
-        if progress:
-            progress(split + 1, n_splits, None)
-    return pd.DataFrame(rows)
+
+    def parts(rest: np.ndarray, seed: int) -> dict[str, History]:
+        n, rng = int(FITTED * min(len(rest), len(confounded))), np.random.default_rng([seed, 12])
+        chosen = (rng.choice(rest, n, replace=False), rng.choice(len(confounded), n, replace=False))
+        return dict(zip(NAMES, (randomized.take(chosen[0]), confounded.take(chosen[1]))))
+
+    variants = [
+        Variant("assignment", name + added, randomized.covariates, {"orthogonalise": orthogonalise}, part=name)
+        for name in NAMES
+        for orthogonalise, added in ((True, ""), (False, WITHOUT))
+    ]
+    return held_out_scores(randomized, variants, parts=parts, **settings)
 
 
 def assignment_sentence(scores: pd.DataFrame) -> str:
@@ -78,28 +47,19 @@ def assignment_sentence(scores: pd.DataFrame) -> str:
     )
 
 
-def explained_by_state(history: History, eps: float = EPS) -> pd.DataFrame:
+def overlap_by_assignment(randomized: History, confounded: History, eps: float = EPS) -> pd.DataFrame:
     """Share of each log share's variance that the state explains linearly, adjusted for its terms; randomised, near 0.
 
-    Returns
-    -------
-    DataFrame
-        ``domain, share``; the last row, "all", is of all log shares together.
+    The last row, "all", is of all log shares together.
     """
-    Z, n, d = log_treatment(history.T, eps), len(history), len(history.covariates)
-    design = np.column_stack([np.ones(n), history.X])
-    left = Z - design @ np.linalg.lstsq(design, Z, rcond=None)[0]
-    shares = 1 - (n - 1) / (n - 1 - d) * left.var(axis=0) / Z.var(axis=0)
-    total = 1 - (n - 1) / (n - 1 - d) * left.var(axis=0).sum() / Z.var(axis=0).sum()
-    return pd.DataFrame({"domain": [*history.domains, "all"], "share": [*shares, total]})
-
-
-def overlap_by_assignment(randomized: History, confounded: History, eps: float = EPS) -> pd.DataFrame:
-    """:func:`explained_by_state` of two histories, side by side."""
-    found = {"randomized": explained_by_state(randomized, eps), "confounded": explained_by_state(confounded, eps)}
-    return pd.DataFrame(
-        {"domain": found["randomized"]["domain"]} | {name: table["share"] for name, table in found.items()}
-    )
+    table = pd.DataFrame({"domain": [*randomized.domains, "all"]})
+    for name, history in (("randomized", randomized), ("confounded", confounded)):
+        Z, n, d = log_treatment(history.T, eps), len(history), len(history.covariates)
+        design = np.column_stack([np.ones(n), history.X])
+        left = Z - design @ np.linalg.lstsq(design, Z, rcond=None)[0]
+        unexplained, spread = (np.append(v.var(axis=0), v.var(axis=0).sum()) for v in (left, Z))
+        table[name] = 1 - (n - 1) / (n - 1 - d) * unexplained / spread
+    return table
 
 
 def overlap_by_measurement(before: History, after: History) -> pd.DataFrame:
@@ -111,22 +71,8 @@ def overlap_by_measurement(before: History, after: History) -> pd.DataFrame:
 def reading_scores(before: History, after: History, **settings) -> pd.DataFrame:
     """Fit the full method with X before and after mixing, and predict the same runs left out.
 
-    Parameters
-    ----------
-    before, after : History
-        The same runs in the same order; only their covariates differ.
-    **settings
-        Of :func:`causalmix.effects.ablations.held_out_scores`.
-
-    Returns
-    -------
-    DataFrame
-        ``ablation, variant, split, spearman, r2``; without R-scores, for the residuals of each reading are its own.
-
-    Raises
-    ------
-    InputError
-        When the runs are not the same.
+    Both have the same runs in the same order, and only their covariates differ; there are no R-scores, for the
+    residuals of each reading are its own.  Settings are those of :func:`causalmix.effects.held_out.held_out_scores`.
     """
     if before.frame["run_id"].tolist() != after.frame["run_id"].tolist():
         raise InputError(
@@ -134,10 +80,12 @@ def reading_scores(before: History, after: History, **settings) -> pd.DataFrame:
             "write both histories again with chapter 03."
         )
     parts = [
-        held_out_scores(history, [Variant("reading", name, history.covariates)], **settings)
+        held_out_scores(
+            history, [Variant("reading", name, history.covariates)], measures=("spearman", "r2"), **settings
+        )
         for name, history in zip(READINGS, (before, after))
     ]
-    return pd.concat(parts, ignore_index=True).drop(columns="r_score")
+    return pd.concat(parts, ignore_index=True)
 
 
 def reading_sentence(scores: pd.DataFrame) -> str:

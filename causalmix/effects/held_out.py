@@ -1,8 +1,15 @@
-"""Does the causal model predict runs that it has never seen, and how can theta(x) be read?"""
+"""One held-out comparison: fit variants of the method on part of the runs, and judge them by the runs left out.
+
+Three measures: Spearman's correlation and R2 of the predicted outcome, and the R-score, which looks at the returns
+alone.  With residuals Y~, Z~ that do not depend on what is compared, it is 1 - sum((Y~ - theta(X)'Z~)^2) / sum(Y~^2),
+the loss of Nie and Wager (2021, doi:10.1093/biomet/asaa076) against that of no returns at all.  Without it an
+ablation of the nuisance models would mostly show that the level m0(X) is missing from the prediction.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -12,105 +19,233 @@ from causalmix.core.errors import InputError
 from causalmix.core.history import MIN_ROWS, History
 from causalmix.core.intervals import middle_interval, told_apart
 from causalmix.core.simplex import log_treatment
-from causalmix.effects.estimator import Effects, fit_effects
+from causalmix.effects.estimator import fit_effects
+from causalmix.effects.interface import Effects
 
-PREDICTORS = ("theta(x)", "constant theta", "state alone")
+MEASURES = ("spearman", "r2", "r_score")
+LABELS = {"spearman": "order", "r2": "size", "r_score": "returns"}  # what each measure is of, in sentences
+VERBS = {1: "better", -1: "worse", 0: "not told apart"}
 ALIKE = 1e-4  # two ways to the same prediction differ in the last digits: below, neither is ahead
 
+#: Returns of each run's state by which held-out runs are predicted, beside the level m0(x) that all share.
+PREDICTORS: dict[str, Callable[[Effects, np.ndarray], np.ndarray]] = {
+    "theta(x)": Effects.theta,
+    "constant theta": lambda effects, X: np.tile(effects.constant, (len(X), 1)),
+    "state alone": lambda effects, X: np.zeros((len(X), len(effects.history.domains))),
+}
 
-def split_history(history: History, n_test: int, seed: int) -> tuple[History, History]:
-    """Runs to fit and runs held out, at random.
 
-    Raises
-    ------
-    InputError
-        When too few runs would be left to fit.
+@dataclass(frozen=True)
+class Variant:
+    """One way to estimate.
+
+    Attributes
+    ----------
+    ablation, name : str
+        The part of the method that it touches, and what it is called.
+    covariates : tuple of str
+        What it knows of the state.
+    options : dict
+        Settings of :func:`causalmix.effects.estimator.fit_effects` that differ from the full method's.
+    part : str
+        Which runs it is fitted to, where there are several such parts.
+    predictor : str
+        A name in :data:`PREDICTORS`.
     """
-    n = len(history.frame)
+
+    ablation: str
+    name: str
+    covariates: tuple[str, ...]
+    options: Mapping[str, object] = field(default_factory=dict)
+    part: str = ""
+    predictor: str = "theta(x)"
+
+
+def split_rows(n: int, n_test: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the runs to fit and of those held out, at random; refuses to leave too few to fit."""
     if n - n_test < MIN_ROWS // 2:
         raise InputError(
             f"Expected at least {MIN_ROWS // 2} runs besides the {n_test} held out, found {n - n_test}; lower n_test."
         )
     order = np.random.default_rng([seed, 40]).permutation(n)
-    parts = (np.sort(order[n_test:]), np.sort(order[:n_test]))
-    return tuple(replace(history, frame=history.frame.iloc[rows].reset_index(drop=True)) for rows in parts)
+    return np.sort(order[n_test:]), np.sort(order[:n_test])
 
 
-def predictions(effects: Effects, held_out: History) -> dict[str, np.ndarray]:
-    """Three predictions of each held-out run, shape (n,): with theta(x), with one theta for all, from the state alone.
-
-    All three share the level m0(x) and differ in what the mixture adds.
-    """
-    level, usual = effects.nuisances(held_out.X)
-    treatment = log_treatment(held_out.T, effects.eps) - usual
-    return {
-        "theta(x)": level + np.einsum("nk,nk->n", effects.theta(held_out.X), treatment),
-        "constant theta": level + treatment @ effects.constant,
-        "state alone": level,
-    }
+def most_held_out(history: History, n_test: int) -> int:
+    """Runs to hold out: as many as asked for, at most a quarter of all."""
+    return min(n_test, len(history) // 4)
 
 
-def held_out_check(
-    history: History, outcome: str = "y_dev", n_test: int = 64, n_splits: int = 5, seed: int = 0, **settings
+def held_out_scores(
+    history: History,
+    variants: Sequence[Variant],
+    outcome: str = "y_dev",
+    n_test: int = 64,
+    n_splits: int = 8,
+    seed: int = 0,
+    progress: Callable | None = None,
+    measures: Sequence[str] = MEASURES,
+    parts: Callable[[np.ndarray, int], Mapping[str, History]] | None = None,
+    **settings,
 ) -> pd.DataFrame:
-    """Fit on part of the runs, predict the rest, over several splits.
+    """Fit every variant to part of the runs and predict the rest; all variants share their splits.
 
     Parameters
     ----------
     history : History
+    variants : sequence of Variant
+        Those that are fitted alike are fitted once.
     outcome : str
     n_test : int
         Runs held out in each split (64 as reported for the choice of covariates, secondary source);
         at most a quarter of all.
     n_splits : int
-        Random splits; their spread gives the error bars.
     seed : int
+    progress : callable, optional
+        Called with splits done, splits in all and None.
+    measures : sequence of str
+        Of :data:`MEASURES`.
+    parts : callable, optional
+        From positions of the runs that are not held out and the split's seed to what variants are fitted to, by
+        :attr:`Variant.part`; by default to these runs.
     **settings
-        Of :func:`causalmix.effects.estimator.fit_effects`.
+        Of :func:`causalmix.effects.estimator.fit_effects`, for all variants.
+
+    Returns
+    -------
+    DataFrame
+        ``ablation, variant, split`` and the measures.
+    """
+    if n_splits < 2:
+        raise InputError(f"Expected n_splits of at least 2, found {n_splits}; give a larger number.")
+    left = residuals_of(history, outcome, seed) if "r_score" in measures else None
+    rows = []
+    for split in range(n_splits):
+        rest, tested = split_rows(len(history), most_held_out(history, n_test), seed + split)
+        fitted = {"": history.take(rest)} if parts is None else parts(rest, seed + split)
+        known: dict[tuple, Effects] = {}
+        for variant in variants:
+            key = (variant.part, variant.covariates, tuple(sorted(variant.options.items())))
+            if key not in known:
+                part = replace(fitted[variant.part], covariates=variant.covariates)
+                known[key] = fit_effects(part, outcome, seed=seed + split, **(settings | dict(variant.options)))
+            held_out = replace(history.take(tested), covariates=variant.covariates)
+            found = _score(known[key], variant.predictor, held_out, left and [part[tested] for part in left])
+            names = {"ablation": variant.ablation, "variant": variant.name, "split": split}
+            rows.append(names | {measure: found[measure] for measure in measures})
+        if progress:
+            progress(split + 1, n_splits, None)
+    return pd.DataFrame(rows)
+
+
+def residuals_of(history: History, outcome: str, seed: int = 0, n_repeats: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Out-of-fold residuals of outcome, shape (n,), and log treatment, shape (n, K): what returns have to explain.
+
+    By the full method's nuisance models, means over repeats.
+    """
+    effects = fit_effects(history, outcome, n_trees=8, n_repeats=n_repeats, seed=seed)  # the forest is not used
+    y, z = zip(*effects.residuals)
+    return np.mean(y, axis=0), np.mean(z, axis=0)
+
+
+def _score(effects: Effects, predictor: str, held_out: History, left: Sequence[np.ndarray] | None) -> dict[str, float]:
+    """How well held-out runs are predicted; the R-score needs their residuals."""
+    X, observed = held_out.X, held_out.y(effects.outcome)
+    theta, (level, usual) = PREDICTORS[predictor](effects, X), effects.nuisances(X)
+    predicted = level + np.einsum("nk,nk->n", theta, log_treatment(held_out.T, effects.eps) - usual)
+    # One prediction for all runs orders nothing: without covariates the level is such a one.
+    rho = spearmanr(predicted, observed)[0] if np.ptp(predicted) > 0 else np.nan
+    found = {"spearman": float(rho), "r2": float(1 - np.mean((observed - predicted) ** 2) / observed.var())}
+    if left is not None:
+        y, z = left
+        found["r_score"] = 1 - np.mean((y - np.einsum("nk,nk->n", theta, z)) ** 2) / np.mean(y**2)
+    return found
+
+
+def summary(
+    scores: pd.DataFrame, by: str = "variant", reference: str | None = None, measures: Sequence[str] = MEASURES
+) -> pd.DataFrame:
+    """Mean and standard deviation over splits, and the paired difference of a reference to each variant.
+
+    Splits share runs, so the spread says how much the choice of split matters; it is no standard error.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        ``split``, the column ``by`` and the measures.
+    by : str
+    reference : str, optional
+        Its difference to each other one is told; by default the one with the first row.
+    measures : sequence of str
+
+    Returns
+    -------
+    DataFrame
+        ``<by>``, and for each measure ``<m>, <m>_sd, <m>_behind, <m>_behind_low, <m>_behind_high``: how
+        far the variant lies behind the reference, and the middle 95% of that over splits.
+    """
+    reference = scores[by].iloc[0] if reference is None else reference
+    rows = []
+    for name in scores[by].unique():
+        row: dict[str, object] = {by: name}
+        for measure in measures:
+            values = scores.loc[scores[by] == name, measure]
+            told = (np.nan,) * 3 if name == reference else middle_interval(gap(scores, reference, name, measure, by))
+            row |= {measure: values.mean(), f"{measure}_sd": values.std()}
+            row |= dict(zip((f"{measure}_behind", f"{measure}_behind_low", f"{measure}_behind_high"), told))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def gap(scores: pd.DataFrame, one: str, other: str, measure: str, by: str = "variant") -> np.ndarray:
+    """How far one variant is ahead of another in every split."""
+    wide = scores.pivot_table(index="split", columns=by, values=measure, aggfunc="first", dropna=False)
+    return (wide[one] - wide[other]).to_numpy()
+
+
+def signed(gaps: np.ndarray) -> str:
+    """A mean difference with the middle 95% over splits, for a sentence."""
+    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*middle_interval(gaps))
+
+
+def versus(scores: pd.DataFrame, one: str, other: str, measures: Sequence[str] = ("spearman", "r_score")) -> str:
+    """How one variant predicts held-out runs against another by some measures, in words."""
+    gaps = {LABELS[measure]: gap(scores, one, other, measure) for measure in measures}
+    return " and ".join(f"{VERBS[told_apart(values)]} in {label} ({signed(values)})" for label, values in gaps.items())
+
+
+def held_out_check(history: History, *args, **settings) -> pd.DataFrame:
+    """Three predictions of held-out runs that share the level m0(x): with theta(x), with one theta, with none.
+
+    Further arguments are those of :func:`held_out_scores`.
 
     Returns
     -------
     DataFrame
         ``split, predictor, spearman, r2``.
     """
-    rows, n_test = [], min(n_test, len(history) // 4)
-    for split in range(n_splits):
-        fitted, held_out = split_history(history, n_test, seed + split)
-        effects = fit_effects(fitted, outcome, seed=seed + split, **settings)
-        observed = held_out.y(outcome)
-        for name, predicted in predictions(effects, held_out).items():
-            r2 = 1 - np.mean((observed - predicted) ** 2) / observed.var()
-            # One prediction for all runs orders nothing: without covariates the level is such a one.
-            rho = spearmanr(predicted, observed)[0] if np.ptp(predicted) > 0 else np.nan
-            rows.append({"split": split, "predictor": name, "spearman": rho, "r2": r2})
-    return pd.DataFrame(rows)
+    variants = [Variant("predictor", name, history.covariates, predictor=name) for name in PREDICTORS]
+    scores = held_out_scores(history, variants, *args, measures=("spearman", "r2"), **settings)
+    return scores.rename(columns={"variant": "predictor"})[["split", "predictor", "spearman", "r2"]]
 
 
 def check_summary(check: pd.DataFrame) -> pd.DataFrame:
-    """Mean over splits and standard deviation between splits, and the paired difference of theta(x) to each rival.
+    """Mean and standard deviation over splits, and in how many of them theta(x) is ahead of each rival.
 
     Splits share runs, so the deviation describes how much the choice of split matters; it is no
     standard error.  Differences below 0.0001 count for neither.
     """
-    wide = check.pivot(index="split", columns="predictor", values=["spearman", "r2"])
-    rows = []
-    for name in PREDICTORS:
-        row: dict[str, object] = {"predictor": name}
-        for measure in ("spearman", "r2"):
-            values = wide[measure][name]
-            row |= {measure: values.mean(), f"{measure}_sd": values.std()}
-            row[f"theta(x)_ahead_in_{measure}"] = (
-                f"{int((_ahead(check, measure, name) > 0).sum())} of {len(values)}" if name != "theta(x)" else "–"
-            )
-        rows.append(row)
-    return pd.DataFrame(rows)
+    groups = check.groupby("predictor", sort=False)
+    table = groups[["spearman", "r2"]].mean().join(groups[["spearman", "r2"]].std().add_suffix("_sd")).reset_index()
+    for measure in ("spearman", "r2"):
+        wins = [(_ahead(check, measure, name) > 0).sum() for name in table["predictor"][1:]]
+        table[f"theta(x)_ahead_in_{measure}"] = ["–", *(f"{n} of {check['split'].nunique()}" for n in wins)]
+    return table
 
 
-def _ahead(check: pd.DataFrame, measure: str, rival: str) -> pd.Series:
-    """How far theta(x) is ahead of a rival in every split."""
-    wide = check.pivot(index="split", columns="predictor", values=measure)
-    ahead = wide["theta(x)"] - wide[rival]
-    return ahead.where(ahead.abs() > ALIKE, 0.0)
+def _ahead(check: pd.DataFrame, measure: str, rival: str) -> np.ndarray:
+    ahead = gap(check, "theta(x)", rival, measure, "predictor")
+    return np.where(np.abs(ahead) > ALIKE, ahead, 0 * ahead)
 
 
 def check_sentence(check: pd.DataFrame) -> str:
@@ -121,39 +256,9 @@ def check_sentence(check: pd.DataFrame) -> str:
     told = []
     for measure, name in (("r2", "R²"), ("spearman", "Spearman's correlation")):
         ahead = _ahead(check, measure, "constant theta")
-        wins, n = int((ahead > 0).sum()), len(ahead)
-        mean, low, high = middle_interval(ahead.to_numpy())
-        verdict = {1: "better", -1: "worse", 0: "neither better nor worse"}[told_apart(ahead)]
-        told.append(f"**{verdict}** by {name} ({mean:+.3f} [{low:+.3f}, {high:+.3f}], higher in {wins} of {n} splits)")
+        said = {1: "better", -1: "worse", 0: "neither better nor worse"}[told_apart(ahead)]
+        told.append(f"**{said}** by {name} ({signed(ahead)}, higher in {(ahead > 0).sum()} of {len(ahead)} splits)")
     return (
         f"Returns that depend on the state predict held-out runs {told[0]} than returns that do not, and {told[1]}; "
         "in brackets the middle 95% of the differences over splits."
     )
-
-
-def history_sentence(history: History, outcome: str) -> str:
-    """What a history holds, in one sentence."""
-    y = history.y(outcome)
-    known = ", ".join(history.covariates) or "none"
-    return (
-        f"The history holds {len(history)} runs over {len(history.domains)} domains ({', '.join(history.domains)}); "
-        f"covariates: {known}. "
-        f"The outcome `{outcome}` has mean {y.mean():.3f} and standard deviation {y.std():.3f}."
-    )
-
-
-def split_rows(history: History, n_test: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the runs to fit and of those held out; the split of :func:`split_history`."""
-    numbered = replace(history, frame=history.frame.assign(position=np.arange(len(history))))
-    fitted, tested = split_history(numbered, _n_test(history, n_test), seed)
-    return fitted.frame["position"].to_numpy(), tested.frame["position"].to_numpy()
-
-
-def _n_test(history: History, n_test: int) -> int:
-    """Runs to hold out: as many as asked for, at most a quarter of all."""
-    return min(n_test, len(history) // 4)
-
-
-def rows_of(history: History, rows: np.ndarray) -> History:
-    """Some runs of a history."""
-    return replace(history, frame=history.frame.iloc[rows].reset_index(drop=True))

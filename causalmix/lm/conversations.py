@@ -55,11 +55,14 @@ def _encode(
     return {"input_ids": ids, "completion_mask": masks}
 
 
-def labelled(dataset: Dataset, max_length: int) -> Dataset:
-    """Rows cut to ``max_length``, with labels and lengths; rows without a scored token are dropped."""
+def labelled(dataset: Dataset, max_length: int, file: str | Path | None = None) -> Dataset:
+    """Rows cut to ``max_length``, with labels and lengths; rows without a scored token are dropped.
+
+    They are held in memory, or go to a file (Arrow): hundreds of thousands do not fit.
+    """
+    place = {"keep_in_memory": True} if file is None else {"cache_file_name": str(file)}
     label = partial(label_batch, max_length=max_length)
-    columns = {"remove_columns": dataset.column_names, "features": LABELLED}
-    rows = dataset.map(label, batched=True, keep_in_memory=True, **columns)
+    rows = dataset.map(label, batched=True, remove_columns=dataset.column_names, features=LABELLED, **place)
     if not len(rows):
         raise InputError(
             f"Expected rows with a completion within max_length={max_length}, found none; raise max_length."

@@ -1,4 +1,4 @@
-"""Ask every method of a study for its mixture."""
+"""Ask methods for their mixtures, in one pool, in others, and for parts of it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pandas as pd
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import History
-from causalmix.effects.estimator import Effects, fit_effects
+from causalmix.methods import causal
 from causalmix.methods.baselines import dmo, doremi, equal, grid, odm, proportional, regmix, ridge
-from causalmix.methods.policy import Proposal, causalmix_a, causalmix_s, domain_caps, mixtures_table
-from causalmix.methods.question import Answer, Question
+from causalmix.methods.policy import Proposal, mixtures_table
+from causalmix.methods.question import Answer, NothingTrains, Question
 
 #: Methods that give every state of a pool the same mixture, by the name that tables use.
 STATIC: dict[str, Callable[[Question], Answer]] = {
@@ -31,9 +31,13 @@ STATIC: dict[str, Callable[[Question], Answer]] = {
 
 OURS = ("CausalMix-A", "CausalMix-S")
 WITHOUT_X = "CausalMix-A without X"
+
+#: Every method, by the name that tables use.
+METHODS = STATIC | dict(zip(OURS, (causal.analytical, causal.search))) | {WITHOUT_X: causal.without_covariates}
+
 DIGITS = 4  # of a share in the table: what the table holds is what is trained
-TINY = 1e-6  # of a unit in the last digit, which a float may miss
-FIRST_SEED = 80_000  # of a design's hundred thousand, for proxies that a method asks for
+MISSED = 1e-6  # of a unit in the last digit, which a float may miss
+PROXY_SEED = 80_000  # of a design's hundred thousand, for proxies that a method asks for
 
 
 def names_of(text: str) -> tuple[str, ...]:
@@ -50,89 +54,86 @@ def names_of(text: str) -> tuple[str, ...]:
     return tuple(name for name in STATIC if name in (*given, "Equal"))
 
 
-def static_answers(question: Question, names: Sequence[str] = tuple(STATIC)) -> dict[str, Answer]:
-    """The answers of methods that do not look at the state."""
-    return {name: STATIC[name](question) for name in names}
-
-
-def state_dependent(effects: Effects, x: np.ndarray, caps: np.ndarray | None, seed: int = 0) -> dict[str, Proposal]:
-    """CausalMix-A and CausalMix-S for a state.
-
-    Parameters
-    ----------
-    effects : Effects
-    x : ndarray, shape (d,)
-        The target's covariates.
-    caps : ndarray, shape (K,), or None
-        Largest share of each domain.
-    seed : int
-        Of the candidates of CausalMix-S.
-    """
-    theta = effects.theta(np.atleast_2d(x))[0]
-    return {
-        "CausalMix-A": causalmix_a(theta, caps=caps),
-        "CausalMix-S": causalmix_s(theta, eps=effects.eps, seed=seed, caps=caps),
-    }
-
-
-def without_covariates(history: History, outcome: str, seed: int, caps: np.ndarray | None, **settings) -> Proposal:
-    """CausalMix-A of the same runs without their covariates, the paper's ablation "w/o X"."""
-    bare = replace(history, covariates=())
-    theta = fit_effects(bare, outcome, seed=seed, **settings).theta(np.empty((1, 0)))[0]
-    return causalmix_a(theta, caps=caps)
-
-
-def ask(question: Question, x: np.ndarray, pool: str, names: Sequence[str] = tuple(STATIC), **settings) -> pd.DataFrame:
+def ask(question: Question, pool: str, names: Sequence[str] = tuple(STATIC)) -> pd.DataFrame:
     """The contract's table of mixtures for one pool: every method, its runs, its predicted gain, its support.
 
     Parameters
     ----------
     question : Question
-    x : ndarray, shape (d,)
-        Covariates of the pool that the mixtures are for.
+        With the pool's state.
     pool : str
         Its name.
     names : sequence of str
-        Static methods to ask.
-    **settings
-        Of :func:`causalmix.effects.estimator.fit_effects`.
+        Static methods to ask, beside CausalMix.
     """
-    effects = fit_effects(question.history, question.outcome, seed=question.seed, **settings)
-    caps = None if question.rows is None else domain_caps(question.rows, question.n_samples)
-    answers = static_answers(question, names)
-    proposals = {name: Proposal(rounded(answer.weights, caps), answer.note) for name, answer in answers.items()}
-    found = state_dependent(effects, x, caps, question.seed)
-    found[WITHOUT_X] = without_covariates(question.history, question.outcome, question.seed, caps, **settings)
-    proposals |= {name: Proposal(rounded(p.weights, caps), p.note) for name, p in found.items()}
-    table = mixtures_table(
-        effects, x, pool, proposals, rounded(np.full(question.k, 1 / question.k)), question.n_samples
-    )
-    table["proxy_runs_used"] = [
-        answers[m].runs_used if m in answers else len(question.history) for m in table["method"]
-    ]
-    return table
+    answers = {name: METHODS[name](question) for name in (*names, *OURS, WITHOUT_X)}
+    caps = question.caps
+    answers = {name: replace(answer, weights=rounded(answer.weights, caps)) for name, answer in answers.items()}
+    return _table(question, pool, answers, rounded(question.even))
 
 
-def shifted(
-    table: pd.DataFrame, effects: Effects, x: np.ndarray, pool: str, n_samples: int, seed: int = 0
-) -> pd.DataFrame:
-    """The same methods in another pool: static mixtures stay, CausalMix is worked out anew for its state."""
-    weights = [f"w_{d}" for d in effects.history.domains]
-    kept = {r["method"]: Proposal(r[weights].to_numpy(float)) for _, r in table.iterrows() if r["method"] not in OURS}
-    moved = {name: Proposal(rounded(p.weights), p.note) for name, p in state_dependent(effects, x, None, seed).items()}
-    even = rounded(np.full(len(weights), 1 / len(weights)))
-    again = mixtures_table(effects, x, pool, kept | moved, even, n_samples)
-    runs = dict(zip(table["method"], table["proxy_runs_used"]))
-    return again.assign(proxy_runs_used=[runs[m] for m in again["method"]])
+def _table(question: Question, pool: str, answers: Mapping[str, Answer], reference: np.ndarray) -> pd.DataFrame:
+    """Answers of all the history's domains as the contract's table."""
+    proposals = {name: Proposal(answer.weights, answer.note) for name, answer in answers.items()}
+    table = mixtures_table(question.effects, question.x, pool, proposals, reference, question.n_samples)
+    return table.assign(proxy_runs_used=[answer.runs_used for answer in answers.values()])
 
 
-def in_pools(
-    table: pd.DataFrame, effects: Effects, states: Mapping[str, np.ndarray], n_samples: int, seed: int = 0
-) -> pd.DataFrame:
-    """:func:`shifted` for several pools, one below the other; ``states`` are their covariates by name."""
-    return pd.concat(
-        [shifted(table, effects, x, pool, n_samples, seed) for pool, x in states.items()], ignore_index=True
-    )
+def in_pools(table: pd.DataFrame, question: Question, states: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """The same methods in other pools, one below the other: static mixtures stay, CausalMix follows the state.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of :func:`ask`.
+    question : Question
+    states : dict of str to ndarray, shape (d,)
+        Covariates of each pool, by its name.
+    """
+    recorded, parts = _recorded(table, question), []
+    for pool, x in states.items():
+        here = replace(question, x=x, fitted=question.effects)
+        answers = {name: answer for name, answer in recorded.items() if name not in OURS}
+        for name in OURS:
+            moved = METHODS[name](here)
+            answers[name] = replace(moved, weights=rounded(moved.weights), runs_used=recorded[name].runs_used)
+        parts.append(_table(here, pool, answers, rounded(question.even)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def in_part(table: pd.DataFrame, question: Question, pool: str) -> pd.DataFrame:
+    """Mixtures for a pool that holds only some of the history's domains, with another outcome.
+
+    All methods are asked anew, but for those that would have to train proxies again: these keep their shares.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Mixtures over all domains, from :func:`ask`.
+    question : Question
+        With the domains, the rows, the state and the outcome of the pool.
+    pool : str
+        Its name.
+
+    Returns
+    -------
+    DataFrame
+        As the contract's ``mixtures.csv``; domains that the pool lacks have share 0.
+    """
+    answers = {}
+    for name, kept in _recorded(table, question).items():
+        try:
+            weights = METHODS[name](question).weights
+        except NothingTrains:
+            weights = question.of_pool(kept.weights)
+        answers[name] = replace(kept, weights=question.whole(rounded(weights)))
+    return _table(question, pool, answers, question.whole(question.even))
+
+
+def _recorded(table: pd.DataFrame, question: Question) -> dict[str, Answer]:
+    """Answers as a table has them."""
+    weights = table[[f"w_{d}" for d in question.history.domains]].to_numpy(float)
+    return {name: Answer(w, runs) for name, w, runs in zip(table["method"], weights, table["proxy_runs_used"])}
 
 
 def notes(table: pd.DataFrame) -> str:
@@ -154,8 +155,8 @@ def rounded(weights: np.ndarray, caps: np.ndarray | None = None) -> np.ndarray:
     units = np.asarray(weights, float) * 10**DIGITS
     limit = np.full(len(units), np.inf)
     if caps is not None:
-        held = units <= np.asarray(caps) * 10**DIGITS + TINY
-        limit[held] = np.floor(np.asarray(caps)[held] * 10**DIGITS + TINY)
+        held = units <= np.asarray(caps) * 10**DIGITS + MISSED
+        limit[held] = np.floor(np.asarray(caps)[held] * 10**DIGITS + MISSED)
     if limit.sum() < 10**DIGITS:
         limit[:] = np.inf
     counts = np.minimum(np.round(units), limit)

@@ -22,12 +22,13 @@ from causalmix.core.tables import read_table
 from causalmix.data.scores import SCORES
 from causalmix.data.states import ScoredPool, candidate_covariates
 from causalmix.effects.estimator import Effects, fit_effects
-from causalmix.methods.ask import state_dependent
+from causalmix.methods.ask import METHODS, OURS
 from causalmix.methods.new_pools import find_source, unreadable
-from causalmix.methods.policy import Proposal, mixtures_table
+from causalmix.methods.policy import mixtures_table
+from causalmix.methods.question import Question
 from causalmix.methods.request import Recommendation, Request
-from causalmix.methods.target import Target, equal
-from causalmix.methods.training_set import METHODS, check_free, write
+from causalmix.methods.target import Target
+from causalmix.methods.training_set import BY_LETTER, check_free, write
 
 
 def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **settings) -> Recommendation:
@@ -80,8 +81,8 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
 
 def check(request: Request) -> None:
     """Raise InputError when the request itself is not sound, or its folder is not free."""
-    if request.method not in METHODS:
-        raise InputError(f"Expected a method among {', '.join(METHODS)}, found {request.method!r}; choose one.")
+    if request.method not in BY_LETTER:
+        raise InputError(f"Expected a method among {', '.join(BY_LETTER)}, found {request.method!r}; choose one.")
     if request.n_samples is not None and request.n_samples < 1:
         raise InputError(f"Expected a training set of at least 1 row, found {request.n_samples}; raise n_samples.")
     if request.trees < 8:
@@ -176,11 +177,12 @@ def _columns(pool: Dataset, names: tuple[str, ...]) -> pd.DataFrame:
 def mixtures(effects: Effects, target: Target, request: Request) -> pd.DataFrame:
     """The table of a :class:`Recommendation`: Equal, the pool's own proportions, CausalMix-A and CausalMix-S."""
     domains, x = effects.history.domains, np.atleast_2d(target.x)
-    even, own = equal(effects.history), np.asarray(target.rows) / np.sum(target.rows)
-    proposals = {"Equal": Proposal(even), "Proportional": Proposal(own)}
-    proposals |= state_dependent(effects, target.x, target.caps(request.repeats_allowed), request.seed)
-    table = mixtures_table(effects, target.x, target.pool, proposals, even, target.n_samples)
-    over = [np.ravel(effects.gain(x, own, p.weights)) for p in proposals.values()]
+    question = Question(effects.history, target.n_samples, target.rows, request.outcome, request.seed, x=target.x,
+                        repeats_allowed=request.repeats_allowed, fitted=effects)  # fmt: skip
+    answers = {name: METHODS[name](question) for name in ("Equal", "Proportional", *OURS)}
+    table = mixtures_table(effects, target.x, target.pool, answers, question.even, target.n_samples)
+    own = answers["Proportional"].weights
+    over = [np.ravel(effects.gain(x, own, answer.weights)) for answer in answers.values()]
     table[["gain_over_pool", "gain_over_pool_ci_low", "gain_over_pool_ci_high"]] = np.stack(over)
     again = np.maximum(table[[f"n_{d}" for d in domains]].to_numpy() - np.asarray(target.rows), 0)
     table[[f"repeats_{d}" for d in domains]] = again

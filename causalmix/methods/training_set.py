@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from causalmix.methods.request import Recommendation
 
 
-METHODS = dict(zip("AS", OURS))
+BY_LETTER = dict(zip("AS", OURS))
 FORMATS = ("table", "json", "csv")
 BY_DOMAIN = {"share": "w", "rows": "n", "repeats": "repeats"}  # prefixes of columns
 GAINS = {"gain_over_equal": ("predicted_gain", "gain"), "gain_over_pool": ("gain_over_pool", "gain_over_pool")}
@@ -52,7 +52,7 @@ def shown(found: Recommendation, form: str = "table") -> str:
 def _text(found: Recommendation) -> str:
     domains, table, outcome = found.history.domains, found.table, found.effects.outcome
     shares = pd.DataFrame({"domain": domains, "pool rows": found.target.rows})
-    for short, method in METHODS.items():
+    for short, method in BY_LETTER.items():
         line = table.set_index("method").loc[method]
         for what, prefix in BY_DOMAIN.items():
             values = [line[f"{prefix}_{d}"] for d in domains]
@@ -154,7 +154,7 @@ def write(found: Recommendation, out: Path) -> dict:
     """
     out, seed = Path(out), found.request.seed
     check_free(out)
-    line = found.table.set_index("method").loc[METHODS[found.request.method]]
+    line = found.table.set_index("method").loc[BY_LETTER[found.request.method]]
     weights = line[[f"w_{d}" for d in found.history.domains]].to_numpy(float)
     sample, repeats = draw_sample(found.scored, np.arange(len(found.pool)), weights, found.target.n_samples, seed)
     # Some trainers read a file in its order, and the sample comes domain by domain.

@@ -1,4 +1,4 @@
-"""Variants of CausalMix that the ablations and the learning curve try: each leaves one part of the method out."""
+"""What the learning curve and the ablations try besides the methods: parts of the history, parts of the method."""
 
 from __future__ import annotations
 
@@ -8,69 +8,43 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from causalmix.effects.estimator import fit_effects
-from causalmix.effects.held_out import split_history
-from causalmix.methods.ask import rounded, state_dependent
-from causalmix.methods.baselines import dmo, regmix, ridge
-from causalmix.methods.policy import causalmix_a, domain_caps
+from causalmix.effects.held_out import split_rows
+from causalmix.methods import causal
+from causalmix.methods.ask import METHODS, OURS, rounded
+from causalmix.methods.baselines import dmo
 from causalmix.methods.question import Question
 
 RUN_COUNTS = (32, 64, 128, 256, 512)  # of the learning curve
+LEARNERS = (*OURS, "RegMix", "RegMix-ridge")
 WITHOUT_ORTHOGONALISATION = "CausalMix-A without orthogonalisation"
 
 
-def learning_mixtures(
-    question: Question, x: np.ndarray, counts: Sequence[int] = RUN_COUNTS, **settings
-) -> pd.DataFrame:
-    """Mixtures of four methods from random parts of the history.
+def learning_mixtures(question: Question, counts: Sequence[int] = RUN_COUNTS) -> pd.DataFrame:
+    """Mixtures of four methods from random parts of the history: ``method, n_runs, w_<domain>…``.
 
-    Returns
-    -------
-    DataFrame
-        ``method, n_runs, w_<domain>…``; counts that the history does not reach are left out.
+    Counts that the history does not reach are left out.
     """
     rows, n = [], len(question.history)
     for count in (c for c in counts if c <= n):
-        part = question.history if count == n else split_history(question.history, n - count, question.seed)[0]
-        asked, effects = (
-            replace(question, history=part),
-            fit_effects(part, question.outcome, seed=question.seed, **settings),
-        )
-        found = {name: p.weights for name, p in state_dependent(effects, x, None, question.seed).items()}
-        found |= {"RegMix": regmix.mixture(asked).weights, "RegMix-ridge": ridge.mixture(asked).weights}
-        for method, weights in found.items():
-            rows.append(
-                {"method": method, "n_runs": count} | {f"w_{d}": w for d, w in zip(part.domains, rounded(weights))}
-            )
+        chosen = np.arange(n) if count == n else split_rows(n, n - count, question.seed)[0]
+        asked = replace(question, history=question.history.take(chosen))
+        for method in LEARNERS:
+            rows.append({"method": method, "n_runs": count} | _shares(asked, METHODS[method](asked).weights))
     return pd.DataFrame(rows)
 
 
-def variant_mixtures(question: Question, x: np.ndarray, losses: np.ndarray, **settings) -> pd.DataFrame:
-    """Mixtures that no method of the comparison gives: CausalMix-A from plain means, and DMO's law fitted to runs.
+def variant_mixtures(question: Question, losses: np.ndarray) -> pd.DataFrame:
+    """Mixtures that no method of the comparison gives: ``method, w_<domain>…``.
 
-    Parameters
-    ----------
-    question : Question
-    x : ndarray, shape (d,)
-        Covariates of the pool.
-    losses : ndarray, shape (n, K)
-        Validation losses of the history's runs, nats.
-    **settings
-        Of :func:`causalmix.effects.estimator.fit_effects`.
-
-    Returns
-    -------
-    DataFrame
-        ``method, w_<domain>…``.
+    CausalMix-A from plain means, and DMO's law fitted to the history's runs, whose validation losses, nats, have
+    shape (n, K).
     """
-    caps = None if question.rows is None else domain_caps(question.rows, question.n_samples)
-    effects = fit_effects(question.history, question.outcome, seed=question.seed, orthogonalise=False, **settings)
     found = {
-        WITHOUT_ORTHOGONALISATION: causalmix_a(effects.theta(np.atleast_2d(x))[0], caps=caps).weights,
-        dmo.TABLE_FIT: dmo.table_fit(question, losses).weights,
+        WITHOUT_ORTHOGONALISATION: causal.without_orthogonalisation(question),
+        dmo.TABLE_FIT: dmo.table_fit(question, losses),
     }
-    rows = [
-        {"method": m} | {f"w_{d}": w for d, w in zip(question.history.domains, rounded(weights))}
-        for m, weights in found.items()
-    ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame([{"method": m} | _shares(question, answer.weights) for m, answer in found.items()])
+
+
+def _shares(question: Question, weights: np.ndarray) -> dict[str, float]:
+    return {f"w_{d}": w for d, w in zip(question.domains, rounded(weights))}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,8 @@ from causalmix.core.paths import results_dir
 from causalmix.core.study_file import read_study
 from causalmix.core.tables import read_table, write_table
 from causalmix.data.scored_pools import World
-from causalmix.effects.estimator import fit_effects
-from causalmix.methods import ask as asking, transfer, variants
-from causalmix.methods.ask import FIRST_SEED
+from causalmix.methods import ask as asking, variants
+from causalmix.methods.ask import PROXY_SEED
 from causalmix.methods.baselines import dmo
 from causalmix.methods.question import ProxyRun, Question, Train
 from causalmix.methods.target import Target, find_target
@@ -107,8 +106,8 @@ class Campaign:
         These are those of :func:`causalmix.study.campaign.trainer`.
         """
         train_proxies = trainer(self.design, self.base, self.ledger, self.progress, **options)
-        question = Question(self.runs, self.goal.n_samples, self.goal.rows, self.outcome, self.seed, train_proxies)
-        ask = lambda: asking.ask(question, self.goal.x, self.goal.pool, self.names, n_trees=self.n_trees)  # noqa: E731
+        question = replace(self._question, train=train_proxies)
+        ask = lambda: asking.ask(question, self.goal.pool, self.names)  # noqa: E731
         return fixed(self.out / "methods.csv", self._asked(**self._aim), ask)
 
     def shifted_states(self) -> dict[str, np.ndarray]:
@@ -118,34 +117,32 @@ class Campaign:
 
     def shifted(self, mixtures: pd.DataFrame) -> pd.DataFrame:
         """Every method's mixture in the shifted pools."""
-        make = lambda: asking.in_pools(  # noqa: E731
-            mixtures, fit_effects(self.runs, self.outcome, n_trees=self.n_trees, seed=self.seed),
-            self.shifted_states(), self.design.n_samples, self.seed)  # fmt: skip
+        question = replace(self._question, n_samples=self.design.n_samples, rows=None)
+        make = lambda: asking.in_pools(mixtures, question, self.shifted_states())  # noqa: E731
         return fixed(self.out / "shifted.csv", self._asked(mixtures=mixtures.to_csv()), make)
 
     def longcot(self, mixtures: pd.DataFrame, pool: World) -> pd.DataFrame:
         """Every method's mixture for the long-CoT pool, from the same records with another outcome."""
-        runs, x = longcot.with_outcome(self.runs), longcot.state_of(pool)
-        question = Question(runs, self.design.n_samples, None, longcot.OUTCOME, self.seed)
-        rows = np.bincount(pool.scored.codes, minlength=len(pool.scored.domains))
-        make = lambda: transfer.transfer_mixtures(  # noqa: E731
-            mixtures, question, x, "long-CoT", pool.scored.domains, rows, n_trees=self.n_trees)  # fmt: skip
+        x, domains = longcot.state_of(pool), pool.scored.domains
+        question = Question(longcot.with_outcome(self.runs), self.design.n_samples,
+                            np.bincount(pool.scored.codes, minlength=len(domains)), longcot.OUTCOME, self.seed, x=x,
+                            domains=domains, repeats_allowed=True, settings={"n_trees": self.n_trees})  # fmt: skip
+        make = lambda: asking.in_part(mixtures, question, "long-CoT")  # noqa: E731
         return fixed(self.out / "longcot_mixtures.csv", self._asked(x=x, mixtures=mixtures.to_csv()), make)
 
     def learning(self) -> pd.DataFrame:
         """Mixtures of four methods from parts of the history."""
-        question = Question(self.runs, self.design.n_samples, None, self.outcome, self.seed)
-        make = lambda: variants.learning_mixtures(question, self.goal.x, n_trees=self.n_trees)  # noqa: E731
+        question = replace(self._question, n_samples=self.design.n_samples, rows=None)
+        make = lambda: variants.learning_mixtures(question)  # noqa: E731
         return fixed(self.out / "learning_mixtures.csv", self._asked(x=self.goal.x), make)
 
     def variants(self) -> pd.DataFrame:
         """Mixtures of two variants that chapter 08 tries beside the methods."""
-        question = Question(self.runs, self.goal.n_samples, self.goal.rows, self.outcome, self.seed)
         recorded = Ledger(self.out / "runs.jsonl").finished()
 
         def make() -> pd.DataFrame:
             losses = dmo.validation_losses([recorded[r] for r in self.runs.frame["run_id"]], self.runs.domains)
-            return variants.variant_mixtures(question, self.goal.x, losses, n_trees=self.n_trees)
+            return variants.variant_mixtures(self._question, losses)
 
         return fixed(self.out / "variants.csv", self._asked(**self._aim, variants=True), make)
 
@@ -213,6 +210,12 @@ class Campaign:
             )
 
     @property
+    def _question(self) -> Question:
+        """What methods are asked for the whole pool, without a way to train."""
+        return Question(self.runs, self.goal.n_samples, self.goal.rows, self.outcome, self.seed, x=self.goal.x,
+                        settings={"n_trees": self.n_trees})  # fmt: skip
+
+    @property
     def _aim(self) -> dict:
         """What mixtures for the whole pool depend on besides the records: its state, and the caps of its rows."""
         rows = None if self.goal.rows is None else np.asarray(self.goal.rows).astype(int).tolist()
@@ -268,7 +271,7 @@ def trainer(design: Design, base: World, ledger: Ledger, progress=None, train_mi
 
     def trained(runs: Sequence[ProxyRun]) -> list[dict]:
         specs = [
-            spec_of(design, base.name, run.weights, parts.AS_IT_IS, design.seed * 100_000 + FIRST_SEED + run.seed,
+            spec_of(design, base.name, run.weights, parts.AS_IT_IS, design.seed * 100_000 + PROXY_SEED + run.seed,
                     n_samples=run.n_samples, domains=base.scored.domains, mixing=dict(run.mixing))
             for run in runs
         ]  # fmt: skip

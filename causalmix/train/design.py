@@ -90,11 +90,6 @@ class Design:
                     f"Expected the model of the role {role} as its name, or with a name, found {given!r}; add the name."
                 )
 
-    @property
-    def settings(self) -> SFTSettings:
-        """Hyper-parameters that all runs share."""
-        return self.settings_of("proxy")
-
     def settings_of(self, role: str) -> SFTSettings:
         """Hyper-parameters of a role's runs."""
         shared = {"learning_rate": self.learning_rate, "epochs": self.epochs, "batch_size": self.batch_size}
@@ -109,10 +104,8 @@ class Design:
     def launch_of(self, role: str) -> dict[str, object]:
         """How the runs of a role are launched on several devices, ``processes`` included; empty where one does."""
         given = dict(self._entry(role).get("launch") or {})
-        if unknown := sorted(set(given) - {"config", "processes"}):
-            raise InputError(
-                f"Expected config and processes to launch the {role}, found {', '.join(unknown)}; correct the names."
-            )
+        for name in given:
+            check_name(name, ("config", "processes"), f"setting to launch the {role}")
         return given | {"processes": launcher_of(given)["processes"]} if given else {}
 
     def _entry(self, role: str) -> dict:

@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from transformers import PreTrainedTokenizerBase
 
 from causalmix.core.errors import InputError
 from causalmix.core.paths import ASSETS
-from causalmix.lm import conversations
+from causalmix.lm.conversations import labelled, tokenize_all
 from causalmix.lm.pretrained import load_causal_lm, tokenizer_of, use_chat_form
 from causalmix.train.sft import SFTSettings, fit, trainer_config
 
@@ -154,20 +153,11 @@ def _read_rows(path: Path, cache: Path) -> Dataset:
 
 
 def _label(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path) -> Dataset:
-    """Rows as the trainer takes them, a batch at a time: hundreds of thousands do not fit in memory as lists."""
+    """Rows as the trainer takes them; those without a completion within ``max_length`` are dropped."""
     if "generation" not in (tokenizer.chat_template or ""):
         raise InputError("Expected a chat template with generation markers, found none; set chat_form=True.")
-    tokens = conversations.tokenize_all(rows, tokenizer, cache / "tokens.arrow")
-    labelled = tokens.map(
-        partial(conversations.label_batch, max_length=max_length),
-        batched=True,
-        remove_columns=tokens.column_names,
-        features=conversations.LABELLED,
-        cache_file_name=str(cache / "labelled.arrow"),
-    )
-    if not len(labelled):
-        raise InputError(f"Expected completions within max_length={max_length}, found none; raise max_length.")
-    return labelled
+    tokens = tokenize_all(rows, tokenizer, cache / "tokens.arrow")
+    return labelled(tokens, max_length, cache / "labelled.arrow")
 
 
 def _launch(file: Path, out: Path, bf16: bool, use_cpu: bool, processes: int | None) -> None:

@@ -31,27 +31,27 @@ def train(spec: dict) -> dict:
     """
     _free_gpu()
     spec = RunSpec.from_dict(spec)
-    base, settings = load_named(spec.world_name), SFTSettings.of(spec.settings)
-    candidates = states.draw_candidates(base.scored, spec.state, spec.world_name.candidates, spec.seed)
-    sample, repeats = states.draw_sample(base.scored, candidates, spec.weights, spec.n_samples, spec.seed)
+    world, settings = load_named(spec.world_name), SFTSettings.of(spec.settings)
+    candidates = states.draw_candidates(world.scored, spec.state, spec.world_name.candidates, spec.seed)
+    sample, repeats = states.draw_sample(world.scored, candidates, spec.weights, spec.n_samples, spec.seed)
     if spec.launch:
-        training, model, tokenizer = _train_launched(base, sample, spec, settings)
+        training, model, tokenizer = _train_launched(world, sample, spec, settings)
     else:
         # In full precision: where a study asks for half, the trainer computes in it.
         model, tokenizer = load_model(spec.model)
-        tokens = base.tokens(spec.model, tokenizer)
+        tokens = world.tokens(spec.model, tokenizer)
         if spec.mixing:
-            training = _train_mixing(base.scored.codes, tokens, candidates, sample, spec, settings, model, tokenizer)
+            training = _train_mixing(world.scored.codes, tokens, candidates, sample, spec, settings, model, tokenizer)
         else:
             training = finetune(model, tokenizer, tokens.select(sample), settings, spec.seed)
     if settings.bf16:
         model = model.to(torch.bfloat16)
-    mixed = {f"{name}_mixed": v for name, v in states.mixed_covariates(base.scored, sample).items()}
+    mixed = {f"{name}_mixed": v for name, v in states.mixed_covariates(world.scored, sample).items()}
     return {
-        "scores": base.kind.evaluate(model, tokenizer),
-        "covariates": states.candidate_covariates(base.scored, candidates) | mixed,
+        "scores": world.kind.evaluate(model, tokenizer),
+        "covariates": states.candidate_covariates(world.scored, candidates) | mixed,
         "training": training
-        | {"repeats": repeats, "validation_loss": _validation_losses(base, spec.model, model, tokenizer)},
+        | {"repeats": repeats, "validation_loss": _validation_losses(world, spec.model, model, tokenizer)},
     }
 
 
@@ -80,26 +80,26 @@ def _train_mixing(codes: np.ndarray, tokens: Dataset, candidates: np.ndarray, sa
     return training | {"mixing": mixer.found()}
 
 
-def _train_launched(base: World, sample: np.ndarray, spec: RunSpec, settings: SFTSettings) -> tuple:
+def _train_launched(world: World, sample: np.ndarray, spec: RunSpec, settings: SFTSettings) -> tuple:
     """Train on several devices in processes of their own, and load what they leave."""
     with tempfile.TemporaryDirectory(prefix="causalmix-launch-") as scratch:
         rows, out = os.path.join(scratch, "rows"), os.path.join(scratch, "model")
-        base.pool.select(sample).select_columns(["messages"]).save_to_disk(rows)
+        world.pool.select(sample).select_columns(["messages"]).save_to_disk(rows)
         training = finetune_distributed(place(spec.model), rows, out, settings, spec.seed, **spec.launch)
         model, tokenizer = load_model(out)
     return training, model, tokenizer
 
 
-def _validation_losses(base: World, name: str, model, tokenizer) -> dict[str, float]:
+def _validation_losses(world: World, name: str, model, tokenizer) -> dict[str, float]:
     """Loss on unseen rows of each domain, nats per scored token; empty where the pool's family has none."""
-    known = _validation_tokens(base, name)
+    known = _validation_tokens(world, name)
     return {domain: losses.validation_loss(model, tokenizer, rows) for domain, rows in known.items()}
 
 
 @lru_cache(maxsize=4)
-def _validation_tokens(base: World, model: str) -> dict[str, Dataset]:
+def _validation_tokens(world: World, model: str) -> dict[str, Dataset]:
     """Validation rows by domain as tokens of a model, by its name: each run loads a tokenizer of its own."""
-    rows, by_domain, tokenizer = base.validation(), {}, load_tokenizer(model)
+    rows, by_domain, tokenizer = world.validation(), {}, load_tokenizer(model)
     for domain, messages in zip(*(rows[column][:] for column in ("domain", "messages"))) if rows is not None else ():
         by_domain.setdefault(domain, []).append({"messages": messages})
     return {domain: conversations.tokenize(part, tokenizer) for domain, part in by_domain.items()}

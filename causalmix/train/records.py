@@ -52,8 +52,8 @@ def sweep(study: str, *, limit: int | None = None, **options) -> list[dict]:
     Further options are those of :func:`causalmix.train.sweep.run_sweep`.
     """
     design = Design.of_study(study)
-    base = world_for(design)
-    specs = specs_of(design, base.name, base.scored.domains)
+    world = world_for(design)
+    specs = specs_of(design, world.name, world.scored.domains)
     wanted = [*specs, *noise_panel(design, specs)][:limit]
     return run_sweep(wanted, ledger_of(study), train, **options)
 

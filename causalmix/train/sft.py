@@ -24,6 +24,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl import SFTConfig, SFTTrainer
 
 from causalmix.core.errors import InputError
+from causalmix.core.parameters import check_name
 from causalmix.lm.conversations import labelled
 from causalmix.lm.losses import completion_loss, token_losses
 from causalmix.train.online import Mixer
@@ -72,9 +73,8 @@ class SFTSettings:
     @classmethod
     def of(cls, given: Mapping[str, object]) -> SFTSettings:
         """The settings that a study or a run's specification names; InputError for a name that is none."""
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(given.keys() - known):
-            raise InputError(f"Expected training settings among {sorted(known)}, found {unknown}; correct the names.")
+        for name in given:
+            check_name(name, [field.name for field in fields(cls)], "training setting")
         return cls(**given)
 
 

@@ -25,7 +25,7 @@ class RunSpec:
     Attributes
     ----------
     world : str
-        Identity of the pool, its scores, the base models and the tasks.
+        Identity of the pool, its scores, the base models and the tasks (:class:`causalmix.data.families.WorldName`).
     model : str
         Base model that is fine-tuned.
     domains : tuple of str, length K

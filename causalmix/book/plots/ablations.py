@@ -17,10 +17,8 @@ def dots(table: pd.DataFrame, by: str, measure: str, label: str, ax: Axes) -> Ax
     ----------
     table : DataFrame
         The column ``by``, ``split`` and the measure.
-    by, measure : str
     label : str
         Of the measure's axis.
-    ax : Axes
     """
     found = table.groupby(by, sort=False)[measure].agg(["mean", "std"]).sort_values("mean", ascending=False)
     places = _rows(list(found.index), ax)
@@ -37,8 +35,6 @@ def learning_curve(table: pd.DataFrame, outcome: str, ax: Axes) -> Axes:
     ----------
     table : DataFrame
         ``method, n_runs, seed, <outcome>``.
-    outcome : str
-    ax : Axes
     """
     counts = sorted(table["n_runs"].unique())
     for i, (method, part) in enumerate(table.groupby("method", sort=False)):

@@ -27,7 +27,6 @@ def means(compared: pd.DataFrame, ax: Axes, columns: tuple[str, str, str] = ("me
     ----------
     compared : DataFrame
         From :func:`causalmix.study.trials.compare`.
-    ax : Axes
     columns : tuple of str
         Centre and ends; ``("difference", "difference_low", "difference_high")`` draws differences.
     """
@@ -56,10 +55,8 @@ def rank_scatter(table: pd.DataFrame, outcome: str, one: dict, other: dict, ax: 
     ----------
     table : DataFrame
         From :func:`causalmix.study.trials.trial_table`.
-    outcome : str
     one, other : dict
         Values of ``pool, model, n_samples`` that pick each group.
-    ax : Axes
     """
     sides = []
     for choice in (one, other):
@@ -84,7 +81,6 @@ def ternary(mixtures: pd.DataFrame, corners: Sequence[Sequence[str]], ax: Axes, 
         ``method, w_<domain>…``.
     corners : three sequences of str
         Domains whose shares add up to each corner's.
-    ax : Axes
     runs : ndarray, shape (n, K), optional
         Mixtures of the history, drawn as a cloud.
     """

@@ -25,7 +25,6 @@ from scipy.optimize import least_squares, minimize
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import MIN_ROWS, ROUNDING
-from causalmix.methods.baselines.regmix import caps_of
 from causalmix.methods.policy import check_caps
 from causalmix.methods.question import Answer, ProxyRun, Question
 
@@ -322,7 +321,7 @@ def table_fit(question: Question, losses: np.ndarray) -> Answer:
 
 
 def _answer(question: Question, law: Law, runs: int, note: str) -> Answer:
-    weights, total = optimal_weights(law, question.n_samples, caps_of(question))
-    even = law.losses(np.full(question.k, question.n_samples / question.k)).sum()
+    weights, total = optimal_weights(law, question.n_samples, question.caps)
+    even = law.losses(question.n_samples * question.even).sum()
     told = pd.DataFrame({"mixture": ["found", "Equal"], "sum_of_losses": [total, even]})
     return Answer(weights, runs, note, {"law": law.table(question.history.domains), "predicted": told})

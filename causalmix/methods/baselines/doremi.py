@@ -47,7 +47,7 @@ def mixture(question: Question, eta: float = MIXING["doremi"]["eta"], etas: tupl
     if not all(is_number(e) and e > 0 for e in (eta, *etas)):
         raise InputError(f"Expected finite step sizes eta above zero, found {[eta, *etas]}; give for instance 0.1.")
     etas = tuple(dict.fromkeys((*etas, eta)))
-    even = tuple(np.full(question.k, 1 / question.k))
+    even = tuple(question.even)
     smoothing = MIXING["doremi"]["smoothing"]
     runs = [
         ProxyRun(

@@ -37,7 +37,7 @@ def mixture(question: Question, form: str = "paper") -> Answer:
     if form not in ODM_FORMS:
         raise InputError(f"Expected a form of ODM among {', '.join(ODM_FORMS)}, found {form!r}; choose one of these.")
     mixing = tuple({"method": "odm", **MIXING["odm"], "form": form}.items())
-    run = ProxyRun(tuple(np.full(question.k, 1 / question.k)), question.proxy_samples, question.seed, mixing)
+    run = ProxyRun(tuple(question.even), question.proxy_samples, question.seed, mixing)
     found = question.trained("ODM", [run])[0]["training"]["mixing"]
     trajectory = pd.DataFrame(found["trajectory"], columns=[f"w_{d}" for d in question.history.domains])
     again = sum(found["new_epochs"])

@@ -17,7 +17,7 @@ from sklearn.model_selection import KFold
 
 from causalmix.core.history import MIN_ROWS
 from causalmix.core.simplex import sample_dirichlet
-from causalmix.methods.policy import capped, check_caps, domain_caps
+from causalmix.methods.policy import capped, check_caps
 from causalmix.methods.question import Answer, Question
 
 FOLDS = 7  # about 15% of the rows stop the trees of each fold; the folds' forecasts are averaged
@@ -89,11 +89,6 @@ def search(
     return candidates[np.argsort(-predict(candidates), kind="stable")[:top]].mean(axis=0)
 
 
-def caps_of(question: Question) -> np.ndarray | None:
-    """Largest shares that need no row twice; None where the pool's rows are not known."""
-    return None if question.rows is None else domain_caps(question.rows, question.n_samples)
-
-
 def mixture(question: Question) -> Answer:
     """RegMix on the history; the state of the pool plays no part.
 
@@ -108,11 +103,11 @@ def mixture(question: Question) -> Answer:
 
 def answer(question: Question, predict: Predictor, runs: int) -> Answer:
     """The answer that follows from a predictor of outcomes."""
-    weights = search(predict, question.k, question.seed, caps_of(question))
-    even = np.full(question.k, 1 / question.k)
-    told = pd.DataFrame({"mixture": ["found", "Equal"], "predicted": predict(np.stack([weights, even]))})
+    of_pool = lambda mixtures: predict(question.whole(mixtures))  # noqa: E731
+    weights = search(of_pool, question.k, question.seed, question.caps)
+    told = pd.DataFrame({"mixture": ["found", "Equal"], "predicted": of_pool(np.stack([weights, question.even]))})
     # Trees need some 40 runs before they split at all; what they then say of every mixture is the mean.
-    flat = np.ptp(predict(sample_dirichlet(1000, 1.0, question.k, question.seed))) == 0
+    flat = np.ptp(of_pool(sample_dirichlet(1000, 1.0, question.k, question.seed))) == 0
     absent = float((question.history.T == 0).mean())
     notes = ["the fit sees no difference between mixtures: too few runs"] * bool(flat)
     if absent > SPARSE:
