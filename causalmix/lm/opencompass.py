@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -33,6 +32,7 @@ COLUMNS = ["dataset", "version", "metric", "mode"]  # of a summary, before one c
 MODEL = "causalmix"  # what the model is called there
 GROUP = "causalmix-"  # before a benchmark's name: some data sets have the same name
 AVERAGE = "naive_average"  # what OpenCompass calls the plain mean over a group
+FILES = ("config.json", "tokenizer_config.json")
 LOG, TAIL = "opencompass.log", 15  # of which so many lines are in an error
 
 BENCHMARK = """from mmengine.config import read_base
@@ -84,13 +84,11 @@ def evaluate(
         summaries = sorted((folder / "results").glob("*/summary/*.csv"))
         scores = read_summary(summaries[-1]).get(MODEL, {}) if summaries else {}
         found = {b.name: float(scores.get((GROUP + b.name, AVERAGE), math.nan)) for b in benchmarks}
-        missing = [name for name, score in found.items() if not 0 <= score <= 1]  # it ends well all the same
-        if problem or missing:
-            problem = problem or (f"gave no score between 0 and 100 for {', '.join(missing)}" if summaries else "")
+        if missing := [name for name, score in found.items() if not 0 <= score <= 1]:  # it ends well all the same
+            problem = problem or f"gave no score between 0 and 100 for {', '.join(missing)}"
+        if problem:
             log = "\n".join((folder / LOG).read_text(errors="replace").splitlines()[-TAIL:])
-            raise RuntimeError(
-                f"OpenCompass {problem or 'wrote no summary'}; its files are kept where `work` is set; its log:\n{log}"
-            )
+            raise RuntimeError(f"OpenCompass {problem}; its files are kept where `work` is set; its log ends:\n{log}")
         return found
 
 
@@ -98,12 +96,6 @@ def check(benchmarks: Sequence[Benchmark], given: Mapping[str, Any]) -> OpenComp
     """The settings, unless something speaks against them; whether OpenCompass has its data is not known here."""
     settings = validated(OpenCompassEvaluation, given, "the evaluation")
     harness.check_benchmarks(benchmarks, "opencompass", "OpenCompass", "harness", settings.allow_code)
-    for benchmark in benchmarks:  # they become Python
-        if not re.fullmatch(r"\w+(\.\w+)*", benchmark.opencompass):
-            raise InputError(
-                f"Expected a module below opencompass.configs.datasets for the benchmark {benchmark.name}, "
-                f"found {benchmark.opencompass!r}; give its name with dots."
-            )
     if not shutil.which(executable := (settings.command or [""])[0]):
         raise InputError(
             f"Expected the path of OpenCompass's executable as command, found {executable!r}, which cannot be run; "
@@ -145,29 +137,27 @@ def _write_config(folder: Path, model: str, benchmarks: Sequence[Benchmark], set
 def _model_entry(path: Path, dtype: torch.dtype, settings: OpenCompassEvaluation) -> str:
     """The model as OpenCompass lists it; it would trust code from the model's folder by default."""
     gpus = min(torch.cuda.device_count(), 1) if settings.gpus is None else settings.gpus
-    entry = {
-        "abbr": MODEL, "path": str(path), "max_out_len": settings.max_new_tokens, "batch_size": settings.batch_size,
-        "run_cfg": {"num_gpus": gpus},
-    }  # fmt: skip
+    safe = {"trust_remote_code": False}
     if settings.backend == "vllm":
-        kwargs = harness.VLLM | {"tensor_parallel_size": max(gpus, 1), "trust_remote_code": False}
         name, own = "VLLMwithChatTemplate", {"generation_kwargs": {"temperature": 0}}
-        own["model_kwargs"] = kwargs | (settings.vllm or {})
+        own["model_kwargs"] = harness.VLLM | safe | {"tensor_parallel_size": max(gpus, 1)} | (settings.vllm or {})
     else:
-        name, own = "HuggingFacewithChatTemplate", {"tokenizer_kwargs": {"trust_remote_code": False}}
-        own["model_kwargs"] = {"torch_dtype": str(dtype), "trust_remote_code": False, "use_safetensors": True}
-    return f"dict(type={name}, {', '.join(f'{key}={value!r}' for key, value in (entry | own).items())})"
+        name, own = "HuggingFacewithChatTemplate", {"tokenizer_kwargs": safe}
+        own["model_kwargs"] = safe | {"torch_dtype": str(dtype), "use_safetensors": True}
+    own |= {"abbr": MODEL, "path": str(path), "run_cfg": {"num_gpus": gpus}}
+    own |= {"max_out_len": settings.max_new_tokens, "batch_size": settings.batch_size}
+    return f"dict(type={name}, {', '.join(f'{key}={value!r}' for key, value in own.items())})"
 
 
 def _make_readable(folder: Path) -> None:
     """Add what version 4 of transformers reads; it would take another base of the rotations without a word."""
-    config, tokenizer = folder / "config.json", folder / "tokenizer_config.json"
-    given = json.loads(config.read_text())
-    rope = given.get("rope_parameters") or {}
-    config.write_text(json.dumps(given | {k: v for k, v in rope.items() if k == "rope_theta"}, indent=2))
-    given = json.loads(tokenizer.read_text())
-    if given.get("tokenizer_class") == "TokenizersBackend":
-        tokenizer.write_text(json.dumps(given | {"tokenizer_class": "PreTrainedTokenizerFast"}, indent=2))
+    config, tokenizer = (json.loads((folder / name).read_text()) for name in FILES)
+    if theta := (config.get("rope_parameters") or {}).get("rope_theta"):
+        config["rope_theta"] = theta
+    if tokenizer.get("tokenizer_class") == "TokenizersBackend":
+        tokenizer["tokenizer_class"] = "PreTrainedTokenizerFast"
+    for name, given in zip(FILES, (config, tokenizer)):
+        (folder / name).write_text(json.dumps(given, indent=2))
 
 
 def read_summary(path: str | Path) -> pd.DataFrame:
