@@ -24,6 +24,7 @@ from pydantic import BeforeValidator, NonNegativeInt, PositiveInt
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from causalmix.core.errors import InputError
+from causalmix.core.paths import ASSETS
 from causalmix.core.settings import validated
 from causalmix.lm import harness
 from causalmix.lm.benchmarks import Benchmark
@@ -34,24 +35,7 @@ GROUP = "causalmix-"  # before a benchmark's name: some data sets have the same 
 AVERAGE = "naive_average"  # what OpenCompass calls the plain mean over a group
 FILES = ("config.json", "tokenizer_config.json")
 LOG, TAIL = "opencompass.log", 15  # of which so many lines are in an error
-
-BENCHMARK = """from mmengine.config import read_base
-with read_base():
-    from opencompass.configs.datasets.{module} import *
-found = sum([value for name, value in dict(globals()).items() if name.endswith('_datasets')], [])
-datasets = [one for one in found if one['abbr'] in {sets!r} or not {sets!r}]
-for dataset in datasets:
-    dataset['infer_cfg']['inferencer']['max_out_len'] = {length}
-"""
-CONFIG = """from mmengine.config import read_base
-from opencompass.models import HuggingFacewithChatTemplate, VLLMwithChatTemplate
-with read_base():
-{imports}
-datasets = {datasets}
-models = [{model}]
-summary_groups = [{groups}]
-summarizer = dict(dataset_abbrs={lines!r}, summary_groups=summary_groups)
-"""
+TEMPLATES = ASSETS / "opencompass"
 
 
 class OpenCompassEvaluation(harness.Evaluation):
@@ -121,16 +105,17 @@ def _run(command: Sequence[str | Path], log: Path, settings: OpenCompassEvaluati
 
 def _write_config(folder: Path, model: str, benchmarks: Sequence[Benchmark], settings: OpenCompassEvaluation) -> Path:
     """A file for each benchmark, and one that asks for them all; its summary has one line for each benchmark."""
+    benchmark, config = ((TEMPLATES / name).read_text() for name in ("benchmark.txt", "config.txt"))
     imports, groups, lists = [], [], []
     for i, b in enumerate(benchmarks):
-        text = BENCHMARK.format(module=b.opencompass, sets=tuple(b.sets), length=settings.max_new_tokens)
+        text = benchmark.format(module=b.opencompass, sets=tuple(b.sets), length=settings.max_new_tokens)
         (folder / f"benchmark_{i}.py").write_text(text)
         lists.append(f"datasets_{i}")
         imports.append(f"    from .benchmark_{i} import datasets as datasets_{i}")
         groups.append(f"dict(name={GROUP + b.name!r}, subsets=[one['abbr'] for one in datasets_{i}])")
-    lines = [[GROUP + b.name, AVERAGE] for b in benchmarks]
     values = {"imports": "\n".join(imports), "datasets": " + ".join(lists), "groups": ", ".join(groups)}
-    (folder / "config.py").write_text(CONFIG.format(**values, model=model, lines=lines))
+    lines = [[GROUP + b.name, AVERAGE] for b in benchmarks]
+    (folder / "config.py").write_text(config.format(**values, model=model, lines=lines))
     return folder / "config.py"
 
 
@@ -161,10 +146,7 @@ def _make_readable(folder: Path) -> None:
 
 
 def read_summary(path: str | Path) -> pd.DataFrame:
-    """Scores in a ``summary_<time>.csv`` by data set and metric, one column for each model; missing where it has ``-``.
-
-    They are a hundredth of what the file has: its rates are percentages (its counts are not).
-    """
+    """Shares in a ``summary_<time>.csv`` of percentages, by data set and metric, a column a model; missing at ``-``."""
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False).set_index(COLUMNS)
         if table.columns.empty:
