@@ -30,23 +30,11 @@ def tilt(**components: float) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class ScoredPool:
-    """The part of a pool that sampling needs.
+    """The part of a pool that sampling needs."""
 
-    Attributes
-    ----------
-    domains : tuple of str
-        Domain names; their order is the order of every mixture.
-    codes : ndarray of int, shape (n_rows,)
-        Index of each row's domain.
-    scores : ndarray, shape (n_rows, n_scores)
-        Raw scores (HES and Normalized_Loss in bits, Writing_Style in log-odds).
-    names : tuple of str
-        Names of the scores.
-    """
-
-    domains: tuple[str, ...]
-    codes: np.ndarray
-    scores: np.ndarray
+    domains: tuple[str, ...]  # in the order of every mixture
+    codes: np.ndarray  # index of each row's domain, shape (n_rows,)
+    scores: np.ndarray  # raw, shape (n_rows, n_scores)
     names: tuple[str, ...] = tuple(SCORES)
 
     @classmethod

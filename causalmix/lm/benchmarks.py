@@ -29,44 +29,20 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark and where the two evaluators have it.
-
-    Attributes
-    ----------
-    name : str
-        Unique in a study.
-    axis : str
-        One of :data:`AXES`; a study's own benchmarks may add others.
-    split : {"dev", "unseen"}
-        ``dev`` may guide a mixture; ``unseen`` only judges it.
-    task : str or None
-        Task or group of lm-evaluation-harness; None where it has none.
-    metric : str
-        Key of the score there, ``metric,filter``; the score is in [0, 1].
-    opencompass : str or None
-        A module below ``opencompass.configs.datasets``; None where it has none.
-    runs_code : bool
-        Whether generated code is executed on this machine to judge it.
-    shots : int or None
-        Worked examples in the prompt of the harness; None leaves the task's own number.
-    note : str
-        Source of the choice and what to know of it.
-    sets : tuple of str
-        Names of the data sets that count in OpenCompass; all of the module by default.
-    """
+    """A benchmark and where the two evaluators have it; a study's own ones may be on axes of their own."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # as a study's file gives it
 
-    name: str
+    name: str  # unique in a study
     axis: str
-    split: str = "dev"
-    task: str | None = None
-    metric: str = "acc,none"
-    opencompass: str | None = None
-    runs_code: bool = False
-    shots: int | None = None
-    note: str = ""
-    sets: tuple[str, ...] = ()
+    split: str = "dev"  # dev may guide a mixture; unseen only judges it
+    task: str | None = None  # task or group of lm-evaluation-harness; None where it has none
+    metric: str = "acc,none"  # key of the score there, ``metric,filter``; the score is in [0, 1]
+    opencompass: str | None = None  # a module below ``opencompass.configs.datasets``; None where it has none
+    runs_code: bool = False  # whether generated code is executed on this machine to judge it
+    shots: int | None = None  # worked examples in the harness's prompt; None leaves the task's own number
+    note: str = ""  # source of the choice and what to know of it
+    sets: tuple[str, ...] = ()  # names of the data sets that count in OpenCompass; all of the module by default
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
