@@ -41,7 +41,7 @@ def test_a_covariate_that_moves_returns_is_missed(scores):
     """Without X both the prediction and the returns are worse on every split."""
     wide = scores.pivot(index="split", columns="variant", values="r_score")
     assert (wide["full"] > wide["without X"] + 0.1).all()
-    assert intervals.told_apart(wide["full"] - wide["without X"]) == 1
+    assert intervals.split_verdict(wide["full"] - wide["without X"]) == "better"
     assert "against *without X*: better in order" in ablations.ablation_sentence(scores)
     few = ablations.ablation_sentence(scores[scores["split"] < 4])
     assert "better" not in few
@@ -50,14 +50,20 @@ def test_a_covariate_that_moves_returns_is_missed(scores):
 
 @pytest.mark.parametrize(
     ("gaps", "said"),
-    [([0.1] * 5, 1), ([-0.1] * 5, -1), ([0.1] * 4, 0), ([0.1] * 4 + [np.nan], 0), ([0.1] * 4 + [-0.05], 0)],
+    [
+        ([0.1] * 5, "better"),
+        ([-0.1] * 5, "worse"),
+        ([0.1] * 4, "open"),
+        ([0.1] * 4 + [np.nan], "open"),
+        ([0.1] * 4 + [-0.05], "open"),
+    ],
 )
 def test_differences_are_told_apart_by_their_middle(gaps, said):
     """All of the middle 95% on one side of zero, from five splits on; one split of five on the other side forbids it.
 
     In the last case the mean exceeds the standard deviation, which is not enough.
     """
-    assert intervals.told_apart(gaps) == said
+    assert intervals.split_verdict(gaps) == said
 
 
 def test_tables_show_the_interval_that_decides(scores):
@@ -168,7 +174,7 @@ def test_the_table_that_is_missing_is_named(tmp_path):
     names = ["targets.csv", "variants_trained.csv"]
     (tmp_path / names[1]).touch()
     told = ablations.missing_sentence(tmp_path, names, "CausalMix-A")
-    assert "no `targets.csv` (`causalmix run --notebook 06_target` makes it)" in told
+    assert "no `targets.csv` (`causalmix run target` makes it)" in told
     assert "variants_trained" not in told
     (tmp_path / names[0]).touch()
     assert "no CausalMix-A in `targets.csv` or" in ablations.missing_sentence(tmp_path, names, "CausalMix-A")
@@ -192,21 +198,14 @@ def test_trained_variants_are_held_against_the_method():
     assert found.loc["CausalMix-A without X", "difference"] == pytest.approx(-0.1)
 
 
-def test_mixtures_for_another_outcome_are_told():
-    """Scores in an outcome that mixtures were not chosen for must say so."""
-    assert "for `y_dev`, not for `y_safety`" in trials.aim_sentence("y_dev", "y_safety")
-    assert "not for" not in trials.aim_sentence("y_dev", "y_dev")
-
-
-@pytest.mark.parametrize(("seeds", "bracket"), [(1, False), (3, True)])
-def test_growth_has_a_bracket_only_where_there_is_an_interval(seeds, bracket):
-    """One seed leaves the interval unknown."""
+@pytest.mark.parametrize(("seeds", "verdict"), [(1, "open"), (3, "better")])
+def test_growth_has_an_interval_only_where_there_are_seeds(seeds, verdict):
+    """One seed leaves the interval unknown, and the question open."""
     few, many = trained(["A"], seeds, n_runs=32), trained(["A"], seeds, n_runs=64)
     many["y_dev"] += 0.008 + 0.001 * many["seed"]
-    told = trials.growth_sentence(pd.concat([few, many]))
-    assert "nan" not in told
-    assert ("[" in told) == bracket
-    assert ("unknown" in told) != bracket
+    (told,) = trials.growth(pd.concat([few, many])).to_dict("records")
+    assert (told["fewest_runs"], told["most_runs"], told["verdict"]) == (32, 64, verdict)
+    assert told["difference"] > 0 and np.isnan(told["difference_low"]) == (seeds == 1)
 
 
 def test_bad_settings_are_refused():

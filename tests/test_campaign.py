@@ -13,8 +13,8 @@ from causalmix.data.tiny.items import DOMAINS
 from causalmix.methods import ask
 from causalmix.methods.question import Question
 from causalmix.methods.target import Target
-from causalmix.study import campaign, parts, trials as study_trials
-from causalmix.study.trials import trials_of
+from causalmix.study import campaign, parts
+from causalmix.study.trials import coverage, recorded_or_trained
 from causalmix.train.design import Design, specs_of
 from causalmix.train.ledger import Ledger
 
@@ -22,9 +22,7 @@ MIXTURES = pd.DataFrame([{"method": m} | {f"w_{d}": 0.2 for d in DOMAINS} for m 
 
 
 def trials(seeds: int = 2):
-    return trials_of(
-        Design(), "w/1/0/x", MIXTURES, pool="whole", state=(0, 0, 0), candidates=10, n_samples=50, seeds=seeds
-    )
+    return parts.trials_of(Design(n_samples=50), parts.Pool("w/1/0/x", DOMAINS, 10), MIXTURES, seeds)
 
 
 def finished(trial) -> dict:
@@ -50,13 +48,14 @@ def test_what_is_not_on_record_is_told_and_not_trained(tmp_path):
     """Without leave to train, the chapter shows the recorded part and says what is missing."""
     ledger, planned = Ledger(tmp_path / "trials.jsonl"), [t for t in trials(3) if t.method == "A"]
     with pytest.raises(InputError, match="set train_missing to train 3"):
-        study_trials.recorded_or_trained(planned, ledger, False)
+        recorded_or_trained(planned, ledger, False)
     with ledger.writer():
         ledger.append(finished(planned[0]))
-    kept, records = study_trials.recorded_or_trained(planned, ledger, False)
+    kept, records = recorded_or_trained(planned, ledger, False)
     assert [t.spec.run_id for t in kept] == [r["run_id"] for r in records] == [planned[0].spec.run_id]
-    assert "1 of 3" in study_trials.coverage_sentence(kept, planned)
-    assert "All 3" in study_trials.coverage_sentence(planned, planned)
+    group = {"pool": "whole", "model": "proxy", "n_samples": 50}
+    for there, recorded in ((kept, 1), (planned, 3)):
+        assert coverage(there, planned).to_dict("records") == [group | {"planned": 3, "recorded": recorded}]
 
 
 def test_confounded_mixtures_follow_the_state():
@@ -68,7 +67,7 @@ def test_confounded_mixtures_follow_the_state():
         left = T - X @ np.linalg.lstsq(X, T, rcond=None)[0]
         return 1 - left.var() / (T - T.mean(axis=0)).var()
 
-    second = parts.confounded_specs(Design(), "w/1/0/x", n_runs=400)
+    second = parts.confounded_specs(Design(), parts.Pool("w/1/0/x", DOMAINS, 10), n_runs=400)
     assert explained(second) > 0.1
     assert explained(specs_of(Design(n_runs=400), "w/1/0/x")) < 0.03
     assert not {s.seed for s in second} & {s.seed for s in specs_of(Design(), "w/1/0/x")}

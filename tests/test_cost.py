@@ -20,7 +20,7 @@ from causalmix.core.study_file import Study, read_study
 from causalmix.data.tiny.items import DOMAINS
 from causalmix.lm import conversations
 from causalmix.study import campaign, longcot
-from causalmix.study.plan import cost
+from causalmix.study.plan import cost, workload
 from causalmix.study.plan.hardware import Hardware
 from causalmix.study.plan.memory import SHAPES, Shape, shape_of, training_memory
 from causalmix.study.plan.workload import Work
@@ -86,48 +86,32 @@ def test_runs_are_those_of_the_design(plans):
 
 
 def test_trials_are_those_of_the_campaign(plans, monkeypatch):
-    """With the recorded mixtures in the place of stand-ins, the campaign itself trains as many runs and rows."""
-    long = SimpleNamespace(name="longcot/1/0/x", scored=SimpleNamespace(codes=[0], domains=("math", "coding")))
-    monkeypatch.setattr(longcot, "load", lambda *_: long)
+    """With the recorded mixtures in the place of equal ones, the campaign itself trains as many runs and rows."""
+    world = lambda domains: SimpleNamespace(name="w/1/0/x", scored=SimpleNamespace(codes=[0], domains=domains))  # noqa: E731
+    monkeypatch.setattr(longcot, "load", lambda *_: world(longcot.AXES))
     tables = {"mixtures": "methods", "longcot": "longcot_mixtures", "learning": "learning_mixtures"}
-    tables |= {name: name for name in ("shifted", "variants")}
-    for method, file in tables.items():
+    for method, file in (tables | {name: name for name in ("shifted", "variants")}).items():
         table = pd.read_csv(RESULTS / "laptop" / f"{file}.csv")
         monkeypatch.setattr(campaign.Campaign, method, lambda *_, table=table: table)
-    base = SimpleNamespace(name="tiny/1/0/x", scored=SimpleNamespace(codes=[0], domains=DOMAINS))
-    values = [dict(read_study("laptop").of(subject)) for subject in ("target", "longcot")]
-    real = campaign.Campaign(
-        RESULTS,
-        Design.of_study("laptop"),
-        base,
-        SimpleNamespace(axes=longcot.AXES),
-        None,
-        None,
-        sizes=values[0],
-        longcot_sizes=values[1],
-    )
-    parts = dict(real.everything())
+    sizes, longcot_sizes = (study("laptop").of(subject) for subject in ("target", "longcot"))
+    runs = SimpleNamespace(axes=longcot.AXES)
+    real = campaign.Campaign(RESULTS, Design.of_study("laptop"), world(DOMAINS), runs, None, None,
+                             sizes=sizes, longcot_sizes=longcot_sizes)  # fmt: skip
+    trained = list(real.everything())
     counted = plans["laptop"].parts.set_index("part")
-    sizes = [name for name in counted.index if name.startswith("whole pool")]
-    whole = [s for name in ("the whole pool, smallest size", "the whole pool, larger sizes") for s in parts[name]]
-    pairs = [
-        (sizes, whole),
-        (["target model"], parts["the target model"]),
-        (["shifted pools"], parts["shifted pools"]),
-        (["long chains of thought"], parts["long chains of thought"]),
-        (["learning curve"], parts["learning curve"]),
-        ([n for n in counted.index if n.startswith("variants")], parts["variants"]),
-        (["confounded history"], parts["confounded history"]),
-    ]
-    for names, specs in pairs:
-        assert counted.loc[names, "runs"].sum() == len(specs) > 0, names
-        assert counted.loc[names, "rows"].sum() == sum(s.n_samples * s.epochs for s in specs), names
-    assert sum(len(specs) for _, specs in pairs) == sum(map(len, parts.values()))
+    for made in trained:
+        assert counted.loc[made.name, "runs"] == len(made.specs) > 0, made.name
+        assert counted.loc[made.name, "rows"] == sum(s.n_samples * s.epochs for s in made.specs), made.name
+    others = r"proxy runs|noise panel|proxies that|recorded .* again"
+    rest = counted[(counted["kind"] == "training") & ~counted.index.str.match(others)]
+    assert set(rest.index) == {made.name for made in trained}
+    costs = [max(spec.n_samples for spec in made.specs) for made in trained if made.role != "target"]
+    assert costs == sorted(costs) and trained[-1].role == trained[-2].role == "target", "cheap parts come first"
 
 
 def test_proxies_of_methods_are_those_on_record():
     """What methods asked for when the record was made: by size and by how the mixture changed."""
-    asked = Counter((s.n_samples, s.mixing.get("method")) for s in Work.of(study("laptop")).proxies_of_methods())
+    asked = Counter((s.n_samples, s.mixing.get("method")) for s in Work.of(study("laptop")).proxies())
     recorded = Counter()
     for line in (RESULTS / "laptop" / "trials.jsonl").read_text().splitlines():
         spec = json.loads(line)["spec"]
@@ -187,7 +171,7 @@ def test_length_of_rows_is_measured_or_given_never_guessed(plans, monkeypatch):
     told = plans["laptop"].assumptions.set_index("name")
     assert told.loc["tokens_per_row", "value"] == pytest.approx(23, abs=0.5)
     assert "recorded runs" in told.loc["tokens_per_row", "source"]
-    monkeypatch.setattr(cost, "RECORDED", "none")
+    monkeypatch.setattr(workload, "RECORDED", "none")
     made = cost.plan(study("quick")).assumptions.set_index("name").loc["tokens_per_row"]
     assert made["value"] == pytest.approx(23, abs=1) and "made for it" in made["source"]
     bare = {k: v for k, v in study("paper").hardware.items() if k != "assumptions"}
@@ -197,16 +181,17 @@ def test_length_of_rows_is_measured_or_given_never_guessed(plans, monkeypatch):
 @pytest.mark.parametrize(
     ("hardware", "pattern"),
     [
-        ({"gpu": 1}, "hardware field among .*found 'gpu'"),
-        ({"peak_tflops": "fast"}, "peak_tflops to be a number above zero, found 'fast'"),
+        ({"gpu": 1}, "setting of the hardware among .*found 'gpu'"),
+        ({"peak_tflops": "fast"}, "peak_tflops of the hardware to be a number above zero, found 'fast'"),
         ({"peak_tflops": True}, "found True"),
         ({"disk_gib": 0}, "disk_gib .*found 0"),
-        ({"gpus": 1.5}, "gpus to be a whole number"),
+        ({"gpus": 1.5}, "gpus of the hardware to be a whole number"),
         ({"utilisation": 1.1}, r"\(0, 1\], found 1.1"),
         ({"cores": 2}, "either gpus or cores .*found both"),
         ({"name": 3}, "found 3"),
-        ({"assumptions": [1]}, "assumptions by name"),
-        ({"assumptions": {"rows": 3}}, "rows with its value and source, found 3"),
+        ({"assumptions": [1]}, r"numbers by name, each as .*found \[1\]"),
+        ({"assumptions": {"rows": 3}}, "each as {value: …, source: …}, found 3"),
+        ({"assumptions": {"rows": {"value": 3}}}, "Expected source among the settings of assumptions.rows"),
         ({"assumptions": {"tokens": {"value": 1, "source": "x"}}}, "assumption among .*found 'tokens'"),
         ({"assumptions": {"evaluation_utilisation": {"value": 2, "source": "x"}}}, r"\(0, 1\], found 2"),
     ],

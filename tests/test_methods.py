@@ -1,7 +1,5 @@
 """Baselines and CausalMix asked the same question: known optima, determinism, bad input, fixed tables."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +12,7 @@ from causalmix.methods.baselines import dmo, doremi, equal, grid, odm, proportio
 from causalmix.methods.policy import capped
 from causalmix.methods.question import ProxyRun, Question
 from causalmix.study import campaign
+from causalmix.study.parts import Pool
 from causalmix.train.design import Design
 from causalmix.train.ledger import Ledger
 
@@ -344,7 +343,21 @@ def test_proxy_runs_are_specs_of_the_ledger():
 def test_a_methods_proxies_are_not_trained_unasked(tmp_path, monkeypatch):
     """Without leave to train, what the ledger lacks is refused before anything starts."""
     monkeypatch.setattr(campaign, "run_sweep", lambda *_, **__: pytest.fail("a run was trained"))
-    base = SimpleNamespace(name="w/1/0/x", scored=SimpleNamespace(domains=("a", "b", "c")))
-    train = campaign.trainer(Design(), base, Ledger(tmp_path / "trials.jsonl"), train_missing=False)
+    pool = Pool("w/1/0/x", ("a", "b", "c"), 30)
+    train = campaign.trainer(Design(), pool, Ledger(tmp_path / "trials.jsonl"), train_missing=False)
     with pytest.raises(InputError, match="found 1 of 1 missing; set train_missing"):
         odm.mixture(Question(history(), 900, train=train))
+
+
+@pytest.mark.parametrize("name", ask.STATIC)
+def test_what_a_method_trains_is_told_beforehand(name):
+    """Asked for its mixture it trains the runs that a plan counts, and no others."""
+    asked, train = [], trains(law_of_three())
+
+    def recorded(runs):
+        asked.extend(runs)
+        return train(runs)
+
+    question = Question(history(), 3000, rows=np.full(3, 1000), seed=5, train=recorded)
+    ask.STATIC[name](question)
+    assert asked == (ask.PROXIES[name](3, question.proxy_samples, 5) if name in ask.PROXIES else [])

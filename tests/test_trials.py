@@ -7,8 +7,9 @@ import pytest
 from causalmix.core import intervals
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
-from causalmix.study import claims, trials, verdicts
+from causalmix.study import claims, trials
 from causalmix.study.longcot import with_outcome
+from causalmix.study.parts import Trial
 
 
 def table(
@@ -29,6 +30,17 @@ def test_interval_is_students():
     mean, low, high = intervals.mean_interval([1, 2, 3])
     assert (mean, low, high) == pytest.approx((2, 2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-3)
     assert np.isnan(intervals.mean_interval([1.0])[1])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [(0.1, 2, "better"), (-2, -0.1, "worse"), (-1, 1, "open"), (0, 1, "open"), (np.nan, np.nan, "open")],
+)
+def test_one_judge_of_intervals(low, high, word):
+    """Nothing but the interval decides, and claims have words of their own for the same."""
+    assert intervals.verdict(low, high) == word
+    assert claims.claim("c", 1.0, "s", (0.5, low, high), "here")["verdict"] == claims.WORDS[word]
+    assert claims.WORDS == {"better": "holds", "worse": "does not hold", "open": "cannot tell"}
 
 
 def test_differences_are_paired_by_seed():
@@ -65,49 +77,46 @@ def test_whether_an_order_carries_over_is_told_by_its_interval():
     found = trials.agreement_table(both, trials.groups_of(both))
     pairs = list(zip(found["one"], found["other"]))
     assert pairs[-1] == ("proxy, 200 rows", "target model, 200 rows") and len(pairs) == 3
-    told = trials.agreement_sentence(found)
-    assert "proxy, 100 rows and proxy, 200 rows: much the same order" in told
-    assert "proxy, 200 rows and target model, 200 rows: an order that is turned around" in told
+    told = [intervals.verdict(*ends) for ends in zip(found["spearman_low"], found["spearman_high"])]
+    assert dict(zip(pairs, told))["proxy, 100 rows", "proxy, 200 rows"] == "better", "much the same order"
+    assert dict(zip(pairs, told))[pairs[-1]] == "worse", "an order that is turned around"
 
 
 def test_one_seed_shows_no_interval_and_no_nan():
     """A sweep that was stopped leaves single seeds; what they do not tell is left out."""
     single = table({"Equal": 0, "CausalMix-A": 0.1, "CausalMix-A without X": 0.0}, seeds=1)
     compared = trials.compare(single)
-    told = [trials.state_sentence(single), trials.comparison_sentence(compared)]
-    told += [trials.axis_table(single, ["y_dev"]).to_string()]
-    assert not any("nan" in text.lower() for text in told), told
-    alone = trials.compare(table({"Equal": 0}))
-    assert trials.comparison_sentence(alone).startswith("Only one method")
+    (told,) = trials.standings(compared).to_dict("records")
+    assert told["open"] == "CausalMix-A (+10.0), CausalMix-A without X (+0.0)"
+    assert told["better"] == told["worse"] == "none" and told["best"] == "CausalMix-A (60.0)"
+    assert "nan" not in str(told) + trials.axis_table(single, ["y_dev"]).to_string()
+    (alone,) = trials.standings(trials.compare(table({"Equal": 0}))).to_dict("records")
+    assert {alone[word] for word in ("better", "worse", "open")} == {"none"}
+
+
+def test_whether_the_state_pays_is_a_difference_to_the_same_without_it():
+    """With another reference the comparison tells it, pool by pool."""
+    both = table({"CausalMix-A": 0.1, "CausalMix-A without X": 0.0}, noise=0.001)
+    found = trials.compare(both, reference="CausalMix-A without X").set_index("method")
+    assert found.loc["CausalMix-A", "difference"] == pytest.approx(0.1, abs=0.003)
+    assert found.loc["CausalMix-A", "difference_low"] > 0
 
 
 def test_what_mixtures_add_to_their_base_is_counted():
     """Above and below the model that each started from."""
     compared = trials.compare(table({"Equal": 0, "A": 0.1, "B": -0.1}, noise=0.001))
     before = pd.DataFrame({"model": ["proxy", "target"], "y_dev": [0.55, 0.6]})
-    assert trials.base_sentence(compared, before, "y_dev") == (
-        "proxy, 100 rows: 1 of 3 mixtures end above its base (55.0 points)."
-    )
+    assert trials.above_base(compared, before, "y_dev").to_dict("records") == [
+        {"model": "proxy", "n_samples": 100, "base": 0.55, "above": 1, "mixtures": 3}
+    ]
 
 
-def test_differences_in_several_outcomes_stand_side_by_side():
-    """Points, paired, without the reference itself."""
-    both = table({"Equal": 0, "A": 0.1}, noise=0.001)
-    both["y_unseen"] = 0.2
-    found = trials.differences_table(both, ["y_dev", "y_unseen", "y_none"])
-    assert list(found["method"]) == ["A"] and found["seeds"].item() == 5
-    assert found["y_dev"].item() == pytest.approx(10, abs=0.2) and found["y_unseen"].item() == 0
-
-
-def test_sentence_sorts_methods_by_what_their_intervals_say():
+def test_methods_are_sorted_by_what_their_intervals_say():
     """Above, below, and not told apart, each where it belongs."""
-    told = trials.comparison_sentence(
-        trials.compare(table({"Equal": 0, "good": 0.1, "bad": -0.1, "same": 0.0}, noise=0.01))
-    )
-    above, rest = told.split("below zero")
-    assert "good" in above
-    assert "bad" in rest.split("not told apart")[0]
-    assert "same" in rest.split("not told apart")[1]
+    compared = trials.compare(table({"Equal": 0, "good": 0.1, "bad": -0.1, "same": 0.0}, noise=0.01))
+    (told,) = trials.standings(compared).to_dict("records")
+    for word, method in (("better", "good"), ("worse", "bad"), ("open", "same")):
+        assert told[word].startswith(f"{method} (") and "," not in told[word]
 
 
 def test_failed_trial_is_not_passed_over():
@@ -117,48 +126,38 @@ def test_failed_trial_is_not_passed_over():
         model = "proxy"
 
     with pytest.raises(InputError, match="MemoryError"):
-        trials.trial_table([trials.Trial("A", "whole", Spec())], [{"status": "failed", "error": "MemoryError"}])
-
-
-@pytest.mark.parametrize(
-    "low, high, word",
-    [(0.1, 2, "holds"), (-2, -0.1, "does not hold"), (-1, 1, "cannot tell"), (np.nan, np.nan, "cannot tell")],
-)
-def test_verdict_follows_from_the_interval(low, high, word):
-    """Nothing but the interval decides."""
-    assert verdicts.Claim("c", 1.0, "s", 0.5, low, high, "ch").verdict == word
+        trials.trial_table([Trial("A", "whole", Spec())], [{"status": "failed", "error": "MemoryError"}])
 
 
 def test_reported_gaps_are_the_published_ones():
     """Differences are taken from the published tables, not typed."""
-    dev = verdicts.published("dev")
-    assert verdicts.reported_gap(dev[dev["model"] == "Qwen2.5-0.5B"], "CausalMix-A", "Equal") == pytest.approx(
+    dev = claims.published("dev")
+    assert claims.reported_gap(dev[dev["model"] == "Qwen2.5-0.5B"], "CausalMix-A", "Equal") == pytest.approx(
         33.94 - 31.78
     )
-    assert verdicts.reported_gap(verdicts.published("longcot"), "CausalMix", "RegMix") == pytest.approx(66.66 - 61.40)
+    assert claims.reported_gap(claims.published("longcot"), "CausalMix", "RegMix") == pytest.approx(66.66 - 61.40)
     with pytest.raises(InputError, match="found no Grid"):
-        verdicts.reported_gap(dev, "Grid", "Equal")
+        claims.reported_gap(dev, "Grid", "Equal")
 
 
 def test_the_one_uneven_row_is_found():
     """Equal at 0.5B is the only row whose average is not that of its axes."""
     axes = ["knowledge", "reasoning", "math", "coding", "instruction", "safety"]
-    uneven = verdicts.uneven_rows(verdicts.published("dev"), axes)
+    uneven = claims.uneven_rows(claims.published("dev"), axes)
     assert list(uneven["method"]) == ["Equal"]
     assert uneven["recomputed"].iloc[0] == pytest.approx(31.17, abs=0.01)
-    assert "31.17" in verdicts.uneven_sentence(uneven)
 
 
 def test_claims_turn_with_the_tables(tmp_path):
     """Without tables every claim stays open; with a clear winner the claim about it holds."""
     untold = claims.paper_claims(tmp_path)
-    assert {c.verdict for c in untold} == {"cannot tell"}
+    assert set(untold["verdict"]) == {"cannot tell"} and untold["ci_low"].isna().all()
     table({"Equal": 0, "CausalMix-A": 0.1}, noise=0.001).to_csv(tmp_path / "targets.csv", index=False)
-    found = {c.text: c.verdict for c in claims.paper_claims(tmp_path)}
-    assert found["CausalMix-A beats Equal on Dev (proxy, 100 rows)"] == "holds"
-    assert found["CausalMix-A beats DMO on Dev (proxy, 100 rows)"] == "cannot tell"
-    told = verdicts.verdict_sentence(claims.paper_claims(tmp_path))
-    assert "1 hold" in told and f"{len(untold) - 1} were not tried" in told
+    found = claims.paper_claims(tmp_path).set_index("claim")
+    assert found.loc["CausalMix-A beats Equal on Dev (proxy, 100 rows)", "verdict"] == "holds"
+    assert found.loc["CausalMix-A beats DMO on Dev (proxy, 100 rows)", "verdict"] == "cannot tell"
+    assert (found["verdict"] == "holds").sum() == found["ci_low"].notna().sum() == 1
+    assert "was not trained" in found.loc["CausalMix-A beats DMO on Dev (proxy, 100 rows)", "measured in"]
 
 
 def test_the_papers_sizes_are_played_by_ours(tmp_path):
@@ -168,10 +167,11 @@ def test_the_papers_sizes_are_played_by_ours(tmp_path):
     ]
     for chosen, middle in ((sizes, "holds"), (sizes[::2], "cannot tell")):
         pd.concat(chosen).to_csv(tmp_path / "targets.csv", index=False)
-        found = {c.source: c for c in claims.paper_claims(tmp_path) if "A beats DMO on Dev (proxy" in c.text}
-        by_size = {source.split(", ")[-1]: c for source, c in found.items()}
-        assert by_size["400K"].verdict == middle and by_size["800K"].verdict == by_size["100K"].verdict == "holds"
-        assert "800 rows" in by_size["800K"].text and "100 rows" in by_size["100K"].text
+        found = claims.paper_claims(tmp_path)
+        found = found[found["claim"].str.contains("A beats DMO on Dev (proxy", regex=False)]
+        by_size = found.set_index(found["reported where"].str.split(", ").str[-1])
+        assert by_size["verdict"][["800K", "400K", "100K"]].tolist() == ["holds", middle, "holds"]
+        assert "800 rows" in by_size.loc["800K", "claim"] and "100 rows" in by_size.loc["100K", "claim"]
 
 
 def test_another_outcome_is_the_mean_of_two_axes():
@@ -193,5 +193,5 @@ def test_a_claim_about_prediction_needs_enough_splits(tmp_path):
             for p, s in (("theta(x)", 0.9), ("constant theta", 0.8))
         ]
         pd.DataFrame(rows).to_csv(tmp_path / "held_out.csv", index=False)
-        found = next(c for c in claims.estimator_claims(tmp_path) if "constant theta" in c.text)
-        assert found.ours == pytest.approx(0.1) and found.verdict == word
+        found = next(c for c in claims.estimator_claims(tmp_path) if "constant theta" in c["claim"])
+        assert found["ours"] == pytest.approx(0.1) and found["verdict"] == word

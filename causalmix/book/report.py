@@ -115,10 +115,10 @@ def provenance(names: Mapping[str, object], inputs: Iterable[str | Path] = ()) -
     display(HTML(frame.to_html(index=False, border=0)), metadata={stamps.KEY: {"inputs": hashes}})
 
 
-def in_chapters(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table whose column ``chapter`` names subjects, with the names that the book's chapters have instead."""
+def in_chapters(frame: pd.DataFrame, column: str = "chapter") -> pd.DataFrame:
+    """A table with a column that names subjects, with the names that the book's chapters have instead."""
     names = {rf"^{subject_of(chapter)}\b": chapter for chapter in stamps.sources()}
-    return frame.assign(chapter=frame["chapter"].replace(names, regex=True))
+    return frame.assign(**{column: frame[column].replace(names, regex=True)})
 
 
 def _chapter_rows(names: Mapping[str, object]) -> dict[str, str]:

@@ -27,14 +27,26 @@ def middle_interval(gaps: np.ndarray) -> tuple[float, float, float]:
     return float(np.nanmean(gaps)), *np.nanquantile(gaps, [0.025, 0.975]).tolist()
 
 
-def told_apart(gaps: Sequence[float]) -> int:
-    """1 where the middle 95% of paired differences lies above zero, -1 below, else 0; of fewer than 5 always 0."""
+def split_interval(gaps: Sequence[float]) -> tuple[float, float, float]:
+    """:func:`middle_interval` of the differences that are known; of fewer than 5 splits without bounds (NaN)."""
     gaps = np.asarray(gaps, float)
     gaps = gaps[np.isfinite(gaps)]
     if len(gaps) < FEWEST_SPLITS:
-        return 0
-    _, low, high = middle_interval(gaps)
-    return int(low > 0) - int(high < 0)
+        return float(gaps.mean()) if len(gaps) else np.nan, np.nan, np.nan
+    return middle_interval(gaps)
+
+
+def verdict(low: float, high: float) -> str:
+    """What the interval of a difference says: ``better`` above zero, ``worse`` below it, else ``open``.
+
+    The book's one judge.  Where there is no interval (NaN), for instance with a single seed, it is open.
+    """
+    return "better" if low > 0 else "worse" if high < 0 else "open"
+
+
+def split_verdict(gaps: Sequence[float]) -> str:
+    """The verdict on paired differences over splits."""
+    return verdict(*split_interval(gaps)[1:])
 
 
 def explained_by_mixture(covariates: np.ndarray, mixtures: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import History, read_history
-from causalmix.core.intervals import FEWEST_SPLITS, told_apart
+from causalmix.core.intervals import FEWEST_SPLITS, split_verdict
 from causalmix.core.simplex import log_treatment, sample_dirichlet
 from causalmix.effects.double_ml import fewest
 from causalmix.effects.estimator import fit_effects
@@ -88,7 +88,7 @@ def covariates_sentence(table: pd.DataFrame, triple: str, measure: str = "spearm
     ahead = gap(table, best, rival, measure, "covariates")
     return (
         f"The best subset of {len(means)} is **{best}** (mean Spearman {means[best]:.3f}); "
-        f"against {named} ({means[rival]:.3f}) it is {VERBS[told_apart(ahead)]} ({signed(ahead)})."
+        f"against {named} ({means[rival]:.3f}) it is {VERBS[split_verdict(ahead)]} ({signed(ahead)})."
     )
 
 

@@ -17,14 +17,14 @@ from scipy.stats import spearmanr
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import MIN_ROWS, History
-from causalmix.core.intervals import middle_interval, told_apart
+from causalmix.core.intervals import middle_interval, split_verdict
 from causalmix.core.simplex import log_treatment
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.interface import Effects
 
 MEASURES = ("spearman", "r2", "r_score")
 LABELS = {"spearman": "order", "r2": "size", "r_score": "returns"}  # what each measure is of, in sentences
-VERBS = {1: "better", -1: "worse", 0: "not told apart"}
+VERBS = {"better": "better", "worse": "worse", "open": "not told apart"}
 ALIKE = 1e-4  # two ways to the same prediction differ in the last digits: below, neither is ahead
 
 #: Returns of each run's state by which held-out runs are predicted, beside the level m0(x) that all share.
@@ -211,7 +211,9 @@ def signed(gaps: np.ndarray) -> str:
 def versus(scores: pd.DataFrame, one: str, other: str, measures: Sequence[str] = ("spearman", "r_score")) -> str:
     """How one variant predicts held-out runs against another by some measures, in words."""
     gaps = {LABELS[measure]: gap(scores, one, other, measure) for measure in measures}
-    return " and ".join(f"{VERBS[told_apart(values)]} in {label} ({signed(values)})" for label, values in gaps.items())
+    return " and ".join(
+        f"{VERBS[split_verdict(values)]} in {label} ({signed(values)})" for label, values in gaps.items()
+    )
 
 
 def held_out_check(history: History, *args, **settings) -> pd.DataFrame:
@@ -256,7 +258,7 @@ def check_sentence(check: pd.DataFrame) -> str:
     told = []
     for measure, name in (("r2", "R²"), ("spearman", "Spearman's correlation")):
         ahead = _ahead(check, measure, "constant theta")
-        said = {1: "better", -1: "worse", 0: "neither better nor worse"}[told_apart(ahead)]
+        said = split_verdict(ahead).replace("open", "neither better nor worse")
         told.append(f"**{said}** by {name} ({signed(ahead)}, higher in {(ahead > 0).sum()} of {len(ahead)} splits)")
     return (
         f"Returns that depend on the state predict held-out runs {told[0]} than returns that do not, and {told[1]}; "

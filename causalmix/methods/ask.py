@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import cycle
 
 import numpy as np
@@ -14,7 +15,7 @@ from causalmix.core.history import History
 from causalmix.methods import causal
 from causalmix.methods.baselines import dmo, doremi, equal, grid, odm, proportional, regmix, ridge
 from causalmix.methods.policy import Proposal, mixtures_table
-from causalmix.methods.question import Answer, NothingTrains, Question
+from causalmix.methods.question import Answer, NothingTrains, ProxyRun, Question
 
 #: Methods that give every state of a pool the same mixture, by the name that tables use.
 STATIC: dict[str, Callable[[Question], Answer]] = {
@@ -25,8 +26,16 @@ STATIC: dict[str, Callable[[Question], Answer]] = {
     "RegMix-ridge": ridge.mixture,
     "DoReMi": doremi.mixture,
     "ODM": odm.mixture,
-    "ODM (official repo)": lambda question: odm.mixture(question, form="official_repo"),
+    "ODM (official repo)": partial(odm.mixture, form="official_repo"),
     "DMO": dmo.mixture,
+}
+
+#: Runs that methods train besides the record, from the number of domains, the rows of a proxy run and a seed.
+PROXIES: dict[str, Callable[[int, int, int], list[ProxyRun]]] = {
+    "DoReMi": doremi.proxies,
+    "ODM": odm.proxies,
+    "ODM (official repo)": partial(odm.proxies, form="official_repo"),
+    "DMO": dmo.proxies,
 }
 
 OURS = ("CausalMix-A", "CausalMix-S")
@@ -37,7 +46,6 @@ METHODS = STATIC | dict(zip(OURS, (causal.analytical, causal.search))) | {WITHOU
 
 DIGITS = 4  # of a share in the table: what the table holds is what is trained
 MISSED = 1e-6  # of a unit in the last digit, which a float may miss
-PROXY_SEED = 80_000  # of a design's hundred thousand, for proxies that a method asks for
 
 
 def names_of(text: str) -> tuple[str, ...]:

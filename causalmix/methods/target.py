@@ -10,6 +10,7 @@ import pandas as pd
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import History
+from causalmix.core.intervals import verdict
 from causalmix.core.tables import read_table
 from causalmix.methods.policy import domain_caps
 
@@ -121,15 +122,9 @@ def equal(history: History) -> np.ndarray:
 
 def gain_sentence(mixtures: pd.DataFrame) -> str:
     """Which proposals are expected to gain something, by their intervals, in one sentence."""
-    told = []
+    words, told = {"better": "is above zero", "worse": "is below zero", "open": "includes zero"}, []
     for row in mixtures[mixtures["method"] != "Equal"].itertuples():
-        sure = (
-            "its interval is above zero"
-            if row.gain_ci_low > 0
-            else "its interval is below zero"
-            if row.gain_ci_high < 0
-            else "its interval includes zero"
-        )
+        sure = f"its interval {words[verdict(row.gain_ci_low, row.gain_ci_high)]}"
         where = "in support" if row.in_support else "outside the support of the history"
         note = f"; {row.note}" if row.note else ""
         told.append(f"**{row.method}** {row.predicted_gain:+.4f} ({sure}; {where}{note})")

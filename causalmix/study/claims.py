@@ -1,4 +1,8 @@
-"""Which claims the paper makes: where each number stands, and which of a study's tables answers it."""
+"""Claims of the paper beside ours: each reported number, our interval, and a verdict that follows from it.
+
+A claim is a difference that the paper reports as positive.  It *holds* here where the interval of
+our difference lies above zero, *does not hold* where it lies below, and otherwise we *cannot tell*.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from causalmix.core.errors import InputError
+from causalmix.core.intervals import mean_interval, split_interval, verdict
 from causalmix.core.paths import RESULTS
-from causalmix.study.trials import join
-from causalmix.study.verdicts import Claim, published, reported_gap, split_claim, trial_claim
 
+WORDS = {"better": "holds", "worse": "does not hold", "open": "cannot tell"}
 PUBLISHED = "published/{}.csv"  # of the folder results
 TABLES = ("targets", "variants_trained", "longcot", "held_out", "ablations", "assignment", "covariates")  # of a study
 IN_WORDS = (np.nan, "claimed in words")
@@ -20,118 +25,152 @@ ASKED = (np.nan, "not claimed; asked by its critics")
 ROLES = {"Qwen2.5-0.5B": "proxy", "Qwen2.5-7B": "target"}
 
 #: Who is reported to beat whom.
-RIVALS = (
-    ("CausalMix-A", "Equal"),
-    ("CausalMix-S", "Equal"),
-    ("CausalMix-A", "DMO"),
-    ("CausalMix-A", "RegMix"),
-    ("CausalMix-A", "DoReMi"),
-)
+RIVALS = [("CausalMix-A", "Equal"), ("CausalMix-S", "Equal")]
+RIVALS += [("CausalMix-A", other) for other in ("DMO", "RegMix", "DoReMi")]
 
 SIZES = (800_000, 400_000, 100_000)  # rows of the paper's pools
 
-#: Parts of the method that are reported to be needed: what the variant is called, and where it was trained.
+#: Parts of the method that are reported to be needed: what the variant is called, and the subject that trained it.
 PARTS = {"X": ("without X", "target"), "Orthogonalisation": ("without orthogonalisation", "ablations")}
 
 
-def paper_claims(folder: Path) -> list[Claim]:
+def claim(
+    text: str, reported: float, source: str, interval: tuple[float, float, float], where: str, unit: str = "points"
+) -> dict[str, object]:
+    """One row of the table of claims; ``interval`` is our difference with its bounds, NaN where there are none."""
+    ours, low, high = interval
+    numbers = {"reported": reported, "ours": ours, "ci_low": low, "ci_high": high, "unit": unit}
+    told = {"verdict": WORDS[verdict(low, high)], "measured in": where, "reported where": source}
+    return {"claim": text} | numbers | told
+
+
+def paired_claim(
+    text: str, reported: float, source: str, table: pd.DataFrame, one: str, other: str, where: str,
+    measure: str = "y_dev",
+) -> dict[str, object]:  # fmt: skip
+    """That one beats the other: methods by trials that share their seeds, variants by splits of the held-out runs."""
+    trained = measure.startswith("y_")
+    index, columns, tried = ("seed", "method", "trained") if trained else ("split", "variant", "fitted")
+    wide, interval, unit = pd.DataFrame(), (np.nan,) * 3, "points" if trained else measure
+    if len(table) and measure in table:
+        wide = table.pivot_table(index=index, columns=columns, values=measure)
+    if missing := [name for name in (one, other) if name not in wide]:
+        where = f"{where} ({missing[0]} was not {tried})"
+    else:
+        gaps = (wide[one] - wide[other]).dropna()
+        interval = mean_interval(100 * gaps) if trained else split_interval(gaps)
+    return claim(text, reported, source, interval, where, unit)
+
+
+def published(name: str) -> pd.DataFrame:
+    """One of the paper's tables as reported by secondary sources."""
+    return pd.read_csv(RESULTS / "published" / f"{name}.csv")
+
+
+def reported_gap(table: pd.DataFrame, one: str, other: str, label: str = "method") -> float:
+    """Difference of two averages of a published table, points; refuses where a row is missing."""
+    values = table.set_index(label)["average"]
+    if missing := [row for row in (one, other) if row not in values]:
+        raise InputError(f"Expected the rows {one} and {other}, found no {missing[0]}; look at results/published.")
+    return float(values[one] - values[other])
+
+
+def uneven_rows(table: pd.DataFrame, parts: list[str], tolerance: float = 0.06) -> pd.DataFrame:
+    """Rows of a published table whose average is not that of its parts (``recomputed``), within rounding."""
+    recomputed = table[parts].mean(axis=1)
+    off = (recomputed - table["average"]).abs() > tolerance
+    return table[off].assign(recomputed=recomputed[off].round(2))
+
+
+def paper_claims(folder: Path) -> pd.DataFrame:
     """The paper's claims with its reported numbers, held against the tables of a study.
 
     Parameters
     ----------
     folder : Path
-        The study's tables; what a chapter has not written yet gives a claim without our number.
+        The study's tables; one that is not there gives claims without our number.
 
     Returns
     -------
-    list of Claim
+    DataFrame
+        ``claim, reported, ours, ci_low, ci_high, unit, verdict, measured in, reported where``; where it was
+        measured is the subject of a notebook, with the reason if there is no number.
     """
     targets, variants = (_read(folder, name) for name in ("targets", "variants_trained"))
-    whole = _group(targets if targets is None or variants is None else join([targets, variants]), pool="whole")
-    claims = [claim for n_samples in SIZES for claim in size_claims(whole, n_samples)]
-    claims.append(unseen_claim(_sized(whole, "target", 800_000)[0]))
-    claims += shift_claims(targets)
-    return claims + longcot_claims(_group(_read(folder, "longcot"))) + estimator_claims(folder)
+    both = targets if targets is None or variants is None else pd.concat([targets, variants], ignore_index=True)
+    whole = _group(both, pool="whole")
+    claims = [row for n_samples in SIZES for row in _of_size(whole, n_samples)]
+    claims.append(_unseen(_sized(whole, "target", 800_000)[0]))
+    claims += _shifts(targets) + _long_chains(_group(_read(folder, "longcot"))) + estimator_claims(folder)
+    return pd.DataFrame(claims)
 
 
-def size_claims(whole: pd.DataFrame, n_samples: int) -> list[Claim]:
-    """Who beats whom on Dev at one of the paper's sizes, and what the method loses without one of its parts.
-
-    Parameters
-    ----------
-    whole : DataFrame
-        Our trials of the whole pool.
-    n_samples : int
-        One of :data:`SIZES`.
-    """
-    dev, claims = published("dev").assign(table="dev"), []
-    dev = join([dev, published("dev_averages").assign(table="dev_averages")])
+def _of_size(whole: pd.DataFrame, n_samples: int) -> list[dict]:
+    """Who beats whom on Dev at one of the paper's sizes, and what the method loses without one of its parts."""
+    tables = [published(name).assign(table=name) for name in ("dev", "dev_averages")]
+    dev, ablation, claims = pd.concat(tables, ignore_index=True), published("ablation"), []
     for model, role in ROLES.items():
         reported = dev[(dev["model"] == model) & (dev["n_samples"] == n_samples)]
-        tables = dict(zip(reported["method"], reported["table"]))
+        stands = dict(zip(reported["method"], reported["table"]))
         trials, where = _sized(whole, role, n_samples)
         for one, other in RIVALS:
-            if {one, other} <= set(tables):
-                source = f"{PUBLISHED.format(tables[other])}, {model}, {n_samples // 1000}K"
-                text = f"{one} beats {other} on Dev ({where})"
+            if {one, other} <= set(stands):
+                source = f"{PUBLISHED.format(stands[other])}, {model}, {n_samples // 1000}K"
+                gap = reported_gap(reported, one, other)
                 claims.append(
-                    trial_claim(text, reported_gap(reported, one, other), source, trials, one, other, "target")
+                    paired_claim(f"{one} beats {other} on Dev ({where})", gap, source, trials, one, other, "target")
                 )
-        parts = published("ablation")
-        parts = parts[(parts["model"] == model) & (parts["n_samples"] == n_samples)]
-        for part, (name, chapter) in PARTS.items() if len(parts) else ():
+        parts = ablation[(ablation["model"] == model) & (ablation["n_samples"] == n_samples)]
+        for part, (name, subject) in PARTS.items() if len(parts) else ():
             text = f"{part} is needed: CausalMix-A beats itself {name} ({where})"
             gap, source = reported_gap(parts, "CausalMix-A", name, label="variant"), PUBLISHED.format("ablation")
-            rival = f"CausalMix-A {name}"
-            claims.append(trial_claim(text, gap, f"{source}, {model}", trials, "CausalMix-A", rival, chapter))
+            pair = ("CausalMix-A", f"CausalMix-A {name}")
+            claims.append(paired_claim(text, gap, f"{source}, {model}", trials, *pair, subject))
     return claims
 
 
-def unseen_claim(trials: pd.DataFrame) -> Claim:
+def _unseen(trials: pd.DataFrame) -> dict:
     """Who is ahead on axes which no mixture was chosen by; a claim in the direction that the paper's numbers have."""
     gap = reported_gap(published("unseen"), "CausalMix-A", "Equal")
     one, other = ("CausalMix-A", "Equal") if gap > 0 else ("Equal", "CausalMix-A")
     text = f"{one} beats {other} on Unseen (target model)"
-    return trial_claim(text, abs(gap), PUBLISHED.format("unseen"), trials, one, other, "target", "y_unseen")
+    return paired_claim(text, abs(gap), PUBLISHED.format("unseen"), trials, one, other, "target", "y_unseen")
 
 
-def shift_claims(targets: pd.DataFrame | None) -> list[Claim]:
+def _shifts(targets: pd.DataFrame | None) -> list[dict]:
     """That a mixture which knows the state wins where the state has shifted, pool by pool."""
     pools = [] if targets is None else [pool for pool in targets["pool"].unique() if pool != "whole"]
     text = "A state-dependent mixture beats one without the state in the shifted pool “{}”"
     pair = ("CausalMix-A", "CausalMix-A without X")
-    return [trial_claim(text.format(p), *IN_WORDS, _group(targets, pool=p), *pair, "target") for p in pools]
+    return [paired_claim(text.format(p), *IN_WORDS, _group(targets, pool=p), *pair, "target") for p in pools]
 
 
-def longcot_claims(trials: pd.DataFrame) -> list[Claim]:
+def _long_chains(trials: pd.DataFrame) -> list[dict]:
     """Who is beaten on long chains of thought; which of its policies the paper means is not known, here it is A."""
-    table, source = published("longcot"), PUBLISHED.format("longcot")
-    claims = []
-    for other in ("Equal", "Grid", "RegMix", "DMO"):
-        text = f"CausalMix (here A) beats {other} on long chains of thought"
-        gap = reported_gap(table, "CausalMix", other)
-        claims.append(trial_claim(text, gap, source, trials, "CausalMix-A", other, "longcot"))
-    return claims
+    table, source, text = published("longcot"), PUBLISHED.format("longcot"), "CausalMix (here A) beats {} on {}"
+    return [
+        paired_claim(text.format(other, "long chains of thought"), reported_gap(table, "CausalMix", other), source,
+                    trials, "CausalMix-A", other, "longcot")
+        for other in ("Equal", "Grid", "RegMix", "DMO")
+    ]  # fmt: skip
 
 
-def estimator_claims(folder: Path) -> list[Claim]:
-    """Claims about the estimator, held against held-out runs (chapters 04 and 08).
+def estimator_claims(folder: Path) -> list[dict]:
+    """Claims about the estimator, held against held-out runs.
 
     Variants that lack the level m0(X) are compared by their R-score, which looks at the returns alone.
     """
     empty = pd.DataFrame({"variant": [], "split": [], "spearman": [], "r_score": []})
-    names = ("held_out", "ablations", "assignment", "covariates")
-    found = (_read(folder, name) for name in names)
+    found = (_read(folder, name) for name in ("held_out", "ablations", "assignment", "covariates"))
     checks, fits, assigned, subsets = (empty if table is None else table for table in found)
-    checks = checks.rename(columns={"predictor": "variant"})
-    subsets = subsets.rename(columns={"covariates": "variant"})
+    checks, subsets = checks.rename(columns={"predictor": "variant"}), subsets.rename(columns={"covariates": "variant"})
     every, rival = _best_subsets(subsets)
     orthogonal, known = "without orthogonalisation", "ablations"
     asked = (
         ("Returns depend on the state: theta(x) predicts held-out runs better than a constant theta", *IN_WORDS,
-         checks, "theta(x)", "constant theta", "effects"),
+         checks, "theta(x)", "constant theta", "effects", "spearman"),
         ("All covariates together predict held-out runs better than the next best subset (Figure 2)", *IN_WORDS,
-         subsets, every, rival, known),
+         subsets, every, rival, known, "spearman"),
         ("X is needed for the returns of held-out runs", *IN_WORDS, fits, "full", "without X", known, "r_score"),
         ("Orthogonalisation helps the returns of held-out runs", *IN_WORDS, fits, "full", orthogonal, known, "r_score"),
         ("Orthogonalisation helps the returns where mixtures followed the state", *ASKED,
@@ -139,7 +178,7 @@ def estimator_claims(folder: Path) -> list[Claim]:
         ("The forest knows the returns of held-out runs better than a linear final stage", *ASKED,
          fits, "full", "linear", known, "r_score"),
     )  # fmt: skip
-    return [split_claim(*question) for question in asked]
+    return [paired_claim(*question) for question in asked]
 
 
 def _best_subsets(subsets: pd.DataFrame) -> tuple[str, str]:
@@ -155,15 +194,11 @@ def _sized(whole: pd.DataFrame, role: str, n_samples: int) -> tuple[pd.DataFrame
 
     The largest and the smallest size stand for the paper's, and one between them for the middle.
     """
-    sizes, name = sorted(whole["n_samples"].unique()), {"target": "target model"}.get(role, role)
-    places = (
-        {len(sizes) - 1: SIZES[0]}
-        | ({0: SIZES[2]} if len(sizes) > 1 else {})
-        | ({1: SIZES[1]} if len(sizes) == 3 else {})
-    )
-    for place, paper in places.items():
-        if sizes and paper == n_samples:
-            return _group(whole, model=role, n_samples=sizes[place]), f"{name}, {sizes[place]:,} rows"
+    sizes, name = sorted(whole["n_samples"].unique()), "target model" if role == "target" else role
+    ours = {SIZES[2]: sizes[0], SIZES[0]: sizes[-1]} if len(sizes) > 1 else {SIZES[0]: size for size in sizes}
+    ours |= {SIZES[1]: sizes[1]} if len(sizes) == 3 else {}
+    if n_samples in ours:
+        return _group(whole, model=role, n_samples=ours[n_samples]), f"{name}, {ours[n_samples]:,} rows"
     return whole.iloc[:0], f"{name}, for the paper's {n_samples // 1000}K rows"
 
 
@@ -173,7 +208,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def _read(folder: Path, name: str) -> pd.DataFrame | None:
-    """A table that an earlier chapter wrote, or None where that chapter was not run."""
+    """A table of a study, or None where nothing has written it."""
     path = Path(folder) / f"{name}.csv"
     return pd.read_csv(path) if path.exists() else None
 

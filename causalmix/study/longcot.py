@@ -1,4 +1,4 @@
-"""The long chain-of-thought transfer: its pool, the outcome that the history is given, and its trials."""
+"""The long chain-of-thought transfer: its pool, and the outcome that the history is given."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from causalmix.core.history import History
 from causalmix.data import states
 from causalmix.data.recipes import Recipe
 from causalmix.data.scored_pools import World, load_real, load_world
-from causalmix.study.trials import Trial, trials_of
-from causalmix.train.design import Design
 
 AXES = ("math", "coding")
 OUTCOME = "y_math_coding"
@@ -35,13 +33,12 @@ def with_outcome(history: History, axes: Sequence[str] = AXES) -> History:
     InputError
         When the history lacks an axis.
     """
-    missing = [axis for axis in axes if axis not in history.axes]
-    if missing:
+    if missing := [axis for axis in axes if axis not in history.axes]:
         raise InputError(
             f"Expected the axes {', '.join(axes)} in the history, found no {missing[0]}; choose axes that it has."
         )
-    frame = history.frame.assign(**{OUTCOME: history.frame[[f"y_{axis}" for axis in axes]].mean(axis=1)})
-    return replace(history, frame=frame)
+    mean = history.frame[[f"y_{axis}" for axis in axes]].mean(axis=1)
+    return replace(history, frame=history.frame.assign(**{OUTCOME: mean}))
 
 
 def state_of(pool: World) -> np.ndarray:
@@ -52,40 +49,14 @@ def state_of(pool: World) -> np.ndarray:
 
 def where_table(x: np.ndarray, history: History) -> pd.DataFrame:
     """The pool's state beside the history's: how far a transfer has to reach."""
-    X = history.X
-    return pd.DataFrame(
-        {
-            "covariate": history.covariates,
-            "long_cot_pool": x,
-            "history_low": X.min(axis=0),
-            "history_high": X.max(axis=0),
-            "inside_the_range": [
-                "yes" if low <= v <= high else "no" for v, low, high in zip(x, X.min(axis=0), X.max(axis=0))
-            ],
-        }
-    )
-
-
-def mixtures_of_pool(mixtures: pd.DataFrame, domains: Sequence[str]) -> pd.DataFrame:
-    """Only the shares of the domains that the pool has."""
-    return mixtures[["method", *(f"w_{d}" for d in domains)]]
-
-
-def longcot_trials(design: Design, pool: World, mixtures: pd.DataFrame, seeds: int) -> list[Trial]:
-    """Every method's mixture of long reasoning, with the Qwen3-architecture model, at a proxy run's size."""
-    mixtures = mixtures_of_pool(mixtures, pool.scored.domains)
-    return trials_of(design, pool.name, mixtures, pool="long-CoT", state=states.tilt(), role="longcot",
-                     candidates=len(pool.scored.codes), n_samples=design.n_samples, seeds=seeds)  # fmt: skip
-
-
-def example(pool: World, domain: str) -> tuple[str, str]:
-    """Prompt and completion of the first row of a domain."""
-    row = next(r for r in pool.pool if r["domain"] == domain)
-    return tuple(message["content"] for message in row["messages"])
+    low, high = history.X.min(axis=0), history.X.max(axis=0)
+    inside = np.where((low <= x) & (x <= high), "yes", "no")
+    table = {"covariate": history.covariates, "long_cot_pool": x, "history_low": low, "history_high": high}
+    return pd.DataFrame(table | {"inside_the_range": inside})
 
 
 def examples_table(pool: World) -> pd.DataFrame:
-    """One row of each domain, for reading."""
-    return pd.DataFrame(
-        [dict(zip(("domain", "prompt", "completion"), (d, *example(pool, d)))) for d in pool.scored.domains]
-    )
+    """The first row of each domain, for reading: ``domain, prompt, completion``."""
+    rows = [next(row for row in pool.pool if row["domain"] == domain) for domain in pool.scored.domains]
+    told = [(row["domain"], *(message["content"] for message in row["messages"][:2])) for row in rows]
+    return pd.DataFrame(told, columns=["domain", "prompt", "completion"])

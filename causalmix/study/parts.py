@@ -1,100 +1,165 @@
-"""What the study of methods trains: which mixtures, in which pools, of which size, with which seeds."""
+"""What the study of methods trains, listed once: trained by :mod:`causalmix.study.campaign`, counted by a plan.
+
+A trial is one method's mixture in one pool, trained with a fresh seed; all methods share their seeds, so that a
+difference between two of them is a paired one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
 
-import numpy as np
 import pandas as pd
 
-from causalmix.data import states
+from causalmix.core.parameters import LongCoTParameters, TargetParameters
 from causalmix.data.scored_pools import World
-from causalmix.data.tiny.items import DOMAINS
-from causalmix.study.trials import FIRST_SEED, Trial, trials_of
-from causalmix.train.design import Design, specs_of
+from causalmix.data.states import tilt
+from causalmix.methods.question import ProxyRun
+from causalmix.train.design import Design, spec_of, specs_of
 from causalmix.train.spec import RunSpec
 
-AS_IT_IS = states.tilt()
+AS_IT_IS = tilt()
 
 #: Tilts λ of pools whose state has shifted: two within the range of states that runs were drawn
 #: from (each component in [-1, 1]), one beyond it.
 SHIFTS = {
-    "clean": states.tilt(hes=0.6, normalized_loss=-0.6, writing_style=0.8),
-    "sloppy": states.tilt(hes=-0.6, normalized_loss=0.6, writing_style=-0.8),
-    "sloppier than seen": states.tilt(hes=-1.0, normalized_loss=1.0, writing_style=-2.0),
+    "clean": tilt(hes=0.6, normalized_loss=-0.6, writing_style=0.8),
+    "sloppy": tilt(hes=-0.6, normalized_loss=0.6, writing_style=-0.8),
+    "sloppier than seen": tilt(hes=-1.0, normalized_loss=1.0, writing_style=-2.0),
 }
 CONFOUNDED_RUNS = 256
+LEARNING_SEEDS = 3  # runs of each mixture of the learning curve
+
+# First seeds, of a design's hundred thousand, of proxies that methods ask for and of trials; its own runs count from 0.
+PROXY_SEEDS, TRIAL_SEEDS = 80_000, 90_000
 
 
-def confounded(design: Design, n_runs: int = CONFOUNDED_RUNS) -> Design:
-    """The same design with mixtures that follow the state, and other seeds."""
-    return replace(
-        design, assignment="confounded", n_runs=min(n_runs, design.n_runs), noise_specs=2, seed=design.seed + 1
-    )
+@dataclass(frozen=True)
+class Pool:
+    """What a run's specification says of its pool: the identity of its world, its domains, and all of its rows."""
+
+    name: str
+    domains: tuple[str, ...]
+    rows: int
+
+    @classmethod
+    def of(cls, world: World) -> Pool:
+        """That of a pool at hand."""
+        return cls(world.name, world.scored.domains, len(world.scored.codes))
 
 
-def confounded_specs(
-    design: Design, world: str, domains: tuple[str, ...] = DOMAINS, n_runs: int = CONFOUNDED_RUNS
-) -> list[RunSpec]:
-    """Runs of the second history, in which practice looked at the data before it chose a mixture."""
-    return specs_of(confounded(design, n_runs), world, domains)
+@dataclass(frozen=True)
+class Trial:
+    """One method's mixture in one pool, the run that tries it, and the role of its model."""
+
+    method: str
+    pool: str
+    spec: RunSpec
+    role: str = "proxy"
 
 
-def scales_up_to(largest: int) -> list[int]:
-    """The sizes that are tried, in rows per row of a proxy run: one, half of the largest, the largest."""
-    return sorted({1, max(1, largest // 2), largest})
+@dataclass(frozen=True)
+class Part:
+    """Runs of one kind: their name, the subject (or the command) that trains them, the role of their model."""
+
+    name: str
+    chapter: str
+    role: str
+    specs: list[RunSpec]
+
+    @classmethod
+    def of(cls, name: str, chapter: str, trials: list[Trial]) -> Part:
+        """The runs of some trials, whose models have one role."""
+        return cls(name, chapter, trials[0].role if trials else "proxy", [trial.spec for trial in trials])
+
+
+def study_parts(
+    design: Design, target: TargetParameters, long: LongCoTParameters,
+    pool_of: Callable[[str], Pool | None], mixtures: Callable[[str], pd.DataFrame],
+) -> Iterator[Part]:  # fmt: skip
+    """All trials of a study, and its second history.
+
+    ``pool_of`` gives the pool of proxies, ``pool``, and that of long chains, ``longcot``, or None to leave these out;
+    ``mixtures`` a table by its name.  Both are asked when a part is reached.
+    """
+    pool = pool_of("pool")
+    sizes = target.largest_scale, target.seeds, target.target_seeds
+    yield from _by_size("", "target", size_trials(design, pool, mixtures("methods"), *sizes))
+    yield Part.of("shifted pools", "target", shift_trials(design, pool, mixtures("shifted"), target.shift_seeds))
+    if chains := pool_of("longcot"):
+        trials = longcot_trials(design, chains, mixtures("longcot"), long.seeds)
+        yield Part.of("long chains of thought", "longcot", trials)
+    yield Part.of("learning curve", "sweep --trials", learning_trials(design, pool, mixtures("learning")))
+    yield from _by_size("variants, ", "sweep --trials", size_trials(design, pool, mixtures("variants"), *sizes))
+    yield Part("confounded history", "sweep --trials", "proxy", confounded_specs(design, pool))
+
+
+def _by_size(prefix: str, chapter: str, trials: Iterable[Trial]) -> Iterator[Part]:
+    """:func:`size_trials` as one part for each size, and one for the target model."""
+    name = lambda t: "target model" if t.role == "target" else f"whole pool, {t.spec.n_samples:,} rows"  # noqa: E731
+    for called, group in groupby(trials, name):
+        yield Part.of(prefix + called, chapter, list(group))
+
+
+def trials_of(
+    design: Design, pool: Pool, mixtures: pd.DataFrame, seeds: int, called: str = "whole", scale: int = 1,
+    role: str = "proxy",
+) -> list[Trial]:  # fmt: skip
+    """Runs that try mixtures (``method, w_<domain>…``), each with so many seeds, on ``scale`` times a proxy's rows.
+
+    Of a pool that is called as one of :data:`SHIFTS` each run draws its candidates, else it has all of them.
+    """
+    weights = [c for c in mixtures if c.startswith("w_")]
+    shared = {"role": role, "n_samples": design.n_samples * scale, "domains": tuple(c[2:] for c in weights)}
+    shared["candidates"] = design.candidates if called in SHIFTS else pool.rows
+    state, first = SHIFTS.get(called, AS_IT_IS), design.seed * 100_000 + TRIAL_SEEDS
+    return [
+        Trial(row["method"], called, spec_of(design, pool.name, row[weights].astype(float), state, first + j, **shared),
+              role)
+        for _, row in mixtures.iterrows()
+        for j in range(seeds)
+    ]  # fmt: skip
 
 
 def size_trials(
-    design: Design, base: World, mixtures: pd.DataFrame, scales: Sequence[int], seeds: int, target_seeds: int
+    design: Design, pool: Pool, mixtures: pd.DataFrame, largest: int, seeds: int, target_seeds: int
 ) -> list[Trial]:
-    """Every mixture in the whole pool: the proxy at each scale, the target model at the largest.
-
-    Parameters
-    ----------
-    design : Design
-    base : World
-    mixtures : DataFrame
-        ``method, w_<domain>…``.
-    scales : sequence of int
-        Rows of a training sample per row of a proxy run.
-    seeds, target_seeds : int
-        Runs of each mixture with the proxy (at each scale) and with the target model.
-    """
-    shared = {"pool": "whole", "state": AS_IT_IS, "candidates": len(base.scored.codes)}
-    trials = []
-    for scale in scales:
-        trials += trials_of(design, base.name, mixtures, **shared, n_samples=design.n_samples * scale, seeds=seeds)
-    largest = design.n_samples * max(scales)
-    return trials + trials_of(
-        design, base.name, mixtures, **shared, n_samples=largest, seeds=target_seeds, role="target"
-    )
+    """Every mixture in the whole pool: the proxy at one, half of the largest and the largest scale, then the target."""
+    scales = sorted({1, max(1, largest // 2), largest})
+    trials = [trial for scale in scales for trial in trials_of(design, pool, mixtures, seeds, scale=scale)]
+    return trials + trials_of(design, pool, mixtures, target_seeds, scale=largest, role="target")
 
 
-def shifted_state(base: World, tilt: Sequence[float], candidates: int, seed: int = FIRST_SEED) -> np.ndarray:
-    """Covariates of a shifted pool, shape (d,): those of one draw of its candidates."""
-    drawn = states.draw_candidates(base.scored, np.array(tilt), candidates, seed)
-    return np.array(list(states.candidate_covariates(base.scored, drawn).values()))
+def shift_trials(design: Design, pool: Pool, mixtures: pd.DataFrame, seeds: int) -> list[Trial]:
+    """Every method's mixture in every shifted pool, which its column ``pool`` names."""
+    tables = mixtures.groupby("pool", sort=False)
+    return [trial for called, table in tables for trial in trials_of(design, pool, table, seeds, called)]
 
 
-def shift_trials(design: Design, base: World, mixtures: pd.DataFrame, seeds: int) -> list[Trial]:
-    """Every method's mixture in every shifted pool, at the size of a proxy run.
-
-    Parameters
-    ----------
-    mixtures : DataFrame
-        ``method, pool, w_<domain>…``; pools are keys of :data:`SHIFTS`.
-    """
-    trials = []
-    for pool, table in mixtures.groupby("pool", sort=False):
-        trials += trials_of(design, base.name, table, pool=pool, state=SHIFTS[pool], candidates=design.candidates,
-                            n_samples=design.n_samples, seeds=seeds)  # fmt: skip
-    return trials
-
-
-def learning_trials(design: Design, base: World, mixtures: pd.DataFrame, seeds: int) -> list[Trial]:
-    """The mixtures of :func:`learning_mixtures` in the whole pool, at the size of a proxy run."""
+def learning_trials(design: Design, pool: Pool, mixtures: pd.DataFrame) -> list[Trial]:
+    """The mixtures of a learning curve in the whole pool; ``method/n_runs`` names them."""
     named = mixtures.assign(method=mixtures["method"] + "/" + mixtures["n_runs"].astype(str)).drop(columns="n_runs")
-    return trials_of(design, base.name, named, pool="whole", state=AS_IT_IS, candidates=len(base.scored.codes),
-                     n_samples=design.n_samples, seeds=seeds)  # fmt: skip
+    return trials_of(design, pool, named, LEARNING_SEEDS)
+
+
+def longcot_trials(design: Design, pool: Pool, mixtures: pd.DataFrame, seeds: int) -> list[Trial]:
+    """Every method's mixture of the domains of long chains, with the model of that role."""
+    mixtures = mixtures[["method", *(f"w_{d}" for d in pool.domains)]]
+    return trials_of(design, pool, mixtures, seeds, "long-CoT", role="longcot")
+
+
+def confounded_specs(design: Design, pool: Pool, n_runs: int = CONFOUNDED_RUNS) -> list[RunSpec]:
+    """Runs of the second history, in which practice looked at the data before it chose a mixture; other seeds."""
+    n_runs = min(n_runs, design.n_runs)
+    second = replace(design, assignment="confounded", n_runs=n_runs, noise_specs=2, seed=design.seed + 1)
+    return specs_of(second, pool.name, pool.domains)
+
+
+def proxy_specs(design: Design, pool: Pool, runs: Iterable[ProxyRun]) -> list[RunSpec]:
+    """Runs that methods ask for, on the pool as it is."""
+    return [
+        spec_of(design, pool.name, run.weights, AS_IT_IS, design.seed * 100_000 + PROXY_SEEDS + run.seed,
+                n_samples=run.n_samples, domains=pool.domains, mixing=dict(run.mixing))
+        for run in runs
+    ]  # fmt: skip

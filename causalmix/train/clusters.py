@@ -102,21 +102,7 @@ def check(spec: str) -> None:
 
 
 def slurm_script(options: str | Path | Mapping) -> str:
-    """The script of one job, to be read before anything is submitted; Slurm need not be there.
-
-    Parameters
-    ----------
-    options : str, Path or mapping
-        A YAML file, or what it holds: ``walltime`` and ``memory`` of a job, and optionally
-        ``queue`` (partition), ``account``, ``gpus`` (1) and ``cores`` (1) of a job, ``jobs`` (1),
-        ``directives`` (of ``#SBATCH``), ``prologue`` (shell commands to begin with), ``python``,
-        ``env`` (environment variables) and ``interface`` (of the network).
-
-    Returns
-    -------
-    str
-        With a placeholder for the scheduler's address.
-    """
+    """The script of one job, to be read before anything is submitted; Slurm need not be there."""
     from dask_jobqueue.slurm import SLURMJob
 
     return SLURMJob("tcp://SCHEDULER:8786", name="worker", **_job(_read(options))).job_script()

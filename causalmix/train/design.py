@@ -120,20 +120,7 @@ class Design:
 
     @classmethod
     def of_study(cls, study: str | Study, out: Path | None = None) -> Design:
-        """The design of a study's runs.
-
-        Parameters
-        ----------
-        study : str or Study
-            A study, its name, or the path of its file.
-        out : Path, optional
-            Folder of a run with other parameters, which come before the study's.
-
-        Raises
-        ------
-        InputError
-            When there is no such study, or one of its values is not allowed.
-        """
+        """The design of a study's runs."""
         study = read_study(study) if isinstance(study, str) else study
         values: dict = {}
         for subject in SUBJECTS:
@@ -146,7 +133,6 @@ def specs_of(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) -> 
 
     Parameters
     ----------
-    design : Design
     world : str
         Identity of the pool, its scores, the base models and the tasks.
     domains : tuple of str, length K

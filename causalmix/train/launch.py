@@ -54,19 +54,6 @@ def finetune_distributed(
     is that of each process.  ``config`` names a file in ``assets/accelerate`` or a configuration of accelerate of your
     own, ``processes`` overrides the number in it.  Without ``chat_form`` the model keeps its own template, which must
     mark the assistant's turns.
-
-    Returns
-    -------
-    dict
-        As :func:`causalmix.train.sft.finetune`, over all processes, with ``processes``, ``parallelism`` (accelerate's
-        name; it ignores sharding on a CPU), ``model``, ``seed`` and ``settings``: the content of ``training.json``.
-
-    Raises
-    ------
-    InputError
-        For bad arguments or rows, before any process starts.
-    RuntimeError
-        If a process fails; with its error and the end of the log.
     """
     out = Path(out)
     if found := sorted({path.name for path in out.glob("*")} - {LOG}):

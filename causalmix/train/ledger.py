@@ -63,15 +63,7 @@ class Ledger:
         return {run_id: record for run_id, record in self.latest().items() if record["status"] == "failed"}
 
     def append(self, record: dict) -> None:
-        """Add a record; it is on the disk when this returns.
-
-        Raises
-        ------
-        InputError
-            When the record has no run_id or status, or another process is writing.
-        ValueError
-            When a number in the record is not finite.
-        """
+        """Add a record; it is on the disk when this returns."""
         if not _is_record(record):
             raise InputError(f"Expected a record with run_id and status, found {record!r}; supply both.")
         line = json.dumps(record, sort_keys=True, allow_nan=False).encode() + b"\n"

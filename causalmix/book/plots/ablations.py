@@ -41,16 +41,8 @@ def learning_curve(table: pd.DataFrame, outcome: str, ax: Axes) -> Axes:
         told = part.groupby("n_runs")[outcome].apply(lambda values: mean_interval(values.to_numpy()))
         mean, low, high = (100 * np.array(told.tolist())).T
         at = np.searchsorted(counts, told.index) + (i - 1.5) * 0.06
-        ax.errorbar(
-            at,
-            mean,
-            yerr=(mean - low, high - mean),
-            marker="o",
-            markersize=4,
-            linewidth=1.2,
-            color=COLOURS[i % len(COLOURS)],
-            label=method,
-        )
+        ax.errorbar(at, mean, yerr=(mean - low, high - mean), marker="o", markersize=4, linewidth=1.2,
+                    color=COLOURS[i % len(COLOURS)], label=method)  # fmt: skip
     ax.set_xticks(range(len(counts)), counts)
     ax.set_xlabel("recorded runs that the mixture was made from")
     ax.set_ylabel("points of accuracy")

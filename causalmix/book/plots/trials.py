@@ -7,20 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from causalmix.book.plots.effects import COLOURS, _nought, _rows
-from causalmix.study.trials import name_of
-
-GROUPS = ("pool", "model", "n_samples")
+from causalmix.study.trials import GROUP, MEAN, in_group, name_of
 
 
-def _label(key: tuple) -> str:
-    pool, model, n_samples = key
-    return f"{model}, {n_samples:,} rows" + ("" if pool == "whole" else f", {pool}")
-
-
-def means(compared: pd.DataFrame, ax: Axes, columns: tuple[str, str, str] = ("mean", "ci_low", "ci_high")) -> Axes:
+def means(compared: pd.DataFrame, ax: Axes, columns: tuple[str, str, str] = MEAN) -> Axes:
     """A dot and its 95% interval for each method, one colour for each pool, model and size.
 
     Parameters
@@ -28,18 +23,19 @@ def means(compared: pd.DataFrame, ax: Axes, columns: tuple[str, str, str] = ("me
     compared : DataFrame
         From :func:`causalmix.study.trials.compare`.
     columns : tuple of str
-        Centre and ends; ``("difference", "difference_low", "difference_high")`` draws differences.
+        Centre and ends; :data:`causalmix.study.trials.DIFFERENCE` draws differences.
     """
     centre, low, high = columns
     table = compared.dropna(subset=[centre])
     methods = list(dict.fromkeys(compared["method"]))  # the reference too, so that panels share their rows
     places = dict(zip(methods, _rows(methods, ax)))
-    groups = list(table.groupby(list(GROUPS), sort=False))
+    groups = list(table.groupby(GROUP, sort=False))
     offsets = (np.arange(len(groups)) - (len(groups) - 1) / 2) * min(0.2, 0.8 / len(groups))
-    for (key, part), offset, colour in zip(groups, offsets, COLOURS):
+    for ((pool, model, n_samples), part), offset, colour in zip(groups, offsets, COLOURS):
+        label = f"{model}, {n_samples:,} rows" + ("" if pool == "whole" else f", {pool}")
         at = part["method"].map(places) - offset
         ax.hlines(at, 100 * part[low], 100 * part[high], color=colour, linewidth=1.5)
-        ax.plot(100 * part[centre], at, "o", color=colour, markersize=3.5, label=_label(key))
+        ax.plot(100 * part[centre], at, "o", color=colour, markersize=3.5, label=label)
     if len(groups) > 1:
         ax.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2, fontsize=8)
     ax.set_xlabel("points of accuracy" if centre == "mean" else "difference to Equal, points of accuracy")
@@ -60,8 +56,7 @@ def rank_scatter(table: pd.DataFrame, outcome: str, one: dict, other: dict, ax: 
     """
     sides = []
     for choice in (one, other):
-        mask = np.logical_and.reduce([table[name] == value for name, value in choice.items()])
-        sides.append(table[mask].groupby("method", sort=False)[outcome].agg(["mean", "sem"]) * 100)
+        sides.append(in_group(table, choice).groupby("method", sort=False)[outcome].agg(["mean", "sem"]) * 100)
     both = sides[0].join(sides[1], lsuffix="_one", rsuffix="_other", how="inner")
     ax.errorbar(both["mean_one"], both["mean_other"], xerr=both["sem_one"], yerr=both["sem_other"],
                 fmt="o", color=COLOURS[0], markersize=4, linewidth=1)  # fmt: skip
@@ -105,21 +100,22 @@ def ternary(mixtures: pd.DataFrame, corners: Sequence[Sequence[str]], ax: Axes, 
     return ax
 
 
-def claims(table: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
+def claims(table: pd.DataFrame) -> Figure:
     """Reported and own differences of claims; the colour of the dot is the verdict.
 
     Parameters
     ----------
     table : DataFrame
-        From :func:`causalmix.study.verdicts.claims_table`.
-    axes : two Axes
-        For claims in points of accuracy, and for those in measures of prediction.
+        From :func:`causalmix.study.claims.paper_claims`; claims in points of accuracy stand above those in measures
+        of prediction.
     """
     points = table["unit"] == "points"
+    heights = [max(int(points.sum()), 1), max(int((~points).sum()), 1)]
+    fig, axes = plt.subplots(2, 1, figsize=(9, 0.42 * len(table)), height_ratios=heights)
     _claims(table[points], axes[0], "difference, points of accuracy")
     _claims(table[~points], axes[1], "difference in Spearman's correlation or R-score")
     axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8)
-    return axes
+    return fig
 
 
 def _claims(table: pd.DataFrame, ax: Axes, label: str) -> None:
@@ -127,8 +123,8 @@ def _claims(table: pd.DataFrame, ax: Axes, label: str) -> None:
     ax.tick_params(axis="y", labelsize=7)
     ax.plot(table["reported"], places, "x", color="black", markersize=5, label="reported")
     for word, colour in {"holds": COLOURS[2], "does not hold": COLOURS[1], "cannot tell": "0.5"}.items():
-        mine = table[table["verdict"] == word]
-        at = places[(table["verdict"] == word).to_numpy()]
+        told = (table["verdict"] == word).to_numpy()
+        mine, at = table[told], places[told]
         ax.hlines(at, mine["ci_low"], mine["ci_high"], color=colour, linewidth=1.6)
         ax.plot(mine["ours"], at, "o", color=colour, markersize=4, label=word)
     ax.set_xlabel(label)

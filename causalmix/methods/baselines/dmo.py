@@ -101,6 +101,11 @@ def design(k: int, n0: int, n_seeds: int, seed: int) -> list[ProxyRun]:
     return [ProxyRun(tuple(rows / rows.sum()), int(rows.sum()), seed + 1 + j) for rows in sizes for j in range(n_seeds)]
 
 
+def proxies(k: int, n_samples: int, seed: int, n_seeds: int = 2) -> list[ProxyRun]:
+    """The runs that DMO asks for where an equal proxy run of ``n_samples`` rows is its base point."""
+    return design(k, n_samples // k, n_seeds, seed)
+
+
 def fit(sizes: np.ndarray, losses: np.ndarray, domains: Sequence[str] = ()) -> Law:
     """The law of every domain.
 
@@ -271,7 +276,8 @@ def mixture(question: Question, n0: int | None = None, n_seeds: int = 2) -> Answ
     InputError
         When nothing can be trained, a run failed or lacks a domain's loss, or the base is too small.
     """
-    runs = design(question.k, question.proxy_samples // question.k if n0 is None else n0, n_seeds, question.seed)
+    n_samples = question.proxy_samples if n0 is None else n0 * question.k
+    runs = proxies(question.k, n_samples, question.seed, n_seeds)
     losses = validation_losses(question.trained("DMO", runs), question.history.domains)
     sizes = np.array([np.array(run.weights) * run.n_samples for run in runs])
     law = fit(sizes, losses, question.history.domains)

@@ -21,6 +21,14 @@ ETAS = (0.01, 0.1, 1.0)
 RUNS = 2  # a reference and a proxy
 
 
+def proxies(k: int, n_samples: int, seed: int, etas: tuple[float, ...] = ETAS) -> list[ProxyRun]:
+    """The runs that DoReMi asks for among ``k`` domains: one for each step size."""
+    even, smoothing = tuple(np.full(k, 1 / k)), MIXING["doremi"]["smoothing"]
+    return [
+        ProxyRun(even, n_samples, seed, (("method", "doremi"), ("eta", eta), ("smoothing", smoothing))) for eta in etas
+    ]
+
+
 def mixture(question: Question, eta: float = MIXING["doremi"]["eta"], etas: tuple[float, ...] = ETAS) -> Answer:
     """The mixture for one eta; those for the others are in the details.
 
@@ -47,14 +55,7 @@ def mixture(question: Question, eta: float = MIXING["doremi"]["eta"], etas: tupl
     if not all(is_number(e) and e > 0 for e in (eta, *etas)):
         raise InputError(f"Expected finite step sizes eta above zero, found {[eta, *etas]}; give for instance 0.1.")
     etas = tuple(dict.fromkeys((*etas, eta)))
-    even = tuple(question.even)
-    smoothing = MIXING["doremi"]["smoothing"]
-    runs = [
-        ProxyRun(
-            even, question.proxy_samples, question.seed, (("method", "doremi"), ("eta", e), ("smoothing", smoothing))
-        )
-        for e in etas
-    ]
+    runs = proxies(question.k, question.proxy_samples, question.seed, etas)
     found = [record["training"]["mixing"] for record in question.trained("DoReMi", runs)]
     names = [f"w_{d}" for d in question.history.domains]
     rows = [

@@ -15,6 +15,12 @@ from causalmix.methods.question import Answer, ProxyRun, Question
 from causalmix.train.online import MIXING, ODM_FORMS
 
 
+def proxies(k: int, n_samples: int, seed: int, form: str = "paper") -> list[ProxyRun]:
+    """The one run that ODM asks for among ``k`` domains."""
+    mixing = tuple({"method": "odm", **MIXING["odm"], "form": form}.items())
+    return [ProxyRun(tuple(np.full(k, 1 / k)), n_samples, seed, mixing)]
+
+
 def mixture(question: Question, form: str = "paper") -> Answer:
     """The shares that the bandit's run took.
 
@@ -36,9 +42,8 @@ def mixture(question: Question, form: str = "paper") -> Answer:
     """
     if form not in ODM_FORMS:
         raise InputError(f"Expected a form of ODM among {', '.join(ODM_FORMS)}, found {form!r}; choose one of these.")
-    mixing = tuple({"method": "odm", **MIXING["odm"], "form": form}.items())
-    run = ProxyRun(tuple(question.even), question.proxy_samples, question.seed, mixing)
-    found = question.trained("ODM", [run])[0]["training"]["mixing"]
+    runs = proxies(question.k, question.proxy_samples, question.seed, form)
+    found = question.trained("ODM", runs)[0]["training"]["mixing"]
     trajectory = pd.DataFrame(found["trajectory"], columns=[f"w_{d}" for d in question.history.domains])
     again = sum(found["new_epochs"])
     note = f"{form} form, realised shares of one run" + (f"; {again} domains ran out and began again" if again else "")

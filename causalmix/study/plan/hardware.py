@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
 
 from causalmix.core.errors import InputError
 from causalmix.core.parameters import check_name
+from causalmix.core.settings import Settings, validated
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number above zero")]
+Count = Annotated[int, Field(gt=0, description="a whole number above zero")]
+Share = Annotated[float, Field(gt=0, le=1, description="a number in (0, 1]")]
 
 #: What a plan may have to be told, each with the source of the number.
 ASSUMPTIONS = {
@@ -23,48 +29,46 @@ ASSUMPTIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Assumption:
-    """A number that a plan rests on, and where it comes from."""
+class Assumption(Settings):
+    """A number that a plan rests on, and where it comes from: never one that nobody accounts for."""
 
-    value: float
+    value: Positive
     source: str
 
 
-@dataclass(frozen=True)
-class Hardware:
-    """A machine, or several of a kind.
-
-    Attributes
-    ----------
-    name : str
-    gpus, cores : int
-        One of the two: what runs are trained on.
-    gpu_memory_gib : float
-        Of each GPU.
-    memory_gib : float or None
-        Of a machine without GPUs, all of it.
-    peak_tflops : float
-        Of one GPU, or of one core, in the precision that runs are trained in, TFLOP/s.
-    utilisation : float
-        Share of that peak that training reaches, in (0, 1].
-    disk_gib : float
-    price_per_gpu_hour : float or None
-        In any currency; None where nothing is paid.
-    assumptions : dict of str to Assumption
-        Keys of :data:`ASSUMPTIONS`.
-    """
+class Hardware(Settings):
+    """A machine, or several of a kind; runs are trained on its GPUs or, where it has none, its cores."""
 
     name: str
-    gpus: int = 0
-    cores: int = 0
-    gpu_memory_gib: float | None = None
-    memory_gib: float | None = None
-    peak_tflops: float = math.nan
-    utilisation: float = math.nan
-    disk_gib: float = math.nan
-    price_per_gpu_hour: float | None = None
-    assumptions: dict[str, Assumption] = field(default_factory=dict)
+    gpus: Count = 0
+    cores: Count = 0
+    gpu_memory_gib: Positive = None  # of each GPU
+    memory_gib: Positive = None  # of a machine without GPUs, all of it
+    peak_tflops: Positive  # of one GPU, or of one core, in the precision that runs are trained in
+    utilisation: Share  # of that peak, which training reaches
+    disk_gib: Positive
+    price_per_gpu_hour: Positive = None  # in any currency; None where nothing is paid
+    assumptions: dict[str, Assumption] = Field({}, description="numbers by name, each as {value: …, source: …}")
+
+    @field_validator("assumptions")
+    @classmethod
+    def _known(cls, given: dict[str, Assumption]) -> dict[str, Assumption]:
+        for name, found in given.items():
+            check_name(name, ASSUMPTIONS, "assumption")
+            if name.endswith("utilisation") and found.value > 1:
+                raise InputError(
+                    f"Expected {name} to be a number in (0, 1], found {found.value:g}; correct the section hardware."
+                )
+        return given
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Hardware:
+        if bool(self.gpus) == bool(self.cores):
+            found = "both" if self.gpus else "neither"
+            raise InputError(f"Expected either gpus or cores in the section hardware, found {found}; name what trains.")
+        if self.gpus and self.gpu_memory_gib is None:
+            raise InputError("Expected gpu_memory_gib beside gpus in the section hardware, found none; add it.")
+        return self
 
     @property
     def units(self) -> int:
@@ -82,61 +86,5 @@ class Hardware:
 
     @classmethod
     def of(cls, given: Mapping[str, object]) -> Hardware:
-        """The hardware of a study's section.
-
-        Raises
-        ------
-        InputError
-            When a name is unknown or missing, a value is no positive number, or a share is above 1.
-        """
-        known = [f.name for f in fields(cls)]
-        for name in given:
-            check_name(name, known, "hardware field")
-        missing = [name for name in ("name", "peak_tflops", "utilisation", "disk_gib") if name not in given]
-        if missing:
-            raise InputError(
-                f"Expected {', '.join(missing)} in the section hardware, found {', '.join(given) or 'nothing'}; "
-                f"add {missing[0]}."
-            )
-        values = {name: _number(name, value) for name, value in given.items() if name not in ("name", "assumptions")}
-        if not isinstance(given["name"], str):
-            raise InputError(f"Expected a name of the hardware, found {given['name']!r}; write a text.")
-        if ("gpus" in values) == ("cores" in values):
-            raise InputError(
-                "Expected either gpus or cores in the section hardware, found "
-                + ("both" if "gpus" in values else "neither")
-                + "; name what trains."
-            )
-        if "gpus" in values and "gpu_memory_gib" not in values:
-            raise InputError("Expected gpu_memory_gib beside gpus in the section hardware, found none; add it.")
-        return cls(name=given["name"], assumptions=_assumptions(given.get("assumptions") or {}), **values)
-
-
-def _number(name: str, value: object) -> float | int:
-    """A positive number, whole where things are counted, at most 1 where it is a share."""
-    counted, share = name in ("gpus", "cores"), name.endswith("utilisation")
-    kinds = (int,) if counted else (int, float)
-    good = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-    if not good or share and value > 1:
-        what = "a whole number above zero" if counted else "a number in (0, 1]" if share else "a number above zero"
-        raise InputError(f"Expected {name} to be {what}, found {value!r}; correct the section hardware.")
-    return value
-
-
-def _assumptions(given: object) -> dict[str, Assumption]:
-    """Assumptions by name, each with its source: a plan never rests on a number that nobody accounts for."""
-    if not isinstance(given, Mapping):
-        raise InputError(
-            f"Expected assumptions by name in the section hardware, found {given!r}; "
-            "write name: {value: …, source: …}."
-        )
-    found = {}
-    for name, entry in given.items():
-        check_name(name, ASSUMPTIONS, "assumption")
-        if not (isinstance(entry, Mapping) and set(entry) == {"value", "source"} and isinstance(entry["source"], str)):
-            raise InputError(
-                f"Expected the assumption {name} with its value and source, found {entry!r}; "
-                "write {value: …, source: …}."
-            )
-        found[name] = Assumption(_number(name, entry["value"]), entry["source"])
-    return found
+        """The hardware of a study's section; InputError where a name or a value is not allowed, or one is missing."""
+        return validated(cls, given, "the hardware")

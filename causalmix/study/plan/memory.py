@@ -5,28 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import pandas as pd
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
 from causalmix.core.errors import InputError
 from causalmix.data.fingerprints import unmarked
 from causalmix.data.named_models import is_own
-from causalmix.data.recipes import Recipe
 from causalmix.data.scores import SCORING_LOGITS
 from causalmix.data.tiny import models as tiny_models
 from causalmix.lm import pretrained
 from causalmix.lm.available import available
 from causalmix.lm.losses import LOGIT_BUDGET
-from causalmix.study.plan.hardware import Assumption, Hardware
 from causalmix.study.plan.workload import TRAIN, Work, family_of
+from causalmix.train.design import ROLES
 from causalmix.train.launch import launcher_of
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
-
-    from causalmix.train.sft import SFTSettings
-
+from causalmix.train.sft import SFTSettings
 
 #: Models that studies name besides those of ``pretrained.SHAPES``, as their published config.json have them.
 SHAPES = pretrained.SHAPES | {
@@ -46,27 +41,25 @@ SHAPES = pretrained.SHAPES | {
         "num_hidden_layers": 24, "num_attention_heads": 16, "num_key_value_heads": 16, "tie_word_embeddings": True,
     },
 }  # fmt: skip
-
 SHAPES["smollm2"] = SHAPES["HuggingFaceTB/SmolLM2-135M-Instruct"]
+
+GIB = 2**30
+RESERVED = {"GPU": 1.0, "core": 0.7}  # GiB that CUDA and its allocator, or Python and its libraries, hold (ours)
 TILE = 4096 * 32_768 * 2  # bytes of the logits that TRL's head holds at once (at most; it works in tiles)
+TEXT, COPIES = 4, 2  # bytes of text for a token, and copies of a pool: as loaded, and with its scores (ours)
+TOKEN = 16  # bytes of a token on disk: its id and whether it is scored, both 64 bits
+RECORD = 2_000  # bytes of a run in a ledger (those of the default study have 1,600)
+STAGES = 4  # copies of a launched run's tokens: cut, filtered, labelled, saved
+USES = ("weights", "gradients", "optimiser", "gathered", "activations", "head", "mask")
 
 
 @dataclass(frozen=True)
 class Shape:
     """What a model's size and memory follow from.
 
-    Attributes
-    ----------
-    parameters, layer_parameters : int
-        Of all of it (tied embeddings count once), and of one layer.
-    layers, hidden, intermediate, vocabulary : int
-    attention, keys : int
-        Heads times their width: of queries, and of keys.
-    heads, key_heads : int
-    normed : bool
-        Whether queries and keys are normalised, as in Qwen3.
-    own : bool
-        Whether it is of the embedded world, which trains in float32 whatever the settings say.
+    ``parameters`` (tied embeddings count once) and ``layer_parameters`` are numbers of weights; ``attention`` and
+    ``keys`` are heads times their width, of queries and of keys; ``normed`` says that both are normalised, as in
+    Qwen3, and ``own`` that it is of the embedded world, which trains in float32 whatever the settings say.
     """
 
     parameters: int
@@ -86,13 +79,8 @@ class Shape:
         """Bytes for each token that one layer keeps for the backward pass.
 
         Counted from the tensors that autograd saves with scaled-dot-product attention; a test counts them.
-
-        Parameters
-        ----------
-        weights, compute : {2, 4}
-            Bytes of a weight, and of a number in the products (2 under bfloat16 autocast).
-        repeated : bool
-            Whether keys are repeated for their queries, as with the mask of packed rows.
+        ``weights`` and ``compute`` are bytes of a weight and of a number in the products (2 under bfloat16
+        autocast); keys are ``repeated`` for their queries with the mask of packed rows.
         """
         # Norms compute in float32 and keep what they normalise, and the result; inputs of the linear maps follow.
         # Under autocast each linear map casts a float32 input for itself.
@@ -109,15 +97,8 @@ class Shape:
 def shape_of(name: str) -> Shape:
     """The shape of a model by its id, path, or name in the embedded world; nothing of its weights is read.
 
-    Raises
-    ------
-    InputError
-        When it is not among :data:`SHAPES` and its configuration cannot be had, or its layers are not
-        like Llama's, as GPT-2's.
+    InputError when its configuration cannot be had, or its layers are not like Llama's, as GPT-2's.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
-
     config = config_of(name)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
@@ -138,9 +119,7 @@ def shape_of(name: str) -> Shape:
 
 
 def config_of(name: str) -> PreTrainedConfig:
-    """The configuration of a model, by what :func:`shape_of` takes; errors as there."""
-    from transformers import AutoConfig
-
+    """The configuration of a model, by what :func:`shape_of` takes."""
     if name in SHAPES:
         return AutoConfig.for_model(**SHAPES[name])
     if is_own(name):
@@ -165,181 +144,120 @@ def training_memory(
     gpu: bool = True,
     mixing_rows: float = 0,
 ) -> dict[str, float]:
-    """Bytes on each GPU (or in each worker on a CPU) at the height of training, by what they are for.
+    """Bytes on each GPU (or in each worker on a CPU) at the height of training, by what they are for (:data:`USES`).
 
-    Parameters
-    ----------
-    shape : Shape
-    settings : SFTSettings
-    launch : mapping
-        As in a study's ``models``; empty where one process trains.
-    longest : int
-        Tokens of the longest row.
-    gpu : bool
-        On a GPU TRL's head works in tiles; on a CPU the logits of all scored tokens are there at once.
-    mixing_rows : float
-        Mean tokens of a row, for a run whose mixture changes (:mod:`causalmix.train.online`): its rows are not
-        packed, and the logits of a batch are made piece by piece.
-
-    Returns
-    -------
-    dict
-        ``weights, gradients, optimiser, gathered, activations, head, mask``.  The first three are exact; the
-        others are the tensors that are known to be held, without what allocators waste.
+    Weights, gradients and optimiser are exact; the others are the tensors that are known to be held, without what
+    allocators waste.  ``longest`` counts the tokens of the longest row.  A run whose mixture changes has rows of
+    ``mixing_rows`` tokens on average: they are not packed, and the logits of a batch are made piece by piece.
     """
     how, n = launcher_of(launch), shape.parameters
+    sharded = how["sharded"]
     each, compute = 4, 2 if settings.bf16 and not shape.own else 4  # weights stay whole: small steps are lost in half
-    shards = how["processes"] if how["sharded"] else 1
-    length = mixing_rows or min(settings.max_length, longest if not settings.packing else settings.max_length)
-    tokens = settings.batch_size * length
+    shards = how["processes"] if sharded else 1
     packed = settings.packing and not mixing_rows
-    kept = 2 if how["sharded"] and compute == 2 else each  # sharded weights are gathered in bfloat16
+    length = mixing_rows or (settings.max_length if packed else min(settings.max_length, longest))
+    tokens = settings.batch_size * length
+
+    kept = 2 if sharded and compute == 2 else each  # sharded weights are gathered in bfloat16
     layer = tokens * shape.activations(kept, compute, packed)
     backward = tokens * compute * (3 * shape.intermediate + 4 * shape.hidden)  # gradients inside the layer at work
     checkpointing = settings.activation_checkpointing or how["checkpointing"]
     layers = layer + shape.layers * tokens * shape.hidden * kept if checkpointing else shape.layers * layer
-    outside = n - shape.layers * shape.layer_parameters
-    gathered = 2 * compute * (outside + 2 * shape.layer_parameters) if how["sharded"] else 0
-    if not how["sharded"] and compute < each:  # autocast keeps its casts of the weights for a step
-        gathered = compute * n
+
+    gathered = compute * n if compute < each else 0  # autocast keeps its casts of the weights for a step
+    if sharded:
+        outside = n - shape.layers * shape.layer_parameters
+        gathered = 2 * compute * (outside + 2 * shape.layer_parameters)
+
+    logits = tokens * shape.vocabulary
+    in_full = 12 if compute == 4 else 16  # bytes of a logit, in float32 too, its log-probability, and its gradients
+    if mixing_rows:
+        head = min(logits, LOGIT_BUDGET) * in_full
+    elif not gpu:
+        head = logits * in_full
+    else:  # TRL's head works in tiles; its gradient lies beside it, and beside the gathered head where it is sharded
+        gradient = 4 * shape.vocabulary * shape.hidden * (2 if sharded else 1)
+        head = gradient + 4 * tokens * shape.hidden + min(TILE, 2 * logits)
     return {
         "weights": each * n / shards,
         "gradients": each * n / shards,
         "optimiser": 2 * each * n / shards,
         "gathered": gathered,
         "activations": layers + backward,
-        "head": _pieces(shape, tokens, compute)
-        if mixing_rows
-        else _head(shape, tokens, compute, gpu, bool(how["sharded"])),
+        "head": head,
         # Packed bins of a batch are one sequence.  One byte, and two where it is added.
         "mask": 3 * (settings.batch_size * length) ** 2 if packed else 0,
     }
 
 
-def _head(shape: Shape, tokens: float, compute: int, tiled: bool, sharded: bool) -> float:
-    """Bytes of what the head over the vocabulary holds for the loss of a batch."""
-    if not tiled:  # logits, in float32 too where they are not, their log-probabilities, and their gradients
-        return tokens * shape.vocabulary * (12 if compute == 4 else 16)
-    gradient = 4 * shape.vocabulary * shape.hidden * (2 if sharded else 1)  # beside the gathered head itself
-    return gradient + 4 * tokens * shape.hidden + min(TILE, tokens * shape.vocabulary * 2)
-
-
-def _pieces(shape: Shape, tokens: float, compute: int) -> float:
-    """The same where :func:`causalmix.lm.losses.token_losses` makes the logits, of so many at once."""
-    return min(tokens * shape.vocabulary, LOGIT_BUDGET) * (12 if compute == 4 else 16)
-
-
-GIB = 2**30
-
-RESERVED = {
-    "GPU": 1.0,
-    "core": 0.7,
-}  # GiB that CUDA and its allocator, or Python and its libraries, hold besides (ours)
-
-TEXT, COPIES = 4, 2  # bytes of text for a token, and copies of a pool: as loaded, and with its scores (ours)
-TOKEN = 16  # bytes of a token on disk: its id and whether it is scored, both 64 bits
-RECORD = 2_000  # bytes of a run in a ledger (those of the default study have 1,600)
-STAGES = 4  # copies of a launched run's tokens: cut, filtered, labelled, saved
-USES = ("weights", "gradients", "optimiser", "gathered", "activations", "head", "mask")
-
-
-def memory_table(
-    work: Work, lengths: Mapping[str, float], given: Mapping[str, Assumption], hardware: Hardware | None
-) -> pd.DataFrame:
+def memory_table(work: Work) -> pd.DataFrame:
     """GiB on each GPU, or in each worker on a CPU, at the height of training or of scoring.
 
-    Parameters
-    ----------
-    work : Work
-    lengths : mapping
-        Mean tokens of a row by family of pools (:func:`causalmix.study.plan.workload.family_of`).
-    given : mapping
-        The study's assumptions.
-    hardware : Hardware or None
-
-    Returns
-    -------
-    DataFrame
-        ``role, model, parameters, processes``, the uses that :func:`causalmix.study.plan.memory.training_memory` tells
-        apart, ``reserved, total``.
+    ``role, model, parameters, processes``, the :data:`USES`, ``reserved, total``.
     """
-    gpu = bool(hardware and hardware.gpus)
-    reserved = RESERVED["GPU" if gpu else "core"]
-    rows = []
-    for called, model, processes, used in (*_scorers(work, gpu), *_trained(work, lengths, given, gpu)):
-        gib = {name: used.get(name, 0) / GIB for name in USES} | {"reserved": reserved}
+    gpu, rows = bool(work.hardware and work.hardware.gpus), []
+    for role, model, processes, used in (*_scorers(work, gpu), *_trained(work, gpu)):
+        gib = {name: used.get(name, 0) / GIB for name in USES} | {"reserved": RESERVED["GPU" if gpu else "core"]}
         size = {"parameters": shape_of(model).parameters, "processes": processes}
-        rows.append({"role": called, "model": model} | size | gib | {"total": sum(gib.values())})
+        rows.append({"role": role, "model": model} | size | gib | {"total": sum(gib.values())})
     return pd.DataFrame(rows)
 
 
-def _trained(work: Work, lengths: Mapping[str, float], given: Mapping[str, Assumption], gpu: bool) -> Iterator[tuple]:
+def _trained(work: Work, gpu: bool) -> Iterator[tuple]:
     """Each role, and a proxy whose mixture changes where a method asks for one."""
-    for role in ("proxy", "target", "longcot"):
+    for role in ROLES:
         settings, launch, family = work.design.settings_of(role), work.design.launch_of(role), family_of(role)
-        found = given.get("longcot_longest_row" if family == "longcot" else "longest_row")
-        longest = int(found.value) if found else settings.max_length
+        longest = int(work.assumed("longest_row", family) or settings.max_length)
         model, processes = work.design.model_of(role), int(launcher_of(launch)["processes"])
-        yield role, model, processes, training_memory(shape_of(model), settings, launch, longest, gpu)
-        if role == "proxy" and any(spec.mixing for spec in work.proxies_of_methods()):
-            changing = training_memory(shape_of(model), settings, launch, longest, gpu, lengths[family])
-            yield "proxy, changing mixture", model, processes, changing
+        asked = (shape_of(model), settings, launch, longest, gpu)
+        yield role, model, processes, training_memory(*asked)
+        if role == "proxy" and any(spec.mixing for spec in work.proxies()):
+            yield "proxy, changing mixture", model, processes, training_memory(*asked, work.lengths[family])
 
 
 def _scorers(work: Work, gpu: bool) -> Iterator[tuple]:
     """Reference models, in half precision on a GPU as their raters are, and the logits that they make at once."""
     size, logits = (2, SCORING_LOGITS["cuda"]) if gpu else (4, SCORING_LOGITS["cpu"])
-    for name, recipe in (("pool", work.design.pool), ("longcot_pool", work.design.longcot_pool)):
-        found = Recipe.of(recipe) if recipe else None
-        if found and not is_own(found.scorer):
-            rater = shape_of(found.rater).parameters if found.rater else 0
-            weights = size * (shape_of(found.scorer).parameters + rater)
-            yield f"scorer, {name}", found.scorer, 1, {"weights": weights, "head": 3 * 4 * logits}
+    for name, family in (("pool", "pool"), ("longcot_pool", "longcot")):
+        recipe = work.recipe(family)
+        if recipe and not is_own(recipe.scorer):
+            weights = sum(shape_of(model).parameters for model in (recipe.scorer, recipe.rater) if model)
+            yield f"scorer, {name}", recipe.scorer, 1, {"weights": size * weights, "head": 3 * 4 * logits}
 
 
-def disk_table(
-    work: Work, parts: pd.DataFrame, lengths: Mapping[str, float], rows: Mapping[str, int], hardware: Hardware | None
-) -> pd.DataFrame:
-    """What a study keeps at once: ``what, gib``.
-
-    Parameters
-    ----------
-    work : Work
-    parts : DataFrame
-        Of :class:`causalmix.study.plan.cost.Plan`.
-    lengths, rows : mapping
-        Mean tokens of a row, and rows, by family of pools.
-    hardware : Hardware or None
-    """
-    tokens = {family: rows[family] * lengths[family] for family in rows}
-    target = work.design.model_of("target") != work.design.model_of("proxy") and not work.design.launch_of("target")
+def disk_table(work: Work, parts: pd.DataFrame) -> pd.DataFrame:
+    """What a study keeps at once: ``what, gib``, from the parts of its plan."""
+    design, tokens = work.design, {family: pool.rows * work.lengths[family] for family, pool in work.pools.items()}
+    target = design.model_of("target") != design.model_of("proxy") and not design.launch_of("target")
     written = {"pool": 1 + target, "longcot": 1}  # once for each model; the launcher tokenises its own sample
     models = {name for name in parts["model"] if not is_own(name)}
-    launched = sum(_launched(work, lengths, role, hardware) for role in ("proxy", "target", "longcot"))
     items = {
         "rows of the pools": sum(tokens.values()) * TEXT * COPIES,
         "their tokens": sum(written[family] * tokens[family] * TOKEN for family in tokens),
         "models in the cache, bfloat16": sum(2 * shape_of(name).parameters for name in models),
-        "launched runs at work: weights in float32, and rows": launched,
+        "launched runs at work: weights in float32, and rows": sum(_launched(work, role) for role in ROLES),
         "ledgers": parts.loc[parts["kind"] == TRAIN, "runs"].sum() * RECORD,
     }
     return pd.DataFrame([{"what": what, "gib": float(size) / GIB} for what, size in items.items()])
 
 
-def _launched(work: Work, lengths: Mapping[str, float], role: str, hardware: Hardware | None) -> float:
+def _launched(work: Work, role: str) -> float:
     """Bytes that a role's launched runs write, as many at a time as the GPUs hold; 0 where one process trains."""
     launch = work.design.launch_of(role)
     if not launch:
         return 0
-    at_once = max(1, (hardware.gpus if hardware else 0) // int(launcher_of(launch)["processes"]))
-    scale = work.values["target"]["largest_scale"] if role == "target" else 1
-    tokens = work.design.n_samples * scale * lengths[family_of(role)]
+    at_once = max(1, (work.hardware.gpus if work.hardware else 0) // int(launcher_of(launch)["processes"]))
+    scale = work.study.of("target").largest_scale if role == "target" else 1
+    tokens = work.design.n_samples * scale * work.lengths[family_of(role)]
     return at_once * (4 * shape_of(work.design.model_of(role)).parameters + STAGES * TOKEN * tokens)
 
 
-def check_fit(study: str, work: Work, hardware: Hardware, memory: pd.DataFrame, disk: pd.DataFrame) -> None:
+def check_fit(work: Work, memory: pd.DataFrame, disk: pd.DataFrame) -> None:
     """Raise InputError with what is missing, and what to do, unless a study fits its hardware."""
-    limit = hardware.gpu_memory_gib if hardware.gpus else hardware.memory_gib and hardware.memory_gib / hardware.cores
+    study, hardware = work.study.name, work.hardware
+    limit, where = hardware.gpu_memory_gib, "on each GPU"
+    if not hardware.gpus:
+        limit, where = hardware.memory_gib and hardware.memory_gib / hardware.cores, "for each core's worker"
     for row in memory.itertuples():
         if row.processes > max(hardware.gpus, 1):
             raise InputError(
@@ -347,7 +265,6 @@ def check_fit(study: str, work: Work, hardware: Hardware, memory: pd.DataFrame, 
                 f"hardware; lower processes in models.{row.role}.launch, or name more GPUs."
             )
         if limit and row.total > limit:
-            where = "on each GPU" if hardware.gpus else "for each core's worker"
             raise InputError(
                 f"Expected {row.total:.1f} GiB {where} for the {row.role} of the study {study} ({row.model}), "
                 f"found {limit:g} GiB; {_remedy(work, row)}."

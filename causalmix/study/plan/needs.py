@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import torch
 
 from causalmix.core.errors import InputError
 from causalmix.core.study_file import Study
+from causalmix.data.named_models import is_own, require_model
+from causalmix.data.recipes import Recipe
+from causalmix.lm import harness
+from causalmix.lm.available import available
+from causalmix.study.longcot import AXES
+from causalmix.study.plan.memory import config_of
+from causalmix.train.design import Design, is_scored
 
-if TYPE_CHECKING:
-    from causalmix.data.recipes import Recipe
-
-
-#: Roles whose models a chapter trains; chapters that are not here only read tables.
+#: Roles whose models a subject trains; subjects that are not here only read tables.
 ROLES = {
     "featurize": (),
     "proxy_sft": ("proxy",),
@@ -25,63 +29,45 @@ SWEEP = ("featurize", "proxy_sft")  # what `causalmix sweep` does
 TRIALS = ("target", "longcot")  # what `causalmix sweep --trials` does
 
 
-def check(study: Study, chapters: Sequence[str] = tuple(ROLES), gpus_elsewhere: bool = False) -> None:
-    """Raise InputError with what is missing first, unless the study can run here.
+def check(study: Study, subjects: Sequence[str] = tuple(ROLES), gpus_elsewhere: bool = False) -> None:
+    """Raise InputError with what is missing first, unless these subjects of a study can run here.
 
-    Parameters
-    ----------
-    study : Study
-    chapters : sequence of str
-        Subjects that are about to run.
-    gpus_elsewhere : bool
-        Whether runs are trained by workers on other machines, so that this one needs no GPU.
+    With ``gpus_elsewhere`` workers on other machines train, so that this one needs no GPU.
     """
-    working = [chapter for chapter in chapters if chapter in ROLES]
-    roles = {role for chapter in working for role in ROLES[chapter]}
+    working = [subject for subject in subjects if subject in ROLES]
+    if not working:
+        return
+    design, roles = Design.of_study(study), {role for subject in working for role in ROLES[subject]}
     if set(working) - {"outcomes"} and study.hardware.get("gpus") and not gpus_elsewhere:
-        _check_gpus(study, roles)
-    _check_models(study, roles)
+        _check_gpus(study, design, roles)
+    _check_models(design, roles)
     if gpus_elsewhere and study.hardware.get("gpus"):
-        _check_scored(study)
-    if working:
-        _check_pool(study, "pool", roles - {"longcot"})
+        _check_scored(study, design)
+    _check_pool(design.pool, design, roles - {"longcot"})
     if "longcot" in working:
-        _check_axes(study)
-        _check_pool(study, "longcot_pool", {"longcot"})
+        if missing := _missing_axes(study):
+            raise InputError(
+                f"Expected Dev benchmarks of math and coding in the study {study.name} for the subject longcot, found "
+                f"none of {', '.join(missing)}; set allow_code in pool.evaluation, in a sandbox, "
+                "or run the other chapters alone."
+            )
+        _check_pool(design.longcot_pool, design, {"longcot"})
 
 
 def trials(study: Study) -> tuple[str, ...]:
-    """Chapters whose trials can be trained: without the axes of chapter 07's outcome it is left out."""
+    """Subjects whose trials can be trained: long chains need the axes that are their outcome."""
     return TRIALS if not _missing_axes(study) else TRIALS[:1]
 
 
 def _missing_axes(study: Study) -> list[str]:
-    if not (given := study.parameters.get("pool")):
-        return []
-    from causalmix.data.recipes import Recipe
-    from causalmix.study.longcot import AXES
-
-    there = {b.axis for b in Recipe.of(given).benchmarks() if b.split == "dev"}
+    """Axes of the outcome of long chains that the Dev benchmarks of a real pool lack."""
+    given = study.parameters.get("pool")
+    there = {b.axis for b in Recipe.of(given).benchmarks() if b.split == "dev"} if given else AXES
     return [axis for axis in AXES if axis not in there]
 
 
-def _check_axes(study: Study) -> None:
-    """Chapter 07 takes the mean of two axes as the outcome of the records that there are."""
-    if missing := _missing_axes(study):
-        raise InputError(
-            f"Expected Dev benchmarks of math and coding in the study {study.name} for the subject longcot, found "
-            f"none of {', '.join(missing)}; set allow_code in pool.evaluation, in a sandbox, "
-            "or run the other chapters alone."
-        )
-
-
-def _check_gpus(study: Study, roles: set[str]) -> None:
+def _check_gpus(study: Study, design: Design, roles: set[str]) -> None:
     """As many GPUs here as one run of these roles trains on; more of them only make a sweep quicker."""
-    import torch
-
-    from causalmix.train.design import Design
-
-    design = Design.of_study(study)
     wanted = max([1, *(int(design.launch_of(role).get("processes", 1)) for role in roles)])
     if (found := torch.cuda.device_count()) < wanted:
         raise InputError(
@@ -91,13 +77,8 @@ def _check_gpus(study: Study, roles: set[str]) -> None:
         )
 
 
-def _check_scored(study: Study) -> None:
+def _check_scored(study: Study, design: Design) -> None:
     """A sweep elsewhere must not begin with hours of scoring on a machine without a GPU."""
-    import torch
-
-    from causalmix.train.design import Design, is_scored
-
-    design = Design.of_study(study)
     if not torch.cuda.is_available() and design.pool and not is_scored(design):
         raise InputError(
             f"Expected the scored pool of the study {study.name} in the cache, found none and no GPU to score it; "
@@ -105,13 +86,7 @@ def _check_scored(study: Study) -> None:
         )
 
 
-def _check_models(study: Study, roles: set[str]) -> None:
-    if not roles:
-        return
-    from causalmix.data.named_models import is_own, require_model
-    from causalmix.train.design import Design
-
-    design = Design.of_study(study)
+def _check_models(design: Design, roles: set[str]) -> None:
     for role in sorted(roles):
         design.settings_of(role)  # refuses what cannot be
         if design.launch_of(role) and is_own(design.model_of(role)):
@@ -122,14 +97,10 @@ def _check_models(study: Study, roles: set[str]) -> None:
         require_model(design.model_of(role))
 
 
-def _check_pool(study: Study, pool: str, roles: set[str]) -> None:
+def _check_pool(given: dict, design: Design, roles: set[str]) -> None:
     """Whether a real pool, the models that score it and, where roles are trained on it, its benchmarks can be had."""
-    if not (given := study.parameters.get(pool)):
+    if not given:
         return
-    from causalmix.data.named_models import require_model
-    from causalmix.data.recipes import Recipe
-    from causalmix.lm.available import available
-
     recipe = Recipe.of(given)
     recipe.benchmarks()  # refuses those that cannot be
     for name in recipe.models():
@@ -138,19 +109,7 @@ def _check_pool(study: Study, pool: str, roles: set[str]) -> None:
         available(path, "dataset")
     if roles:
         recipe.check_evaluation()
-        _check_contexts(study, recipe, roles)
-
-
-def _check_contexts(study: Study, recipe: Recipe, roles: set[str]) -> None:
-    """Whether the answers that the harness asks for fit the contexts of the models, by their configurations."""
-    from causalmix.lm import harness
-    from causalmix.study.plan.memory import config_of
-    from causalmix.train.design import Design
-
-    evaluator, settings = recipe.evaluator
-    if evaluator is harness:
-        design = Design.of_study(study)
-        for role in sorted(roles):
-            harness.check_context(
-                config_of(design.model_of(role)), settings.get("max_new_tokens", harness.MAX_NEW_TOKENS)
-            )
+        evaluator, settings = recipe.evaluator
+        for role in sorted(roles) if evaluator is harness else ():  # its answers have to fit the models' contexts
+            longest = settings.get("max_new_tokens", harness.MAX_NEW_TOKENS)
+            harness.check_context(config_of(design.model_of(role)), longest)

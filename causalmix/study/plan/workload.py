@@ -1,261 +1,197 @@
 """What a study does from its first row to its last trial, counted from the specifications that it will train.
 
-Mixtures are not known before the study has run, so stand-ins take their place: what is counted (runs, rows,
+Mixtures are not known before the study has run, so equal ones stand for them: what is counted (runs, rows,
 models) does not depend on them.  Methods whose mixtures turn out alike share their runs, which makes these
 counts upper bounds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from types import SimpleNamespace
+from functools import cache, cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from causalmix.core import paths
 from causalmix.core.errors import InputError
-from causalmix.core.history import History
-from causalmix.core.parameters import SUBJECTS
 from causalmix.core.study_file import Study
+from causalmix.data.families import KINDS
+from causalmix.data.named_models import is_own
 from causalmix.data.recipes import Recipe
-from causalmix.data.tiny import longcot as tiny_longcot
-from causalmix.data.tiny.items import DOMAINS
+from causalmix.data.scores import HES_MAX_TOKENS, LOSS_MAX_TOKENS
+from causalmix.data.tiny import items, longcot as tiny_longcot, models as tiny_models
+from causalmix.lm.conversations import tokenize
 from causalmix.methods import ask, variants
-from causalmix.methods.question import ProxyRun, Question
-from causalmix.study import longcot, parts
-from causalmix.study.campaign import LEARNING_SEEDS
-from causalmix.train.design import Design, noise_panel, spec_of, specs_of
+from causalmix.methods.baselines import dmo
+from causalmix.study.parts import SHIFTS, Part, Pool, proxy_specs, study_parts
+from causalmix.study.plan.hardware import Assumption, Hardware
+from causalmix.train.design import ROLES, Design, noise_panel, specs_of
+from causalmix.train.ledger import Ledger
 from causalmix.train.spec import RunSpec
 
+RECORDED = "laptop"  # the study whose record tells the length of the embedded world's rows
+SAMPLE = 500  # rows of the embedded world that are tokenised where no record tells
 TRAIN, READ = "training", "reading"  # forward and backward, or forward alone
 
-#: Methods of the learning curve, and variants of chapter 08, whose mixtures are worked out from the record.
-LEARNERS = (*ask.OURS, "RegMix", "RegMix-ridge")
-VARIANTS = (variants.WITHOUT_ORTHOGONALISATION, "DMO (table-fit)")
+VARIANTS = (variants.WITHOUT_ORTHOGONALISATION, dmo.TABLE_FIT)
 
 
-@dataclass(frozen=True)
-class Part:
-    """One part of a study's work.
-
-    Attributes
-    ----------
-    part, chapter : str
-        Its name, and the chapter or command that does it.
-    role : str
-        Whose pool's rows it reads and whose model trains: ``proxy``, ``target`` or ``longcot``.
-    model : str
-    kind : {"training", "reading"}
-    runs : int
-        Models trained, or judged; 0 where rows are only scored.
-    rows : int
-        Rows seen, every pass over them counted.
-    limits : tuple of int
-        Where rows are read several times over, the tokens that each reading is cut to; empty for one uncut.
-    """
+class Line(NamedTuple):
+    """One line of a plan."""
 
     part: str
     chapter: str
-    role: str
+    role: str  # whose pool's rows are read and whose model trains
     model: str
     kind: str
-    runs: int
-    rows: int
-    limits: tuple[int, ...] = ()
+    runs: int  # models trained, or judged; 0 where rows are only scored
+    rows: int  # rows seen, every pass over them counted
+    limits: tuple[int, ...] = ()  # where rows are read several times, the tokens that each reading is cut to
 
 
 @dataclass(frozen=True)
 class Work:
-    """A study's design with the values of its chapters.
+    """A study with its design, its hardware, and its two pools (``pool, longcot``) as they are known unread."""
 
-    Attributes
-    ----------
-    design : Design
-    values : dict
-        Parameters by chapter.
-    domains, longcot_domains : tuple of str
-    """
-
+    study: Study
     design: Design
-    values: dict[str, dict[str, object]]
-    domains: tuple[str, ...]
-    longcot_domains: tuple[str, ...]
+    hardware: Hardware | None
+    pools: dict[str, Pool]
 
     @classmethod
     def of(cls, study: Study) -> Work:
-        """What a study says; its values are checked.
-
-        Raises
-        ------
-        InputError
-            When a value is not allowed, or the domains of a real pool are not named.
-        """
-        values = {subject: dict(study.of(subject)) for subject in SUBJECTS}
-        design = Design.of_study(study)
-        return cls(
-            design,
-            values,
-            _domains("pool", design.pool, DOMAINS),
-            _domains("longcot_pool", design.longcot_pool, tiny_longcot.DOMAINS),
-        )
-
-    def specs(self) -> dict[tuple[str, str, str], list[RunSpec]]:
-        """Every run by (part, chapter, role), in the order of the study."""
-        design, domains = self.design, self.domains
-        base = SimpleNamespace(name="pool/0/0/0", scored=SimpleNamespace(codes=np.empty(0), domains=domains))
-        own = specs_of(design, base.name, domains)
-        names = self.methods()
-        found = {
-            ("proxy runs", "proxy_sft", "proxy"): own,
-            ("noise panel", "proxy_sft", "proxy"): noise_panel(design, own),
-            ("recorded runs trained again", "proxy_sft", "proxy"): own[: self.values["proxy_sft"]["n_audit"]],
-            ("proxies that methods ask for", "target", "proxy"): self.proxies_of_methods(),
-        }
-        whole = self._sizes(base, names)
-        found |= {(name, "target", role): specs for (name, role), specs in whole.items()}
-        sizes = self.values["target"]
-        moved = pd.concat([_stand_in(names, domains).assign(pool=pool) for pool in parts.SHIFTS], ignore_index=True)
-        found["shifted pools", "target", "proxy"] = _specs(
-            parts.shift_trials(design, base, moved, sizes["shift_seeds"])
-        )
-        smallest = [spec for specs in whole.values() for spec in specs if spec.n_samples == design.n_samples]
-        found["recorded trials trained again", "target", "proxy"] = smallest[: sizes["n_audit"]]
-        long = SimpleNamespace(
-            name="longcot/0/0/0", scored=SimpleNamespace(codes=np.empty(0), domains=self.longcot_domains)
-        )
-        asked = self.values["longcot"]
-        trials = _specs(longcot.longcot_trials(design, long, _stand_in(names, self.longcot_domains), asked["seeds"]))
-        found["long chains of thought", "longcot", "longcot"] = trials
-        found["recorded long chains trained again", "longcot", "longcot"] = trials[: asked["n_audit"]]
-        counts = [c for c in variants.RUN_COUNTS if c <= design.n_runs]
-        curve = pd.concat(
-            [_stand_in(LEARNERS, domains).assign(n_runs=c) for c in counts] or [_stand_in((), domains).assign(n_runs=0)]
-        )
-        found["learning curve", "sweep --trials", "proxy"] = _specs(
-            parts.learning_trials(design, base, curve, LEARNING_SEEDS)
-        )
-        for (name, role), specs in self._sizes(base, VARIANTS).items():
-            found[f"variants, {name}", "sweep --trials", role] = specs
-        found["confounded history", "sweep --trials", "proxy"] = parts.confounded_specs(design, base.name, domains)
-        return {key: specs for key, specs in found.items() if specs}
-
-    def methods(self) -> tuple[str, ...]:
-        """Methods whose mixtures are tried."""
-        return (*ask.names_of(self.values["target"]["methods"]), *ask.OURS, ask.WITHOUT_X)
-
-    def proxies_of_methods(self) -> list[RunSpec]:
-        """Runs that methods ask for besides the record: each is asked until it wants to train."""
-        columns = {f"w_{d}": [1 / len(self.domains)] for d in self.domains} | {
-            "y_dev": [0.0],
-            "n_samples": [self.design.n_samples],
-        }
-        runs: list[ProxyRun] = []
-        history = History(pd.DataFrame(columns), self.domains, (), ())
-        question = Question(history, self.design.n_samples, train=_stop)
-        for name in ask.names_of(self.values["target"]["methods"]):
-            try:
-                ask.STATIC[name](question)
-            except _Asked as asked:
-                runs += asked.runs
-            except InputError:  # it learns from the record, and this one holds a single run
-                continue
-        return [
-            spec_of(
-                self.design,
-                "pool",
-                run.weights,
-                parts.AS_IT_IS,
-                run.seed,
-                n_samples=run.n_samples,
-                domains=self.domains,
-                mixing=dict(run.mixing),
-            )
-            for run in runs
-        ]
-
-    def parts(self, rows: int, longcot_rows: int) -> list[Part]:
-        """All parts, in the order of the study.
-
-        Parameters
-        ----------
-        rows, longcot_rows : int
-            Of the two pools.
-        """
-        specs = self.specs()
-        work = [*self._scoring("featurize", "proxy", self.design.pool, rows)]
-        for (name, chapter, role), runs in specs.items():
-            if name == "long chains of thought":
-                work += self._scoring(chapter, role, self.design.longcot_pool, longcot_rows)
-            work.append(
-                Part(name, chapter, role, self.design.model_of(role), TRAIN, len(runs), sum(map(_rows_seen, runs)))
-            )
-        if doremi := sum(map(_is_doremi, specs.get(("proxies that methods ask for", "target", "proxy"), []))):
-            seen = doremi * self.design.candidates * len(self.domains)
-            work.append(
-                Part("losses of DoReMi's references", "target", "proxy", self.design.model_of("proxy"), READ, 0, seen)
-            )
-        for role in ("proxy", "target", "longcot"):
-            judged = sum(len(runs) for (*_, whose), runs in specs.items() if whose == role) + (
-                role != "longcot"
-            )  # and the base
-            work.append(Part(f"judging models, {role}", "all", role, self.design.model_of(role), READ, judged, 0))
+        """What a study says; InputError when a value is not allowed, or the domains of a real pool are not named."""
+        hardware = Hardware.of(study.hardware) if study.hardware else None
+        work = cls(study, Design.of_study(study), hardware, {})
+        own = {"pool": items.DOMAINS, "longcot": tiny_longcot.DOMAINS}
+        asked = {"pool": work.design.pool_rows, "longcot": study.of("longcot").longcot_rows}
+        for family in asked:
+            recipe = work.recipe(family)
+            if not (domains := recipe.domains if recipe else own[family]):
+                raise InputError(
+                    f"Expected the domains of {_named(family, 'pool')} in the study's file, for a plan reads no rows, "
+                    "found none; add domains."
+                )
+            rows = min(asked[family], int(work.assumed("rows", family) or asked[family]))
+            work.pools[family] = Pool("unread/0/0/0", tuple(domains), rows)
         return work
 
-    def _sizes(self, base: SimpleNamespace, names: Sequence[str]) -> dict[tuple[str, str], list[RunSpec]]:
-        """Trials in the whole pool by (part, role): one part for each size, and the target model."""
-        sizes = self.values["target"]
-        scales = parts.scales_up_to(sizes["largest_scale"])
-        trials = parts.size_trials(
-            self.design, base, _stand_in(names, self.domains), scales, sizes["seeds"], sizes["target_seeds"]
-        )
-        found: dict[tuple[str, str], list[RunSpec]] = {}
-        for trial in trials:
-            name = "target model" if trial.role == "target" else f"whole pool, {trial.spec.n_samples:,} rows"
-            found.setdefault((name, trial.role), []).append(trial.spec)
-        return found
+    @property
+    def given(self) -> dict[str, Assumption]:
+        """What the study's hardware assumes."""
+        return self.hardware.assumptions if self.hardware else {}
 
-    def _scoring(self, chapter: str, role: str, recipe: dict, rows: int) -> Iterable[Part]:
+    def assumed(self, what: str, family: str = "pool") -> float | None:
+        """A number that is given of one of the pools; None where it is not."""
+        found = self.given.get(_named(family, what))
+        return found and found.value
+
+    @cached_property
+    def assumptions(self) -> dict[str, Assumption]:
+        """All that the plan rests on."""
+        return self.given | {_named(family, "tokens_per_row"): self._tokens_per_row(family) for family in self.pools}
+
+    @property
+    def lengths(self) -> dict[str, float]:
+        """Mean tokens of a row, by family."""
+        return {family: self.assumptions[_named(family, "tokens_per_row")].value for family in self.pools}
+
+    def _tokens_per_row(self, family: str) -> Assumption:
+        """From the study's record, its assumption, or the embedded world's record or rows."""
+        role, kind = ("longcot", "longcot") if family == "longcot" else ("proxy", "tiny")
+        recipe, model, name = self.recipe(family), self.design.model_of(role), _named(family, "tokens_per_row")
+        prefix = "real/" if recipe else f"{kind}/"
+        if found := _recorded(self.study.name, model, prefix):
+            return found
+        if name in self.given:
+            return self.given[name]
+        if recipe or not is_own(model):
+            raise InputError(
+                f"Expected {name} among the assumptions of the study {self.study.name}, for it reads no rows yet, "
+                f"found none; add assumptions: {{{name}: {{value: …, source: …}}}} to its section hardware."
+            )
+        return _recorded(RECORDED, model, prefix) or _sampled(kind)
+
+    def methods(self) -> tuple[str, ...]:
+        """Static methods that are asked."""
+        return ask.names_of(self.study.of("target").methods)
+
+    def proxies(self) -> list[RunSpec]:
+        """Runs that methods train besides the record."""
+        pool, n_samples = self.pools["pool"], self.design.n_samples
+        asked = [ask.PROXIES[name](len(pool.domains), n_samples, 0) for name in self.methods() if name in ask.PROXIES]
+        return proxy_specs(self.design, pool, [run for runs in asked for run in runs])
+
+    def trained(self) -> list[Part]:
+        """All that is trained, in the order of the study."""
+        design, pool, target, long = self.design, self.pools["pool"], self.study.of("target"), self.study.of("longcot")
+        own = specs_of(design, pool.name, pool.domains)
+        again = own[: self.study.of("proxy_sft").n_audit]
+        found = [
+            Part("proxy runs", "proxy_sft", "proxy", own),
+            Part("noise panel", "proxy_sft", "proxy", noise_panel(design, own)),
+            Part("recorded runs trained again", "proxy_sft", "proxy", again),
+            Part("proxies that methods ask for", "target", "proxy", self.proxies()),
+        ]
+        cheap: list[RunSpec] = []
+        for part in study_parts(design, target, long, self.pools.get, self._stand_in):
+            found.append(part)
+            if part.name.startswith("whole pool"):
+                cheap += [spec for spec in part.specs if spec.n_samples == design.n_samples]
+            if part.name == "shifted pools":
+                found.append(Part("recorded trials trained again", "target", "proxy", cheap[: target.n_audit]))
+            if part.role == "longcot":
+                again = part.specs[: long.n_audit]
+                found.append(Part("recorded long chains trained again", part.chapter, part.role, again))
+        return [part for part in found if part.specs]
+
+    def lines(self) -> Iterator[Line]:
+        """All that is done, in the order of the study."""
+        trained, model_of = self.trained(), self.design.model_of
+        yield from self._scoring("featurize", "proxy")
+        for part in trained:
+            if part.name == "long chains of thought":
+                yield from self._scoring(part.chapter, part.role)
+            seen = sum(map(_rows_seen, part.specs))
+            yield Line(part.name, part.chapter, part.role, model_of(part.role), TRAIN, len(part.specs), seen)
+        if references := sum(map(_is_doremi, self.proxies())):
+            seen = references * self.design.candidates * len(self.pools["pool"].domains)
+            yield Line("losses of DoReMi's references", "target", "proxy", model_of("proxy"), READ, 0, seen)
+        for role in ROLES:
+            judged = sum(len(part.specs) for part in trained if part.role == role) + (role != "longcot")  # and the base
+            yield Line(f"judging models, {role}", "all", role, model_of(role), READ, judged, 0)
+
+    def recipe(self, family: str) -> Recipe | None:
+        """The recipe of a pool, ``pool`` or ``longcot``; None for the embedded world's."""
+        given = self.design.longcot_pool if family == "longcot" else self.design.pool
+        return Recipe.of(given) if given else None
+
+    def _scoring(self, chapter: str, role: str) -> Iterator[Line]:
         """Reading a pool twice with the reference model, cut as its scores are, and once with a real rater."""
-        from causalmix.data.scores import HES_MAX_TOKENS, LOSS_MAX_TOKENS
+        family, limits = family_of(role), (HES_MAX_TOKENS, LOSS_MAX_TOKENS)
+        recipe, rows = self.recipe(family), self.pools[family].rows
+        what = "rows of the long-CoT pool" if role == "longcot" else "rows of the pool"
+        scorer = recipe.scorer if recipe else "proxy"
+        yield Line(f"HES and Normalized_Loss, {what}", chapter, role, scorer, READ, 0, rows, limits)
+        if recipe and recipe.rater:
+            yield Line(f"Writing_Style, {what}", chapter, role, recipe.rater, READ, 0, rows)
 
-        found = Recipe.of(recipe) if recipe else None
-        scorer = found.scorer if found else "proxy"
-        what = "rows of the pool" if role == "proxy" else "rows of the long-CoT pool"
-        yield Part(
-            f"HES and Normalized_Loss, {what}", chapter, role, scorer, READ, 0, rows, (HES_MAX_TOKENS, LOSS_MAX_TOKENS)
+    def _stand_in(self, table: str) -> pd.DataFrame:
+        """Equal mixtures in the place of a table that methods will fill."""
+        names = {"learning": variants.LEARNERS, "variants": VARIANTS}.get(
+            table, (*self.methods(), *ask.OURS, ask.WITHOUT_X)
         )
-        if found and found.rater:
-            yield Part(f"Writing_Style, {what}", chapter, role, found.rater, READ, 0, rows)
-
-
-class _Asked(Exception):
-    """What a method would have trained."""
-
-    def __init__(self, runs: Sequence[ProxyRun]) -> None:
-        self.runs = list(runs)
-
-
-def _stop(runs: Sequence[ProxyRun]) -> list[dict]:
-    raise _Asked(runs)
-
-
-def _is_doremi(spec: RunSpec) -> bool:
-    return spec.mixing.get("method") == "doremi"
-
-
-def _rows_seen(spec: RunSpec) -> float:
-    """Rows that a run trains on; DoReMi trains its reference on as many first."""
-    return spec.n_samples * spec.epochs * (2 if _is_doremi(spec) else 1)
-
-
-def _specs(trials: Iterable) -> list[RunSpec]:
-    return [trial.spec for trial in trials]
-
-
-def _stand_in(names: Sequence[str], domains: Sequence[str]) -> pd.DataFrame:
-    """Equal mixtures in place of those that methods will find."""
-    return pd.DataFrame([{"method": name} | {f"w_{d}": 1 / len(domains) for d in domains} for name in names])
+        domains = self.pools["longcot" if table == "longcot" else "pool"].domains
+        even = pd.DataFrame([{"method": name} | {f"w_{d}": 1 / len(domains) for d in domains} for name in names])
+        if table == "shifted":
+            return pd.concat([even.assign(pool=pool) for pool in SHIFTS], ignore_index=True)
+        if table == "learning":
+            counts = [count for count in variants.RUN_COUNTS if count <= self.design.n_runs]
+            return pd.concat([even.assign(n_runs=count) for count in counts] or [even.iloc[:0].assign(n_runs=0)])
+        return even
 
 
 def family_of(role: str) -> str:
@@ -263,11 +199,37 @@ def family_of(role: str) -> str:
     return "longcot" if role == "longcot" else "pool"
 
 
-def _domains(name: str, recipe: dict, own: tuple[str, ...]) -> tuple[str, ...]:
-    """Domains of a pool before it is read."""
-    domains = Recipe.of(recipe).domains if recipe else own
-    if not domains:
-        raise InputError(
-            f"Expected the domains of {name} in the study's file, for a plan reads no rows, found none; add domains."
-        )
-    return domains
+def _named(family: str, what: str) -> str:
+    """An assumption about a pool, by the name that the section ``hardware`` has for it."""
+    return f"longcot_{what}" if family == "longcot" else what
+
+
+def _recorded(study: str, model: str, prefix: str) -> Assumption | None:
+    """Tokens of a row as finished runs of a study have counted them; None without such a run."""
+    counted = []
+    for name in ("runs.jsonl", "trials.jsonl"):
+        for record in Ledger(paths.results_dir(study) / name).finished().values():
+            spec, training = record["spec"], record["training"]
+            if spec["model"] == model and spec["world"].startswith(prefix) and training.get("rows"):
+                # A run that mixes while it trains counts every row that it was handed, in all epochs.
+                passes = 1 if "mixing" in training else spec["epochs"]
+                counted.append(training["tokens"] / (training["rows"] * passes))
+    source = f"measured: {len(counted)} recorded runs of the study {study}"
+    return Assumption(value=float(np.mean(counted)), source=source) if counted else None
+
+
+@cache
+def _sampled(kind: str) -> Assumption:
+    """Tokens of a row in a small sample of the embedded world's pool."""
+    tokens = tokenize(KINDS[kind].make_pool(SAMPLE, 0), tiny_models.world_tokenizer())["input_ids"]
+    mean = float(np.mean([len(ids) for ids in tokens]))
+    return Assumption(value=mean, source=f"measured: {SAMPLE} rows of the embedded world, made for it")
+
+
+def _is_doremi(spec: RunSpec) -> bool:
+    return spec.mixing.get("method") == "doremi"
+
+
+def _rows_seen(spec: RunSpec) -> int:
+    """Rows that a run trains on; DoReMi trains its reference on as many first."""
+    return spec.n_samples * spec.epochs * (2 if _is_doremi(spec) else 1)
