@@ -142,7 +142,7 @@ def test_vllm_is_told_its_own_settings(command):
     "mode, sentence",
     [
         ("=fail", "ended with exit code 3"),
-        ("=silent", "wrote no summary"),
+        ("=silent", "no score between 0 and 100 for gsm8k, agieval"),
         ("=partial", "no score between 0 and 100 for gsm8k, agieval"),
     ],
 )
@@ -177,7 +177,6 @@ def test_generated_code_is_executed_only_with_leave(command):
     [
         ([], {}, "Expected at least one benchmark"),
         ([Benchmark("toxigen", "safety", task="t")], {}, "Expected benchmarks that OpenCompass has, found toxigen"),
-        ([Benchmark("b", "math", opencompass="a; import os")], {}, "Expected a module below opencompass.configs"),
         ([GSM8K], {"command": "nowhere/opencompass"}, "Expected the path of OpenCompass's executable.*'nowhere/openc"),
         ([GSM8K], {"command": []}, "Expected the path of OpenCompass's executable.*found ''"),
         (

@@ -107,13 +107,17 @@ def test_a_data_set_that_cannot_be_had_is_told_in_one_sentence(monkeypatch):
     with pytest.raises(InputError, match="name on the Hugging Face hub"):
         available("no/such/folder", "dataset")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    asked = Mock(side_effect=OSError("no route"))
+    asked = Mock(side_effect=OSError("no route"), return_value=Mock(gated=False))
     monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", asked)
     with pytest.raises(InputError, match="the hub could not give it: OSError"):
         available("allenai/tulu-3-sft-mixture", "dataset")
     asked.side_effect = None
     available("allenai/tulu-3-sft-mixture", "dataset")
     assert asked.call_args.kwargs["timeout"] <= 10
+    asked.return_value.gated = "manual"  # its page is there for everyone, its rows are not
+    monkeypatch.setattr("huggingface_hub.HfApi.auth_check", Mock(side_effect=PermissionError))
+    with pytest.raises(InputError, match="the hub could not give it: PermissionError"):
+        available("allenai/tulu-3-sft-mixture", "dataset")
 
 
 @pytest.mark.parametrize("kind", ["prepared", "files"])

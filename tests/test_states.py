@@ -1,11 +1,16 @@
 """Tilts, candidate pools, covariates and training samples."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from causalmix.core.errors import InputError
-from causalmix.data import states, summaries
+from causalmix.data import scored_pools, states, summaries
+from causalmix.data.scores import SCORES, Score
+from causalmix.data.tiny.pool import make_pool
+from causalmix.data.world_name import WorldName
 
 DOMAINS = ("a", "b")
 
@@ -19,7 +24,7 @@ def pool():
 
 
 def table(**changes) -> pd.DataFrame:
-    columns = {"domain": ["a", "a", "b", "b"]} | {name: [0.0, 1.0, 2.0, 3.0] for name in states.SCORES}
+    columns = {"domain": ["a", "a", "b", "b"]} | {name: [0.0, 1.0, 2.0, 3.0] for name in SCORES}
     return pd.DataFrame(columns | changes)
 
 
@@ -99,3 +104,20 @@ def test_bad_state_is_refused(pool):
     """A state needs one finite tilt for each score."""
     with pytest.raises(InputError, match="state of 3 finite numbers"):
         states.draw_candidates(pool, [1.0, np.inf, 0.0], 10, 0)
+
+
+def test_the_name_of_a_world_is_read_back():
+    for name in ("tiny/40000/0/8c0a5afdabf3", "real/0/3/1a2b3c4d5e6f/2000"):
+        assert str(WorldName.read(name)) == name
+    assert WorldName.read("tiny/500/1/abc/20") == ("tiny", 500, 1, "abc", 20)
+
+
+def test_a_further_score_is_a_component_of_states_and_makes_another_pool():
+    rows = make_pool(100)
+    before = scored_pools._content_digest(rows, ())
+    assert states.tilt(normalized_loss=2) == (0.0, 2.0, 0.0)
+    with patch.dict(SCORES, {"length": Score(lambda read: [len(v) for v in read.entropies], "length (tokens)")}):
+        assert states.tilt(length=1) == (0.0, 0.0, 0.0, 1.0)
+        assert scored_pools._content_digest(rows, ()) != before
+    with pytest.raises(InputError, match="Expected a score among hes.*did you mean normalized_loss"):
+        states.tilt(normalised_loss=1)

@@ -49,39 +49,21 @@ def _known_loader(name: str) -> str:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A real pool by names: the entry ``pool`` of a study's file.
-
-    Attributes
-    ----------
-    loader : str
-        A key of :data:`LOADERS`.
-    options : dict
-        Of that loader, for instance ``path``.
-    scorer : str
-        Causal language model of HES and Normalized_Loss: an id, a path, or a base of the embedded world.
-    rater : str
-        Sequence classifier of Writing_Style; empty means the rater that ships.
-    scores : dict
-        Arguments of :func:`causalmix.data.pools.hub.open_rows` for published scores; what is not found
-        there is computed.
-    evaluation : dict
-        ``benchmarks`` (names; all by default), ``own`` (further tasks, each with the fields of a
-        :class:`causalmix.lm.benchmarks.Benchmark`), ``evaluator`` (a key of :data:`EVALUATORS`), and settings of
-        :class:`causalmix.lm.harness.HarnessEvaluation` or
-        :class:`causalmix.lm.opencompass.OpenCompassEvaluation`.
-    domains : tuple of str
-        Their order in every mixture; by default in the order of the rows.
-    """
+    """A real pool by names: the entry ``pool`` of a study's file."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     loader: Annotated[str, AfterValidator(_known_loader)]
-    options: dict = field(default_factory=dict)
+    options: dict = field(default_factory=dict)  # of that loader, for instance ``path``
+    # Causal language model of HES and Normalized_Loss: an id, a path, or a base of the embedded world.
     scorer: str = "proxy"
-    rater: str = ""
+    rater: str = ""  # sequence classifier of Writing_Style; empty means the rater that ships
+    # Arguments of hub.open_rows for published scores; what is not found there is computed.
     scores: dict = field(default_factory=dict)
+    # ``benchmarks`` (names; all by default), ``own`` (further ones, each with the fields of a Benchmark), ``evaluator``
+    # and what HarnessEvaluation or OpenCompassEvaluation has.
     evaluation: dict = field(default_factory=dict)
-    domains: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()  # their order in every mixture; by default in the order of the rows
 
     @classmethod
     def of(cls, given: Mapping) -> Recipe:

@@ -66,9 +66,8 @@ class World:
 
     def tokens(self, model: str, tokenizer: PreTrainedTokenizerBase) -> Dataset:
         """The rows as a model's tokenizer writes them; kept in the cache."""
-        folder = self.folder / (
-            TOKENS if is_own(model) else f"{TOKENS}-{hashlib.sha256(model.encode()).hexdigest()[:12]}"
-        )
+        whose = "" if is_own(model) else f"-{_short(model)}"
+        folder = self.folder / f"{TOKENS}{whose}"
         if not folder.exists():
             _keep(folder, lambda scratch: _tokenize(self.pool, tokenizer, scratch))
         return load_from_disk(str(folder))
@@ -113,8 +112,7 @@ def load_real(recipe: Recipe, pool_rows: int, pool_seed: int) -> World:
 
         _keep(folder, write)
     # What a hub gives under one name may change, hence the rows themselves count too.
-    parts = f"{folder.name} {(folder / CONTENT).read_text()} {recipe.questions_digest}"
-    identity = hashlib.sha256(parts.encode()).hexdigest()[:12]
+    identity = _short(f"{folder.name} {(folder / CONTENT).read_text()} {recipe.questions_digest}")
     _note(recipe_file(identity), {"rows": folder.name, "recipe": asdict(recipe)})
     return _load(WorldName(REAL, pool_rows, pool_seed, identity), folder, recipe.domains or None)
 
@@ -134,8 +132,11 @@ def load_named(name: WorldName) -> World:
 
 def rows_folder(recipe: Recipe, pool_rows: int, pool_seed: int) -> Path:
     """Where the cache keeps the scored rows of a recipe."""
-    rows = hashlib.sha256(f"{recipe.rows_digest} {pool_rows} {pool_seed}".encode()).hexdigest()[:12]
-    return cache_dir() / f"{REAL}-rows-{rows}"
+    return cache_dir() / f"{REAL}-rows-{_short(f'{recipe.rows_digest} {pool_rows} {pool_seed}')}"
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _note(path: Path, values: dict) -> None:

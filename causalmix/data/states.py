@@ -30,23 +30,11 @@ def tilt(**components: float) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class ScoredPool:
-    """The part of a pool that sampling needs.
+    """The part of a pool that sampling needs."""
 
-    Attributes
-    ----------
-    domains : tuple of str
-        Domain names; their order is the order of every mixture.
-    codes : ndarray of int, shape (n_rows,)
-        Index of each row's domain.
-    scores : ndarray, shape (n_rows, n_scores)
-        Raw scores (HES and Normalized_Loss in bits, Writing_Style in log-odds).
-    names : tuple of str
-        Names of the scores.
-    """
-
-    domains: tuple[str, ...]
-    codes: np.ndarray
-    scores: np.ndarray
+    domains: tuple[str, ...]  # in the order of every mixture
+    codes: np.ndarray  # index of each row's domain, shape (n_rows,)
+    scores: np.ndarray  # raw, shape (n_rows, n_scores)
     names: tuple[str, ...] = tuple(SCORES)
 
     @classmethod
@@ -55,30 +43,22 @@ class ScoredPool:
     ) -> ScoredPool:
         """Read a pool's table: ``domain`` and the scores, by default all of :data:`SCORES`."""
         names = tuple(SCORES if names is None else names)
-        missing = [c for c in ("domain", *names) if c not in table]
-        if missing:
+        if missing := [c for c in ("domain", *names) if c not in table]:
             raise InputError(
                 f"Expected pool columns domain, {', '.join(names)}; {', '.join(missing)} not found; "
                 "score the pool first."
             )
-        if table.empty:
-            raise InputError("Expected a pool with rows, found none; check the path and the filters of the pool.")
-        found = set(table["domain"])
-        if unknown := sorted(found - set(domains)):
-            raise InputError(
-                f"Expected the domains {', '.join(domains)}, found {', '.join(unknown)}; "
-                "map each source to one of them."
-            )
-        if empty := sorted(set(domains) - found):
-            raise InputError(
-                f"Expected rows in every domain, found none in {', '.join(empty)}; add rows or leave the domain out."
-            )
-        scores = table[list(names)].to_numpy(float)
-        if not np.isfinite(scores).all():
-            raise InputError(
-                f"Expected finite scores, found {int((~np.isfinite(scores)).sum())} NaN or infinite; "
-                "score those rows again or drop them."
-            )
+        found, scores = set(table["domain"]), table[list(names)].to_numpy(float)
+        unknown, empty = sorted(found - set(domains)), sorted(set(domains) - found)
+        nan = int((~np.isfinite(scores)).sum())
+        for wrong, told in (
+            (table.empty, "a pool with rows, found none; check the path and the filters of the pool"),
+            (unknown, f"the domains {', '.join(domains)}, found {', '.join(unknown)}; map each source to one of them"),
+            (empty, f"rows in every domain, found none in {', '.join(empty)}; add rows or leave the domain out"),
+            (nan, f"finite scores, found {nan} NaN or infinite; score those rows again or drop them"),
+        ):
+            if wrong:
+                raise InputError(f"Expected {told}.")
         codes = table["domain"].map({d: i for i, d in enumerate(domains)}).to_numpy(int)
         return cls(tuple(domains), codes, scores, names)
 

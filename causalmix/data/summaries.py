@@ -27,48 +27,33 @@ def summary(table: pd.DataFrame, names: Iterable[str] = SCORES) -> pd.DataFrame:
 def overlap_table(before: np.ndarray, after: np.ndarray, mixtures: np.ndarray) -> pd.DataFrame:
     """Share of each covariate's variance explained by the mixture, X before and after mixing."""
     shares = {
-        "measured_before_mixing": explained_by_mixture(before, mixtures),
-        "measured_after_mixing": explained_by_mixture(after, mixtures),
+        f"measured_{when}_mixing": explained_by_mixture(x, mixtures)
+        for when, x in (("before", before), ("after", after))
     }
     return pd.DataFrame({"covariate": [f"x_{s}" for s in SCORES]} | shares)
 
 
 def target_state(world: World, n_samples: int) -> pd.DataFrame:
-    """The state of a whole pool as it is, and the rows that each domain has for a target run.
-
-    Returns
-    -------
-    DataFrame
-        One row: ``pool, n_samples, x_<covariate>…, rows_<domain>…``.
-    """
-    everything = np.arange(len(world.scored.codes))
-    rows = np.bincount(world.scored.codes, minlength=len(world.scored.domains))
-    return pd.DataFrame(
-        [
-            {"pool": "whole", "n_samples": n_samples}
-            | states.candidate_covariates(world.scored, everything)
-            | {f"rows_{d}": int(n) for d, n in zip(world.scored.domains, rows)}
-        ]
-    )
+    """The state of a whole pool as it is, and the rows that each domain has for a target run, in one row."""
+    scored, rows = world.scored, np.bincount(world.scored.codes, minlength=len(world.scored.domains))
+    state = states.candidate_covariates(scored, np.arange(len(scored.codes)))
+    counts = {f"rows_{d}": int(n) for d, n in zip(scored.domains, rows)}
+    return pd.DataFrame([{"pool": "whole", "n_samples": n_samples} | state | counts])
 
 
 def task_table(world: World) -> pd.DataFrame:
     """What models that were trained on a pool are asked."""
     tasks = world.kind.tasks()
-    return (
-        benchmarks.benchmark_table(tasks) if isinstance(tasks[0], benchmarks.Benchmark) else outcomes.task_table(tasks)
-    )
+    table = benchmarks.benchmark_table if isinstance(tasks[0], benchmarks.Benchmark) else outcomes.task_table
+    return table(tasks)
 
 
 def measure_states(
     world: World, tilts: np.ndarray, mixtures: np.ndarray, candidates: int, n_samples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Covariates of many states before and after mixing, nothing trained.
+    """Covariates of many states before and after mixing, each of shape (n_states, n_scores); nothing is trained.
 
-    Returns
-    -------
-    before, after : ndarray, shape (n_states, n_scores)
-        X of the candidates, and of a sample of each state's mixture.
+    Before: of the candidates; after: of a sample of each state's mixture.
     """
     before, after = [], []
     for i, (tilt, weights) in enumerate(zip(tilts, mixtures)):

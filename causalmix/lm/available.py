@@ -34,7 +34,7 @@ def available(name: str | Path, kind: str) -> None:
     elif not (path.is_dir() or _is_cached(str(name), kind)):
         what = {"model": "the model", "dataset": "the data set"}[kind]
         with quiet():
-            found = hub_refusal(lambda: _ask_hub(str(name), kind))
+            found = hub_refusal(lambda: ask_hub(str(name), kind))
         if found:
             raise InputError(
                 f"Expected {what} {name} in a file or folder, in the Hugging Face cache or on the hub, found none "
@@ -69,13 +69,14 @@ def hub_refusal(ask: Callable[[], object]) -> str:
     return ""
 
 
-def _ask_hub(name: str, kind: str) -> None:
+def ask_hub(name: str, kind: str) -> None:
+    """Raise what the hub raises unless it has a model or a data set that may be read from here."""
     from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 
     if kind == "model":  # of a file in it, for the page of a gated model shows itself to everyone
         get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=HUB_SECONDS)
-    else:
-        HfApi().dataset_info(name, timeout=HUB_SECONDS)
+    elif HfApi().dataset_info(name, timeout=HUB_SECONDS).gated:
+        HfApi().auth_check(name, repo_type="dataset")
 
 
 def _is_cached(name: str, kind: str) -> bool:

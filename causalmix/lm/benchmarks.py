@@ -7,6 +7,7 @@ settings of OpenDataArena (arXiv 2512.14051), from which the covariates come.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar
@@ -15,6 +16,7 @@ import pandas as pd
 from pydantic import ConfigDict
 
 from causalmix.core.errors import InputError
+from causalmix.core.parameters import check_name
 from causalmix.lm.tasks import SPLITS
 
 AXES = ("knowledge", "reasoning", "math", "coding", "instruction", "safety")
@@ -27,44 +29,20 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark and where the two evaluators have it.
-
-    Attributes
-    ----------
-    name : str
-        Unique in a study.
-    axis : str
-        One of :data:`AXES`; a study's own benchmarks may add others.
-    split : {"dev", "unseen"}
-        ``dev`` may guide a mixture; ``unseen`` only judges it.
-    task : str or None
-        Task or group of lm-evaluation-harness; None where it has none.
-    metric : str
-        Key of the score there, ``metric,filter``; the score is in [0, 1].
-    opencompass : str or None
-        A module below ``opencompass.configs.datasets``; None where it has none.
-    runs_code : bool
-        Whether generated code is executed on this machine to judge it.
-    shots : int or None
-        Worked examples in the prompt of the harness; None leaves the task's own number.
-    note : str
-        Source of the choice and what to know of it.
-    sets : tuple of str
-        Names of the data sets that count in OpenCompass; all of the module by default.
-    """
+    """A benchmark and where the two evaluators have it; a study's own ones may be on axes of their own."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # as a study's file gives it
 
-    name: str
+    name: str  # unique in a study
     axis: str
-    split: str = "dev"
-    task: str | None = None
-    metric: str = "acc,none"
-    opencompass: str | None = None
-    runs_code: bool = False
-    shots: int | None = None
-    note: str = ""
-    sets: tuple[str, ...] = ()
+    split: str = "dev"  # dev may guide a mixture; unseen only judges it
+    task: str | None = None  # task or group of lm-evaluation-harness; None where it has none
+    metric: str = "acc,none"  # key of the score there, ``metric,filter``; the score is in [0, 1]
+    opencompass: str | None = None  # a module below ``opencompass.configs.datasets``; None where it has none
+    runs_code: bool = False  # whether generated code is executed on this machine to judge it
+    shots: int | None = None  # worked examples in the harness's prompt; None leaves the task's own number
+    note: str = ""  # source of the choice and what to know of it
+    sets: tuple[str, ...] = ()  # names of the data sets that count in OpenCompass; all of the module by default
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -74,6 +52,11 @@ class Benchmark:
             )
         if self.task is None and self.opencompass is None:
             raise InputError(f"Expected an evaluator's task for the benchmark {self.name}, found none; name one.")
+        if self.opencompass is not None and not re.fullmatch(r"\w+(\.\w+)*", self.opencompass):  # it becomes Python
+            raise InputError(
+                f"Expected a module below opencompass.configs.datasets for the benchmark {self.name}, "
+                f"found {self.opencompass!r}; give its name with dots."
+            )
 
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -154,33 +137,22 @@ BENCHMARKS: tuple[Benchmark, ...] = (
 
 
 def select(
-    names: Sequence[str] | None = None,
-    axes: Sequence[str] | None = None,
-    *,
-    allow_code: bool = False,
-    evaluator: str = "harness",
+    names: Sequence[str] | None = None, *, allow_code: bool = False, evaluator: str = "harness"
 ) -> tuple[Benchmark, ...]:
     """Benchmarks by their names, whatever they need, or all that an evaluator has; in the order of the table.
 
-    The default leaves out those that execute generated code unless ``allow_code``; ``axes`` narrows either.
+    The latter leaves out those that execute generated code unless ``allow_code``.
     """
-    known = [b.name for b in BENCHMARKS]
-    for given, allowed, what in ((names, known, "benchmarks"), (axes, AXES, "axes")):
-        if unknown := [name for name in given or () if name not in allowed]:
-            raise InputError(
-                f"Expected {what} among {', '.join(allowed)}, found {', '.join(unknown)}; correct the names."
-            )
-
-    def chosen(b: Benchmark) -> bool:
-        there = b.opencompass if evaluator == "opencompass" else b.task
-        asked = there and (allow_code or not b.runs_code) if names is None else b.name in names
-        return bool(asked) and (axes is None or b.axis in axes)
-
-    if not (found := tuple(filter(chosen, BENCHMARKS))):
-        raise InputError(
-            f"Expected a benchmark for names {names} on axes {axes}, found none; name others or set allow_code."
-        )
-    return found
+    for name in names or ():
+        check_name(name, [b.name for b in BENCHMARKS], "benchmark")
+    if names is not None:
+        found = [b for b in BENCHMARKS if b.name in names]
+    else:
+        field = "opencompass" if evaluator == "opencompass" else "task"
+        found = [b for b in BENCHMARKS if getattr(b, field) and (allow_code or not b.runs_code)]
+    if not found:
+        raise InputError(f"Expected a benchmark for the names {names}, found none; name others or set allow_code.")
+    return tuple(found)
 
 
 def refuse_code(benchmarks: Sequence[Benchmark], allow_code: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from causalmix.core.errors import InputError
-from causalmix.lm.available import HUB_SECONDS, hub_refusal, quiet as quietly
+from causalmix.lm.available import HUB_SECONDS, ask_hub, hub_refusal, quiet as quietly
 from causalmix.lm.benchmarks import Benchmark
 
 if TYPE_CHECKING:
@@ -178,12 +178,11 @@ def _require_packages(benchmark: Benchmark, file: Path | None, leaf: Mapping) ->
 def _require_data(benchmark: Benchmark, leaf: Mapping, online: bool) -> None:
     """Ask the hub for leave to read, or look on disk and in the cache."""
     from datasets import load_dataset_builder
-    from huggingface_hub import HfApi
 
     path = leaf["dataset_path"]
     with _loading(benchmark):
         if online and not _is_local(path):
-            HfApi().auth_check(path, repo_type="dataset")
+            ask_hub(path, "dataset")
         else:
             given = {k: v for k, v in (leaf.get("dataset_kwargs") or {}).items() if k != "trust_remote_code"}
             load_dataset_builder(path, leaf.get("dataset_name"), **given)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -25,6 +24,7 @@ from pydantic import BeforeValidator, NonNegativeInt, PositiveInt
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from causalmix.core.errors import InputError
+from causalmix.core.paths import ASSETS
 from causalmix.core.settings import validated
 from causalmix.lm import harness
 from causalmix.lm.benchmarks import Benchmark
@@ -33,25 +33,9 @@ COLUMNS = ["dataset", "version", "metric", "mode"]  # of a summary, before one c
 MODEL = "causalmix"  # what the model is called there
 GROUP = "causalmix-"  # before a benchmark's name: some data sets have the same name
 AVERAGE = "naive_average"  # what OpenCompass calls the plain mean over a group
+FILES = ("config.json", "tokenizer_config.json")
 LOG, TAIL = "opencompass.log", 15  # of which so many lines are in an error
-
-BENCHMARK = """from mmengine.config import read_base
-with read_base():
-    from opencompass.configs.datasets.{module} import *
-found = sum([value for name, value in dict(globals()).items() if name.endswith('_datasets')], [])
-datasets = [one for one in found if one['abbr'] in {sets!r} or not {sets!r}]
-for dataset in datasets:
-    dataset['infer_cfg']['inferencer']['max_out_len'] = {length}
-"""
-CONFIG = """from mmengine.config import read_base
-from opencompass.models import HuggingFacewithChatTemplate, VLLMwithChatTemplate
-with read_base():
-{imports}
-datasets = {datasets}
-models = [{model}]
-summary_groups = [{groups}]
-summarizer = dict(dataset_abbrs={lines!r}, summary_groups=summary_groups)
-"""
+TEMPLATES = ASSETS / "opencompass"
 
 
 class OpenCompassEvaluation(harness.Evaluation):
@@ -84,13 +68,11 @@ def evaluate(
         summaries = sorted((folder / "results").glob("*/summary/*.csv"))
         scores = read_summary(summaries[-1]).get(MODEL, {}) if summaries else {}
         found = {b.name: float(scores.get((GROUP + b.name, AVERAGE), math.nan)) for b in benchmarks}
-        missing = [name for name, score in found.items() if not 0 <= score <= 1]  # it ends well all the same
-        if problem or missing:
-            problem = problem or (f"gave no score between 0 and 100 for {', '.join(missing)}" if summaries else "")
+        if missing := [name for name, score in found.items() if not 0 <= score <= 1]:  # it ends well all the same
+            problem = problem or f"gave no score between 0 and 100 for {', '.join(missing)}"
+        if problem:
             log = "\n".join((folder / LOG).read_text(errors="replace").splitlines()[-TAIL:])
-            raise RuntimeError(
-                f"OpenCompass {problem or 'wrote no summary'}; its files are kept where `work` is set; its log:\n{log}"
-            )
+            raise RuntimeError(f"OpenCompass {problem}; its files are kept where `work` is set; its log ends:\n{log}")
         return found
 
 
@@ -98,12 +80,6 @@ def check(benchmarks: Sequence[Benchmark], given: Mapping[str, Any]) -> OpenComp
     """The settings, unless something speaks against them; whether OpenCompass has its data is not known here."""
     settings = validated(OpenCompassEvaluation, given, "the evaluation")
     harness.check_benchmarks(benchmarks, "opencompass", "OpenCompass", "harness", settings.allow_code)
-    for benchmark in benchmarks:  # they become Python
-        if not re.fullmatch(r"\w+(\.\w+)*", benchmark.opencompass):
-            raise InputError(
-                f"Expected a module below opencompass.configs.datasets for the benchmark {benchmark.name}, "
-                f"found {benchmark.opencompass!r}; give its name with dots."
-            )
     if not shutil.which(executable := (settings.command or [""])[0]):
         raise InputError(
             f"Expected the path of OpenCompass's executable as command, found {executable!r}, which cannot be run; "
@@ -129,52 +105,48 @@ def _run(command: Sequence[str | Path], log: Path, settings: OpenCompassEvaluati
 
 def _write_config(folder: Path, model: str, benchmarks: Sequence[Benchmark], settings: OpenCompassEvaluation) -> Path:
     """A file for each benchmark, and one that asks for them all; its summary has one line for each benchmark."""
+    benchmark, config = ((TEMPLATES / name).read_text() for name in ("benchmark.txt", "config.txt"))
     imports, groups, lists = [], [], []
     for i, b in enumerate(benchmarks):
-        text = BENCHMARK.format(module=b.opencompass, sets=tuple(b.sets), length=settings.max_new_tokens)
+        text = benchmark.format(module=b.opencompass, sets=tuple(b.sets), length=settings.max_new_tokens)
         (folder / f"benchmark_{i}.py").write_text(text)
         lists.append(f"datasets_{i}")
         imports.append(f"    from .benchmark_{i} import datasets as datasets_{i}")
         groups.append(f"dict(name={GROUP + b.name!r}, subsets=[one['abbr'] for one in datasets_{i}])")
-    lines = [[GROUP + b.name, AVERAGE] for b in benchmarks]
     values = {"imports": "\n".join(imports), "datasets": " + ".join(lists), "groups": ", ".join(groups)}
-    (folder / "config.py").write_text(CONFIG.format(**values, model=model, lines=lines))
+    lines = [[GROUP + b.name, AVERAGE] for b in benchmarks]
+    (folder / "config.py").write_text(config.format(**values, model=model, lines=lines))
     return folder / "config.py"
 
 
 def _model_entry(path: Path, dtype: torch.dtype, settings: OpenCompassEvaluation) -> str:
     """The model as OpenCompass lists it; it would trust code from the model's folder by default."""
     gpus = min(torch.cuda.device_count(), 1) if settings.gpus is None else settings.gpus
-    entry = {
-        "abbr": MODEL, "path": str(path), "max_out_len": settings.max_new_tokens, "batch_size": settings.batch_size,
-        "run_cfg": {"num_gpus": gpus},
-    }  # fmt: skip
+    safe = {"trust_remote_code": False}
     if settings.backend == "vllm":
-        kwargs = harness.VLLM | {"tensor_parallel_size": max(gpus, 1), "trust_remote_code": False}
         name, own = "VLLMwithChatTemplate", {"generation_kwargs": {"temperature": 0}}
-        own["model_kwargs"] = kwargs | (settings.vllm or {})
+        own["model_kwargs"] = harness.VLLM | safe | {"tensor_parallel_size": max(gpus, 1)} | (settings.vllm or {})
     else:
-        name, own = "HuggingFacewithChatTemplate", {"tokenizer_kwargs": {"trust_remote_code": False}}
-        own["model_kwargs"] = {"torch_dtype": str(dtype), "trust_remote_code": False, "use_safetensors": True}
-    return f"dict(type={name}, {', '.join(f'{key}={value!r}' for key, value in (entry | own).items())})"
+        name, own = "HuggingFacewithChatTemplate", {"tokenizer_kwargs": safe}
+        own["model_kwargs"] = safe | {"torch_dtype": str(dtype), "use_safetensors": True}
+    own |= {"abbr": MODEL, "path": str(path), "run_cfg": {"num_gpus": gpus}}
+    own |= {"max_out_len": settings.max_new_tokens, "batch_size": settings.batch_size}
+    return f"dict(type={name}, {', '.join(f'{key}={value!r}' for key, value in own.items())})"
 
 
 def _make_readable(folder: Path) -> None:
     """Add what version 4 of transformers reads; it would take another base of the rotations without a word."""
-    config, tokenizer = folder / "config.json", folder / "tokenizer_config.json"
-    given = json.loads(config.read_text())
-    rope = given.get("rope_parameters") or {}
-    config.write_text(json.dumps(given | {k: v for k, v in rope.items() if k == "rope_theta"}, indent=2))
-    given = json.loads(tokenizer.read_text())
-    if given.get("tokenizer_class") == "TokenizersBackend":
-        tokenizer.write_text(json.dumps(given | {"tokenizer_class": "PreTrainedTokenizerFast"}, indent=2))
+    config, tokenizer = (json.loads((folder / name).read_text()) for name in FILES)
+    if theta := (config.get("rope_parameters") or {}).get("rope_theta"):
+        config["rope_theta"] = theta
+    if tokenizer.get("tokenizer_class") == "TokenizersBackend":
+        tokenizer["tokenizer_class"] = "PreTrainedTokenizerFast"
+    for name, given in zip(FILES, (config, tokenizer)):
+        (folder / name).write_text(json.dumps(given, indent=2))
 
 
 def read_summary(path: str | Path) -> pd.DataFrame:
-    """Scores in a ``summary_<time>.csv`` by data set and metric, one column for each model; missing where it has ``-``.
-
-    They are a hundredth of what the file has: its rates are percentages (its counts are not).
-    """
+    """Shares in a ``summary_<time>.csv`` of percentages, by data set and metric, a column a model; missing at ``-``."""
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False).set_index(COLUMNS)
         if table.columns.empty:

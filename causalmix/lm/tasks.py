@@ -12,29 +12,14 @@ SPLITS = ("dev", "unseen")
 
 @dataclass(frozen=True)
 class Task:
-    """Prompts of one capability axis with a way to tell right answers from wrong ones.
+    """Prompts of one capability axis with a way to tell right answers from wrong ones."""
 
-    Attributes
-    ----------
-    name : str
-        Unique among the tasks of a study.
-    axis : str
-    split : {"dev", "unseen"}
-        ``dev`` tasks may guide a mixture; ``unseen`` tasks only judge it.
-    prompts : tuple of str
-        User turns, without any chat template.
-    golds : tuple of str or None
-        The one right answer of each prompt.
-    check : callable or None
-        ``check(i, answer) -> bool`` where many answers are right; exactly one of ``golds`` and ``check`` is given.
-    """
-
-    name: str
+    name: str  # unique among the tasks of a study
     axis: str
-    split: str
-    prompts: tuple[str, ...]
-    golds: tuple[str, ...] | None = None
-    check: Callable[[int, str], bool] | None = None
+    split: str  # dev tasks may guide a mixture; unseen tasks only judge it
+    prompts: tuple[str, ...]  # user turns, without any chat template
+    golds: tuple[str, ...] | None = None  # the one right answer of each prompt
+    check: Callable[[int, str], bool] | None = None  # ``check(i, answer)`` where many are right; instead of golds
 
     def __post_init__(self) -> None:
         golds = len(self.prompts) if self.golds is None else len(self.golds)

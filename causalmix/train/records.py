@@ -73,12 +73,3 @@ def recorded(ledger: Ledger, specs: list[RunSpec]) -> list[dict]:
             "train the proxy runs with the same parameters first (causalmix sweep)."
         )
     return records
-
-
-def history_sentence(frame: pd.DataFrame, specs: list[RunSpec]) -> str:
-    """How complete a history is, in one sentence."""
-    domains = sum(name.startswith("w_") for name in frame)
-    return (
-        f"The history holds {len(frame)} of {len(specs)} runs of the design, with mixtures over {domains} domains; "
-        f"mean `y_dev` is {frame['y_dev'].mean():.3f} (standard deviation {frame['y_dev'].std():.3f})."
-    )

@@ -38,23 +38,11 @@ def load_pool(
     """Questions with a chain of thought in ``<think>`` tags and the answer after it.
 
     Rows without a chain or without an answer are left out; the pool's ``info.description`` tells how many.
-    ``system`` is not used, as in the data set's own training.
+    ``system`` is not used, as in the data set's own training.  A row is named by its file and line, from 0.
 
-    Parameters
-    ----------
-    path : str
-        The name on the hub, or a folder with the files.
-    files : mapping of str to str, optional
-        Domain by file; by default :data:`FILES`.
-    max_rows, seed : int
-        As many rows at most, in the files' own shares (0 for all), and which.
-    revision : str, optional
-        Branch, tag or commit on the hub.
-
-    Returns
-    -------
-    Dataset
-        Columns ``row_id, domain, source, messages``; a row is named by its file and line, from 0.
+    ``path`` is the name on the hub or a folder with the files, ``files`` the domain by file, ``max_rows`` and ``seed``
+    as many rows at most, in the files' own shares (0 for all), and which; only these are written to the cache.
+    ``revision`` is a branch, tag or commit on the hub.
     """
     files = FILES if files is None else files
     found = {name: _file(path, name, revision) for name in files}

@@ -22,12 +22,8 @@ from causalmix.lm.available import READERS, available, quiet
 
 #: What every pool has; the content of a turn is plain text.
 FEATURES = Features(
-    {
-        "row_id": Value("string"),
-        "domain": Value("string"),
-        "source": Value("string"),
-        "messages": List({"role": Value("string"), "content": Value("string")}),
-    }
+    {name: Value("string") for name in ("row_id", "domain", "source")}
+    | {"messages": List({"role": Value("string"), "content": Value("string")})}
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,23 +32,13 @@ ON_BAD = ("refuse", "skip")
 
 @dataclass(frozen=True)
 class Layout:
-    """Which columns hold what; empty where the rows have none.
+    """Which columns hold what; empty where the rows have none."""
 
-    Attributes
-    ----------
-    turns : tuple of str
-        The conversation: one column with a list of turns, or the parts of the prompt and then the answer.
-    domain, source, row_id : str
-        Columns.
-    domains : dict of str to (str or None), or None
-        The domain of each source, None where it is left out; it counts before the column ``domain``.
-    """
-
-    turns: tuple[str, ...]
+    turns: tuple[str, ...]  # one column with a list of turns, or the parts of the prompt and then the answer
     domain: str
     source: str
     row_id: str
-    domains: Mapping[str, str | None] | None = None
+    domains: Mapping[str, str | None] | None = None  # by source, None leaves it out; counts before the column
 
 
 def load_pool(
@@ -90,10 +80,8 @@ def load_pool(
     on_bad : {"refuse", "skip"}
         What is done about a row that cannot be used; the pool's ``info.description`` tells how
         many were skipped.
-    max_rows : int
-        Most rows, in the pool's own shares of domains; 0 for all.
-    seed : int
-        Which rows.
+    max_rows, seed : int
+        As many rows at most, in the pool's own shares of domains (0 for all), and which.
     name, split, data_files, revision
         Of :func:`causalmix.data.pools.hub.open_rows`.
 
@@ -170,7 +158,7 @@ def _with_domains(rows: Dataset, path: str, layout: Layout, source: str, given: 
             f"{f' and {len(unmapped) - 10} more' if len(unmapped) > 10 else ''}; "
             "add them to source_to_domain, with null for what is to be left out."
         )
-    return Layout(layout.turns, layout.domain, layout.source, layout.row_id, domains)
+    return replace(layout, domains=domains)
 
 
 def _read_map(path: Path) -> Mapping:

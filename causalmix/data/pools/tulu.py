@@ -70,14 +70,8 @@ def load_pool(
     Left out are the multilingual source and the rows with an empty assistant turn, 716 as others have
     counted (all of them safety): trained on, they would teach to answer nothing.
 
-    Parameters
-    ----------
-    path : str
-        The name on the hub, or a file or folder with the same columns ``messages`` and ``source``.
-    max_rows, seed : int
-        As many rows at most, in the pool's own shares of domains (0 for all), and which.
-    revision : str, optional
-        Branch, tag or commit on the hub.
+    ``path`` is the name on the hub, or a file or folder with the same columns ``messages`` and ``source``; ``max_rows``
+    and ``seed`` as many rows at most, in the pool's own shares of domains (0 for all), and which.
     """
     return local.load_pool(
         path, source_to_domain={name: source.domain for name, source in SOURCES.items()}, id_column="",
