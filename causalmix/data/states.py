@@ -77,12 +77,10 @@ def draw_candidates(pool: ScoredPool, state: np.ndarray, per_domain: int, seed: 
 
     Parameters
     ----------
-    pool : ScoredPool
     state : array_like, shape (n_scores,)
         The tilt λ, per standard deviation of each score in its domain; zeros leave the pool as it is.
     per_domain : int
         Candidates in each domain (all its rows where it has fewer).
-    seed : int
 
     Returns
     -------
@@ -126,12 +124,7 @@ def draw_sample(
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Draw a training sample of a mixture from the candidates; each domain's count by largest remainder.
 
-    Returns
-    -------
-    sample : ndarray of int, shape (n_samples,)
-        Row positions in the pool.
-    repeats : dict of str to int
-        Rows drawn again in each domain that ran out; a domain that did not is absent.
+    Shapes: ``sample`` (n_samples,).
     """
     weights = check_mixture(weights, pool.domains)
     rng, codes = np.random.default_rng([seed, 2]), pool.codes[candidates]

@@ -52,10 +52,6 @@ def fit_effects(
         of m0 and e0); the forest also ``n_trees`` (of one repeat, rounded up to a multiple of 4, 500) and
         ``min_samples_leaf`` (runs, 5).
 
-    Returns
-    -------
-    Effects
-
     Raises
     ------
     InputError

@@ -78,15 +78,11 @@ def held_out_scores(
 
     Parameters
     ----------
-    history : History
     variants : sequence of Variant
         Those that are fitted alike are fitted once.
-    outcome : str
     n_test : int
         Runs held out in each split (64 as reported for the choice of covariates, secondary source);
         at most a quarter of all.
-    n_splits : int
-    seed : int
     progress : callable, optional
         Called with splits done, splits in all and None.
     measures : sequence of str
@@ -159,10 +155,8 @@ def summary(
     ----------
     scores : DataFrame
         ``split``, the column ``by`` and the measures.
-    by : str
     reference : str, optional
         Its difference to each other one is told; by default the one with the first row.
-    measures : sequence of str
 
     Returns
     -------

@@ -52,27 +52,6 @@ def simulate_history(
     the state unless ``confounding`` is positive.  The form is that of Robinson (1988,
     doi:10.2307/1912705) with several treatments; the magnitudes are ours, chosen so that one
     doubling of a share moves accuracy by about a point.
-
-    Parameters
-    ----------
-    n : int
-        Runs.
-    domains, covariates : sequence of str
-        Names; there may be no covariates.
-    heterogeneity : float
-        Spread of the slopes, accuracy per unit of log share and unit of covariate; 0 makes theta constant.
-    confounding : float
-        How much the mixtures follow the state; 0 is a randomised assignment.
-    noise : float
-        Standard deviation of the seed noise, accuracy.
-    eps : float
-        Offset of the log treatment, share.
-    seed : int
-        Seed of runs and noise; the truth depends only on the names' number, not on the seed.
-
-    Returns
-    -------
-    Simulation
     """
     k, d = len(domains), len(covariates)
     truth = np.random.default_rng([2607, 1104, k, d])

@@ -50,10 +50,6 @@ def causalmix_a(
     caps : ndarray, shape (K,), optional
         Largest share of each domain.
 
-    Returns
-    -------
-    Proposal
-
     Raises
     ------
     InputError
@@ -98,10 +94,6 @@ def causalmix_s(
         Of the candidates.
     reference, radius, caps
         As for :func:`causalmix_a`; candidates outside are moved to the border.
-
-    Returns
-    -------
-    Proposal
     """
     theta, reference, caps = _checked(theta, reference, radius, caps)
     if not 1 <= top <= n_candidates:

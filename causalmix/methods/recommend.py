@@ -37,15 +37,10 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
 
     Parameters
     ----------
-    request : Request
     tell : callable
         Is told what takes time, a sentence each.
     **settings
         Further arguments of :func:`causalmix.effects.estimator.fit_effects`.
-
-    Returns
-    -------
-    Recommendation
 
     Raises
     ------

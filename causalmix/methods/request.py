@@ -71,8 +71,6 @@ class Recommendation:
 
     Attributes
     ----------
-    request : Request
-    effects : Effects
     target : Target
         The pool's state and rows.
     pool : Dataset
