@@ -145,7 +145,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _from_root(options: argparse.Namespace, given: dict[str, str] = {}) -> dict[str, str]:
     """Work in the root of the repository, as kernels and workers do; files found from here keep their meaning."""
-    if Path(options.study).suffix in (".yaml", ".yml"):
+    if paths.is_file(options.study):
         options.study = str(Path(options.study).resolve())
     files = {
         name: str(Path(given[name]).resolve())

@@ -26,10 +26,14 @@ RESULTS = ROOT / "results"
 RUNNER = "CAUSALMIX_PROGRESS"
 
 
+def is_file(study: str) -> bool:
+    """Whether a study is given as the path of its file, and not by the name of one that ships."""
+    return Path(study).suffix in (".yaml", ".yml")
+
+
 def study_file(study: str) -> Path:
-    """The file of a study, given as its path or by the name of one that ships; it need not exist."""
-    path = Path(study)
-    return path.absolute() if path.suffix in (".yaml", ".yml") else STUDIES / f"{study}.yaml"
+    """The file of a study, given as its path or by name; it need not exist."""
+    return Path(study).absolute() if is_file(study) else STUDIES / f"{study}.yaml"
 
 
 def results_dir(study: str) -> Path:
@@ -46,8 +50,8 @@ def results_dir(study: str) -> Path:
     InputError
         When the name is not that of a folder directly below ``results``.
     """
-    if (path := study_file(study)).parent != STUDIES:
-        return path.parent / "results" / path.stem
+    if is_file(study):
+        return study_file(study).parent / "results" / Path(study).stem
     if not study or study in (".", "..") or Path(study).name != study:
         raise InputError(f"Expected a study's plain name such as laptop, found {study!r}; leave out folders.")
     return RESULTS / study

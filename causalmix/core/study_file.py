@@ -57,7 +57,7 @@ def read_study(name: str) -> Study:
         in place without a word.
     """
     path = paths.study_file(name)
-    if path.parent == paths.STUDIES:
+    if not paths.is_file(name):
         check_name(name, sorted(path.stem for path in paths.STUDIES.glob("*.yaml")), "study")
     try:
         sections = yaml.safe_load(path.read_text(encoding="utf-8")) or {}

@@ -61,6 +61,40 @@ def load_pool(
     A row is a conversation, as ``messages`` (role, content), as ``conversations`` (ShareGPT's from,
     value), as ``prompt`` and ``completion`` (texts, or lists of turns), or as ``instruction``,
     ``input`` and ``output``.
+
+    Parameters
+    ----------
+    path : str
+        What :func:`causalmix.data.pools.hub.open_rows` takes.
+    domain_column : str
+        Column of the domain; not needed with ``source_to_domain``.
+    source_to_domain : mapping or str, optional
+        The domain of each source, or a YAML or JSON file with that; null leaves a source out.
+    source_column : str
+        Column of the source; without one the source is the domain.
+    messages_column : str
+        Column of the conversation, where it has a name of its own.
+    id_column : str, optional
+        Column of the rows' names; by default ``row_id`` or ``id``.  Where there is none, or with an
+        empty name, rows are named by their place, from 0.
+    on_bad : {"refuse", "skip"}
+        What is done about a row that cannot be used; the pool's ``info.description`` tells how
+        many were skipped.
+    max_rows, seed : int
+        As many rows at most, in the pool's own shares of domains (0 for all), and which.
+    name, split, data_files, revision
+        Of :func:`causalmix.data.pools.hub.open_rows`.
+
+    Returns
+    -------
+    Dataset
+        Columns ``row_id, domain, source, messages``.
+
+    Raises
+    ------
+    InputError
+        When columns or domains are missing, or with the first row that cannot be used: an unknown
+        role, a turn without text, no assistant turn, an empty one, no domain, or an id met before.
     """
     if on_bad not in ON_BAD:
         raise InputError(f"Expected on_bad among {', '.join(ON_BAD)}, found {on_bad!r}; choose one of these.")
