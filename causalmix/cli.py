@@ -127,10 +127,10 @@ def _run(options: argparse.Namespace) -> int:
     chapters = [*options.chapters, *options.notebook]
     if options.help_parameters:
         return _list_parameters(chapters)
-    from causalmix.study.plan import needs
-
     given = _from_root(options, _pairs(options.parameter))
     jobs = plan(options.study, chapters, given)
+    from causalmix.study.plan import needs
+
     if given.get("history"):
         from causalmix.core.history import read_history
 
@@ -207,16 +207,16 @@ def _sweep(options: argparse.Namespace) -> int:
     """Returns 1 when a run is on record as failed."""
     from causalmix.book.progress import progress
     from causalmix.study.plan import needs
-    from causalmix.train import clusters, records
+    from causalmix.train import clusters
 
     if options.trials and options.limit:
         raise InputError("Expected --limit for a study's own runs, found it beside --trials; leave out one of the two.")
     _from_root(options)
     clusters.check(options.cluster)
-    found = read_study(options.study)
-    needs.check(
-        found, needs.trials(found) if options.trials else needs.SWEEP, gpus_elsewhere=options.cluster != "local"
-    )
+    found, elsewhere = read_study(options.study), options.cluster != "local"
+    if not elsewhere:
+        needs.check_gpus(found, needs.TRIALS if options.trials else needs.SWEEP)
+    needs.check(found, needs.trials(found) if options.trials else needs.SWEEP, elsewhere)
     settings = {
         "client": options.cluster,
         "n_workers": options.workers,
@@ -225,6 +225,8 @@ def _sweep(options: argparse.Namespace) -> int:
     }
     if options.trials:
         return _trials(options.study, settings)
+    from causalmix.train import records
+
     return _count(records.sweep(options.study, limit=options.limit, progress=progress, **settings))
 
 
@@ -249,17 +251,21 @@ def _count(records: list[dict]) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
+    study = read_study(options.study)
     from causalmix.study.plan import cost
 
-    print(cost.told(cost.plan(read_study(options.study)), options.format))
+    print(cost.told(cost.plan(study), options.format))
     return 0
 
 
 def _recommend(options: argparse.Namespace) -> int:
+    from causalmix.methods.refusals import checked
+
+    request = Request(**{field.name: getattr(options, field.name) for field in fields(Request)})
+    checked(request)  # before what takes seconds to load
     from causalmix.methods.recommend import recommend
     from causalmix.methods.training_set import shown
 
-    request = Request(**{field.name: getattr(options, field.name) for field in fields(Request)})
     print(shown(recommend(request, tell=lambda told: print(told, file=sys.stderr)), options.format), end="")
     return 0
 

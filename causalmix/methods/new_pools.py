@@ -13,7 +13,7 @@ import yaml
 from datasets import Dataset, concatenate_datasets
 
 from causalmix.core.errors import InputError
-from causalmix.core.paths import STUDIES, cache_dir
+from causalmix.core.paths import cache_dir
 from causalmix.core.tables import read_table, write_table
 from causalmix.data import fingerprints, scored_pools
 from causalmix.data.families import KINDS, real_kind
@@ -22,6 +22,7 @@ from causalmix.data.pools import hub, published_scores
 from causalmix.data.recipes import Recipe
 from causalmix.data.scores import SCORES
 from causalmix.lm.available import available
+from causalmix.methods.refusals import unreadable
 from causalmix.train.design import Design, world_for
 
 if TYPE_CHECKING:
@@ -101,20 +102,15 @@ class Source:
 
 def find_source(request: Request) -> Source:
     """The pool that is meant: a path of rows, a recipe or a study as a YAML file, the name of a study, or ``tiny``."""
-    path, studies = Path(request.pool), sorted(p.stem for p in STUDIES.glob("*.yaml"))
+    path = Path(request.pool)
     own = {name: value for name in ("scorer", "rater", "domain_column") if (value := getattr(request, name))}
     if path.exists() and path.suffix not in (".yaml", ".yml"):
         options = {"path": str(path)} | ({"domain_column": own.pop("domain_column")} if "domain_column" in own else {})
         return Source(path.name, Recipe("local", options, **own), max_rows=request.max_rows)
     if path.exists():
         source = _described(path, request.max_rows)
-    elif request.pool == "tiny" or request.pool in studies:
-        source = _of_design(request.pool, Design() if request.pool == "tiny" else Design.of_study(request.pool))
     else:
-        raise InputError(
-            f"Expected a pool as a path, a study among {', '.join(studies)}, or tiny, found {request.pool!r}; "
-            "correct the name."
-        )
+        source = _of_design(request.pool, Design() if request.pool == "tiny" else Design.of_study(request.pool))
     if source.design and request.max_rows:
         own["max_rows"] = str(request.max_rows)
     if own:
@@ -143,8 +139,3 @@ def _described(path: Path, max_rows: int) -> Source:
             "correct the file."
         )
     return Source(path.stem, Recipe.of(given), max_rows=max_rows)
-
-
-def unreadable(what: str, path: Path, error: Exception) -> InputError:
-    """The error of a file that is not what its name says."""
-    return InputError(f"Expected {what} in {path.name}, found {' '.join(str(error).split())}; correct the file.")

@@ -7,29 +7,27 @@ Whatever can be checked is checked before a row is scored, and nothing that exis
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset
 
 from causalmix.core.errors import InputError
-from causalmix.core.history import History, read_history
-from causalmix.core.tables import read_table
+from causalmix.core.history import History
 from causalmix.data.scores import SCORES
 from causalmix.data.states import ScoredPool, candidate_covariates
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.interface import Effects
 from causalmix.methods.ask import METHODS, OURS
-from causalmix.methods.new_pools import find_source, unreadable
+from causalmix.methods.new_pools import find_source
 from causalmix.methods.policy import mixtures_table
 from causalmix.methods.question import Question
+from causalmix.methods.refusals import checked
 from causalmix.methods.request import Recommendation, Request
 from causalmix.methods.target import Target
-from causalmix.methods.training_set import BY_LETTER, check_free, write
+from causalmix.methods.training_set import write
 
 
 def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **settings) -> Recommendation:
@@ -47,10 +45,8 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     InputError
         When something does not fit: the request, the history, the pool's domains or size, the models, the folder.
     """
-    check(request)
-    history, source = read_history(request.history), find_source(request)
-    history.y(request.outcome)
-    given = None if request.state is None else read_state(request.state, history)
+    history, given = checked(request)
+    source = find_source(request)
     tell(f"Loading {source.name}.")
     pool = source.load(() if given is not None else history.covariates)
     check_domains(pool, history)
@@ -73,21 +69,6 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     if request.out is not None:
         write(found, request.out)
     return found
-
-
-def check(request: Request) -> None:
-    """Raise InputError when the request itself is not sound, or its folder is not free."""
-    if request.method not in BY_LETTER:
-        raise InputError(f"Expected a method among {', '.join(BY_LETTER)}, found {request.method!r}; choose one.")
-    if request.n_samples is not None and request.n_samples < 1:
-        raise InputError(f"Expected a training set of at least 1 row, found {request.n_samples}; raise n_samples.")
-    if request.trees < 8:
-        raise InputError(f"Expected at least 8 trees of a forest, found {request.trees}; raise trees.")
-    for name in ("seed", "max_rows"):
-        if (value := getattr(request, name)) < 0:
-            raise InputError(f"Expected {name} of at least 0, found {value}; give such a number.")
-    if request.out is not None:
-        check_free(Path(request.out))
 
 
 def check_domains(pool: Dataset, history: History) -> None:
@@ -116,31 +97,6 @@ def _way(given: np.ndarray | None, history: History, pool: Dataset) -> str:
             "history; give the pool's values of x_<covariate> as a state file."
         )
     return "scored"
-
-
-def read_state(path: Path, history: History) -> np.ndarray:
-    """Covariates from a CSV table of one row or a JSON object, in the history's order, shape (d,)."""
-    path, names = Path(path), [f"x_{name}" for name in history.covariates]
-    if not names:
-        raise InputError("Expected a history with covariates for a given state, found none in it; leave out the state.")
-    if path.suffix == ".json" and path.is_file():
-        try:
-            table = pd.DataFrame([json.loads(path.read_text(encoding="utf-8"))])
-        except (ValueError, AttributeError) as error:
-            raise unreadable("a JSON object", path, error) from error
-    else:
-        table = read_table(path)
-    if missing := [name for name in names if name not in table]:
-        raise InputError(
-            f"Expected {', '.join(names)} in {path.name}, found no {', '.join(missing)}; add what is missing."
-        )
-    values = table[names].apply(pd.to_numeric, errors="coerce").to_numpy(float)
-    if len(values) != 1 or not np.isfinite(values).all():
-        raise InputError(
-            f"Expected one finite number for each of {', '.join(names)} in {path.name}, "
-            f"found {table[names].to_dict('list')}; describe one pool."
-        )
-    return values[0]
 
 
 def _target(request: Request, history: History, name: str, pool: Dataset) -> Target:

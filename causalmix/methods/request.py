@@ -17,6 +17,9 @@ if TYPE_CHECKING:  # the command line reads the options without loading what est
     from causalmix.methods.target import Target
 
 
+BY_LETTER = {"A": "CausalMix-A", "S": "CausalMix-S"}
+
+
 def _option(help: str, default: Any = MISSING, **further: Any) -> Any:
     """A field whose metadata are its option on the command line."""
     return field(default=default, metadata={"help": help} | further)

@@ -17,13 +17,13 @@ from causalmix import __version__
 from causalmix.core.errors import InputError
 from causalmix.data.fingerprints import ROW, of_files, of_rows
 from causalmix.data.states import draw_sample
-from causalmix.methods.ask import OURS
+from causalmix.methods.refusals import check_free
+from causalmix.methods.request import BY_LETTER
 
 if TYPE_CHECKING:
     from causalmix.methods.request import Recommendation
 
 
-BY_LETTER = dict(zip("AS", OURS))
 FORMATS = ("table", "json", "csv")
 BY_DOMAIN = {"share": "w", "rows": "n", "repeats": "repeats"}  # prefixes of columns
 GAINS = {"gain_over_equal": ("predicted_gain", "gain"), "gain_over_pool": ("gain_over_pool", "gain_over_pool")}
@@ -78,7 +78,7 @@ def _notes(found: Recommendation) -> tuple[str, ...]:
             )
     if "n_samples" in history.frame and (size := history.frame["n_samples"].median()) != target.n_samples:
         told.append(f"Gains are those of the history's runs, which train on {size:.0f} rows, not {target.n_samples}.")
-    for line in found.table[found.table["method"].isin(OURS)].to_dict("records"):
+    for line in found.table[found.table["method"].isin(BY_LETTER.values())].to_dict("records"):
         if again := [f"{line[f'repeats_{d}']} of {d}" for d in history.domains if line[f"repeats_{d}"]]:
             told.append(f"{line['method']} draws rows again ({', '.join(again)}), which its predicted gain ignores.")
         told += [f"{line['method']}: {line['note']}."] * bool(line["note"])
@@ -157,19 +157,6 @@ def write(found: Recommendation, out: Path) -> dict:
             out.rmdir()
         os.rename(made, out)
     return manifest
-
-
-def check_free(out: Path) -> None:
-    """Raise InputError unless a new folder can be made there."""
-    if out.is_symlink():
-        raise InputError(f"Expected a folder, found a link at {out}; name the folder itself.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(
-            f"Expected a new or an empty folder, found content at {out}; name another, for nothing is written over."
-        )
-    above = next(p for p in out.absolute().parents if p.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise InputError(f"Expected a folder that can be made, found that {above} takes no folder; name another place.")
 
 
 def _json(values: dict) -> str:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import torch
+from ctypes import CDLL
+from typing import TYPE_CHECKING
 
 from causalmix.core.errors import InputError
 from causalmix.core.study_file import Study
-from causalmix.data.named_models import is_own, require_model
-from causalmix.data.recipes import Recipe
-from causalmix.lm import harness
-from causalmix.lm.available import available
-from causalmix.study.longcot import AXES
-from causalmix.study.plan.memory import config_of
-from causalmix.train.design import Design, is_scored
+
+if TYPE_CHECKING:  # loading these takes seconds, and most refusals come before
+    from causalmix.train.design import Design
 
 #: Roles whose models a subject trains; subjects that are not here only read tables.
 ROLES = {
@@ -37,10 +33,14 @@ def check(study: Study, subjects: Sequence[str] = tuple(ROLES), gpus_elsewhere: 
     working = [subject for subject in subjects if subject in ROLES]
     if not working:
         return
+    if not gpus_elsewhere:
+        check_gpus(study, working)
+    from causalmix.train.design import Design
+
     design, roles = Design.of_study(study), {role for subject in working for role in ROLES[subject]}
-    if set(working) - {"outcomes"} and study.hardware.get("gpus") and not gpus_elsewhere:
-        _check_gpus(study, design, roles)
     _check_models(design, roles)
+    if not gpus_elsewhere:
+        check_gpus(study, working, max([1, *(int(design.launch_of(role).get("processes", 1)) for role in roles)]))
     if gpus_elsewhere and study.hardware.get("gpus"):
         _check_scored(study, design)
     _check_pool(design.pool, design, roles - {"longcot"})
@@ -54,22 +54,17 @@ def check(study: Study, subjects: Sequence[str] = tuple(ROLES), gpus_elsewhere: 
         _check_pool(design.longcot_pool, design, {"longcot"})
 
 
-def trials(study: Study) -> tuple[str, ...]:
-    """Subjects whose trials can be trained: long chains need the axes that are their outcome."""
-    return TRIALS if not _missing_axes(study) else TRIALS[:1]
+def check_gpus(study: Study, subjects: Sequence[str], processes: int = 1) -> None:
+    """As many GPUs here as one run of these subjects trains on; more of them only make a sweep quicker.
 
-
-def _missing_axes(study: Study) -> list[str]:
-    """Axes of the outcome of long chains that the Dev benchmarks of a real pool lack."""
-    given = study.parameters.get("pool")
-    there = {b.axis for b in Recipe.of(given).benchmarks() if b.split == "dev"} if given else AXES
-    return [axis for axis in AXES if axis not in there]
-
-
-def _check_gpus(study: Study, design: Design, roles: set[str]) -> None:
-    """As many GPUs here as one run of these roles trains on; more of them only make a sweep quicker."""
-    wanted = max([1, *(int(design.launch_of(role).get("processes", 1)) for role in roles)])
-    if (found := torch.cuda.device_count()) < wanted:
+    Processes that a launch's configuration names are known only once it was read, by what takes seconds to load.
+    """
+    if not study.hardware.get("gpus") or not set(subjects) & (ROLES.keys() - {"outcomes"}):
+        return
+    models = study.of("proxy_sft").models
+    launches = [getattr(models.get(role), "get", {}.get)("launch") for subject in subjects for role in ROLES[subject]]
+    wanted = max([processes, *(int(launch.get("processes") or 1) for launch in launches if launch)])
+    if (found := _gpus()) < wanted:
         raise InputError(
             f"Expected {wanted} GPU{'s' if wanted > 1 else ''} for the study {study.name}, found {found}; "
             "run it where they are or name a cluster that has them (causalmix sweep --cluster), "
@@ -77,9 +72,37 @@ def _check_gpus(study: Study, design: Design, roles: set[str]) -> None:
         )
 
 
+def _gpus() -> int:
+    """GPUs that torch sees; without a driver none, and torch is not loaded to find that out."""
+    try:
+        CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def trials(study: Study) -> tuple[str, ...]:
+    """Subjects whose trials can be trained: long chains need the axes that are their outcome."""
+    return TRIALS if not _missing_axes(study) else TRIALS[:1]
+
+
+def _missing_axes(study: Study) -> list[str]:
+    """Axes of the outcome of long chains that the Dev benchmarks of a real pool lack."""
+    from causalmix.data.recipes import Recipe
+    from causalmix.study.longcot import AXES
+
+    given = study.parameters.get("pool")
+    there = {b.axis for b in Recipe.of(given).benchmarks() if b.split == "dev"} if given else AXES
+    return [axis for axis in AXES if axis not in there]
+
+
 def _check_scored(study: Study, design: Design) -> None:
     """A sweep elsewhere must not begin with hours of scoring on a machine without a GPU."""
-    if not torch.cuda.is_available() and design.pool and not is_scored(design):
+    from causalmix.train.design import is_scored
+
+    if not _gpus() and design.pool and not is_scored(design):
         raise InputError(
             f"Expected the scored pool of the study {study.name} in the cache, found none and no GPU to score it; "
             f"run causalmix run --study {study.name} featurize on a machine with one and the same cache."
@@ -87,6 +110,8 @@ def _check_scored(study: Study, design: Design) -> None:
 
 
 def _check_models(design: Design, roles: set[str]) -> None:
+    from causalmix.data.named_models import is_own, require_model
+
     for role in sorted(roles):
         design.settings_of(role)  # refuses what cannot be
         if design.launch_of(role) and is_own(design.model_of(role)):
@@ -101,6 +126,12 @@ def _check_pool(given: dict, design: Design, roles: set[str]) -> None:
     """Whether a real pool, the models that score it and, where roles are trained on it, its benchmarks can be had."""
     if not given:
         return
+    from causalmix.data.named_models import require_model
+    from causalmix.data.recipes import Recipe
+    from causalmix.lm import harness
+    from causalmix.lm.available import available
+    from causalmix.study.plan.memory import config_of
+
     recipe = Recipe.of(given)
     recipe.benchmarks()  # refuses those that cannot be
     for name in recipe.models():
