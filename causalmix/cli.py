@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from causalmix.book import stamps
-from causalmix.book.run import ChapterError, plan, run, wanted_sources
+from causalmix.book.run import ChapterError, jobs_of, run, wanted_sources
 from causalmix.core import paths
 from causalmix.core.errors import InputError
 from causalmix.core.parameters import SUBJECTS, declaration, subject_of
@@ -128,7 +128,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.help_parameters:
         return _list_parameters(chapters)
     given = _from_root(options, _pairs(options.parameter))
-    jobs = plan(options.study, chapters, given)
+    jobs = jobs_of(options.study, chapters, given)
     from causalmix.study.plan import needs
 
     if given.get("history"):

@@ -117,12 +117,12 @@ def test_the_last_cell_tells_what_the_page_was_made_from(source):
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_study_fits_the_notebooks(study):
     """Each name exists and each value is allowed."""
-    assert len(run.plan(study, root=ROOT)) == len(SOURCES)
+    assert len(run.jobs_of(study, root=ROOT)) == len(SOURCES)
 
 
 def test_the_default_study_injects_nothing():
     """A page of the book is the notebook as it stands."""
-    assert [job.parameters for job in run.plan("laptop", root=ROOT)] == [{} for _ in SOURCES]
+    assert [job.parameters for job in run.jobs_of("laptop", root=ROOT)] == [{} for _ in SOURCES]
 
 
 def commands():
@@ -141,4 +141,4 @@ def test_every_command_that_is_told_is_accepted():
         options = cli._parser().parse_args(shlex.split(command)[1:])
         chapters = [*options.chapters, *options.notebook]
         if "NAME" not in command and "STUDY" not in command:
-            assert run.plan(options.study, chapters, cli._pairs(options.parameter), root=ROOT) is not None, where
+            assert run.jobs_of(options.study, chapters, cli._pairs(options.parameter), root=ROOT) is not None, where

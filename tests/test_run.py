@@ -34,7 +34,7 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path / "cache"))
     for name, under in {"ROOT": "", "RESULTS": "results", "STUDIES": "studies"}.items():
         monkeypatch.setattr(paths, name, tmp_path / under)
-    monkeypatch.setattr(cli, "plan", lambda *given: run.plan(*given, root=tmp_path))
+    monkeypatch.setattr(cli, "jobs_of", lambda *given: run.jobs_of(*given, root=tmp_path))
     monkeypatch.setattr(cli, "run", lambda *given: run.run(*given, root=tmp_path))
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "studies").mkdir()
@@ -123,7 +123,7 @@ def test_a_study_with_a_mistake_is_refused(root, text):
     """A name in a study that nothing declares would leave a default in place without a word."""
     (root / "studies" / "laptop.yaml").write_text(text)
     with pytest.raises(InputError, match="Expected"):
-        run.plan("laptop", root=root)
+        run.jobs_of("laptop", root=root)
 
 
 HEAVY = {"torch", "transformers", "datasets", "econml", "sklearn", "lightgbm", "papermill"}
@@ -270,7 +270,7 @@ def test_status_tells_what_is_stale_and_why(root, capsys, monkeypatch):
     """Missing, fresh, then stale for each thing that a page is made from."""
     page = page_of(root)
     assert stamps.state(page, root) == ("missing", ["not executed yet"])
-    run.run(run.plan("laptop", root=root), root=root)
+    run.run(run.jobs_of("laptop", root=root), root=root)
     assert stamps.state(page, root) == ("fresh", [])
     changes = {
         "source": lambda: write_notebook(root, [*BODY, "print('more')"]),
@@ -323,7 +323,7 @@ def test_the_kernel_is_this_python(root, monkeypatch):
         root,
         ["import sys\nprint(sys.executable)", "print(n_trees, radius, stage, repeats_allowed, study, results_dir)"],
     )
-    run.run(run.plan("laptop", root=root), root=root)
+    run.run(run.jobs_of("laptop", root=root), root=root)
     assert nbformat.read(page_of(root), as_version=4).cells[2].outputs[0].text == sys.executable + "\n"
 
 

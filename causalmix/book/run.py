@@ -64,7 +64,7 @@ class Job:
     changes: dict = field(default_factory=dict)
 
 
-def plan(
+def jobs_of(
     study_name: str, chapters: Sequence[str] = (), given: Mapping[str, object] = {}, root: Path = paths.ROOT
 ) -> list[Job]:
     """What has to be executed; every name and value is checked here, before anything starts."""

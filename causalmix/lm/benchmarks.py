@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 import pandas as pd
-from pydantic import ConfigDict
+import yaml
+from pydantic import ConfigDict, TypeAdapter
 
 from causalmix.core.errors import InputError
 from causalmix.core.parameters import check_name
+from causalmix.core.paths import ASSETS
 from causalmix.lm.tasks import SPLITS
 
 AXES = ("knowledge", "reasoning", "math", "coding", "instruction", "safety")
@@ -59,81 +61,9 @@ class Benchmark:
             )
 
 
-BENCHMARKS: tuple[Benchmark, ...] = (
-    Benchmark(
-        "mmlu", "knowledge", "dev", "mmlu", "acc,none", "mmlu.mmlu_openai_simple_evals_gen_b618ea",
-        shots=5, note="Tulu 3 Dev; the harness compares likelihoods, OpenCompass reads a generated answer",
-    ),
-    Benchmark(
-        "truthfulqa", "knowledge", "dev", "truthfulqa_mc2", "acc,none",
-        shots=0, note="Tulu 3 Dev; its prompt has six examples; OpenCompass has no multiple choice",
-    ),
-    Benchmark(
-        "mmlu_pro", "knowledge", "unseen", "mmlu_pro", "exact_match,custom-extract",
-        "mmlu_pro.mmlu_pro_0shot_cot_gen_08c1de",
-        shots=5, note="Tulu 3 Unseen; OpenCompass asks without examples and averages subjects, not questions",
-    ),
-    Benchmark(
-        "gpqa", "knowledge", "unseen", "gpqa_diamond_zeroshot", "acc,none", "gpqa.gpqa_openai_simple_evals_gen_5aeece",
-        shots=0, note="Tulu 3 Unseen; the diamond subset; access must be requested on the hub",
-    ),
-    Benchmark(
-        "bbh", "reasoning", "dev", "bbh_cot_zeroshot", "exact_match,flexible-extract", "bbh.bbh_gen_5b92b0",
-        shots=0, note="Tulu 3 Dev; the harness's variant with examples stops chat models at the first blank line",
-    ),
-    Benchmark(
-        "drop", "reasoning", "dev", "drop", "f1,none", "drop.drop_openai_simple_evals_gen_3857b0",
-        shots=3, note="Tulu 3 Dev; F1 in the harness, accuracy in OpenCompass",
-    ),
-    Benchmark(
-        "agieval", "reasoning", "unseen", "agieval_en", "acc,none", "agieval.agieval_gen_5c79b4",
-        shots=0, note="Tulu 3 Unseen; English subsets, to which the harness counts gaokao-english",
-        sets=(
-            "agieval-lsat-ar", "agieval-lsat-lr", "agieval-lsat-rc", "agieval-logiqa-en", "agieval-sat-math",
-            "agieval-sat-en", "agieval-sat-en-without-passage", "agieval-aqua-rat", "agieval-math",
-        ),
-    ),
-    Benchmark(
-        "gsm8k", "math", "dev", "gsm8k_cot_zeroshot", "exact_match,flexible-extract",
-        "gsm8k.gsm8k_0shot_v2_gen_a58960",
-        shots=0, note="Tulu 3 Dev, without examples as in OpenDataArena; the last number counts",
-    ),
-    Benchmark(
-        "math", "math", "dev", "minerva_math", "math_verify,none", "math.math_0shot_gen_393424",
-        shots=4, note="Tulu 3 Dev; the harness needs lm_eval[math]",
-    ),
-    Benchmark(
-        "olympiadbench", "math", "unseen", None, "", "OlympiadBench.OlympiadBench_0shot_gen_be8b13",
-        note="OpenDataArena; mathematics only, English and Chinese; not in the harness",
-        sets=tuple(f"OlympiadBench_OE_TO_maths_{name}" for name in ("en_COMP", "zh_COMP", "zh_CEE")),
-    ),
-    Benchmark(
-        "humaneval", "coding", "dev", "humaneval_instruct", "pass@1,create_test", "humaneval.humaneval_gen_8e312c",
-        runs_code=True, shots=0, note="Tulu 3 Dev (pass@10 there, pass@1 here)",
-    ),
-    Benchmark(
-        "mbpp", "coding", "dev", "mbpp_instruct", "pass_at_1,extract_code", "mbpp.sanitized_mbpp_mdblock_gen_a447ff",
-        runs_code=True, shots=3, note="OpenDataArena; all problems in the harness, the sanitized ones in OpenCompass",
-    ),
-    Benchmark(
-        "humaneval_plus", "coding", "unseen", "humaneval_plus", "pass@1,create_test",
-        "humaneval_plus.humaneval_plus_gen_8e312c",
-        runs_code=True, shots=0, note="OpenDataArena; HumanEval's prompts with more tests, so hardly unseen",
-    ),
-    Benchmark(
-        "ifeval", "instruction", "dev", "ifeval", "prompt_level_strict_acc,none", "IFEval.IFEval_gen_353ae7",
-        shots=0, note="Tulu 3 Dev (loose there, strict here); the harness needs lm_eval[ifeval]",
-    ),
-    Benchmark(
-        "ifbench", "instruction", "unseen", None, "", "IFBench.IFBench_gen",
-        note="inferred: successor of Tulu 3's IFEval-OOD; not in the harness; mean of four rates",
-    ),
-    Benchmark(
-        "toxigen", "safety", "dev", "toxigen", "acc,none",
-        shots=0,
-        note="inferred: asks whether a statement is hateful, not for refusals; not in OpenCompass; none Unseen",
-    ),
-)  # fmt: skip
+BENCHMARKS = TypeAdapter(tuple[Benchmark, ...]).validate_python(
+    yaml.safe_load((ASSETS / "benchmarks.yaml").read_text(encoding="utf-8"))
+)
 
 
 def select(

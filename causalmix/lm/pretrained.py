@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from causalmix.core.errors import InputError
 from causalmix.core.paths import ASSETS
 from causalmix.lm.available import available
@@ -20,32 +22,9 @@ END_OF_TURN = "<|im_end|>"
 CHAT_TOKENS = ("<|im_start|>", END_OF_TURN)
 PADDING = "<|endoftext|>"  # what Qwen2.5, Qwen3 and SmolLM2 have; never the end of a turn, which is scored
 DTYPES = ("bfloat16", "float32")
-_QWEN = {"rms_norm_eps": 1e-6, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}
 
 #: Shape by name on the hub, as each model's published config.json has it; ``model_type`` is the architecture.
-SHAPES: dict[str, dict[str, Any]] = {
-    "Qwen/Qwen2.5-0.5B": _QWEN | {
-        "model_type": "qwen2", "vocab_size": 151_936, "hidden_size": 896, "intermediate_size": 4864,
-        "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2,
-        "max_position_embeddings": 32_768, "tie_word_embeddings": True,
-    },
-    "Qwen/Qwen2.5-7B": _QWEN | {
-        "model_type": "qwen2", "vocab_size": 152_064, "hidden_size": 3584, "intermediate_size": 18_944,
-        "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4,
-        "max_position_embeddings": 131_072, "tie_word_embeddings": False,
-    },
-    "Qwen/Qwen3-4B-Base": _QWEN | {
-        "model_type": "qwen3", "vocab_size": 151_936, "hidden_size": 2560, "intermediate_size": 9728,
-        "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
-        "max_position_embeddings": 32_768, "tie_word_embeddings": True,
-    },
-    "HuggingFaceTB/SmolLM2-135M-Instruct": {
-        "model_type": "llama", "vocab_size": 49_152, "hidden_size": 576, "intermediate_size": 1536,
-        "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3,
-        "max_position_embeddings": 8192, "tie_word_embeddings": True,
-        "rms_norm_eps": 1e-5, "rope_parameters": {"rope_type": "default", "rope_theta": 1e5},
-    },
-}  # fmt: skip
+SHAPES: dict[str, dict[str, Any]] = yaml.safe_load((ASSETS / "models.yaml").read_text(encoding="utf-8"))
 
 
 def load_causal_lm(

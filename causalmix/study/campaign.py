@@ -47,14 +47,14 @@ ASKED = ("pool_rows", "pool_seed", "candidates", "n_runs", "n_samples", "epochs"
 class Campaign:
     """Trials of one study.
 
-    ``out`` is the folder of its tables, ``base`` its pool, ``goal`` the pool that mixtures are for; trials and the
+    ``out`` is the folder of its tables, ``world`` its pool, ``goal`` the pool that mixtures are for; trials and the
     proxies of methods are recorded in ``ledger``.  Static methods of these ``names`` are asked to maximise
     ``outcome``; how many seeds and which sizes are tried the settings of the subjects target and longcot say.
     """
 
     out: Path
     design: Design
-    base: World
+    world: World
     history: History
     goal: Target
     ledger: Ledger
@@ -74,15 +74,15 @@ class Campaign:
         sizes = found.of("target")
         usual = {name: getattr(sizes, name) for name in ("outcome", "n_trees", "seed")}
         usual |= {"names": asking.names_of(sizes.methods), "sizes": sizes, "longcot_sizes": found.of("longcot")}
-        history, base = read_history(out / "history.csv"), world_for(design)
-        _check_record(history, Ledger(out / "runs.jsonl"), design, base)
+        history, world = read_history(out / "history.csv"), world_for(design)
+        _check_record(history, Ledger(out / "runs.jsonl"), design, world)
         goal = find_target(history, out)
-        return cls(out, design, base, history, goal, Ledger(out / "trials.jsonl"), **usual | settings)
+        return cls(out, design, world, history, goal, Ledger(out / "trials.jsonl"), **usual | settings)
 
     @property
     def pool(self) -> Pool:
         """What its specifications say of the pool."""
-        return Pool.of(self.base)
+        return Pool.of(self.world)
 
     @cached_property
     def long_base(self) -> World:
@@ -97,7 +97,7 @@ class Campaign:
 
     def shifted_states(self) -> dict[str, np.ndarray]:
         """Covariates of the shifted pools, shape (d,), by name: those of one draw of their candidates."""
-        scored, found = self.base.scored, {}
+        scored, found = self.world.scored, {}
         for name, tilt in parts.SHIFTS.items():
             drawn = states.draw_candidates(scored, np.array(tilt), self.design.candidates, parts.TRIAL_SEEDS)
             found[name] = np.array(list(states.candidate_covariates(scored, drawn).values()))
@@ -215,11 +215,11 @@ class Campaign:
         }
 
 
-def _check_record(history: History, ledger: Ledger, design: Design, base: World) -> None:
+def _check_record(history: History, ledger: Ledger, design: Design, world: World) -> None:
     """Raise InputError where the history is not of this design: its trials would answer another question."""
-    if history.domains != base.scored.domains:
+    if history.domains != world.scored.domains:
         raise InputError(
-            f"Expected the domains {', '.join(base.scored.domains)} in this order in the history, found "
+            f"Expected the domains {', '.join(world.scored.domains)} in this order in the history, found "
             f"{', '.join(history.domains)}; make it anew from the runs."
         )
     finished = ledger.finished()
@@ -227,7 +227,7 @@ def _check_record(history: History, ledger: Ledger, design: Design, base: World)
     if recorded is None:
         return
     spec = RunSpec.from_dict(recorded)
-    again = spec_of(design, base.name, spec.weights, spec.state, spec.seed, domains=spec.domains)
+    again = spec_of(design, world.name, spec.weights, spec.state, spec.seed, domains=spec.domains)
     if differing := [
         name for name, value in json.loads(json.dumps(again.as_dict())).items() if recorded[name] != value
     ]:

@@ -32,7 +32,7 @@ FACTORS = (1 / 3, 1 / 2, 2.0, 3.0)  # of a domain's rows, the others as they are
 HUBER = 1e-3  # nats, the authors'
 BETAS = (1e-3, 1.0)
 LEAST_TRANSFER = 1e-9  # of the others' rows: a logarithm needs some
-TINY = 1e-12
+LEAST_POSITIVE = 1e-12
 LEAST = 1e-6  # share that SLSQP leaves a domain: without transfer the law is infinitely steep at none
 CLOSE = 3e-5  # nats for each domain that the mixture may miss of the smallest sum of losses
 TABLE_FIT = "DMO (table-fit)"
@@ -60,7 +60,7 @@ class Law:
         return -self.beta * self.c * self._effective(sizes) ** (-self.beta - 1) * (1 - lost)
 
     def _effective(self, sizes: np.ndarray) -> np.ndarray:
-        return np.maximum(sizes + self.gamma * _others(sizes) ** self.alpha, TINY)
+        return np.maximum(sizes + self.gamma * _others(sizes) ** self.alpha, LEAST_POSITIVE)
 
     def table(self, domains: Sequence[str]) -> pd.DataFrame:
         """One row for each domain."""
@@ -69,7 +69,7 @@ class Law:
 
 
 def _others(sizes: np.ndarray) -> np.ndarray:
-    return np.maximum(sizes.sum(axis=-1, keepdims=True) - sizes, TINY)
+    return np.maximum(sizes.sum(axis=-1, keepdims=True) - sizes, LEAST_POSITIVE)
 
 
 def design(k: int, n0: int, n_seeds: int, seed: int) -> list[ProxyRun]:
@@ -139,7 +139,7 @@ def _best(form: Callable, loss: np.ndarray, starts: Sequence, limits: tuple) -> 
 
     def residuals(q: np.ndarray) -> np.ndarray:
         effective, beta = form(q[:-2])
-        return q[-2] * np.maximum(effective, TINY) ** (-beta) + q[-1] - loss
+        return q[-2] * np.maximum(effective, LEAST_POSITIVE) ** (-beta) + q[-1] - loss
 
     bounds = ((*limits[0], 0.0, 0.0), (*limits[1], np.inf, np.inf))
     fits = []
@@ -154,7 +154,7 @@ def _best(form: Callable, loss: np.ndarray, starts: Sequence, limits: tuple) -> 
 
 def _linear(effective: np.ndarray, beta: float, loss: np.ndarray) -> tuple[float, float]:
     """c and e, both at least 0, of loss = c effective^-beta + e by least squares."""
-    feature = np.maximum(effective, TINY) ** (-beta)
+    feature = np.maximum(effective, LEAST_POSITIVE) ** (-beta)
     centred = feature - feature.mean()
     spread = float(centred @ centred)
     c = max(float(centred @ loss) / spread, 0.0) if spread > 0 else 0.0
@@ -174,7 +174,7 @@ def optimal_weights(law: Law, n: float, caps: np.ndarray | None = None) -> tuple
     even = law.losses(np.full(k, n / k)).sum()
     start = np.minimum(1 / k, upper)
     # SLSQP stops by absolute change, and here the whole gain may be thousandths of a nat.
-    unit = max(float(np.ptp(law.slopes(start * n) * n)), TINY)
+    unit = max(float(np.ptp(law.slopes(start * n) * n)), LEAST_POSITIVE)
     found = minimize(
         lambda w: float(law.losses(w * n / w.sum()).sum() - even) / unit, start,
         jac=lambda w: _downhill(law, w, n) / unit, method="SLSQP", bounds=list(zip(np.minimum(upper, LEAST), upper)),

@@ -23,25 +23,7 @@ from causalmix.train.design import ROLES
 from causalmix.train.launch import launcher_of
 from causalmix.train.sft import SFTSettings
 
-#: Models that studies name besides those of ``pretrained.SHAPES``, as their published config.json have them.
-SHAPES = pretrained.SHAPES | {
-    "Qwen/Qwen3-8B": {
-        "model_type": "qwen3", "vocab_size": 151_936, "hidden_size": 4096, "intermediate_size": 12_288,
-        "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
-        "max_position_embeddings": 40_960, "tie_word_embeddings": False,
-    },
-    "HuggingFaceTB/SmolLM2-1.7B-Instruct": {
-        "model_type": "llama", "vocab_size": 49_152, "hidden_size": 2048, "intermediate_size": 8192,
-        "num_hidden_layers": 24, "num_attention_heads": 32, "num_key_value_heads": 32,
-        "max_position_embeddings": 8192, "tie_word_embeddings": True,
-    },
-    # A classifier, so without a head over the vocabulary: counted as if the two were tied.
-    "princeton-nlp/QuRater-1.3B": {
-        "model_type": "llama", "vocab_size": 32_000, "hidden_size": 2048, "intermediate_size": 5504,
-        "num_hidden_layers": 24, "num_attention_heads": 16, "num_key_value_heads": 16, "tie_word_embeddings": True,
-    },
-}  # fmt: skip
-SHAPES["smollm2"] = SHAPES["HuggingFaceTB/SmolLM2-135M-Instruct"]
+SHAPES = pretrained.SHAPES | {"smollm2": pretrained.SHAPES["HuggingFaceTB/SmolLM2-135M-Instruct"]}
 
 GIB = 2**30
 RESERVED = {"GPU": 1.0, "core": 0.7}  # GiB that CUDA and its allocator, or Python and its libraries, hold (ours)
