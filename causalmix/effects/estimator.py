@@ -10,11 +10,15 @@ import pandas as pd
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import ROUNDING, History
-from causalmix.effects import double_ml
+from causalmix.effects import double_ml, gaussian_process
 from causalmix.effects.interface import EPS, TREATMENTS, Effects, Problem
 
 #: Every estimator: what fits it to a problem, with the settings that it takes.
-STAGES: dict[str, Callable[..., Effects]] = {"forest": double_ml.forest, "linear": double_ml.linear}
+STAGES: dict[str, Callable[..., Effects]] = {
+    "forest": double_ml.forest,
+    "linear": double_ml.linear,
+    "gaussian_process": gaussian_process.fit,
+}
 
 
 def fit_effects(
@@ -35,9 +39,9 @@ def fit_effects(
     outcome : str
         Name of a ``y_`` column.
     stage : str
-        A name in :data:`STAGES`: "forest", double machine learning with a causal forest, or "linear", the same with
-        theta(x) linear in x.  A forest needs a covariate to split on; where none varies, the linear stage is used
-        and ``Effects.note`` says so.
+        A name in :data:`STAGES`: "forest", double machine learning with a causal forest; "linear", the same with
+        theta(x) linear in x; or "gaussian_process", a Bayesian model of all at once.  A forest needs a covariate to
+        split on; where none varies, the linear stage is used and ``Effects.note`` says so.
     eps : float
         Offset of the log treatment, share.
     treatment : {"log", "ilr"}
@@ -47,10 +51,10 @@ def fit_effects(
     seed : int
         Everything random follows from it.
     **settings
-        Of the stage.  Both have ``cv_folds`` (folds of the cross-fitting, 5), ``n_repeats`` (how often everything
+        Of the stage.  The first two have ``cv_folds`` (folds of the cross-fitting, 5), ``n_repeats`` (how often all
         is repeated with other folds and trees, 5) and ``orthogonalise`` (True; False puts plain means in the place
         of m0 and e0); the forest also ``n_trees`` (of one repeat, rounded up to a multiple of 4, 500) and
-        ``min_samples_leaf`` (runs, 5).
+        ``min_samples_leaf`` (runs, 5).  The last has none.
 
     Raises
     ------
