@@ -215,27 +215,12 @@ def check_summary(check: pd.DataFrame) -> pd.DataFrame:
     groups = check.groupby("predictor", sort=False)
     table = groups[["spearman", "r2"]].mean().join(groups[["spearman", "r2"]].std().add_suffix("_sd")).reset_index()
     for measure in ("spearman", "r2"):
-        wins = [(_ahead(check, measure, name) > 0).sum() for name in table["predictor"][1:]]
+        wins = [(lead(check, measure, name) > 0).sum() for name in table["predictor"][1:]]
         table[f"theta(x)_ahead_in_{measure}"] = ["–", *(f"{n} of {check['split'].nunique()}" for n in wins)]
     return table
 
 
-def _ahead(check: pd.DataFrame, measure: str, rival: str) -> np.ndarray:
+def lead(check: pd.DataFrame, measure: str, rival: str) -> np.ndarray:
+    """How far theta(x) is ahead of a rival in every split; 0 where the two are alike."""
     ahead = gap(check, "theta(x)", rival, measure, "predictor")
     return np.where(np.abs(ahead) > ALIKE, ahead, 0 * ahead)
-
-
-def check_sentence(check: pd.DataFrame) -> str:
-    """What the held-out check says of the state, in size (R²) and in order (Spearman).
-
-    Better or worse is where the middle 95% of the differences over splits, in brackets, lies on one side of zero.
-    """
-    told = []
-    for measure, name in (("r2", "R²"), ("spearman", "Spearman's correlation")):
-        ahead = _ahead(check, measure, "constant theta")
-        said = split_verdict(ahead).replace("open", "neither better nor worse")
-        told.append(f"**{said}** by {name} ({signed(ahead)}, higher in {(ahead > 0).sum()} of {len(ahead)} splits)")
-    return (
-        f"Returns that depend on the state predict held-out runs {told[0]} than returns that do not, and {told[1]}; "
-        "in brackets the middle 95% of the differences over splits."
-    )

@@ -70,16 +70,3 @@ def _paths(
     name, cut = names[tree.tree_.feature[node]], f"{tree.tree_.threshold[node]:.3g}"
     below, above = (*conditions, f"{name} ≤ {cut}"), (*conditions, f"{name} > {cut}")
     return _paths(tree, names, left, below) + _paths(tree, names, right, above)
-
-
-def tree_sentence(leaves: pd.DataFrame) -> str:
-    """Which domains help or hurt in every leaf of a tree, and which change sign, in plain words."""
-    theta = leaves.filter(like="theta_").rename(columns=lambda c: c.removeprefix("theta_"))
-    helping, hurting = (theta > 0).all(), (theta < 0).all()
-    groups = {
-        "helping in every group of states": helping,
-        "hurting in every group": hurting,
-        "helping in some and hurting in others": ~(helping | hurting),
-    }
-    told = [f"{what}: {', '.join(theta.columns[which])}" for what, which in groups.items() if which.any()]
-    return "By point estimates, " + "; ".join(told) + "."
