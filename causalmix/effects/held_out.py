@@ -63,17 +63,10 @@ def most_held_out(history: History, n_test: int) -> int:
 
 
 def held_out_scores(
-    history: History,
-    variants: Sequence[Variant],
-    outcome: str = "y_dev",
-    n_test: int = 64,
-    n_splits: int = 8,
-    seed: int = 0,
-    progress: Callable | None = None,
-    measures: Sequence[str] = MEASURES,
-    parts: Callable[[np.ndarray, int], Mapping[str, History]] | None = None,
-    **settings,
-) -> pd.DataFrame:
+    history: History, variants: Sequence[Variant], outcome: str = "y_dev", n_test: int = 64, n_splits: int = 8,
+    seed: int = 0, progress: Callable | None = None, measures: Sequence[str] = MEASURES,
+    parts: Callable[[np.ndarray, int], Mapping[str, History]] | None = None, **settings,
+) -> pd.DataFrame:  # fmt: skip
     """Fit every variant to part of the runs and predict the rest; all variants share their splits.
 
     Parameters

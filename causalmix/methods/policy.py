@@ -30,10 +30,7 @@ class Proposal:
 
 
 def causalmix_a(
-    theta: np.ndarray,
-    reference: np.ndarray | None = None,
-    radius: float | None = None,
-    caps: np.ndarray | None = None,
+    theta: np.ndarray, reference: np.ndarray | None = None, radius: float | None = None, caps: np.ndarray | None = None
 ) -> Proposal:
     """CausalMix-A: shares proportional to the positive part of the returns.
 
@@ -64,16 +61,9 @@ def causalmix_a(
 
 
 def causalmix_s(
-    theta: np.ndarray,
-    n_candidates: int = 100_000,
-    top: int = 100,
-    alpha: float = 1.0,
-    eps: float = EPS,
-    seed: int = 0,
-    reference: np.ndarray | None = None,
-    radius: float | None = None,
-    caps: np.ndarray | None = None,
-) -> Proposal:
+    theta: np.ndarray, n_candidates: int = 100_000, top: int = 100, alpha: float = 1.0, eps: float = EPS, seed: int = 0,
+    reference: np.ndarray | None = None, radius: float | None = None, caps: np.ndarray | None = None,
+) -> Proposal:  # fmt: skip
     """CausalMix-S: the mean of the best of many random mixtures.
 
     Every candidate is scored by ``theta' log(T + eps)``, all of them in one matrix product; what
@@ -84,8 +74,7 @@ def causalmix_s(
     theta : ndarray, shape (K,)
         Returns in the target state.
     n_candidates, top : int
-        Candidates drawn, and how many of the best are averaged (100,000 and 100 as reported,
-        secondary source).
+        Candidates drawn, and how many of the best are averaged (100,000 and 100 as reported, secondary source).
     alpha : float
         Dirichlet concentration of the candidates (ours; the paper's is unknown).
     eps : float
@@ -212,9 +201,8 @@ def capped(mixtures: np.ndarray, caps: np.ndarray) -> np.ndarray:
         # A domain without a share cannot grow in proportion; where only such are left, room counts.
         room = np.where(room.sum(axis=1, keepdims=True) > 0, room, np.where(full, 0.0, caps - mixtures))
         total = room.sum(axis=1, keepdims=True)
-        mixtures = np.where(full, caps, mixtures) + excess * np.divide(
-            room, total, out=np.zeros_like(room), where=total > 0
-        )
+        grown = np.divide(room, total, out=np.zeros_like(room), where=total > 0)
+        mixtures = np.where(full, caps, mixtures) + excess * grown
     return mixtures
 
 

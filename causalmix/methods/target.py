@@ -50,10 +50,8 @@ def find_target(history: History, out: Path, target: str = "", own_history: bool
     """
     path = Path(target) if target else Path(out) / "target_state.csv"
     if not target and not (own_history and path.exists()):
-        told = (
-            "No target was given: the mixture is for the history's mean state, and for as many rows as its runs have "
-            "(1000 if it does not say)."
-        )
+        told = ("No target was given: the mixture is for the history's mean state, and for as many rows as its runs "
+                "have (1000 if it does not say).")  # fmt: skip
         return Target("mean state of the history", history.X.mean(axis=0), history.usual_rows, None, told)
     states, rows = [f"x_{c}" for c in history.covariates], [f"rows_{d}" for d in history.domains]
     table = read_table(path, ["pool", "n_samples", *states])
