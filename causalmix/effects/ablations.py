@@ -91,8 +91,7 @@ def read_second(path: Path, like: History) -> History | None:
         return None
     found = read_history(path)
     for what in ("domains", "covariates"):
-        have, want = getattr(found, what), getattr(like, what)
-        if have != want:
+        if (have := getattr(found, what)) != (want := getattr(like, what)):
             raise InputError(
                 f"Expected the {what} {', '.join(want) or 'none'} in {Path(path).name}, found "
                 f"{', '.join(have) or 'none'}; give a history of the same world."

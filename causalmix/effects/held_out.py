@@ -184,9 +184,7 @@ def signed(gaps: np.ndarray) -> str:
 def versus(scores: pd.DataFrame, one: str, other: str, measures: Sequence[str] = ("spearman", "r_score")) -> str:
     """How one variant predicts held-out runs against another by some measures, in words."""
     gaps = {LABELS[measure]: gap(scores, one, other, measure) for measure in measures}
-    return " and ".join(
-        f"{VERBS[split_verdict(values)]} in {label} ({signed(values)})" for label, values in gaps.items()
-    )
+    return " and ".join(f"{VERBS[split_verdict(ahead)]} in {of} ({signed(ahead)})" for of, ahead in gaps.items())
 
 
 def held_out_check(history: History, *args, **settings) -> pd.DataFrame:

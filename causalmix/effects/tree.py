@@ -12,10 +12,9 @@ from causalmix.effects.interface import Effects
 def cate_tree(
     effects: Effects, max_depth: int = 2, min_share: float = 0.1, seed: int = 0
 ) -> DecisionTreeRegressor | None:
-    """A shallow tree that sums up how the returns of the first repeat vary with the state; None without covariates.
+    """EconML's ``SingleTreeCateInterpreter`` tree of the first repeat's returns by state; None without covariates.
 
-    It is the tree that EconML's ``SingleTreeCateInterpreter`` grows; ``min_share`` is the fewest runs in a leaf, as a
-    share of all.
+    ``min_share`` is the fewest runs in a leaf, as a share of all.
     """
     if not effects.varying:
         return None

@@ -1,8 +1,7 @@
 """From returns theta(x) to a mixture: CausalMix-A, CausalMix-S, trust region, caps and support.
 
-One public summary of the paper says that both policies stay inside a trust region; its form is not
-known.  Here it is a bound on the total variation distance to a reference mixture, the share of
-rows that would have to change domain, and it is off unless a radius is given.
+A public summary of the paper has both policies in a trust region of unknown form.  Here it bounds the total variation
+distance to a reference mixture, the share of rows that would change domain; it is off unless a radius is given.
 """
 
 from __future__ import annotations
@@ -57,7 +56,8 @@ def causalmix_a(
     if gains.sum() == 0:
         return Proposal(reference, "no return is positive, so the reference mixture is kept")
     plain = gains / gains.sum()
-    return _told(plain, _inside(capped(plain[None], caps), reference, radius)[0])
+    weights = _inside(capped(plain[None], caps), reference, radius)[0]
+    return Proposal(weights, "" if np.allclose(plain, weights) else "held within the caps or the trust region")
 
 
 def causalmix_s(
@@ -214,8 +214,3 @@ def _inside(mixtures: np.ndarray, reference: np.ndarray, radius: float | None) -
     distance = np.abs(steps).sum(axis=1, keepdims=True) / 2
     shrink = np.divide(radius, distance, out=np.ones_like(distance), where=distance > radius)
     return reference + steps * shrink
-
-
-def _told(plain: np.ndarray, weights: np.ndarray) -> Proposal:
-    moved = not np.allclose(plain, weights)
-    return Proposal(weights, "held within the caps or the trust region" if moved else "")
