@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from chapter_cells import said
 
 from causalmix.core import intervals
 from causalmix.core.errors import InputError
@@ -80,22 +81,28 @@ def test_log_ratios_predict_like_logarithms(scores):
     assert np.abs(wide["full"] - wide["log-ratios (ILR)"]).mean() < 0.15
 
 
+def clr_told(runs):
+    """What chapter 08 says of centred log-ratios; its sentence on the variants has none to compare."""
+    scores = pd.DataFrame({"variant": [ablations.FULL]})
+    return said("08_ablations", "(CLR)", scores=scores, runs=runs, outcome="y_dev", n_splits=8, seed=0)
+
+
 @pytest.mark.parametrize("known", [("q", "idle"), ()])
 def test_centred_log_ratios_predict_as_isometric_ones(known, monkeypatch):
     """Least norm picks their coefficients, so gains are equal to rounding; in log shares themselves they are not."""
     runs = replace(history(), covariates=known)
     gap, largest = ablations.clr_gap(runs, "y_dev")
     assert gap < 1e-9 < 0.01 < largest
-    assert "**the same gains as** ILR" in ablations.clr_sentence(runs, "y_dev")
+    assert "**the same gains as** ILR" in clr_told(runs)
     fit = estimator.fit_effects
     monkeypatch.setattr(ablations, "fit_effects", lambda *args, **given: fit(*args, **(given | {"treatment": "log"})))
-    assert "**other gains than** ILR" in ablations.clr_sentence(runs, "y_dev")
+    assert "**other gains than** ILR" in clr_told(runs)
 
 
 def test_too_few_runs_for_a_linear_stage_are_told():
     """Three domains and two covariates need more than 18 runs; so do the centred log-ratios."""
     runs = history()
-    assert "too few" in ablations.clr_sentence(runs.take(np.arange(18)), "y_dev")
+    assert "too few" in clr_told(runs.take(np.arange(18)))
 
 
 def test_best_subset_holds_the_covariate_that_matters():
@@ -105,7 +112,7 @@ def test_best_subset_holds_the_covariate_that_matters():
     means = table.groupby("covariates")["spearman"].mean()
     assert set(means.index) == {"none", "q", "idle", "q + idle"}
     assert min(means["q"], means["q + idle"]) > means["idle"] + 0.2
-    assert "The best subset of 4 is **q" in ablations.covariates_sentence(table, "q + idle")
+    assert "The best subset of 4 is **q" in said("08_ablations", "The best subset", chosen=table, runs=runs)
 
 
 def test_one_subset_has_no_rival():
@@ -113,7 +120,7 @@ def test_one_subset_has_no_rival():
     runs = replace(history(), covariates=())
     table = ablations.covariates_table(held_out.held_out_scores(runs, ablations.subset_variants(runs), **SETTINGS))
     assert set(table["covariates"]) == {"none"}
-    assert "fewer than two subsets" in ablations.covariates_sentence(table, "none")
+    assert "fewer than two subsets" in said("08_ablations", "The best subset", chosen=table, runs=runs)
 
 
 def test_readings_are_compared_on_the_same_runs():

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from chapter_cells import said
 
 from causalmix.core.errors import InputError
 from causalmix.effects.simulate import simulate_history
@@ -62,7 +63,7 @@ def test_gain_sentence_follows_the_interval():
             "note": ["", "", "held"],
         }
     )
-    told = target.gain_sentence(frame)
+    told = said("05_mixture", "Predicted gain over Equal:", mixtures=frame)
     assert "**A** +0.0200 (its interval is above zero; in support)" in told
     assert "**S** +0.0100 (its interval includes zero; outside the support of the history; held)" in told
 

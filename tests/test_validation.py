@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from chapter_cells import said
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
@@ -32,7 +33,7 @@ def test_theta_of_the_state_wins_where_returns_depend_on_it(simulation):
     check = held_out.held_out_check(simulation.history, n_test=64, n_splits=5, stage="linear", **QUICK)
     means = check.groupby("predictor")["r2"].mean()
     assert means["theta(x)"] > means["constant theta"] > means["state alone"]
-    assert "**better**" in held_out.check_sentence(check)
+    assert "**better**" in said("04_effects", "held_out.lead", check=check)
 
 
 def test_table_and_sentence_count_the_same_splits():
@@ -44,7 +45,7 @@ def test_table_and_sentence_count_the_same_splits():
     ]
     check = pd.DataFrame(rows)
     assert list(held_out.check_summary(check)["theta(x)_ahead_in_r2"]) == ["–", "0 of 4", "4 of 4"]
-    assert "higher in 0 of 4 splits" in held_out.check_sentence(check)
+    assert "higher in 0 of 4 splits" in said("04_effects", "held_out.lead", check=check)
 
 
 def test_a_split_may_leave_a_domain_without_runs():
@@ -88,7 +89,7 @@ def test_leaves_partition_the_runs_and_average_their_returns(simulation):
 def test_tree_sentence_sorts_domains_by_sign():
     """A domain is said to help only where it helps in every leaf."""
     leaves = pd.DataFrame({"theta_a": [0.1, 0.2], "theta_b": [-0.1, -0.2], "theta_c": [0.1, -0.1]})
-    told = tree.tree_sentence(leaves)
+    told = said("04_effects", "By point estimates", leaves=leaves)
     assert "helping in every group of states: a;" in told
     assert "hurting in every group: b;" in told
     assert "helping in some and hurting in others: c." in told

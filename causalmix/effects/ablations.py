@@ -11,11 +11,10 @@ import pandas as pd
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import History, read_history
-from causalmix.core.intervals import split_verdict
 from causalmix.core.simplex import log_treatment, sample_dirichlet
 from causalmix.effects.double_ml import fewest
 from causalmix.effects.estimator import fit_effects
-from causalmix.effects.held_out import MEASURES, VERBS, Variant, gap, most_held_out, signed
+from causalmix.effects.held_out import MEASURES, Variant, most_held_out
 
 FULL = "full"
 
@@ -65,21 +64,6 @@ def covariates_table(scores: pd.DataFrame) -> pd.DataFrame:
     return part[["covariates", "split", *MEASURES]].reset_index(drop=True)
 
 
-def covariates_sentence(table: pd.DataFrame, triple: str, measure: str = "spearman") -> str:
-    """Which subset is best, and whether it is told apart from all covariates, or from the next if it is all of them."""
-    means = table.groupby("covariates", sort=False)[measure].mean().dropna()
-    if len(means) < 2:
-        return "There are fewer than two subsets of the covariates to compare, so none is called the best."
-    best = means.idxmax()
-    rival = means.drop(best).idxmax() if best == triple else triple
-    named = f"the next, *{rival}*" if best == triple else "all covariates together"
-    ahead = gap(table, best, rival, measure, "covariates")
-    return (
-        f"The best subset of {len(means)} is **{best}** (mean Spearman {means[best]:.3f}); "
-        f"against {named} ({means[rival]:.3f}) it is {VERBS[split_verdict(ahead)]} ({signed(ahead)})."
-    )
-
-
 def clr_gap(history: History, outcome: str, n: int = 200, seed: int = 0) -> tuple[float, float]:
     """How far gains by centred log-ratios (CLR) are from those by isometric ones (ILR), from the same residuals.
 
@@ -101,28 +85,13 @@ def clr_gap(history: History, outcome: str, n: int = 200, seed: int = 0) -> tupl
     return float(np.abs(by_clr - by_ilr).max()), float(np.abs(by_ilr).max())
 
 
-def clr_sentence(history: History, outcome: str, n: int = 200, seed: int = 0) -> str:
-    """Whether centred log-ratios predict the gains that isometric ones do, worded from :func:`clr_gap`."""
-    start = "Centred log-ratios (CLR) sum to zero, so their coefficients are not identified"
-    if len(history) <= fewest("linear", history, len(history.covariates)):
-        return f"{start}; the runs are too few for a linear final stage, by which they could be held against ILR."
-    apart, largest = clr_gap(history, outcome, n, seed)
-    verdict = "the same gains as" if apart < 1e-6 * largest else "other gains than"
-    return (
-        f"{start}; those of least norm, from the same residuals and with a linear final stage, predict **{verdict}** "
-        f"ILR: over {n} moves between random mixtures the largest difference is {apart:.1g}, the largest gain "
-        f"{largest:.2g}."
-    )
-
-
 def read_second(path: Path, like: History) -> History | None:
     """A second history of the same world, or None where there is no such file; refuses other domains or covariates."""
     if not Path(path).is_file():
         return None
     found = read_history(path)
     for what in ("domains", "covariates"):
-        have, want = getattr(found, what), getattr(like, what)
-        if have != want:
+        if (have := getattr(found, what)) != (want := getattr(like, what)):
             raise InputError(
                 f"Expected the {what} {', '.join(want) or 'none'} in {Path(path).name}, found "
                 f"{', '.join(have) or 'none'}; give a history of the same world."

@@ -69,10 +69,8 @@ def reading_scores(before: History, after: History, **settings) -> pd.DataFrame:
             "Expected the same runs in the same order for X before and after mixing, found others; "
             "write both histories again with chapter 03."
         )
-    parts = [
-        held_out_scores(
-            history, [Variant("reading", name, history.covariates)], measures=("spearman", "r2"), **settings
-        )
-        for name, history in zip(READINGS, (before, after))
-    ]
+    parts = []
+    for name, history in zip(READINGS, (before, after)):
+        variant = Variant("reading", name, history.covariates)
+        parts.append(held_out_scores(history, [variant], measures=("spearman", "r2"), **settings))
     return pd.concat(parts, ignore_index=True)

@@ -104,15 +104,9 @@ def linear(problem: Problem, **settings) -> DoubleML:
 
 
 def _fit(
-    problem: Problem,
-    stage: str,
-    note: str = "",
-    n_trees: int = 500,
-    cv_folds: int = 5,
-    n_repeats: int = 5,
-    min_samples_leaf: int = 5,
-    orthogonalise: bool = True,
-) -> DoubleML:
+    problem: Problem, stage: str, note: str = "", n_trees: int = 500, cv_folds: int = 5, n_repeats: int = 5,
+    min_samples_leaf: int = 5, orthogonalise: bool = True,
+) -> DoubleML:  # fmt: skip
     _check_settings(n_trees=n_trees, cv_folds=cv_folds, n_repeats=n_repeats, min_samples_leaf=min_samples_leaf)
     check_size(problem.history, stage, len(problem.varying))
     basis = problem.directions()
@@ -147,15 +141,11 @@ def _estimator(
     if stage == "linear":
         return LinearDML(**shared)
     return CausalForestDML(
-        **shared,
-        discrete_treatment=False,
+        **shared, discrete_treatment=False, n_jobs=1,
         n_estimators=-(-n_trees // 4) * 4,  # variances come from groups of four trees
-        # Splits where returns differ rather than where the fit improves; both are EconML's.
-        criterion="het",
-        min_samples_leaf=min_samples_leaf,
-        min_samples_split=2 * min_samples_leaf,
-        n_jobs=1,
-    )
+        criterion="het",  # splits where returns differ rather than where the fit improves; both are EconML's
+        min_samples_leaf=min_samples_leaf, min_samples_split=2 * min_samples_leaf,
+    )  # fmt: skip
 
 
 def _check_settings(**settings: int) -> None:

@@ -22,14 +22,9 @@ STAGES: dict[str, Callable[..., Effects]] = {
 
 
 def fit_effects(
-    history: History,
-    outcome: str = "y_dev",
-    stage: str = "forest",
-    eps: float = EPS,
-    treatment: str = "log",
-    seed: int = 0,
-    **settings,
-) -> Effects:
+    history: History, outcome: str = "y_dev", stage: str = "forest", eps: float = EPS, treatment: str = "log",
+    seed: int = 0, **settings,
+) -> Effects:  # fmt: skip
     """Estimate returns from a history.
 
     Parameters

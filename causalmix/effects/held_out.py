@@ -63,17 +63,10 @@ def most_held_out(history: History, n_test: int) -> int:
 
 
 def held_out_scores(
-    history: History,
-    variants: Sequence[Variant],
-    outcome: str = "y_dev",
-    n_test: int = 64,
-    n_splits: int = 8,
-    seed: int = 0,
-    progress: Callable | None = None,
-    measures: Sequence[str] = MEASURES,
-    parts: Callable[[np.ndarray, int], Mapping[str, History]] | None = None,
-    **settings,
-) -> pd.DataFrame:
+    history: History, variants: Sequence[Variant], outcome: str = "y_dev", n_test: int = 64, n_splits: int = 8,
+    seed: int = 0, progress: Callable | None = None, measures: Sequence[str] = MEASURES,
+    parts: Callable[[np.ndarray, int], Mapping[str, History]] | None = None, **settings,
+) -> pd.DataFrame:  # fmt: skip
     """Fit every variant to part of the runs and predict the rest; all variants share their splits.
 
     Parameters
@@ -191,9 +184,7 @@ def signed(gaps: np.ndarray) -> str:
 def versus(scores: pd.DataFrame, one: str, other: str, measures: Sequence[str] = ("spearman", "r_score")) -> str:
     """How one variant predicts held-out runs against another by some measures, in words."""
     gaps = {LABELS[measure]: gap(scores, one, other, measure) for measure in measures}
-    return " and ".join(
-        f"{VERBS[split_verdict(values)]} in {label} ({signed(values)})" for label, values in gaps.items()
-    )
+    return " and ".join(f"{VERBS[split_verdict(ahead)]} in {of} ({signed(ahead)})" for of, ahead in gaps.items())
 
 
 def held_out_check(history: History, *args, **settings) -> pd.DataFrame:
@@ -215,27 +206,12 @@ def check_summary(check: pd.DataFrame) -> pd.DataFrame:
     groups = check.groupby("predictor", sort=False)
     table = groups[["spearman", "r2"]].mean().join(groups[["spearman", "r2"]].std().add_suffix("_sd")).reset_index()
     for measure in ("spearman", "r2"):
-        wins = [(_ahead(check, measure, name) > 0).sum() for name in table["predictor"][1:]]
+        wins = [(lead(check, measure, name) > 0).sum() for name in table["predictor"][1:]]
         table[f"theta(x)_ahead_in_{measure}"] = ["–", *(f"{n} of {check['split'].nunique()}" for n in wins)]
     return table
 
 
-def _ahead(check: pd.DataFrame, measure: str, rival: str) -> np.ndarray:
+def lead(check: pd.DataFrame, measure: str, rival: str) -> np.ndarray:
+    """How far theta(x) is ahead of a rival in every split; 0 where the two are alike."""
     ahead = gap(check, "theta(x)", rival, measure, "predictor")
     return np.where(np.abs(ahead) > ALIKE, ahead, 0 * ahead)
-
-
-def check_sentence(check: pd.DataFrame) -> str:
-    """What the held-out check says of the state, in size (R²) and in order (Spearman).
-
-    Better or worse is where the middle 95% of the differences over splits, in brackets, lies on one side of zero.
-    """
-    told = []
-    for measure, name in (("r2", "R²"), ("spearman", "Spearman's correlation")):
-        ahead = _ahead(check, measure, "constant theta")
-        said = split_verdict(ahead).replace("open", "neither better nor worse")
-        told.append(f"**{said}** by {name} ({signed(ahead)}, higher in {(ahead > 0).sum()} of {len(ahead)} splits)")
-    return (
-        f"Returns that depend on the state predict held-out runs {told[0]} than returns that do not, and {told[1]}; "
-        "in brackets the middle 95% of the differences over splits."
-    )

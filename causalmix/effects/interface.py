@@ -146,9 +146,8 @@ class Effects(Problem, ABC):
     def interval(self, X: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Pointwise confidence interval of the returns.
 
-        The variance is the median over repeats of var_r + (theta_r - median)^2, so that the
-        arbitrary split into folds counts as a source of error (Chernozhukov et al. 2018, section
-        3.4, doi:10.1111/ectj.12097).
+        The variance is the median over repeats of var_r + (theta_r - median)^2, so that the arbitrary split into folds
+        counts as a source of error (Chernozhukov et al. 2018, section 3.4, doi:10.1111/ectj.12097).
         """
         known = self.posterior(self._rows(X)[0])
         return _interval(np.median(known.mean, axis=0), known.mean, known.variance(), level)

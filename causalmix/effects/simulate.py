@@ -29,15 +29,9 @@ class Simulation:
 
 
 def simulate_history(
-    n: int = 512,
-    domains: Sequence[str] = DOMAINS,
-    covariates: Sequence[str] = COVARIATES,
-    heterogeneity: float = 0.008,
-    confounding: float = 0.0,
-    noise: float = 0.02,
-    eps: float = 0.01,
-    seed: int = 0,
-) -> Simulation:
+    n: int = 512, domains: Sequence[str] = DOMAINS, covariates: Sequence[str] = COVARIATES,
+    heterogeneity: float = 0.008, confounding: float = 0.0, noise: float = 0.02, eps: float = 0.01, seed: int = 0,
+) -> Simulation:  # fmt: skip
     """Draw a history from a partially linear model with known returns.
 
     With standard normal draws X_i in R^d, coefficients a in R^K and B in R^(K x d),
@@ -48,10 +42,9 @@ def simulate_history(
         Z_i      = log(T_i + eps)
         Y_i      = g(X_i) + theta(X_i)' Z_i + noise * N(0, 1)
 
-    so that g bends, which a linear regression would miss, and mixtures are drawn independently of
-    the state unless ``confounding`` is positive.  The form is that of Robinson (1988,
-    doi:10.2307/1912705) with several treatments; the magnitudes are ours, chosen so that one
-    doubling of a share moves accuracy by about a point.
+    so that g bends, which a linear regression would miss, and mixtures are drawn independently of the state unless
+    ``confounding`` is positive.  The form is that of Robinson (1988, doi:10.2307/1912705) with several treatments; the
+    magnitudes are ours, chosen so that one doubling of a share moves accuracy by about a point.
     """
     k, d = len(domains), len(covariates)
     truth = np.random.default_rng([2607, 1104, k, d])

@@ -12,10 +12,9 @@ from causalmix.effects.interface import Effects
 def cate_tree(
     effects: Effects, max_depth: int = 2, min_share: float = 0.1, seed: int = 0
 ) -> DecisionTreeRegressor | None:
-    """A shallow tree that sums up how the returns of the first repeat vary with the state; None without covariates.
+    """EconML's ``SingleTreeCateInterpreter`` tree of the first repeat's returns by state; None without covariates.
 
-    It is the tree that EconML's ``SingleTreeCateInterpreter`` grows; ``min_share`` is the fewest runs in a leaf, as a
-    share of all.
+    ``min_share`` is the fewest runs in a leaf, as a share of all.
     """
     if not effects.varying:
         return None
@@ -70,16 +69,3 @@ def _paths(
     name, cut = names[tree.tree_.feature[node]], f"{tree.tree_.threshold[node]:.3g}"
     below, above = (*conditions, f"{name} ≤ {cut}"), (*conditions, f"{name} > {cut}")
     return _paths(tree, names, left, below) + _paths(tree, names, right, above)
-
-
-def tree_sentence(leaves: pd.DataFrame) -> str:
-    """Which domains help or hurt in every leaf of a tree, and which change sign, in plain words."""
-    theta = leaves.filter(like="theta_").rename(columns=lambda c: c.removeprefix("theta_"))
-    helping, hurting = (theta > 0).all(), (theta < 0).all()
-    groups = {
-        "helping in every group of states": helping,
-        "hurting in every group": hurting,
-        "helping in some and hurting in others": ~(helping | hurting),
-    }
-    told = [f"{what}: {', '.join(theta.columns[which])}" for what, which in groups.items() if which.any()]
-    return "By point estimates, " + "; ".join(told) + "."

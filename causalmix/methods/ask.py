@@ -62,8 +62,7 @@ def ask(question: Question, pool: str, names: Sequence[str] = tuple(STATIC)) -> 
     The question has the pool's state; ``names`` are the static methods to ask, beside CausalMix.
     """
     answers = {name: METHODS[name](question) for name in (*names, *OURS, WITHOUT_X)}
-    caps = question.caps
-    answers = {name: replace(answer, weights=rounded(answer.weights, caps)) for name, answer in answers.items()}
+    answers = {name: replace(a, weights=rounded(a.weights, question.caps)) for name, a in answers.items()}
     return _table(question, pool, answers, rounded(question.even))
 
 

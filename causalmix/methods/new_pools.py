@@ -114,10 +114,8 @@ def find_source(request: Request) -> Source:
     if source.design and request.max_rows:
         own["max_rows"] = str(request.max_rows)
     if own:
-        raise InputError(
-            f"Expected {', '.join(own)} only with a path of rows, found it with {request.pool}; "
-            "say it where that pool is described."
-        )
+        given = f"Expected {', '.join(own)} only with a path of rows, found it with {request.pool}"
+        raise InputError(f"{given}; say it where that pool is described.")
     return source
 
 

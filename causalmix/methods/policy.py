@@ -1,8 +1,7 @@
 """From returns theta(x) to a mixture: CausalMix-A, CausalMix-S, trust region, caps and support.
 
-One public summary of the paper says that both policies stay inside a trust region; its form is not
-known.  Here it is a bound on the total variation distance to a reference mixture, the share of
-rows that would have to change domain, and it is off unless a radius is given.
+A public summary of the paper has both policies in a trust region of unknown form.  Here it bounds the total variation
+distance to a reference mixture, the share of rows that would change domain; it is off unless a radius is given.
 """
 
 from __future__ import annotations
@@ -30,10 +29,7 @@ class Proposal:
 
 
 def causalmix_a(
-    theta: np.ndarray,
-    reference: np.ndarray | None = None,
-    radius: float | None = None,
-    caps: np.ndarray | None = None,
+    theta: np.ndarray, reference: np.ndarray | None = None, radius: float | None = None, caps: np.ndarray | None = None
 ) -> Proposal:
     """CausalMix-A: shares proportional to the positive part of the returns.
 
@@ -60,20 +56,14 @@ def causalmix_a(
     if gains.sum() == 0:
         return Proposal(reference, "no return is positive, so the reference mixture is kept")
     plain = gains / gains.sum()
-    return _told(plain, _inside(capped(plain[None], caps), reference, radius)[0])
+    weights = _inside(capped(plain[None], caps), reference, radius)[0]
+    return Proposal(weights, "" if np.allclose(plain, weights) else "held within the caps or the trust region")
 
 
 def causalmix_s(
-    theta: np.ndarray,
-    n_candidates: int = 100_000,
-    top: int = 100,
-    alpha: float = 1.0,
-    eps: float = EPS,
-    seed: int = 0,
-    reference: np.ndarray | None = None,
-    radius: float | None = None,
-    caps: np.ndarray | None = None,
-) -> Proposal:
+    theta: np.ndarray, n_candidates: int = 100_000, top: int = 100, alpha: float = 1.0, eps: float = EPS, seed: int = 0,
+    reference: np.ndarray | None = None, radius: float | None = None, caps: np.ndarray | None = None,
+) -> Proposal:  # fmt: skip
     """CausalMix-S: the mean of the best of many random mixtures.
 
     Every candidate is scored by ``theta' log(T + eps)``, all of them in one matrix product; what
@@ -84,8 +74,7 @@ def causalmix_s(
     theta : ndarray, shape (K,)
         Returns in the target state.
     n_candidates, top : int
-        Candidates drawn, and how many of the best are averaged (100,000 and 100 as reported,
-        secondary source).
+        Candidates drawn, and how many of the best are averaged (100,000 and 100 as reported, secondary source).
     alpha : float
         Dirichlet concentration of the candidates (ours; the paper's is unknown).
     eps : float
@@ -212,9 +201,8 @@ def capped(mixtures: np.ndarray, caps: np.ndarray) -> np.ndarray:
         # A domain without a share cannot grow in proportion; where only such are left, room counts.
         room = np.where(room.sum(axis=1, keepdims=True) > 0, room, np.where(full, 0.0, caps - mixtures))
         total = room.sum(axis=1, keepdims=True)
-        mixtures = np.where(full, caps, mixtures) + excess * np.divide(
-            room, total, out=np.zeros_like(room), where=total > 0
-        )
+        grown = np.divide(room, total, out=np.zeros_like(room), where=total > 0)
+        mixtures = np.where(full, caps, mixtures) + excess * grown
     return mixtures
 
 
@@ -226,8 +214,3 @@ def _inside(mixtures: np.ndarray, reference: np.ndarray, radius: float | None) -
     distance = np.abs(steps).sum(axis=1, keepdims=True) / 2
     shrink = np.divide(radius, distance, out=np.ones_like(distance), where=distance > radius)
     return reference + steps * shrink
-
-
-def _told(plain: np.ndarray, weights: np.ndarray) -> Proposal:
-    moved = not np.allclose(plain, weights)
-    return Proposal(weights, "held within the caps or the trust region" if moved else "")

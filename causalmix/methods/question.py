@@ -40,45 +40,19 @@ class NothingTrains(InputError):
 
 @dataclass(frozen=True)
 class Question:
-    """What every method is asked.
+    """What every method is asked, of a pool with k of the history's domains."""
 
-    Attributes
-    ----------
-    history : History
-        Past runs; methods that train their own need only its domains.
-    n_samples : int
-        Rows of the training set that the mixture is for.
-    rows : ndarray of int, shape (k,), or None
-        Rows that each domain of the pool has; None where that is not known.
-    outcome : str
-        Column of the history to maximise.
-    seed : int
-        Everything random in the method follows from it.
-    train : callable or None
-        See :data:`Train`; None where nothing can be trained.
-    x : ndarray, shape (d,), or None
-        Covariates of the pool, its state; None where no method that is asked looks at it.
-    domains : tuple of str, length k
-        Domains that the pool has; by default all of the history's.
-    repeats_allowed : bool
-        Whether a domain that runs out gives rows again; otherwise shares are held within the rows.
-    settings : dict
-        Of :func:`causalmix.effects.estimator.fit_effects`.
-    fitted : Effects or None
-        What these settings give, where it has been fitted already.
-    """
-
-    history: History
-    n_samples: int
-    rows: np.ndarray | None = None
-    outcome: str = "y_dev"
-    seed: int = 0
-    train: Train | None = None
-    x: np.ndarray | None = None
-    domains: tuple[str, ...] = ()
-    repeats_allowed: bool = False
-    settings: Mapping[str, object] = field(default_factory=dict)
-    fitted: Effects | None = None
+    history: History  # past runs; methods that train their own need only its domains
+    n_samples: int  # rows of the training set that the mixture is for
+    rows: np.ndarray | None = None  # that each domain of the pool has, shape (k,); None where that is not known
+    outcome: str = "y_dev"  # column of the history to maximise
+    seed: int = 0  # everything random in a method follows from it
+    train: Train | None = None  # None where nothing can be trained
+    x: np.ndarray | None = None  # the pool's state, shape (d,); None where no method that is asked looks at it
+    domains: tuple[str, ...] = ()  # that the pool has; by default all of the history's
+    repeats_allowed: bool = False  # a domain that runs out gives rows again; else shares are held within the rows
+    settings: Mapping[str, object] = field(default_factory=dict)  # of causalmix.effects.estimator.fit_effects
+    fitted: Effects | None = None  # what these settings give, where it has been fitted already
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "domains", tuple(self.domains) or self.history.domains)
@@ -194,21 +168,9 @@ def _finite(values: object, k: int) -> bool:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a method says.
+    """What a method says."""
 
-    Attributes
-    ----------
-    weights : ndarray, shape (k,)
-        The mixture of the pool's domains.
-    runs_used : int
-        Proxy runs that went into it.
-    note : str
-        What a reader of the mixture should know; may be empty.
-    details : dict of str to DataFrame
-        Tables of what the method found on its way.
-    """
-
-    weights: np.ndarray
-    runs_used: int
-    note: str = ""
-    details: dict[str, pd.DataFrame] = field(default_factory=dict)
+    weights: np.ndarray  # the mixture of the pool's domains, shape (k,)
+    runs_used: int  # proxy runs that went into it
+    note: str = ""  # what a reader of the mixture should know; may be empty
+    details: dict[str, pd.DataFrame] = field(default_factory=dict)  # what the method found on its way

@@ -72,28 +72,16 @@ def add_options(parser: ArgumentParser) -> None:
 class Recommendation:
     """Mixtures for a pool, and all that is needed to draw a training set.
 
-    Attributes
-    ----------
-    target : Target
-        The pool's state and rows.
-    pool : Dataset
-        ``row_id, domain, messages`` and more.
-    scored : ScoredPool
-        The same rows, domains in the history's order.
-    scored_by : dict
-        Models that measured the state, each ``name`` and ``sha256`` (empty for one on a hub); empty when none did.
-    table : DataFrame
-        One row a method: the columns of ``mixtures.csv``, ``n_<domain>`` rows, ``gain_over_pool…`` (over the
-        pool's own proportions), ``repeats_<domain>`` rows drawn again, ``x_<covariate>`` and the
-        ``share_of_runs_below_`` each.
+    The table has one row a method: the columns of ``mixtures.csv``, ``gain_over_pool…`` (over the pool's own
+    proportions), ``repeats_<domain>`` rows drawn again, ``x_<covariate>`` and the ``share_of_runs_below_`` each.
     """
 
     request: Request
     effects: Effects
     target: Target
-    pool: Dataset
-    scored: ScoredPool
-    scored_by: dict[str, dict[str, str]]
+    pool: Dataset  # row_id, domain, messages and more
+    scored: ScoredPool  # the same rows, domains in the history's order
+    scored_by: dict[str, dict[str, str]]  # name and sha256 (empty for one on a hub) of models that measured the state
     table: pd.DataFrame
 
     @property

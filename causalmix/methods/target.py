@@ -1,4 +1,4 @@
-"""The pool that a mixture is for: its state, its rows, and what the chapter says of the gain."""
+"""The pool that a mixture is for: its state and its rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pandas as pd
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import History
-from causalmix.core.intervals import verdict
 from causalmix.core.tables import read_table
 from causalmix.methods.policy import domain_caps
 
@@ -51,10 +50,8 @@ def find_target(history: History, out: Path, target: str = "", own_history: bool
     """
     path = Path(target) if target else Path(out) / "target_state.csv"
     if not target and not (own_history and path.exists()):
-        told = (
-            "No target was given: the mixture is for the history's mean state, and for as many rows as its runs have "
-            "(1000 if it does not say)."
-        )
+        told = ("No target was given: the mixture is for the history's mean state, and for as many rows as its runs "
+                "have (1000 if it does not say).")  # fmt: skip
         return Target("mean state of the history", history.X.mean(axis=0), history.usual_rows, None, told)
     states, rows = [f"x_{c}" for c in history.covariates], [f"rows_{d}" for d in history.domains]
     table = read_table(path, ["pool", "n_samples", *states])
@@ -88,14 +85,3 @@ def _numbers(line: pd.Series, names: list[str], path: Path, least: int | None = 
 def equal(history: History) -> np.ndarray:
     """The mixture that gives every domain the same share, shape (K,)."""
     return np.full(len(history.domains), 1 / len(history.domains))
-
-
-def gain_sentence(mixtures: pd.DataFrame) -> str:
-    """Which proposals are expected to gain something, by their intervals, in one sentence."""
-    words, told = {"better": "is above zero", "worse": "is below zero", "open": "includes zero"}, []
-    for row in mixtures[mixtures["method"] != "Equal"].itertuples():
-        side = words[verdict(row.gain_ci_low, row.gain_ci_high)]
-        where = "in support" if row.in_support else "outside the support of the history"
-        note = f"; {row.note}" if row.note else ""
-        told.append(f"**{row.method}** {row.predicted_gain:+.4f} (its interval {side}; {where}{note})")
-    return "Predicted gain over Equal: " + "; ".join(told) + "."

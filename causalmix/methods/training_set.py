@@ -151,7 +151,9 @@ def write(found: Recommendation, out: Path) -> dict:
             for d, share, n in zip(found.history.domains, weights, counts)
         }
         manifest = {"method": line.name, "mixture": mixture, "seed": seed, "recommendation": as_dict(found)}
-        manifest |= {"inputs": _inputs(found), "files": {TRAIN: of_files([made / TRAIN])}, "versions": _versions()}
+        versions = {"python": platform.python_version(), "causalmix": __version__}
+        versions |= {name: version(name) for name in LIBRARIES}
+        manifest |= {"inputs": _inputs(found), "files": {TRAIN: of_files([made / TRAIN])}, "versions": versions}
         (made / MANIFEST).write_text(_json(manifest), encoding="utf-8")
         if out.exists():
             out.rmdir()
@@ -167,8 +169,3 @@ def _inputs(found: Recommendation) -> dict:
     files = {"history": found.request.history, "state": found.request.state}
     named = {what: {"name": Path(f).name, "sha256": of_files([Path(f)])} for what, f in files.items() if f is not None}
     return named | {"pool": {"name": found.target.pool, "sha256": of_rows(found.pool)}}
-
-
-def _versions() -> dict[str, str]:
-    own = {"python": platform.python_version(), "causalmix": __version__}
-    return own | {name: version(name) for name in LIBRARIES}

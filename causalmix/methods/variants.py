@@ -20,10 +20,7 @@ WITHOUT_ORTHOGONALISATION = "CausalMix-A without orthogonalisation"
 
 
 def learning_mixtures(question: Question, counts: Sequence[int] = RUN_COUNTS) -> pd.DataFrame:
-    """Mixtures of four methods from random parts of the history: ``method, n_runs, w_<domain>…``.
-
-    Counts that the history does not reach are left out.
-    """
+    """Four methods' mixtures from random parts of the history (larger counts are skipped): ``method, n_runs, w_…``."""
     rows, n = [], len(question.history)
     for count in (c for c in counts if c <= n):
         chosen = np.arange(n) if count == n else split_rows(n, n - count, question.seed)[0]
@@ -34,15 +31,12 @@ def learning_mixtures(question: Question, counts: Sequence[int] = RUN_COUNTS) ->
 
 
 def variant_mixtures(question: Question, losses: np.ndarray) -> pd.DataFrame:
-    """Mixtures that no method of the comparison gives: ``method, w_<domain>…``.
+    """CausalMix-A from plain means, and DMO's law fitted to the history's runs: ``method, w_<domain>…``.
 
-    CausalMix-A from plain means, and DMO's law fitted to the history's runs, whose validation losses, nats, have
-    shape (n, K).
+    Validation losses of these runs, nats, have shape (n, K).
     """
-    found = {
-        WITHOUT_ORTHOGONALISATION: causal.without_orthogonalisation(question),
-        dmo.TABLE_FIT: dmo.table_fit(question, losses),
-    }
+    plain, law = causal.without_orthogonalisation(question), dmo.table_fit(question, losses)
+    found = {WITHOUT_ORTHOGONALISATION: plain, dmo.TABLE_FIT: law}
     return pd.DataFrame([{"method": m} | _shares(question, answer.weights) for m, answer in found.items()])
 
 

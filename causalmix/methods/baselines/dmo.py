@@ -1,6 +1,4 @@
-"""DMO: a scaling law of each domain's loss, minimised at the target's size.
-
-After Li, Liu and Xing (ICML 2025, PMLR 267:35419).
+"""DMO: a scaling law of each domain's loss, minimised at the target's size (Li, Liu, Xing 2025, PMLR 267:35419).
 
 L_i(w) = c_i (N_i + gamma_i (N - N_i)^alpha_i)^(-beta_i) + e_i with N_i = w_i N rows of domain i
 among N in all: a power law of the domain's own rows and of what transfers from the others.  Losses
@@ -64,8 +62,7 @@ class Law:
 
     def table(self, domains: Sequence[str]) -> pd.DataFrame:
         """One row for each domain."""
-        values = {name: getattr(self, name) for name in ("beta", "c", "gamma", "alpha", "e")}
-        return pd.DataFrame({"domain": domains} | values)
+        return pd.DataFrame({"domain": domains} | vars(self))
 
 
 def _others(sizes: np.ndarray) -> np.ndarray:
@@ -93,7 +90,7 @@ def fit(sizes: np.ndarray, losses: np.ndarray, domains: Sequence[str] = ()) -> L
     """The law of every domain from rows and validation losses (nats per scored token), both of shape (n, K)."""
     sizes, losses = np.asarray(sizes, float), np.asarray(losses, float)
     if not np.isfinite(losses).all():
-        bad = int((~np.isfinite(losses)).any(axis=1).sum())
+        bad = (~np.isfinite(losses)).any(axis=1).sum()
         raise InputError(
             f"Expected a finite validation loss of each domain for DMO, found {bad} runs without; leave them out."
         )

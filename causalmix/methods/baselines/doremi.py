@@ -24,9 +24,8 @@ RUNS = 2  # a reference and a proxy
 def proxies(k: int, n_samples: int, seed: int, etas: tuple[float, ...] = ETAS) -> list[ProxyRun]:
     """The runs that DoReMi asks for among ``k`` domains: one for each step size."""
     even, smoothing = tuple(np.full(k, 1 / k)), MIXING["doremi"]["smoothing"]
-    return [
-        ProxyRun(even, n_samples, seed, (("method", "doremi"), ("eta", eta), ("smoothing", smoothing))) for eta in etas
-    ]
+    mixings = [(("method", "doremi"), ("eta", eta), ("smoothing", smoothing)) for eta in etas]
+    return [ProxyRun(even, n_samples, seed, mixing) for mixing in mixings]
 
 
 def mixture(question: Question, eta: float = MIXING["doremi"]["eta"], etas: tuple[float, ...] = ETAS) -> Answer:
@@ -40,12 +39,10 @@ def mixture(question: Question, eta: float = MIXING["doremi"]["eta"], etas: tupl
     runs = proxies(question.k, question.proxy_samples, question.seed, etas)
     found = [record["training"]["mixing"] for record in question.trained("DoReMi", runs)]
     names = [f"w_{d}" for d in question.history.domains]
-    rows = [
-        {"eta": e, "updates": f["updates"] - 1, "eta_times_updates": e * (f["updates"] - 1)}
-        | dict(zip(names, f["weights"]))
-        for e, f in zip(etas, found)
-    ]
+    tried = pd.DataFrame({"eta": etas, "updates": [f["updates"] - 1 for f in found]})
+    tried["eta_times_updates"] = tried["eta"] * tried["updates"]
+    tried[names] = [f["weights"] for f in found]
     chosen = found[etas.index(eta)]
     note = f"eta {eta:g} over {chosen['updates'] - 1} updates (eta times updates: {eta * (chosen['updates'] - 1):g})"
     trajectory = pd.DataFrame(chosen["trajectory"], columns=names)
-    return Answer(np.array(chosen["weights"]), RUNS, note, {"etas": pd.DataFrame(rows), "trajectory": trajectory})
+    return Answer(np.array(chosen["weights"]), RUNS, note, {"etas": tried, "trajectory": trajectory})

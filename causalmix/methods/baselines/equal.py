@@ -1,7 +1,6 @@
 """Equal: every domain gets the same share.
 
-Nothing is fitted, and no method is reported to beat it consistently, so it is run with the same
-seeds as the others.
+No method is reported to beat it consistently, so it is run with the same seeds as the others.
 """
 
 from __future__ import annotations

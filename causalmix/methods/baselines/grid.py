@@ -27,6 +27,5 @@ def mixture(question: Question, n_runs: int | None = None) -> Answer:
     order = np.argsort(-y, kind="stable")
     columns = ["run_id", *(f"w_{d}" for d in history.domains), question.outcome]
     best = history.frame.iloc[order[:SHOWN]][columns].reset_index(drop=True)
-    return Answer(
-        question.of_pool(history.T[order[0]]), len(y), "best recorded run, nothing interpolated", {"runs": best}
-    )
+    weights = question.of_pool(history.T[order[0]])
+    return Answer(weights, len(y), "best recorded run, nothing interpolated", {"runs": best})
