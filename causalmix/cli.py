@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("run", parents=[study], help="execute the chapters of a study into pages")
     command.set_defaults(do=_run)
-    command.add_argument("chapters", nargs="*", metavar="CHAPTER", help="such as 04_effects; all by default")
+    command.add_argument("chapters", nargs="*", metavar="CHAPTER", help="such as effects; all by default")
     command.add_argument("--notebook", action="append", default=[], metavar="CHAPTER", help="the same, as an option")
     command.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
     command.add_argument("--help-parameters", action="store_true", help="list the parameters that there are, and stop")

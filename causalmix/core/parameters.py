@@ -183,7 +183,7 @@ Model = TypeVar("Model", bound=Subject)
 
 
 def subject_of(chapter: str, what: str = "chapter") -> str:
-    """``target`` of ``06_target``; a subject without a number is itself."""
+    """The subject that a chapter is named by, without the number of its place."""
     number, _, rest = chapter.partition("_")
     subject = rest if number.isdecimal() else chapter
     check_name(subject, SUBJECTS, what)

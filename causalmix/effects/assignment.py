@@ -67,7 +67,7 @@ def reading_scores(before: History, after: History, **settings) -> pd.DataFrame:
     if before.frame["run_id"].tolist() != after.frame["run_id"].tolist():
         raise InputError(
             "Expected the same runs in the same order for X before and after mixing, found others; "
-            "write both histories again with chapter 03."
+            "write both histories again."
         )
     parts = []
     for name, history in zip(READINGS, (before, after)):

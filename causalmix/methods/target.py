@@ -46,7 +46,7 @@ def find_target(history: History, out: Path, target: str = "", own_history: bool
     """The target of a table, or of the study, or else the history's mean state.
 
     A table has one row, ``pool, n_samples, x_<covariate>…, rows_<domain>…``; the study's own is ``target_state.csv``,
-    which chapter 01 leaves in ``out``, and goes with the study's own history alone.
+    which the measurement of the pool leaves in ``out``, and goes with the study's own history alone.
     """
     path = Path(target) if target else Path(out) / "target_state.csv"
     if not target and not (own_history and path.exists()):

@@ -1,6 +1,6 @@
 """A study's trials from start to end: its tables of mixtures, and the runs that try them, in the order of their cost.
 
-The notebooks on targets, long chains and ablations read from here what they compare; ``causalmix sweep --trials``
+The chapters on targets, long chains and ablations read from here what they compare; ``causalmix sweep --trials``
 trains it.
 """
 
@@ -198,7 +198,7 @@ class Campaign:
 
     @property
     def files(self) -> list[Path]:
-        """What notebooks read of it: the history, the target's state, the fixed mixtures and the ledger."""
+        """What chapters read of it: the history, the target's state, the fixed mixtures and the ledger."""
         names = ("history.csv", "methods.csv", "shifted.csv")
         return [*(self.out / name for name in names), self.ledger.path, *self.goal.files]
 
