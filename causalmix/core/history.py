@@ -17,6 +17,13 @@ ROUNDING = 0.005
 #: Fewest runs that a history needs; cross-fitting in five folds leaves too little from fewer.
 MIN_ROWS = 20
 
+#: Columns that say how large a run was; in logs they are covariates where they differ by more than a fifth.
+SIZES = ("n_samples", "model_size")
+SCALES = tuple(f"log2_{name}" for name in SIZES)
+DIFFERENT = 1.2
+WHAT_SIZES = {"n_samples": "the rows that the run was trained on", "model_size": "the parameters of its model"}
+UNITS = {"k": 1e3, "m": 1e6, "b": 1e9}
+
 
 @dataclass(frozen=True)
 class History:
@@ -62,6 +69,28 @@ class History:
     def take(self, rows: np.ndarray) -> History:
         """Some of the runs, by their positions; ``whole`` stays."""
         return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True))
+
+    @property
+    def clusters(self) -> np.ndarray:
+        """Number of each run's mixture, shape (n,): runs of one mixture are one cluster in folds, checks and errors."""
+        return np.unique(self.T.round(9), axis=0, return_inverse=True)[1].ravel()
+
+    @property
+    def designed(self) -> History:
+        """The runs that were not proposed after looking at others: those where the column ``adaptive`` is not true."""
+        return self.take(np.flatnonzero(~self.frame["adaptive"])) if "adaptive" in self.frame else self
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The covariates that a pool is scored for: all but the sizes in :data:`SCALES`."""
+        return tuple(name for name in self.covariates if name not in SCALES)
+
+    def state(self, x: np.ndarray, n_samples: float | None = None, model_size: float | None = None) -> np.ndarray:
+        """A whole state, shape (d,): the measured covariates, and the sizes, the history's largest where none is told."""
+        told = {"log2_n_samples": n_samples, "log2_model_size": model_size}
+        sizes = [np.log2(told[name]) if told[name] else self.X[:, j].max()
+                 for j, name in enumerate(self.covariates) if name in SCALES]  # fmt: skip
+        return np.concatenate([np.ravel(x), sizes])
 
     @property
     def usual_rows(self) -> int:
@@ -131,8 +160,16 @@ def check_history(frame: pd.DataFrame, source: str = "the history") -> History:
     frame = frame.reset_index(drop=True)
     frame[numbers] = finite(frame, numbers, source)
     frame[weights] = _on_simplex(frame, weights, source)
-    if "n_samples" in frame:
-        frame["n_samples"] = _sizes(frame, source)
+    if "model" in frame and "model_size" not in frame:
+        frame = _with_model_sizes(frame)
+    for name in SIZES:
+        if name in frame:
+            frame[name] = _sizes(frame, name, source)
+            if frame[name].max() > DIFFERENT * frame[name].min():
+                scale = f"x_log2_{name}"  # after all measured covariates
+                frame = frame.drop(columns=scale, errors="ignore").assign(**{scale: np.log2(frame[name])})
+    if "adaptive" in frame:
+        frame["adaptive"] = _flags(frame["adaptive"], source)
     named = {prefix: tuple(name[2:] for name in columns_with(frame, prefix)) for prefix in ("w_", "x_", "y_")}
     axes = tuple(name for name in named["y_"] if name not in ("dev", "unseen") and not name.endswith("_unseen"))
     return History(frame, named["w_"], named["x_"], axes)
@@ -166,16 +203,37 @@ def _check_run_ids(run_ids: pd.Series, source: str) -> None:
         )
 
 
-def _sizes(frame: pd.DataFrame, source: str) -> pd.Series:
-    """The column ``n_samples`` as numbers, whole ones where it holds such; the first below one row is an error."""
-    small = (finite(frame, ["n_samples"], source)["n_samples"] < 1).to_numpy()
+def _sizes(frame: pd.DataFrame, name: str, source: str) -> pd.Series:
+    """A column of sizes as numbers, whole ones where it holds such; the first below one is an error."""
+    small = (finite(frame, [name], source)[name] < 1).to_numpy()
     if small.any():
         row = int(np.argmax(small))
         raise InputError(
-            f"Expected n_samples of at least 1 in {source}, found {frame['n_samples'].iloc[row]} "
-            f"in run {frame['run_id'].iloc[row]}; give the rows that the run was trained on."
+            f"Expected {name} of at least 1 in {source}, found {frame[name].iloc[row]} "
+            f"in run {frame['run_id'].iloc[row]}; give {WHAT_SIZES[name]}."
         )
-    return pd.to_numeric(frame["n_samples"])
+    return pd.to_numeric(frame[name])
+
+
+def _with_model_sizes(frame: pd.DataFrame) -> pd.DataFrame:
+    """A column of parameters, where several models are all named by that number, as in ``60m`` or ``name-1.5B``."""
+    found = frame["model"].astype(str).str.extract(r"(?:^|[^0-9.])([0-9]+(?:[.][0-9]+)?)([kmbKMB])$")
+    if frame["model"].nunique() < 2 or found.isna().any(axis=None):
+        return frame
+    return frame.assign(model_size=pd.to_numeric(found[0]) * found[1].str.lower().map(UNITS))
+
+
+def _flags(column: pd.Series, source: str) -> pd.Series:
+    """A column of yes and no, told as true/false or 1/0."""
+    words = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+    found = column.astype(str).str.lower().map(words)
+    if found.isna().any():
+        row = int(np.argmax(found.isna()))
+        raise InputError(
+            f"Expected true or false in the column adaptive of {source}, found {column.iloc[row]!r} in row {row + 1}; "
+            "correct it."
+        )
+    return found.astype(bool)
 
 
 def _on_simplex(frame: pd.DataFrame, weights: list[str], source: str) -> pd.DataFrame:

@@ -150,7 +150,9 @@ class Effects(Problem, ABC):
         counts as a source of error (Chernozhukov et al. 2018, section 3.4, doi:10.1111/ectj.12097).
         """
         known = self.posterior(self._rows(X)[0])
-        return _interval(np.median(known.mean, axis=0), known.mean, known.variance(), level)
+        centre = np.median(known.mean, axis=0)
+        half = normal_quantile(level) * _spread(centre, known.mean, known.variance())
+        return centre - half, centre + half
 
     def gain(
         self, X: np.ndarray, T_from: np.ndarray, T_to: np.ndarray, level: float = 0.95
@@ -159,10 +161,19 @@ class Effects(Problem, ABC):
 
         Its variance uses the covariance of all returns, which are far from independent because shares sum to one.
         """
+        mean, sd = self.moments(X, T_from, T_to)
+        half = normal_quantile(level) * sd
+        return mean, mean - half, mean + half
+
+    def moments(self, X: np.ndarray, T_from: np.ndarray, T_to: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same gain and its standard error, shapes (n,); an estimator with another response to T overrides it."""
         X, Z0, Z1 = self._rows(X, log_treatment(T_from, self.eps), log_treatment(T_to, self.eps))
         known, step = self.posterior(X), Z1 - Z0
-        gain = np.einsum("nk,nk->n", np.median(known.mean, axis=0), step)
-        return gain, *_interval(gain, np.einsum("rnk,nk->rn", known.mean, step), known.variance(step), level)
+        gain, each = (
+            np.einsum("nk,nk->n", np.median(known.mean, axis=0), step),
+            np.einsum("rnk,nk->rn", known.mean, step),
+        )
+        return gain, _spread(gain, each, known.variance(step))
 
     def predict(self, X: np.ndarray, T: np.ndarray) -> np.ndarray:
         """Expected outcome m0(X) + theta(X)'(Z - e0(X))."""
@@ -182,11 +193,13 @@ class Effects(Problem, ABC):
         return tuple(np.ascontiguousarray(np.broadcast_to(a, (n, a.shape[1]))) for a in arrays)
 
 
-def _interval(
-    centre: np.ndarray, points: np.ndarray, variances: np.ndarray, level: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Normal interval whose variance adds the spread between repeats (first axis) to each one's own."""
+def normal_quantile(level: float) -> float:
+    """Standard errors on either side of a normal interval."""
     if not 0 < level < 1:
         raise InputError(f"Expected a level between 0 and 1, found {level}; choose for instance 0.95.")
-    half = norm.ppf(0.5 + level / 2) * np.sqrt(np.median(variances + (points - centre) ** 2, axis=0))
-    return centre - half, centre + half
+    return float(norm.ppf(0.5 + level / 2))
+
+
+def _spread(centre: np.ndarray, points: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """Standard error that adds the spread between repeats (first axis) to each one's own."""
+    return np.sqrt(np.median(variances + (points - centre) ** 2, axis=0))
