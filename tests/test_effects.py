@@ -24,7 +24,7 @@ def simulation():
     return simulate_history(n=512, seed=1)
 
 
-@pytest.fixture(scope="module", params=["forest", "linear", "gaussian_process"])
+@pytest.fixture(scope="module", params=["forest", "linear", "bayesian"])
 def fitted(request, simulation):
     """The effects of each final stage on that history."""
     return fit_effects(simulation.history, stage=request.param, n_trees=200, n_repeats=3)

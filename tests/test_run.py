@@ -82,7 +82,7 @@ def contents(folder):
         ("n_trees=3", ["[8, 5000]", "'3'"]),
         ("radius=-1", ["[0, 1]", "'-1'"]),
         ("radius=nan", ["[0, 1]", "'nan'"]),
-        ("stage=frost", ["{forest, linear, gaussian_process}", "'frost'"]),
+        ("stage=frost", ["{forest, linear, bayesian}", "'frost'"]),
         ("repeats_allowed=perhaps", ["bool", "'perhaps'"]),
         ("results_dir=results/laptop", ["Expected a parameter among", "results_dir"]),
         ("n_trees", ["name=value", "'n_trees'"]),

@@ -86,7 +86,7 @@ class History:
         return tuple(name for name in self.covariates if name not in SCALES)
 
     def state(self, x: np.ndarray, n_samples: float | None = None, model_size: float | None = None) -> np.ndarray:
-        """A whole state, shape (d,): the measured covariates, and the sizes, the history's largest where none is told."""
+        """A whole state, shape (d,): measured covariates, then sizes, the history's largest where none is told."""
         told = {"log2_n_samples": n_samples, "log2_model_size": model_size}
         sizes = [np.log2(told[name]) if told[name] else self.X[:, j].max()
                  for j, name in enumerate(self.covariates) if name in SCALES]  # fmt: skip

@@ -87,7 +87,7 @@ class EstimateParameters(FitParameters):
     """A fit to any history of the contract, by either final stage."""
 
     history: str = Field("", description="path of another history of the contract; empty means the study's own")
-    stage: Literal["forest", "linear", "gaussian_process"] = Field("forest", description="final stage")
+    stage: Literal["forest", "linear", "bayesian"] = Field("forest", description="final stage")
     cv_folds: int = Field(5, ge=2, le=10, description="folds of the cross-fitting")
     n_repeats: int = Field(5, ge=1, le=100, description="repeats with other folds and trees")
 

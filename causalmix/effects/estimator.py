@@ -10,14 +10,14 @@ import pandas as pd
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import ROUNDING, History
-from causalmix.effects import double_ml, gaussian_process
+from causalmix.effects import bayesian, double_ml
 from causalmix.effects.interface import EPS, TREATMENTS, Effects, Problem
 
 #: Every estimator: what fits it to a problem, with the settings that it takes.
 STAGES: dict[str, Callable[..., Effects]] = {
     "forest": double_ml.forest,
     "linear": double_ml.linear,
-    "gaussian_process": gaussian_process.fit,
+    "bayesian": bayesian.fit,
 }
 
 
@@ -35,7 +35,7 @@ def fit_effects(
         Name of a ``y_`` column.
     stage : str
         A name in :data:`STAGES`: "forest", double machine learning with a causal forest; "linear", the same with
-        theta(x) linear in x; or "gaussian_process", a Bayesian model of all at once.  A forest needs a covariate to
+        theta(x) linear in x; or "bayesian", one model of all, averaged and shrunk.  A forest needs a covariate to
         split on; where none varies, the linear stage is used and ``Effects.note`` says so.
     eps : float
         Offset of the log treatment, share.
