@@ -72,8 +72,12 @@ class History:
 
     @property
     def clusters(self) -> np.ndarray:
-        """Number of each run's mixture, shape (n,): runs of one mixture are one cluster in folds, checks and errors."""
-        return np.unique(self.T.round(9), axis=0, return_inverse=True)[1].ravel()
+        """Number of each run's mixture, shape (n,): runs of one mixture are one cluster in folds, checks and errors.
+
+        They are numbered in the order of their first runs, so where no mixture occurs twice the numbers are 0 to n - 1.
+        """
+        _, first, number = np.unique(self.T.round(9), axis=0, return_index=True, return_inverse=True)
+        return np.argsort(np.argsort(first))[number.ravel()]
 
     @property
     def designed(self) -> History:
@@ -86,7 +90,7 @@ class History:
         return tuple(name for name in self.covariates if name not in SCALES)
 
     def state(self, x: np.ndarray, n_samples: float | None = None, model_size: float | None = None) -> np.ndarray:
-        """A whole state, shape (d,): the measured covariates, and the sizes, the history's largest where none is told."""
+        """A whole state, shape (d,): the measured covariates and the sizes, the history's largest where untold."""
         told = {"log2_n_samples": n_samples, "log2_model_size": model_size}
         sizes = [np.log2(told[name]) if told[name] else self.X[:, j].max()
                  for j, name in enumerate(self.covariates) if name in SCALES]  # fmt: skip

@@ -23,6 +23,7 @@ def assignment_scores(randomized: History, confounded: History, **settings) -> p
     Held-out runs are randomised, for only their outcomes are free of the state's choice.  Settings are those of
     :func:`causalmix.effects.held_out.held_out_scores`; the first variant is the full method on randomised runs.
     """
+    randomized, confounded = randomized.designed, confounded.designed  # as the splits count them
 
     def parts(rest: np.ndarray, seed: int) -> dict[str, History]:
         n, rng = int(FITTED * min(len(rest), len(confounded))), np.random.default_rng([seed, 12])
