@@ -92,6 +92,11 @@ def verdict(low: float, high: float) -> str:
     return "better" if low > 0 else "worse" if high < 0 else "open"
 
 
+def adjusted_verdict(mean: float, p: float, level: float = 0.05) -> str:
+    """The same of a difference whose p-value was adjusted for its family by :func:`holm`; open where it has none."""
+    return verdict(mean, mean) if p < level else "open"
+
+
 def split_verdict(gaps: Sequence[float], ratio: float) -> str:
     """The verdict on paired differences over splits."""
     return verdict(*split_interval(gaps, ratio)[1:])

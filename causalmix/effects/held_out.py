@@ -20,7 +20,7 @@ from causalmix.core.history import MIN_ROWS, History
 from causalmix.core.intervals import split_interval, split_verdict
 from causalmix.core.simplex import log_treatment
 from causalmix.effects.estimator import fit_effects
-from causalmix.effects.interface import Effects
+from causalmix.effects.interface import EPS, Effects
 
 MEASURES = ("spearman", "r2", "r_score")
 LABELS = {"spearman": "order", "r2": "size", "r_score": "returns"}  # what each measure is of, in sentences
@@ -134,12 +134,14 @@ def held_out_scores(
     return pd.DataFrame(rows)
 
 
-def residuals_of(history: History, outcome: str, seed: int = 0, n_repeats: int = 3) -> tuple[np.ndarray, np.ndarray]:
+def residuals_of(
+    history: History, outcome: str, seed: int = 0, n_repeats: int = 3, eps: float = EPS
+) -> tuple[np.ndarray, np.ndarray]:
     """Out-of-fold residuals of outcome, shape (n,), and log treatment, shape (n, K): what returns have to explain.
 
     By the full method's nuisance models, means over repeats.
     """
-    effects = fit_effects(history, outcome, n_trees=8, n_repeats=n_repeats, seed=seed)  # the forest is not used
+    effects = fit_effects(history, outcome, eps=eps, n_trees=8, n_repeats=n_repeats, seed=seed)  # no forest is used
     y, z = zip(*effects.residuals)
     return np.mean(y, axis=0), np.mean(z, axis=0)
 
