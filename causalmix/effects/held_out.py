@@ -17,7 +17,7 @@ from scipy.stats import spearmanr
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import MIN_ROWS, History
-from causalmix.core.intervals import split_interval, split_verdict
+from causalmix.core.intervals import adjusted_verdict, holm, split_interval, split_p
 from causalmix.core.simplex import log_treatment
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.interface import EPS, Effects
@@ -207,15 +207,46 @@ def held_out_ratio(scores: pd.DataFrame) -> float:
 
 def signed(gaps: np.ndarray, ratio: float) -> str:
     """A mean difference with its 95% interval over splits, for a sentence; without one of fewer than 5 splits."""
-    mean, low, high = split_interval(gaps, ratio)
+    return _bounded(*split_interval(gaps, ratio))
+
+
+def _bounded(mean: float, low: float, high: float) -> str:
     return f"{mean:+.3f}" if np.isnan(low) else f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-def versus(scores: pd.DataFrame, one: str, other: str, measures: Sequence[str] = ("spearman", "r_score")) -> str:
-    """How one variant predicts held-out runs against another by some measures, in words."""
-    gaps, ratio = {LABELS[measure]: gap(scores, one, other, measure) for measure in measures}, held_out_ratio(scores)
-    told = (f"{VERBS[split_verdict(ahead, ratio)]} in {of} ({signed(ahead, ratio)})" for of, ahead in gaps.items())
-    return " and ".join(told)
+def comparisons(
+    scores: pd.DataFrame, pairs: Sequence[tuple[str, str]], measures: Sequence[str] = ("spearman", "r_score"),
+    by: str = "variant",
+) -> pd.DataFrame:  # fmt: skip
+    """How one variant predicts held-out runs against another, for all pairs and measures as one family.
+
+    Returns
+    -------
+    DataFrame
+        ``one, other, measure, ahead, ahead_low, ahead_high, p, p_holm, verdict``: the mean difference with its
+        interval over splits (:func:`causalmix.core.intervals.split_interval`) and p-value, the latter adjusted
+        (Holm), and the verdict by that.
+    """
+    ratio, rows = held_out_ratio(scores), []
+    for one, other in pairs:
+        for measure in measures:
+            ahead = gap(scores, one, other, measure, by)
+            rows.append((one, other, measure, *split_interval(ahead, ratio), split_p(ahead, ratio)))
+    columns = ["one", "other", "measure", "ahead", "ahead_low", "ahead_high", "p"]
+    table = pd.DataFrame(rows, columns=columns)
+    table["p_holm"] = holm(table["p"])
+    return table.assign(verdict=[adjusted_verdict(*row) for row in zip(table["ahead"], table["p_holm"])])
+
+
+def in_words(compared: pd.DataFrame) -> str:
+    """Rows of :func:`comparisons` as a part of a sentence."""
+    told = zip(compared["verdict"], compared["measure"], *(compared[c] for c in ("ahead", "ahead_low", "ahead_high")))
+    return " and ".join(f"{VERBS[word]} in {LABELS[measure]} ({_bounded(*ours)})" for word, measure, *ours in told)
+
+
+def versus(scores: pd.DataFrame, one: str, other: str, *args, **options) -> str:
+    """One pair of :func:`comparisons` in words."""
+    return in_words(comparisons(scores, [(one, other)], *args, **options))
 
 
 def held_out_check(history: History, *args, **settings) -> pd.DataFrame:
