@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from scipy.stats import t as t_distribution
 
+MOST_RATIO = 1 / 3  # of runs held out to runs fitted: at most a quarter of all are held out
 FEWEST_SPLITS = 5  # of fewer the spread, on which all rests, is hardly known
 
 
@@ -58,6 +60,11 @@ def split_interval(gaps: Sequence[float], ratio: float, level: float = 0.95) -> 
     if len(gaps) < FEWEST_SPLITS:
         return float(gaps.mean()) if len(gaps) else np.nan, np.nan, np.nan
     return mean_interval(gaps, level, ratio)
+
+
+def held_out_ratio(scores: pd.DataFrame) -> float:
+    """Runs held out for each that is fitted, by a table of scores; the most there can be where it does not say."""
+    return float((scores["held_out"] / scores["fitted"]).mean()) if "fitted" in scores else MOST_RATIO
 
 
 def split_p(gaps: Sequence[float], ratio: float) -> float:

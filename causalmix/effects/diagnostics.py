@@ -166,7 +166,7 @@ class Robustness:
     error: float  # its classical standard error, on which partial R2 rest
     freedom: int  # degrees of freedom that are left
     value: float  # partial R2 with both outcome and move that brings the gain to nought
-    value_95: float  # the same for an interval of 95% that reaches nought
+    value_95: float  # the same for its 95% interval, with errors by mixture, to reach nought
     benchmarks: pd.DataFrame  # one row for each covariate: see robustness()
 
     def bias(self, r2_outcome: float, r2_move: float) -> float:
@@ -211,8 +211,11 @@ def robustness(effects: Effects, T_from: np.ndarray, T_to: np.ndarray, n_repeats
     D, y_left, gain = left(history.covariates)
     freedom = len(history) - len(history.domains)
     error = float(np.sqrt(y_left @ y_left / freedom / (D @ D)))
-    values = [_robustness_value(gain / error, freedom, level) for level in (None, 0.95)]
-    found = Robustness(float(gain), error, freedom, *values, pd.DataFrame())
+    half = t_distribution.ppf(0.975, history.clusters.max()) * np.sqrt(
+        double_ml.clustered_covariance(D[:, None], y_left, history.clusters)[0, 0]
+    )
+    values = [robustness_value(max(abs(gain) - less, 0) / error, freedom) for less in (0, half)]
+    found = Robustness(gain, error, freedom, *values, pd.DataFrame())
     rows = []
     for name in (history.covariates[j] for j in effects.varying):
         D_without, y_without, _ = left([other for other in history.covariates if other != name])
@@ -235,12 +238,13 @@ def _along(y: np.ndarray, z: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.
     return D, y - gain * D, float(gain)
 
 
-def _robustness_value(t: float, freedom: int, level: float | None) -> float:
-    """Of a coefficient with this t-value, for it or for the bound of its interval to reach nought."""
-    f = abs(t) / np.sqrt(freedom)
-    if level is not None:
-        f = max(f - t_distribution.ppf(0.5 + level / 2, freedom - 1) / np.sqrt(freedom - 1), 0.0)
-    return float((np.sqrt(f**4 + 4 * f**2) - f**2) / 2)
+def robustness_value(t: float, freedom: int) -> float:
+    """Partial R2 with treatment and outcome that takes as much from a coefficient as t of its classical errors.
+
+    With f = t / sqrt(freedom) it is (sqrt(f^4 + 4 f^2) - f^2) / 2 (Cinelli and Hazlett 2020, equation 18).
+    """
+    f2 = t**2 / freedom
+    return float((np.sqrt(f2**2 + 4 * f2) - f2) / 2)
 
 
 def _partial_r2(full: np.ndarray, without: np.ndarray) -> float:

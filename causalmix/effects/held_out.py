@@ -17,14 +17,13 @@ from scipy.stats import spearmanr
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import MIN_ROWS, History
-from causalmix.core.intervals import adjusted_verdict, holm, split_interval, split_p
+from causalmix.core.intervals import adjusted_verdict, held_out_ratio, holm, split_interval, split_p
 from causalmix.core.simplex import log_treatment
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.interface import EPS, Effects
 
 MEASURES = ("spearman", "r2", "r_score")
 LABELS = {"spearman": "order", "r2": "size", "r_score": "returns"}  # what each measure is of, in sentences
-MOST_RATIO = 1 / 3  # of runs held out to runs fitted: at most a quarter of all are held out
 VERBS = {"better": "better", "worse": "worse", "open": "not told apart"}
 FEWEST_MIXTURES = 2  # to hold out: one cannot be put in order
 ALIKE = 1e-4  # two ways to the same prediction differ in the last digits: below, neither is ahead
@@ -198,11 +197,6 @@ def gap(scores: pd.DataFrame, one: str, other: str, measure: str, by: str = "var
     """How far one variant is ahead of another in every split."""
     wide = scores.pivot_table(index="split", columns=by, values=measure, aggfunc="first", dropna=False)
     return (wide[one] - wide[other]).to_numpy()
-
-
-def held_out_ratio(scores: pd.DataFrame) -> float:
-    """Runs held out for each that is fitted, by a table of scores; the most there can be where it does not say."""
-    return float((scores["held_out"] / scores["fitted"]).mean()) if "fitted" in scores else MOST_RATIO
 
 
 def signed(gaps: np.ndarray, ratio: float) -> str:

@@ -14,9 +14,16 @@ import numpy as np
 import pandas as pd
 
 from causalmix.core.errors import InputError
-from causalmix.core.intervals import adjusted_verdict, holm, mean_interval, mean_p, split_interval, split_p
+from causalmix.core.intervals import (
+    adjusted_verdict,
+    held_out_ratio,
+    holm,
+    mean_interval,
+    mean_p,
+    split_interval,
+    split_p,
+)
 from causalmix.core.paths import RESULTS
-from causalmix.effects.held_out import held_out_ratio
 
 WORDS = {"better": "holds", "worse": "does not hold", "open": "cannot tell"}
 PUBLISHED = "published/{}.csv"  # of the folder results
