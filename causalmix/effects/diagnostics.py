@@ -21,7 +21,7 @@ from causalmix.effects.estimator import STAGES, fit_effects
 from causalmix.effects.held_out import residuals_of
 from causalmix.effects.interface import Effects, normal_quantile
 
-DRAWS = 20_000  # of the largest deviation, for a joint band
+DRAWS = 100_000  # of the largest deviation, for a joint band
 FLAT = 1e-6  # of what returns explain: where the state changes less of it, returns do not depend on the state
 MEAN, DIFFERENTIAL = "mean prediction", "differential prediction"
 
