@@ -70,8 +70,8 @@ def reading_scores(before: History, after: History, **settings) -> pd.DataFrame:
             "Expected the same runs in the same order for X before and after mixing, found others; "
             "write both histories again."
         )
-    parts = []
-    for name, history in zip(READINGS, (before, after)):
+    designed, parts = np.flatnonzero(before.frame["run_id"].isin(before.designed.frame["run_id"])), []
+    for name, history in zip(READINGS, (before.take(designed), after.take(designed))):
         variant = Variant("reading", name, history.covariates)
         parts.append(held_out_scores(history, [variant], measures=("spearman", "r2"), **settings))
     return pd.concat(parts, ignore_index=True)

@@ -202,37 +202,33 @@ def robustness(effects: Effects, T_from: np.ndarray, T_to: np.ndarray, n_repeats
         ``bias``, the most by which a cause as strong as it can change the gain; and ``gain_left`` by that.
     """
     c, history = _step(effects, T_from, T_to), effects.history
-
-    def left(names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        part = replace(history, covariates=tuple(names))
-        y, z = residuals_of(part, effects.outcome, effects.seed, n_repeats, eps=effects.eps)
-        return _along(y, z, c)
-
-    D, y_left, gain = left(history.covariates)
+    D, y, gain = _contrast(effects, c, history.covariates, n_repeats)
     freedom = len(history) - len(history.domains)
-    error = float(np.sqrt(y_left @ y_left / freedom / (D @ D)))
-    half = t_distribution.ppf(0.975, history.clusters.max()) * np.sqrt(
-        double_ml.clustered_covariance(D[:, None], y_left, history.clusters)[0, 0]
-    )
+    error = float(np.sqrt(y @ y / freedom / (D @ D)))
+    variance = double_ml.clustered_covariance(D[:, None], y, history.clusters)[0, 0]
+    half = t_distribution.ppf(0.975, history.clusters.max()) * np.sqrt(variance)
     values = [robustness_value(max(abs(gain) - less, 0) / error, freedom) for less in (0, half)]
     found = Robustness(gain, error, freedom, *values, pd.DataFrame())
     rows = []
     for name in (history.covariates[j] for j in effects.varying):
-        D_without, y_without, _ = left([other for other in history.covariates if other != name])
-        r2_outcome, r2_move = _partial_r2(y_left, y_without), _partial_r2(D, D_without)
-        bias = found.bias(r2_outcome, r2_move)
-        rows.append((name, r2_outcome, r2_move, bias, np.sign(gain) * (abs(gain) - bias)))
+        others = [other for other in history.covariates if other != name]
+        D_without, y_without, _ = _contrast(effects, c, others, n_repeats)
+        r2 = _partial_r2(y, y_without), _partial_r2(D, D_without)
+        rows.append((name, *r2, found.bias(*r2), np.sign(gain) * (abs(gain) - found.bias(*r2))))
     columns = ["covariate", "r2_outcome", "r2_move", "bias", "gain_left"]
     return replace(found, benchmarks=pd.DataFrame(rows, columns=columns))
 
 
-def _along(y: np.ndarray, z: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """The contrast along c and the outcome, what is at right angles to c taken out of both, and the gain of c.
+def _contrast(
+    effects: Effects, c: np.ndarray, covariates: Sequence[str], n_repeats: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """What is left of the contrast along c and of the outcome given it, shape (n,), and the gain of c.
 
-    The outcome that is left has also its part in the contrast taken out.
+    The covariates and all that is at right angles to c are taken out of both.
     """
-    D, across = z @ c / (c @ c), z - np.outer(z @ c, c) / (c @ c)
-    both = np.column_stack([D, y])
+    history = replace(effects.history, covariates=tuple(covariates))
+    y, z = residuals_of(history, effects.outcome, effects.seed, n_repeats, eps=effects.eps)
+    both, across = np.column_stack([z @ c / (c @ c), y]), z - np.outer(z @ c, c) / (c @ c)
     D, y = (both - across @ np.linalg.lstsq(across, both, rcond=None)[0]).T
     gain = D @ y / (D @ D)
     return D, y - gain * D, float(gain)
