@@ -11,9 +11,9 @@ def said(chapter: str, part: str, **names) -> str:
     """Run the imports of a notebook and the one results cell that has ``part``; returns its sentences."""
     cells = json.loads((NOTEBOOKS / f"{chapter}.ipynb").read_text(encoding="utf-8"))["cells"]
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    (imports,) = (s for s in sources if s.startswith("from pathlib"))
+    (imports,) = (s for s in sources if s.startswith(("from pathlib", "import matplotlib")))
     (wanted,) = (s for s in sources if part in s)
     told, known = [], {}
     exec("\n".join(line for line in imports.splitlines() if line.startswith(("import ", "from "))), known)
-    exec(wanted, known | names | {"report": SimpleNamespace(sentence=told.append)})
+    exec(wanted, known | names | {"report": SimpleNamespace(sentence=told.append, show=lambda *_: None)})
     return " ".join(told)

@@ -42,7 +42,7 @@ def test_a_covariate_that_moves_returns_is_missed(scores):
     """Without X both the prediction and the returns are worse on every split."""
     wide = scores.pivot(index="split", columns="variant", values="r_score")
     assert (wide["full"] > wide["without X"] + 0.1).all()
-    assert intervals.split_verdict(wide["full"] - wide["without X"]) == "better"
+    assert intervals.split_verdict(wide["full"] - wide["without X"], intervals.held_out_ratio(scores)) == "better"
     assert held_out.versus(scores, ablations.FULL, "without X").startswith("better in order")
     assert "better" not in held_out.versus(scores[scores["split"] < 4], ablations.FULL, "without X")
 
@@ -57,12 +57,12 @@ def test_a_covariate_that_moves_returns_is_missed(scores):
         ([0.1] * 4 + [-0.05], "open"),
     ],
 )
-def test_differences_are_told_apart_by_their_middle(gaps, said):
-    """All of the middle 95% on one side of zero, from five splits on; one split of five on the other side forbids it.
+def test_differences_are_told_apart_by_their_interval(gaps, said):
+    """All of the interval on one side of zero, from five splits on; one split of five on the other side forbids it.
 
     In the last case the mean exceeds the standard deviation, which is not enough.
     """
-    assert intervals.split_verdict(gaps) == said
+    assert intervals.split_verdict(gaps, 60 / 180) == said
 
 
 def test_tables_show_the_interval_that_decides(scores):
@@ -71,7 +71,7 @@ def test_tables_show_the_interval_that_decides(scores):
     wide = scores.pivot(index="split", columns="variant", values="spearman")
     gaps = wide["full"] - wide["without X"]
     low, high = table.loc["without X", ["spearman_behind_low", "spearman_behind_high"]]
-    assert gaps.min() < low < gaps.mean() < high < gaps.max()
+    assert (gaps.mean(), low, high) == pytest.approx(intervals.split_interval(gaps, 60 / 180))
     assert table.loc["full", ["spearman_behind", "r2_behind_low"]].isna().all()
 
 

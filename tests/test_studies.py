@@ -114,7 +114,7 @@ def test_other_peoples_histories_run_unchanged(foreign, name, told):
     assert len(pages) == 2
     assert "web, code, law" in text
     assert "safety" not in text
-    assert told in text or told == "no covariate" and "same in every state" in text
+    assert told in text or told == "no covariate" and "returns cannot depend on the state" in text
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def published(foreign):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("regmix_1m", "same in every state"), ("regmix_scales", "log10_parameters")]
+    ("name", "told"), [("regmix_1m", "returns cannot depend on the state"), ("regmix_scales", "log10_parameters")]
 )
 def test_the_published_sweep_runs_unchanged(foreign, published, name, told):
     """Seventeen domains of pre-training, without covariates and with the model's size as one."""

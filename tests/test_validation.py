@@ -1,5 +1,8 @@
 """The held-out check and the CATE tree."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,15 +31,21 @@ def test_split_keeps_every_run_once(simulation):
     assert ids[1] != set(simulation.history.take(held_out.split_rows(300, 64, seed=1)[1]).frame["run_id"])
 
 
-def test_theta_of_the_state_wins_where_returns_depend_on_it(simulation):
+def test_theta_of_the_state_wins_where_returns_depend_on_it():
     """With returns that vary with the state, theta(x) predicts better than one theta, and both than none."""
-    check = held_out.held_out_check(simulation.history, n_test=64, n_splits=5, stage="linear", **QUICK)
+    runs = simulate_history(n=300, heterogeneity=0.02, seed=1).history
+    check = held_out.held_out_check(runs, n_test=64, n_splits=6, stage="linear", **QUICK)
     means = check.groupby("predictor")["r2"].mean()
     assert means["theta(x)"] > means["constant theta"] > means["state alone"]
-    assert "**better**" in said("04_effects", "held_out.lead", check=check)
+    assert "**better** by R²" in said("04_effects", "held_out.lead", check=check, **chapter(runs))
 
 
-def test_table_and_sentence_count_the_same_splits():
+def chapter(runs, varying=(0,)):
+    """What the chapter's cell knows besides the check."""
+    return {"runs": runs, "model": SimpleNamespace(varying=varying)}
+
+
+def test_table_and_sentence_count_the_same_splits(simulation):
     """A lead in the twelfth digit is none: the table says so where the sentence does."""
     rows = [
         {"split": split, "predictor": name, "spearman": 0.9, "r2": r2}
@@ -45,7 +54,35 @@ def test_table_and_sentence_count_the_same_splits():
     ]
     check = pd.DataFrame(rows)
     assert list(held_out.check_summary(check)["theta(x)_ahead_in_r2"]) == ["–", "0 of 4", "4 of 4"]
-    assert "higher in 0 of 4 splits" in said("04_effects", "held_out.lead", check=check)
+    told = said("04_effects", "held_out.lead", check=check, **chapter(simulation.history))
+    assert "higher in 0 of 4 splits" in told and "fewer than 5 splits have none" in told
+
+
+def test_open_is_not_called_alike(simulation):
+    """Where the interval holds nought the question is open, and without covariates there is none."""
+    rows = [
+        {"split": split, "predictor": name, "spearman": 0.9, "r2": 0.8 + 0.02 * (name == "theta(x)") * (-1) ** split}
+        for split in range(6)
+        for name in held_out.PREDICTORS
+    ]
+    check = pd.DataFrame(rows)
+    told = said("04_effects", "held_out.lead", check=check, **chapter(simulation.history))
+    assert "**open** by R² (+0.000 [" in told and "neither better nor worse" not in told
+    alone = said("04_effects", "held_out.lead", check=check, **chapter(simulation.history, ()))
+    assert "one θ for all states" in alone and "open" not in alone
+    marked = check_history(simulation.history.frame.assign(adaptive=np.arange(300) < 7))
+    assert "7 runs were proposed after looking" in said("04_effects", "held_out.lead", check=check, **chapter(marked))
+
+
+@pytest.mark.parametrize(("note", "lower"), [("It stands in.", 0), ("", -6)])
+def test_a_stand_in_and_one_return_are_told_in_words(simulation, note, lower):
+    """The note is printed where there is one; points are told only of outcomes between 0 and 1."""
+    frame = simulation.history.frame
+    runs = check_history(frame.assign(y_dev=frame["y_dev"] + lower))
+    model = replace(fit_effects(runs, stage="linear", n_repeats=1), note=note)
+    told = said("04_effects", "In words", model=model, runs=runs, y=runs.y(), outcome="y_dev")
+    assert ("stands in" in told) == bool(note) and ("points in a hundred" in told) == (lower == 0)
+    assert "doubling the share of" in told and "`y_dev`: " in told
 
 
 def test_a_split_may_leave_a_domain_without_runs():

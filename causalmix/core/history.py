@@ -72,8 +72,12 @@ class History:
 
     @property
     def clusters(self) -> np.ndarray:
-        """Number of each run's mixture, shape (n,): runs of one mixture are one cluster in folds, checks and errors."""
-        return np.unique(self.T.round(9), axis=0, return_inverse=True)[1].ravel()
+        """Number of each run's mixture, shape (n,): runs of one mixture are one cluster in folds, checks and errors.
+
+        They are numbered in the order of their first runs, so where no mixture occurs twice the numbers are 0 to n - 1.
+        """
+        _, first, number = np.unique(self.T.round(9), axis=0, return_index=True, return_inverse=True)
+        return np.argsort(np.argsort(first))[number.ravel()]
 
     @property
     def designed(self) -> History:

@@ -40,7 +40,7 @@ def method_variants(history: History, n_test: int) -> list[Variant]:
     The linear final stage is left out where the runs are too few for it, and a history without
     covariates has no variant without them.
     """
-    known, n = history.covariates, len(history) - most_held_out(history, n_test)
+    known, n = history.covariates, len(history.designed) - most_held_out(history.designed, n_test)
     found = [Variant("full method", FULL, known)]
     if known:
         found.append(Variant("covariates", "without X", ()))
@@ -59,9 +59,9 @@ def subset_variants(history: History) -> list[Variant]:
 
 
 def covariates_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the subsets as ``covariates, split, spearman, r2, r_score``."""
+    """The rows of the subsets as ``covariates, split, fitted, held_out, spearman, r2, r_score``."""
     part = scores[scores["ablation"] == "subset"].rename(columns={"variant": "covariates"})
-    return part[["covariates", "split", *MEASURES]].reset_index(drop=True)
+    return part[["covariates", "split", "fitted", "held_out", *MEASURES]].reset_index(drop=True)
 
 
 def clr_gap(history: History, outcome: str, n: int = 200, seed: int = 0) -> tuple[float, float]:

@@ -23,6 +23,7 @@ def assignment_scores(randomized: History, confounded: History, **settings) -> p
     Held-out runs are randomised, for only their outcomes are free of the state's choice.  Settings are those of
     :func:`causalmix.effects.held_out.held_out_scores`; the first variant is the full method on randomised runs.
     """
+    randomized, confounded = randomized.designed, confounded.designed  # as the splits count them
 
     def parts(rest: np.ndarray, seed: int) -> dict[str, History]:
         n, rng = int(FITTED * min(len(rest), len(confounded))), np.random.default_rng([seed, 12])
@@ -69,8 +70,8 @@ def reading_scores(before: History, after: History, **settings) -> pd.DataFrame:
             "Expected the same runs in the same order for X before and after mixing, found others; "
             "write both histories again."
         )
-    parts = []
-    for name, history in zip(READINGS, (before, after)):
+    designed, parts = np.flatnonzero(before.frame["run_id"].isin(before.designed.frame["run_id"])), []
+    for name, history in zip(READINGS, (before.take(designed), after.take(designed))):
         variant = Variant("reading", name, history.covariates)
         parts.append(held_out_scores(history, [variant], measures=("spearman", "r2"), **settings))
     return pd.concat(parts, ignore_index=True)

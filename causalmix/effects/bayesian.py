@@ -40,7 +40,7 @@ FUNCTIONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
 #: How returns may depend on the state: the kinds of columns that each model has.
 DEPENDENCE = {"not at all": ("constant",), "by lines": ("constant", "line"), "freely": KINDS}
 LEVEL = ("line", "quadratic", "smooth")  # kinds of columns of g
-ROOM = 600  # columns that all returns together may take
+ROOM, LESS = 600, 250  # columns that all returns together may take; the same where responses are compared
 SURE = 2.0  # standard errors by which a bend has to predict better
 STEP = 0.1  # in log share, of the difference that a return is
 WIDTH, MOST_SMOOTH = 2.0, 250  # squared width of h in units of the mixtures' spread, and its columns
@@ -109,10 +109,10 @@ class Columns:
         return np.hstack([self.level(X), main.sum(axis=2), own, self.response.joint(T), same])
 
 
-def _columns(problem: Problem, X: np.ndarray, basis: np.ndarray, response: str, kinds: tuple[str, ...]) -> Columns:
+def _columns(problem: Problem, X: np.ndarray, basis: np.ndarray, response: str, room: int) -> Columns:
     shape, clusters = _response(response, problem, basis), problem.history.clusters
     each = len(shape.functions) * len(basis)
-    level, returns = state_basis(X, LEVEL, ROOM), state_basis(X, kinds, ROOM // each)
+    level, returns = state_basis(X, LEVEL, room), state_basis(X, KINDS, room // each)
     found = Columns(level, returns, shape, np.flatnonzero(np.bincount(clusters) > 1))
     (of_level, groups), (of_return, more) = level.labels(), returns.labels()
     single = np.arange(found(X[:1], shape.runs[:1]).shape[1])  # columns that are groups by themselves, at first
@@ -196,13 +196,13 @@ def fit(problem: Problem, n_trees: int = 0, cv_folds: int = 0, n_repeats: int = 
     y = (problem.y - problem.y.mean()) / problem.y.std()
     compared, residuals = {}, {}
     for name in RESPONSES if problem.treatment == "log" else ("log",):
-        columns = _columns(problem, X, basis, name, ("line",))
+        columns = _columns(problem, X, basis, name, LESS)
         D = columns(X, T, clusters)
         quick = horseshoe.sample(D, y, columns.prior, clusters, problem.seed, burn=100, keep=100)
         compared[name], residuals[name] = quick.left_out, y - D @ quick.mean
     response, bends = _simplest(compared)
     weight = _weights(X, problem.Z, residuals[response])
-    columns = _columns(problem, X, basis, response, KINDS)
+    columns = _columns(problem, X, basis, response, ROOM)
     D = columns(X, T, clusters) * weight[:, None]
     models = [
         (where, horseshoe.sample(D[:, where], y * weight, columns.prior.part(where), clusters, problem.seed))

@@ -1,7 +1,8 @@
 """Double machine learning by EconML: cross-fitted residuals, then a causal forest or returns linear in the state.
 
 LightGBM learns m0(X) = E[Y|X] and e0(X) = E[Z|X] out of fold; the final stage relates the residuals Y - m0(X) to
-Z - e0(X) (Chernozhukov et al. 2018, doi:10.1111/ectj.12097).
+Z - e0(X) (Chernozhukov et al. 2018, doi:10.1111/ectj.12097).  Runs of one mixture stay together in the folds, and are
+one cluster in the errors of the linear stage; EconML's forest draws single runs, so its errors are then too small.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from econml.dml import CausalForestDML, LinearDML
 from econml.inference import StatsModelsInference
+from econml.sklearn_extensions.linear_model import StatsModelsLinearRegression
 from lightgbm import LGBMRegressor
 from sklearn.dummy import DummyRegressor
 from sklearn.model_selection import KFold
@@ -112,8 +114,8 @@ def _fit(
     basis = problem.directions()
     # HC1 scales the robust covariance of the linear stage to the few runs per coefficient.
     inference = "auto" if stage == "forest" else StatsModelsInference(cov_type="HC1")
-    each = seeds(problem.seed, n_repeats)
-    models = [_estimator(stage, n_trees, cv_folds, min_samples_leaf, s, orthogonalise) for s in each]
+    each, clusters = seeds(problem.seed, n_repeats), problem.history.clusters
+    models = [_estimator(stage, n_trees, cv_folds, min_samples_leaf, s, orthogonalise, clusters) for s in each]
     X = problem.history.X[:, list(problem.varying)] if problem.varying else None
     data = {"Y": problem.y, "T": problem.Z @ basis.T, "X": X}
     fits = tuple(model.fit(**data, cache_values=True, inference=inference) for model in models)
@@ -130,16 +132,63 @@ def learner(seed: int) -> LGBMRegressor:
     return LGBMRegressor(**NUISANCE, deterministic=True, force_row_wise=True, n_jobs=1, random_state=seed, verbose=-1)
 
 
+def folds(clusters: np.ndarray, n: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows to fit and rows to predict in each of n folds of the mixtures; ``History.clusters`` tells the rows' ones."""
+    if (found := clusters.max() + 1) < n:
+        raise InputError(
+            f"Expected at least {n} different mixtures for {n} folds, found {found}; "
+            "add runs with other mixtures, or lower cv_folds."
+        )
+    parts = KFold(n, shuffle=True, random_state=seed).split(np.arange(found))
+    return [tuple(np.flatnonzero(np.isin(clusters, part)) for part in both) for both in parts]
+
+
+class ClusteredDML(LinearDML):
+    """EconML's linear stage with errors by cluster, which EconML does not have; one cluster a run gives HC1."""
+
+    def __init__(self, clusters: np.ndarray, **settings) -> None:
+        self.clusters = clusters
+        super().__init__(**settings)
+
+    def _gen_model_final(self) -> ClusteredRegression:
+        return ClusteredRegression(self.clusters)
+
+
+class ClusteredRegression(StatsModelsLinearRegression):
+    """Least squares whose covariance sums scores within clusters (Liang and Zeger 1986, doi:10.1093/biomet/73.1.13)."""
+
+    def __init__(self, clusters: np.ndarray, fit_intercept: bool = False, cov_type: str = "HC1") -> None:
+        self.clusters = clusters
+        super().__init__(fit_intercept=fit_intercept, cov_type=cov_type)
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> ClusteredRegression:
+        super().fit(X, np.ravel(y))
+        self._param_var = clustered_covariance(X, np.ravel(y) - X @ self._param, self.clusters)
+        return self
+
+
+def clustered_covariance(X: np.ndarray, residuals: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Covariance of least-squares coefficients, shape (p, p), robust to dependence within clusters.
+
+    The factor G/(G - 1) (n - 1)/(n - p) is for few of the G clusters, as in Stata.
+    """
+    (n, p), count = X.shape, clusters.max() + 1
+    scores = np.zeros((count, p))
+    np.add.at(scores, clusters, X * residuals[:, None])
+    bread = np.linalg.pinv(X.T @ X)
+    return count / (count - 1) * (n - 1) / max(n - p, 1) * bread @ (scores.T @ scores) @ bread
+
+
 def _estimator(
-    stage: str, n_trees: int, cv_folds: int, min_samples_leaf: int, seed: int, orthogonalise: bool
-) -> CausalForestDML | LinearDML:
+    stage: str, n_trees: int, cv_folds: int, min_samples_leaf: int, seed: int, orthogonalise: bool,
+    clusters: np.ndarray,
+) -> CausalForestDML | LinearDML:  # fmt: skip
     """One EconML estimator, all of whose randomness follows from an integer."""
     one = learner(seed) if orthogonalise else DummyRegressor()
     several = MultiOutputRegressor(one) if orthogonalise else one
-    folds = KFold(cv_folds, shuffle=True, random_state=seed)
-    shared = {"model_y": one, "model_t": several, "cv": folds, "random_state": seed}
+    shared = {"model_y": one, "model_t": several, "cv": folds(clusters, cv_folds, seed), "random_state": seed}
     if stage == "linear":
-        return LinearDML(**shared)
+        return ClusteredDML(clusters, **shared)
     return CausalForestDML(
         **shared, discrete_treatment=False, n_jobs=1,
         n_estimators=-(-n_trees // 4) * 4,  # variances come from groups of four trees

@@ -17,14 +17,15 @@ from scipy.stats import spearmanr
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import MIN_ROWS, History
-from causalmix.core.intervals import middle_interval, split_verdict
+from causalmix.core.intervals import adjusted_verdict, held_out_ratio, holm, split_interval, split_p
 from causalmix.core.simplex import log_treatment
 from causalmix.effects.estimator import fit_effects
-from causalmix.effects.interface import Effects
+from causalmix.effects.interface import EPS, Effects
 
 MEASURES = ("spearman", "r2", "r_score")
 LABELS = {"spearman": "order", "r2": "size", "r_score": "returns"}  # what each measure is of, in sentences
 VERBS = {"better": "better", "worse": "worse", "open": "not told apart"}
+FEWEST_MIXTURES = 2  # to hold out: one cannot be put in order
 ALIKE = 1e-4  # two ways to the same prediction differ in the last digits: below, neither is ahead
 
 #: Returns of each run's state by which held-out runs are predicted, beside the level m0(x) that all share.
@@ -47,14 +48,29 @@ class Variant:
     predictor: str = "theta(x)"  # a name in PREDICTORS
 
 
-def split_rows(n: int, n_test: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the runs to fit and of those held out, at random; refuses to leave too few to fit."""
+def split_rows(n: int, n_test: int, seed: int, clusters: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the runs to fit and of those held out, at random; refuses to leave too few of either.
+
+    Runs of one mixture (``History.clusters``) stay on one side: mixtures are held out in random order, each that still
+    fits into ``n_test`` runs.
+    """
     if n - n_test < MIN_ROWS // 2:
         raise InputError(
             f"Expected at least {MIN_ROWS // 2} runs besides the {n_test} held out, found {n - n_test}; lower n_test."
         )
-    order = np.random.default_rng([seed, 40]).permutation(n)
-    return np.sort(order[n_test:]), np.sort(order[:n_test])
+    clusters = np.arange(n) if clusters is None else clusters
+    sizes, held, room = np.bincount(clusters), [], n_test
+    for mixture in np.random.default_rng([seed, 40]).permutation(len(sizes)):
+        if sizes[mixture] <= room:
+            held.append(mixture)
+            room -= sizes[mixture]
+    if len(held) < min(FEWEST_MIXTURES, n_test):
+        raise InputError(
+            f"Expected {FEWEST_MIXTURES} or more mixtures among {n_test} runs to hold out, found {len(held)}, for runs "
+            "of one mixture stay together; add runs with other mixtures, or raise n_test."
+        )
+    tested = np.isin(clusters, held)
+    return np.flatnonzero(~tested), np.flatnonzero(tested)
 
 
 def most_held_out(history: History, n_test: int) -> int:
@@ -69,34 +85,37 @@ def held_out_scores(
 ) -> pd.DataFrame:  # fmt: skip
     """Fit every variant to part of the runs and predict the rest; all variants share their splits.
 
+    Only runs that were designed count, not those proposed after looking at others; runs of one mixture stay together.
+
     Parameters
     ----------
     variants : sequence of Variant
         Those that are fitted alike are fitted once.
     n_test : int
-        Runs held out in each split (64 as reported for the choice of covariates, secondary source);
+        Most runs held out in each split (64 as reported for the choice of covariates, secondary source);
         at most a quarter of all.
     progress : callable, optional
         Called with splits done, splits in all and None.
     measures : sequence of str
         Of :data:`MEASURES`.
     parts : callable, optional
-        From positions of the runs that are not held out and the split's seed to what variants are fitted to, by
-        :attr:`Variant.part`; by default to these runs.
+        From positions, among the designed runs, of those that are not held out and the split's seed to what variants
+        are fitted to, by :attr:`Variant.part`; by default to these runs.
     **settings
         Of :func:`causalmix.effects.estimator.fit_effects`, for all variants.
 
     Returns
     -------
     DataFrame
-        ``ablation, variant, split`` and the measures.
+        ``ablation, variant, split``, the runs that were ``fitted`` and ``held_out``, and the measures.
     """
     if n_splits < 2:
         raise InputError(f"Expected n_splits of at least 2, found {n_splits}; give a larger number.")
+    history = history.designed
     left = residuals_of(history, outcome, seed) if "r_score" in measures else None
     rows = []
     for split in range(n_splits):
-        rest, tested = split_rows(len(history), most_held_out(history, n_test), seed + split)
+        rest, tested = split_rows(len(history), most_held_out(history, n_test), seed + split, history.clusters)
         fitted = {"": history.take(rest)} if parts is None else parts(rest, seed + split)
         known: dict[tuple, Effects] = {}
         for variant in variants:
@@ -107,18 +126,21 @@ def held_out_scores(
             held_out = replace(history.take(tested), covariates=variant.covariates)
             found = _score(known[key], variant.predictor, held_out, left and [part[tested] for part in left])
             names = {"ablation": variant.ablation, "variant": variant.name, "split": split}
-            rows.append(names | {measure: found[measure] for measure in measures})
+            sizes = {"fitted": len(known[key].history), "held_out": len(tested)}
+            rows.append(names | sizes | {measure: found[measure] for measure in measures})
         if progress:
             progress(split + 1, n_splits, None)
     return pd.DataFrame(rows)
 
 
-def residuals_of(history: History, outcome: str, seed: int = 0, n_repeats: int = 3) -> tuple[np.ndarray, np.ndarray]:
+def residuals_of(
+    history: History, outcome: str, seed: int = 0, n_repeats: int = 3, eps: float = EPS
+) -> tuple[np.ndarray, np.ndarray]:
     """Out-of-fold residuals of outcome, shape (n,), and log treatment, shape (n, K): what returns have to explain.
 
     By the full method's nuisance models, means over repeats.
     """
-    effects = fit_effects(history, outcome, n_trees=8, n_repeats=n_repeats, seed=seed)  # the forest is not used
+    effects = fit_effects(history, outcome, eps=eps, n_trees=8, n_repeats=n_repeats, seed=seed)  # no forest is used
     y, z = zip(*effects.residuals)
     return np.mean(y, axis=0), np.mean(z, axis=0)
 
@@ -147,7 +169,7 @@ def summary(
     Parameters
     ----------
     scores : DataFrame
-        ``split``, the column ``by`` and the measures.
+        ``split, fitted, held_out``, the column ``by`` and the measures.
     reference : str, optional
         Its difference to each other one is told; by default the one with the first row.
 
@@ -155,15 +177,16 @@ def summary(
     -------
     DataFrame
         ``<by>``, and for each measure ``<m>, <m>_sd, <m>_behind, <m>_behind_low, <m>_behind_high``: how
-        far the variant lies behind the reference, and the middle 95% of that over splits.
+        far the variant lies behind the reference, with its :func:`causalmix.core.intervals.split_interval`.
     """
-    reference = scores[by].iloc[0] if reference is None else reference
+    reference, ratio = scores[by].iloc[0] if reference is None else reference, held_out_ratio(scores)
     rows = []
     for name in scores[by].unique():
         row: dict[str, object] = {by: name}
         for measure in measures:
             values = scores.loc[scores[by] == name, measure]
-            told = (np.nan,) * 3 if name == reference else middle_interval(gap(scores, reference, name, measure, by))
+            ahead = gap(scores, reference, name, measure, by)
+            told = (np.nan,) * 3 if name == reference else split_interval(ahead, ratio)
             row |= {measure: values.mean(), f"{measure}_sd": values.std()}
             row |= dict(zip((f"{measure}_behind", f"{measure}_behind_low", f"{measure}_behind_high"), told))
         rows.append(row)
@@ -176,25 +199,61 @@ def gap(scores: pd.DataFrame, one: str, other: str, measure: str, by: str = "var
     return (wide[one] - wide[other]).to_numpy()
 
 
-def signed(gaps: np.ndarray) -> str:
-    """A mean difference with the middle 95% over splits, for a sentence."""
-    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*middle_interval(gaps))
+def signed(gaps: np.ndarray, ratio: float) -> str:
+    """A mean difference with its 95% interval over splits, for a sentence; without one of fewer than 5 splits."""
+    return _bounded(*split_interval(gaps, ratio))
 
 
-def versus(scores: pd.DataFrame, one: str, other: str, measures: Sequence[str] = ("spearman", "r_score")) -> str:
-    """How one variant predicts held-out runs against another by some measures, in words."""
-    gaps = {LABELS[measure]: gap(scores, one, other, measure) for measure in measures}
-    return " and ".join(f"{VERBS[split_verdict(ahead)]} in {of} ({signed(ahead)})" for of, ahead in gaps.items())
+def _bounded(mean: float, low: float, high: float) -> str:
+    return f"{mean:+.3f}" if np.isnan(low) else f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def comparisons(
+    scores: pd.DataFrame, pairs: Sequence[tuple[str, str]], measures: Sequence[str] = ("spearman", "r_score"),
+    by: str = "variant",
+) -> pd.DataFrame:  # fmt: skip
+    """How one variant predicts held-out runs against another, for all pairs and measures as one family.
+
+    Returns
+    -------
+    DataFrame
+        ``one, other, measure, ahead, ahead_low, ahead_high, p, p_holm, verdict``: the mean difference with its
+        interval over splits (:func:`causalmix.core.intervals.split_interval`) and p-value, the latter adjusted
+        (Holm), and the verdict by that.
+    """
+    ratio, rows = held_out_ratio(scores), []
+    for one, other in pairs:
+        for measure in measures:
+            ahead = gap(scores, one, other, measure, by)
+            rows.append((one, other, measure, *split_interval(ahead, ratio), split_p(ahead, ratio)))
+    columns = ["one", "other", "measure", "ahead", "ahead_low", "ahead_high", "p"]
+    table = pd.DataFrame(rows, columns=columns)
+    table["p_holm"] = holm(table["p"])
+    return table.assign(verdict=[adjusted_verdict(*row) for row in zip(table["ahead"], table["p_holm"])])
+
+
+def in_words(compared: pd.DataFrame) -> str:
+    """Rows of :func:`comparisons` as a part of a sentence."""
+    told = zip(compared["verdict"], compared["measure"], *(compared[c] for c in ("ahead", "ahead_low", "ahead_high")))
+    return " and ".join(f"{VERBS[word]} in {LABELS[measure]} ({_bounded(*ours)})" for word, measure, *ours in told)
+
+
+def versus(scores: pd.DataFrame, one: str, other: str, *args, **options) -> str:
+    """One pair of :func:`comparisons` in words."""
+    return in_words(comparisons(scores, [(one, other)], *args, **options))
 
 
 def held_out_check(history: History, *args, **settings) -> pd.DataFrame:
     """Three predictions of held-out runs that share the level m0(x): with theta(x), with one theta, with none.
 
-    Further arguments are those of :func:`held_out_scores`; the table has ``split, predictor, spearman, r2``.
+    Further arguments are those of :func:`held_out_scores`; the table has
+    ``split, predictor, fitted, held_out, spearman, r2``.
     """
     variants = [Variant("predictor", name, history.covariates, predictor=name) for name in PREDICTORS]
     scores = held_out_scores(history, variants, *args, measures=("spearman", "r2"), **settings)
-    return scores.rename(columns={"variant": "predictor"})[["split", "predictor", "spearman", "r2"]]
+    return scores.rename(columns={"variant": "predictor"})[
+        ["split", "predictor", "fitted", "held_out", "spearman", "r2"]
+    ]
 
 
 def check_summary(check: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,9 @@
 """Claims of the paper beside ours: each reported number, our interval, and a verdict that follows from it.
 
-A claim is a difference that the paper reports as positive.  It *holds* here where the interval of
-our difference lies above zero, *does not hold* where it lies below, and otherwise we *cannot tell*.
+A claim is a difference that the paper reports as positive.  It *holds* here where our difference is above zero and
+its p-value, adjusted for the family of claims that it belongs to, is below 0.05; it *does not hold* where the
+difference is below zero and the p-value likewise; and otherwise we *cannot tell*.  A family is one question that is
+asked several times, of other rivals, sizes, models or pools: its claims share trials, and some are nearly one fact.
 """
 
 from __future__ import annotations
@@ -12,7 +14,15 @@ import numpy as np
 import pandas as pd
 
 from causalmix.core.errors import InputError
-from causalmix.core.intervals import mean_interval, split_interval, verdict
+from causalmix.core.intervals import (
+    adjusted_verdict,
+    held_out_ratio,
+    holm,
+    mean_interval,
+    mean_p,
+    split_interval,
+    split_p,
+)
 from causalmix.core.paths import RESULTS
 
 WORDS = {"better": "holds", "worse": "does not hold", "open": "cannot tell"}
@@ -20,6 +30,13 @@ PUBLISHED = "published/{}.csv"  # of the folder results
 TABLES = ("targets", "variants_trained", "longcot", "held_out", "ablations", "assignment", "covariates")  # of a study
 IN_WORDS = (np.nan, "claimed in words")
 ASKED = (np.nan, "not claimed; asked by its critics")
+
+#: Questions that claims answer; those of one are adjusted for each other.
+FAMILIES = DEV, NEEDED, UNSEEN, SHIFTED, CHAINS, PREDICTED = (
+    "Which mixture is best on Dev?", "Are all parts needed?", "Which is best on unseen tasks?",
+    "Which is best where the state has shifted?", "Which is best on long chains of thought?",
+    "What predicts held-out runs?",
+)  # fmt: skip
 
 #: The paper's models and the roles that play them here.
 ROLES = {"Qwen2.5-0.5B": "proxy", "Qwen2.5-7B": "target"}
@@ -34,32 +51,56 @@ SIZES = (800_000, 400_000, 100_000)  # rows of the paper's pools
 PARTS = {"X": ("without X", "target"), "Orthogonalisation": ("without orthogonalisation", "ablations")}
 
 
-def claim(
-    text: str, reported: float, source: str, interval: tuple[float, float, float], where: str, unit: str = "points"
-) -> dict[str, object]:
-    """One row of the table of claims; ``interval`` is our difference with its bounds, NaN where there are none."""
-    ours, low, high = interval
-    numbers = {"reported": reported, "ours": ours, "ci_low": low, "ci_high": high, "unit": unit}
-    told = {"verdict": WORDS[verdict(low, high)], "measured in": where, "reported where": source}
-    return {"claim": text} | numbers | told
-
-
 def paired_claim(
-    text: str, reported: float, source: str, table: pd.DataFrame, one: str, other: str, where: str,
+    text: str, reported: float, source: str, table: pd.DataFrame, one: str, other: str, where: str, family: str,
     measure: str = "y_dev",
 ) -> dict[str, object]:  # fmt: skip
-    """That one beats the other: methods by trials that share their seeds, variants by splits of the held-out runs."""
+    """That one beats the other: methods by trials that share their seeds, variants by splits of the held-out runs.
+
+    A row of the table of claims without its verdict, which takes the other claims of its family; see :func:`judged`.
+    """
     trained = measure.startswith("y_")
     index, columns, tried = ("seed", "method", "trained") if trained else ("split", "variant", "fitted")
-    wide, interval, unit = pd.DataFrame(), (np.nan,) * 3, "points" if trained else measure
+    wide, ours, unit = pd.DataFrame(), (np.nan,) * 4, "points" if trained else measure
     if len(table) and measure in table:
         wide = table.pivot_table(index=index, columns=columns, values=measure)
     if missing := [name for name in (one, other) if name not in wide]:
         where = f"{where} ({missing[0]} was not {tried})"
     else:
         gaps = (wide[one] - wide[other]).dropna()
-        interval = mean_interval(100 * gaps) if trained else split_interval(gaps)
-    return claim(text, reported, source, interval, where, unit)
+        ours = _over_seeds(100 * gaps) if trained else _over_splits(gaps, held_out_ratio(table))
+    numbers = {"reported": reported} | dict(zip(("ours", "ci_low", "ci_high", "p"), ours)) | {"unit": unit}
+    return {"claim": text, "family": family} | numbers | {"measured in": where, "reported where": source}
+
+
+def _over_seeds(gaps: pd.Series) -> tuple[float, ...]:
+    """Mean, bounds and p-value."""
+    return *mean_interval(gaps), mean_p(gaps)
+
+
+def _over_splits(gaps: pd.Series, ratio: float) -> tuple[float, ...]:
+    """The same."""
+    return *split_interval(gaps, ratio), split_p(gaps, ratio)
+
+
+def judged(claims: list[dict]) -> pd.DataFrame:
+    """The table of claims: to each its p-value adjusted within its family (Holm), ``p_holm``, and the ``verdict``."""
+    table = pd.DataFrame(claims)
+    adjusted = table.groupby("family")["p"].transform(holm)
+    words = [WORDS[adjusted_verdict(*row)] for row in zip(table["ours"], adjusted)]
+    place = table.columns.get_loc("p") + 1
+    table.insert(place, "p_holm", adjusted)
+    table.insert(place + 2, "verdict", words)
+    return table
+
+
+def by_family(table: pd.DataFrame) -> pd.DataFrame:
+    """How many claims each family has, how many of them were tried, and how many have each verdict."""
+    tried = table.assign(tried=table["p"].notna())
+    found = tried.groupby("family", sort=False)["tried"].agg(["size", "sum"]).set_axis(["claims", "tried"], axis=1)
+    for word in WORDS.values():
+        found[word] = (tried["verdict"] == word).groupby(tried["family"]).sum()
+    return found.reset_index()
 
 
 def published(name: str) -> pd.DataFrame:
@@ -93,8 +134,9 @@ def paper_claims(folder: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``claim, reported, ours, ci_low, ci_high, unit, verdict, measured in, reported where``; where it was
-        measured is the subject of a notebook, with the reason if there is no number.
+        ``claim, family, reported, ours, ci_low, ci_high, p, p_holm, unit, verdict, measured in, reported where``;
+        where it was measured is the subject of a notebook, with the reason if there is no number.  The interval is of
+        this claim alone; the p-value ``p_holm``, and with it the verdict, is adjusted for the claims of its family.
     """
     targets, variants = (_read(folder, name) for name in ("targets", "variants_trained"))
     both = targets if targets is None or variants is None else pd.concat([targets, variants], ignore_index=True)
@@ -102,7 +144,7 @@ def paper_claims(folder: Path) -> pd.DataFrame:
     claims = [row for n_samples in SIZES for row in _of_size(whole, n_samples)]
     claims.append(_unseen(_sized(whole, "target", 800_000)[0]))
     claims += _shifts(targets) + _long_chains(_group(_read(folder, "longcot"))) + estimator_claims(folder)
-    return pd.DataFrame(claims)
+    return judged(claims)
 
 
 def _of_size(whole: pd.DataFrame, n_samples: int) -> list[dict]:
@@ -118,14 +160,16 @@ def _of_size(whole: pd.DataFrame, n_samples: int) -> list[dict]:
                 source = f"{PUBLISHED.format(stands[other])}, {model}, {n_samples // 1000}K"
                 gap = reported_gap(reported, one, other)
                 claims.append(
-                    paired_claim(f"{one} beats {other} on Dev ({where})", gap, source, trials, one, other, "target")
+                    paired_claim(
+                        f"{one} beats {other} on Dev ({where})", gap, source, trials, one, other, "target", DEV
+                    )
                 )
         parts = ablation[(ablation["model"] == model) & (ablation["n_samples"] == n_samples)]
         for part, (name, subject) in PARTS.items() if len(parts) else ():
             text = f"{part} is needed: CausalMix-A beats itself {name} ({where})"
             gap, source = reported_gap(parts, "CausalMix-A", name, label="variant"), PUBLISHED.format("ablation")
             pair = ("CausalMix-A", f"CausalMix-A {name}")
-            claims.append(paired_claim(text, gap, f"{source}, {model}", trials, *pair, subject))
+            claims.append(paired_claim(text, gap, f"{source}, {model}", trials, *pair, subject, NEEDED))
     return claims
 
 
@@ -134,7 +178,7 @@ def _unseen(trials: pd.DataFrame) -> dict:
     gap = reported_gap(published("unseen"), "CausalMix-A", "Equal")
     one, other = ("CausalMix-A", "Equal") if gap > 0 else ("Equal", "CausalMix-A")
     text = f"{one} beats {other} on Unseen (target model)"
-    return paired_claim(text, abs(gap), PUBLISHED.format("unseen"), trials, one, other, "target", "y_unseen")
+    return paired_claim(text, abs(gap), PUBLISHED.format("unseen"), trials, one, other, "target", UNSEEN, "y_unseen")
 
 
 def _shifts(targets: pd.DataFrame | None) -> list[dict]:
@@ -142,7 +186,7 @@ def _shifts(targets: pd.DataFrame | None) -> list[dict]:
     pools = [] if targets is None else [pool for pool in targets["pool"].unique() if pool != "whole"]
     text = "A state-dependent mixture beats one without the state in the shifted pool “{}”"
     pair = ("CausalMix-A", "CausalMix-A without X")
-    return [paired_claim(text.format(p), *IN_WORDS, _group(targets, pool=p), *pair, "target") for p in pools]
+    return [paired_claim(text.format(p), *IN_WORDS, _group(targets, pool=p), *pair, "target", SHIFTED) for p in pools]
 
 
 def _long_chains(trials: pd.DataFrame) -> list[dict]:
@@ -150,13 +194,13 @@ def _long_chains(trials: pd.DataFrame) -> list[dict]:
     table, source, text = published("longcot"), PUBLISHED.format("longcot"), "CausalMix (here A) beats {} on {}"
     return [
         paired_claim(text.format(other, "long chains of thought"), reported_gap(table, "CausalMix", other), source,
-                    trials, "CausalMix-A", other, "longcot")
+                    trials, "CausalMix-A", other, "longcot", CHAINS)
         for other in ("Equal", "Grid", "RegMix", "DMO")
     ]  # fmt: skip
 
 
 def estimator_claims(folder: Path) -> list[dict]:
-    """Claims about the estimator, held against held-out runs.
+    """Claims about the estimator, held against held-out runs, for :func:`judged`.
 
     Variants that lack the level m0(X) are compared by their R-score, which looks at the returns alone.
     """
@@ -178,7 +222,7 @@ def estimator_claims(folder: Path) -> list[dict]:
         ("The forest knows the returns of held-out runs better than a linear final stage", *ASKED,
          fits, "full", "linear", known, "r_score"),
     )  # fmt: skip
-    return [paired_claim(*question) for question in asked]
+    return [paired_claim(*question, PREDICTED, measure) for *question, measure in asked]
 
 
 def _best_subsets(subsets: pd.DataFrame) -> tuple[str, str]:

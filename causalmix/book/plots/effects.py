@@ -14,7 +14,6 @@ from causalmix.methods.policy import Proposal
 
 MOST_NAMED = 12  # domains that a leaf lists, and that a coloured table has numbers for
 MOST_LETTERS, LETTER = 70, 0.08  # of names side by side below an axis; height of one where they stand, inches
-RETURN = "return (accuracy per unit of log share)"
 
 
 def returns(effects: Effects, states: Mapping[str, np.ndarray], ax: Axes) -> Axes:
@@ -28,7 +27,7 @@ def returns(effects: Effects, states: Mapping[str, np.ndarray], ax: Axes) -> Axe
         ax.plot(theta, places - offset, "o", color=colour(j), markersize=4, label=name)
     if len(states) > 1:
         legend_above(ax, len(states), 1 if len(states) > 3 else len(states))
-    ax.set_xlabel(RETURN)
+    ax.set_xlabel(f"return ({effects.outcome} per unit of log share)")
     nought(ax)
     return ax
 
