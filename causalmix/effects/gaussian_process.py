@@ -70,6 +70,7 @@ class GaussianProcess(Effects):
     def posterior(self, X: np.ndarray) -> Normal:
         """See :class:`causalmix.effects.interface.Effects`."""
         *_, spread_z, _, spread_y = self.scales
+        X, where = np.unique(X, axis=0, return_inverse=True)  # many mixtures in one state are asked for at a time
         here, there = (self._states(x) for x in (X, self.history.X))
         parts, own, z = _kernels(here, there), _variances_at(here), self._treatment()
         cross = np.stack([_total(parts, v) * z[:, k] for k, v in enumerate(self.returns)])
@@ -79,7 +80,8 @@ class GaussianProcess(Effects):
             covariance[:, k, k] += _total(own, variances)
         unit = self.basis * spread_y / spread_z
         mean = np.einsum("kin,n->ik", cross, self.weights) @ unit
-        return Normal(mean[None], np.einsum("ka,ikl,lb->iab", unit, covariance, unit)[None])
+        whole = np.einsum("ka,ikl,lb->iab", unit, covariance, unit, optimize=True)
+        return Normal(mean[None, where.ravel()], whole[None, where.ravel()])
 
     def nuisances(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """g(X), and the mean log treatment of the runs in every state."""
