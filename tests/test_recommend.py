@@ -237,7 +237,7 @@ def test_history_without_covariates_needs_no_scores(request_, folder, monkeypatc
     monkeypatch.setattr("causalmix.data.fingerprints.of_model", lambda *_: pytest.fail("looked at the scorer"))
     bare = recommend(replace(request_, history=folder / "bare.csv"), **QUICK)
     assert json.loads(shown(bare, "json"))["state"] == {} and "nothing was scored" in shown(bare)
-    assert len(pd.read_csv(io.StringIO(shown(bare, "csv")))) == 4
+    assert len(pd.read_csv(io.StringIO(shown(bare, "csv")))) == 5
 
 
 def test_pool_that_comes_with_the_covariates_is_not_scored(request_, pool, tmp_path, monkeypatch):
@@ -351,7 +351,7 @@ REFUSED = {
     "option of no loader": (recipe("loader: local\noptions: {pth: POOL}\n"), "options of the loader local"),
     "options as a list": (recipe("loader: local\noptions: [POOL]\n"), "options of a pool to be names with values"),
     "negative seed": (lambda folder, tmp: {"seed": -1}, "seed"),
-    "no such method": (lambda folder, tmp: {"method": "B"}, "method among A, S"),
+    "no such method": (lambda folder, tmp: {"method": "B"}, "method among cautious, A, S"),
     "no such scorer": (lambda folder, tmp: {"scorer": str(tmp / "none.gguf")}, "GGUF"),
     "scorer of a study": (lambda folder, tmp: {"pool": "quick", "scorer": "target"}, "only with a path"),
     "size of a study": (lambda folder, tmp: {"pool": "quick", "max_rows": 9}, "only with a path"),

@@ -18,10 +18,10 @@ from scipy.optimize import minimize
 from causalmix.core.errors import InputError
 from causalmix.core.simplex import sample_dirichlet
 from causalmix.effects.interface import Effects, normal_quantile
+from causalmix.methods.caution import KAPPA, check_kappa, check_margin
 from causalmix.methods.limits import Limits
 from causalmix.methods.policy import Proposal, support
 
-KAPPA = 0.5
 LEVEL = 0.95  # of the interval that decides whether there is evidence, and of what is kept
 STEP = 1e-5  # of a derivative, a share
 DRAWN = 512  # random mixtures of each kind that are looked at before the search
@@ -126,14 +126,9 @@ def _decided(
 
 
 def _check(kappa: float, keep: Sequence[Keep]) -> None:
-    if not (np.isfinite(kappa) and kappa >= 0):
-        raise InputError(f"Expected kappa of at least 0, found {kappa}; give for instance {KAPPA}.")
+    check_kappa(kappa)
     for one in keep:
-        if not (np.isfinite(one.margin) and one.margin >= 0):
-            raise InputError(
-                f"Expected a margin of at least 0 for {one.effects.outcome}, found {one.margin}; say by how much it "
-                "may fall."
-            )
+        check_margin(one.effects.outcome, one.margin)
         if not 0.5 <= one.level < 1:
             raise InputError(
                 f"Expected a level from .5 to below 1 for {one.effects.outcome}, found {one.level}; choose for "
@@ -250,8 +245,9 @@ class _Search:
         if limits.trust_region == "kl":
             shares = lambda v: np.maximum(base + signs @ v[:-1], 0)[None]  # noqa: E731
             root = lambda v: np.sqrt(limits.distance(shares(v))[0])  # noqa: E731
-            return [{"type": "ineq", "fun": lambda v: np.sqrt(limits.radius) - root(v),
-                     "jac": lambda v: np.r_[-limits.slope(shares(v)[0]) @ signs, 0] / (2 * root(v) + 1e-9)}]  # fmt: skip
+            slope = lambda v: limits.slope(shares(v)[0]) @ signs / (2 * root(v) + 1e-9)  # noqa: E731
+            held = {"fun": lambda v: np.sqrt(limits.radius) - root(v), "jac": lambda v: np.r_[-slope(v), 0]}
+            return [{"type": "ineq"} | held]
         return []
 
 

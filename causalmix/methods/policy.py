@@ -96,13 +96,13 @@ def causalmix_s(
     return Proposal(candidates[best].mean(axis=0), note)
 
 
-def domain_caps(rows: np.ndarray, n_samples: int) -> np.ndarray:
-    """Largest share of each domain that needs no row twice, shape (K,), by the rows that exist of each."""
-    rows = np.asarray(rows, float)
+def domain_caps(rows: np.ndarray, n_samples: int, max_repeats: float = 0) -> np.ndarray:
+    """Largest share of each domain that repeats no row more than so often, shape (K,), by the rows that exist."""
+    rows = np.asarray(rows, float) * (1 + max_repeats)
     if rows.sum() < n_samples:
         raise InputError(
-            f"Expected at least {n_samples} rows in the pool, found {rows.sum():.0f}; "
-            "train on fewer rows or allow repeats."
+            f"Expected at least {n_samples} rows in the pool{' with its repeats' if max_repeats else ''}, "
+            f"found {rows.sum():.0f}; train on fewer rows or allow {'more ' if max_repeats else ''}repeats."
         )
     return np.minimum(rows / n_samples, 1.0)
 
