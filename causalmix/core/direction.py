@@ -51,6 +51,11 @@ def is_lower_better(
     return False
 
 
+def stated(outcome: str, lower_is_better: bool | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names that are better when lower, and when higher, from what is said of one outcome; None says nothing."""
+    return ((outcome,) if lower_is_better else ()), ((outcome,) if lower_is_better is False else ())
+
+
 def turned(
     history: History, outcomes: Sequence[str], lower: Collection[str] = (), higher: Collection[str] = ()
 ) -> History:  # fmt: skip

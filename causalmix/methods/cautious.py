@@ -49,6 +49,7 @@ class Keep:
 class Choice(Proposal):
     """A cautious mixture, and the best move that there is, whether it is made or not."""
 
+    best: np.ndarray  # the best move, shape (K,); the weights are this one or the reference
     gain: float  # of the best move over the reference; of several goals in the worst, in standard deviations of it
     low: float  # two-sided 95% interval of the same
     high: float
@@ -98,11 +99,11 @@ def cautious(
     worst = int(np.argmin([bound(weights[None])[0] for bound in bounds]))
     gain, sd = (float(v[0]) / scales[worst] for v in _moments(goals[worst], x, limits.reference, weights[None]))
     half = normal_quantile(LEVEL) * sd
-    return _decided(Proposal(weights), gain, half, goals[worst], x, limits, several=len(goals) > 1)
+    return _decided(weights, gain, half, goals[worst], x, limits, several=len(goals) > 1)
 
 
 def _decided(
-    best: Proposal, gain: float, half: float, goal: Effects, x: np.ndarray, limits: Limits, several: bool
+    best: np.ndarray, gain: float, half: float, goal: Effects, x: np.ndarray, limits: Limits, several: bool
 ) -> Choice:  # fmt: skip
     """The best move where there is evidence for it, else the reference; and what has to be said."""
     low, high = gain - half, gain + half
@@ -110,7 +111,7 @@ def _decided(
     what = f"{goal.outcome}, which gains least, in its standard deviations" if several else goal.outcome
     if moves := bool(low > 0):
         told.append(f"the gain over the reference is {gain:+.4g} [{low:+.4g}, {high:+.4g}] in {what}")
-    elif np.allclose(best.weights, limits.reference, atol=1e-9):
+    elif np.allclose(best, limits.reference, atol=1e-9):
         told.append(f"there is no evidence for moving in any direction ({what}), so the reference is kept")
     else:
         told.append(
@@ -119,10 +120,10 @@ def _decided(
         )
     if not support(limits.reference, x, goal.history).inside:
         told.append("the reference lies outside the support of the history, so no gain over it is backed by runs")
-    if moves and not support(best.weights, x, goal.history).inside:
+    if moves and not support(best, x, goal.history).inside:
         told.append("the mixture lies outside the support of the history, so its gain rests on the model's form")
-    weights = best.weights if moves else limits.reference
-    return Choice(weights, "; ".join(told), gain=gain, low=low, high=high, evidence=moves)
+    weights = best if moves else limits.reference
+    return Choice(weights, "; ".join(told), best=best, gain=gain, low=low, high=high, evidence=moves)
 
 
 def _check(kappa: float, keep: Sequence[Keep]) -> None:

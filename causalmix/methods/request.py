@@ -125,8 +125,8 @@ class Recommendation:
     """Mixtures for a pool, and all that is needed to draw a training set.
 
     The table has one row a method: the columns of ``mixtures.csv``, ``gain_over_pool…`` (over the pool's own
-    proportions), ``gain_over_reference…`` (over what Cautious has to beat), all by one model, for ``gain_rows`` rows and
-    the model ``gain_model``, ``extrapolated`` where no run is like that; ``repeats_<domain>`` rows drawn again,
+    proportions), ``gain_over_reference…`` (over what Cautious has to beat), all by one model, for ``gain_rows`` rows
+    and the model ``gain_model``, ``extrapolated`` where no run is like that; ``repeats_<domain>`` rows drawn again,
     ``x_<covariate>`` and the ``share_of_runs_below_`` each.
     """
 
