@@ -135,14 +135,14 @@ def mixtures(question: Question, judge: Effects, target: Target) -> pd.DataFrame
     answers = {name: METHODS[name](one) for name, one in asked.items()}
     table = mixtures_table(judge, x, target.pool, answers, question.even, target.n_samples)
     W = table[[f"w_{d}" for d in domains]].to_numpy()
-    others = {"pool": answers["Proportional"].weights, "reference": causal.allowed(question).reference}
-    for name, mixture in others.items():
-        columns = [f"gain_over_{name}{end}" for end in ("", "_ci_low", "_ci_high")]
-        table[columns] = np.column_stack(judge.gain(x, mixture, W))
+    more: dict[str, object] = {}
+    for name, mixture in (("pool", answers["Proportional"].weights), ("reference", causal.allowed(question).reference)):
+        columns = (f"gain_over_{name}{end}" for end in ("", "_ci_low", "_ci_high"))
+        more |= dict(zip(columns, judge.gain(x, mixture, W)))
     rows, model, inside = scale_of(x, question.history)
-    table = table.assign(gain_rows=rows, gain_model=model, extrapolated=not inside)
+    more |= {"gain_rows": rows, "gain_model": model or "not told", "extrapolated": not inside}
     again = np.maximum(table[[f"n_{d}" for d in domains]].to_numpy() - np.asarray(target.rows), 0)
-    table[[f"repeats_{d}" for d in domains]] = again
+    more |= {f"repeats_{d}": again[:, k] for k, d in enumerate(domains)}
     for row in target.table(question.history).head(len(x)).itertuples():
-        table[[row.quantity, f"share_of_runs_below_{row.quantity}"]] = row.target, row.share_of_runs_below
-    return table
+        more |= {row.quantity: row.target, f"share_of_runs_below_{row.quantity}": row.share_of_runs_below}
+    return pd.concat([table, pd.DataFrame(more, index=table.index)], axis=1)

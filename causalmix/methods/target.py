@@ -73,20 +73,27 @@ def find_target(history: History, out: Path, target: str = "", own_history: bool
     return Target(str(line["pool"]), x, n_samples, counts, told, (path,))
 
 
-def scale_of(x: np.ndarray, history: History) -> tuple[int, str, bool]:
+def scale_of(x: np.ndarray, history: History) -> tuple[int | None, str, bool]:
     """Rows and model that gains in a state are for, and whether the history has runs on both sides of such sizes.
 
-    Where the history tells no difference in size, they are the size of its runs.
+    Where the history tells no difference in size, they are those of its runs; None and empty where it does not tell.
     """
     sizes = {name: (x[j], history.X[:, j]) for j, name in enumerate(history.covariates) if name in SCALES}
-    rows, model = history.usual_rows, ", ".join(sorted(set(history.frame.get("model", pd.Series(dtype=str)).map(str))))
+    rows = history.usual_rows if "n_samples" in history.frame else None
+    model = ", ".join(sorted(set(history.frame.get("model", pd.Series(dtype=str)).map(str))))
     if "log2_n_samples" in sizes:
         rows = round(2 ** sizes["log2_n_samples"][0])
     if "log2_model_size" in sizes:
         model = f"{2 ** sizes['log2_model_size'][0]:.3g} parameters"
     near = 1e-9  # that a logarithm may miss
     inside = all(runs.min() - near <= value <= runs.max() + near for value, runs in sizes.values())
-    return rows, model or "that of the history", inside
+    return rows, model, inside
+
+
+def sized(rows: int | None, model: str) -> str:
+    """The size that gains are for, in words."""
+    told = f"{rows} rows" if rows else "as many rows as the history's runs have, which it does not tell,"
+    return f"{told} and {'' if 'parameters' in model else 'the model '}{model}" if model else told.rstrip(",")
 
 
 def scale_told(x: np.ndarray, n_samples: int, history: History) -> str:
@@ -96,10 +103,10 @@ def scale_told(x: np.ndarray, n_samples: int, history: History) -> str:
         columns = {name: 2**column for name, column in zip(history.covariates, history.X.T) if name in SCALES}
         spans = [f"{column.min():.4g} to {column.max():.4g} {WORDS[name]}" for name, column in columns.items()]
         return (
-            f"Gains are for {rows} rows and the model {model}, beyond the history, whose runs have "
+            f"Gains are for {sized(rows, model)}, beyond the history, whose runs have "
             f"{' and '.join(spans)}: they are extrapolated."
         )
-    if rows != n_samples and "n_samples" in history.frame:
+    if rows not in (None, n_samples):
         return f"Gains are those of the history's runs, which train on {rows} rows, not {n_samples}."
     return ""
 

@@ -20,7 +20,7 @@ from causalmix.data.fingerprints import ROW, of_files, of_rows
 from causalmix.data.states import draw_sample
 from causalmix.methods.refusals import check_free
 from causalmix.methods.request import BY_LETTER
-from causalmix.methods.target import scale_told
+from causalmix.methods.target import scale_of, scale_told, sized
 
 if TYPE_CHECKING:
     from causalmix.methods.request import Recommendation
@@ -46,7 +46,7 @@ def shown(found: Recommendation, form: str = "table") -> str:
 
 
 def _text(found: Recommendation) -> str:
-    domains, table, first = found.history.domains, found.table, found.table.iloc[0]
+    domains, table = found.history.domains, found.table
     shares = pd.DataFrame({"domain": domains, "pool rows": found.target.rows})
     for short, method in BY_LETTER.items():
         line = table.set_index("method").loc[method]
@@ -66,9 +66,9 @@ def _text(found: Recommendation) -> str:
         "Cautious, CausalMix-A and CausalMix-S; repeats are rows drawn again:",
         shares.to_string(index=False),
     ]
-    parts += [f"Predicted gain in {_outcome(found)}, for {first['gain_rows']} rows and the model {first['gain_model']}"
-              f"{' (extrapolated)' if first['extrapolated'] else ''}, over Equal, the pool's own proportions and the "
-              "reference of Cautious:"]  # fmt: skip
+    rows, model, inside = scale_of(found.target.x, found.history)
+    aim = f"{_outcome(found)}, for {sized(rows, model)}{'' if inside else ' (extrapolated)'}"
+    parts += [f"Predicted gain in {aim}, over Equal, the pool's own proportions and the reference of Cautious:"]
     parts += [gains.to_string(index=False)]
     if len(state):
         parts += ["State of the pool, and the share of the runs below it:", state.to_string(index=False)]
