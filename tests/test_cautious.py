@@ -272,6 +272,33 @@ def test_nearest_is_the_nearest():
     assert nearest(rivals[:1], floors, caps) == pytest.approx(rivals[:1])
 
 
+def test_mixtures_outside_are_moved_to_the_border_of_the_trust_region():
+    """Straight towards the reference; distances are those of their definitions."""
+    W = np.random.default_rng(0).dirichlet(np.ones(3), 50)
+    for kind, plain in {
+        "tv": lambda w: np.abs(w - EVEN).sum() / 2,
+        "kl": lambda w: (w * np.log(w / EVEN)).sum(),
+    }.items():
+        held = limits(EVEN, trust_region=kind, radius=0.1)
+        assert held.distance(W) == pytest.approx([plain(w) for w in W])
+        moved, far = held.inside(W), held.distance(W) > 0.1
+        assert far.any() and held.distance(moved[far]) == pytest.approx(0.1) and moved[~far] == pytest.approx(W[~far])
+        step, whole = moved[far] - EVEN, W[far] - EVEN
+        assert np.cross(step, whole) == pytest.approx(0, abs=1e-9)
+    missing = limits([0.5, 0.5, 0.0], trust_region="kl", radius=0.1)
+    assert missing.caps[2] == 0 and np.isfinite(missing.distance(missing.inside(W))).all()
+
+
+def test_the_worst_of_a_question_is_fitted_by_itself():
+    """Not the outcome that the question has: one that has no returns keeps the reference."""
+    history = runs(3, n=100, y_flat=np.random.default_rng(8).normal(size=100))
+    told = history.frame.assign(y_dev=np.log(history.T + 0.01) @ [0.3, 0.0, 0.0])
+    question = Question(replace(history, frame=told, whole=told), 100, x=NO_STATE)
+    assert METHODS["Cautious"](question).weights[0] > 0.6
+    worst = METHODS["Cautious"](replace(question, caution=Caution(worst=("y_dev", "y_flat"))))
+    assert worst.weights == pytest.approx(EVEN) and "the reference is kept" in worst.note
+
+
 LOGS3 = known(logs([0.1, 0.0, 0.0]))
 REFUSED = {
     "floors above one": (lambda: limits(EVEN, floors=0.4), "floors that sum to at most 1, found a sum of 1.2"),

@@ -112,7 +112,7 @@ def _decided(
     if moves := bool(low > 0):
         told.append(f"the gain over the reference is {gain:+.4g} [{low:+.4g}, {high:+.4g}] in {what}")
     elif np.allclose(best, limits.reference, atol=1e-9):
-        told.append(f"there is no evidence for moving in any direction ({what}), so the reference is kept")
+        told.append("there is no evidence for moving in any direction, so the reference is kept")
     else:
         told.append(
             f"there is no evidence for moving: the best move found gains {gain:+.4g} [{low:+.4g}, {high:+.4g}] in "

@@ -10,6 +10,7 @@ from scipy.special import rel_entr
 from causalmix.core.errors import InputError
 from causalmix.core.simplex import check_mixture
 
+NOTHING = 1e-12  # a share that is none
 HALVINGS = 60  # of an interval, after which floats do not tell its ends apart
 TRUST_REGIONS = ("tv", "kl")
 
@@ -33,8 +34,8 @@ class Limits:
 
     def slope(self, w: np.ndarray) -> np.ndarray:
         """Derivative of the divergence at a mixture, shape (K,)."""
-        held = self.reference > 0
-        return np.log(np.maximum(w, 1e-12), out=np.zeros_like(w), where=held) - np.log(
+        held = self.reference > NOTHING
+        return np.log(np.maximum(w, NOTHING), out=np.zeros_like(w), where=held) - np.log(
             np.where(held, self.reference, 1)
         )
 
@@ -80,12 +81,13 @@ def limits(
     floors = np.broadcast_to(np.asarray(floors, float), k)
     check_trust_region(trust_region, radius)
     _check_room(floors, caps)
-    held = nearest(given[None], floors, caps)[0]
+    fits = (given >= floors).all() and (given <= caps).all()
+    held = given if fits else nearest(given[None], floors, caps)[0]
     note = ""
     if np.abs(held - given).max() > 1e-6:
         note = "the reference breaks the floors or the caps, so the nearest mixture within them stands for it"
     if trust_region == "kl":  # no mixture at a finite divergence has what the reference lacks
-        caps = np.where(held > 0, caps, 0.0)
+        caps = np.where(held > NOTHING, caps, 0.0)
     return Limits(held, floors, caps, trust_region, np.inf if radius is None else float(radius), note)
 
 
