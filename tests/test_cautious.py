@@ -321,7 +321,7 @@ REFUSED = {
     "a margin below zero": (lambda: Caution(keep={"y_safety": -0.1}), "a margin of at least 0 for y_safety"),
     "a level below a half": (
         lambda: cautious(LOGS3, NO_STATE, limits(EVEN), keep=[Keep(LOGS3, level=0.3)]),
-        "a level from .5 to below 1 for y_dev",
+        "a level above .5 and below 1 for y_dev",
     ),
     "no state": (lambda: METHODS["Cautious"](Question(runs(3), 10)), "state of the pool for Cautious"),
     "the pool's proportions of no rows": (

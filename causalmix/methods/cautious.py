@@ -130,9 +130,9 @@ def _check(kappa: float, keep: Sequence[Keep]) -> None:
     check_kappa(kappa)
     for one in keep:
         check_margin(one.effects.outcome, one.margin)
-        if not 0.5 <= one.level < 1:
+        if not 0.5 < one.level < 1:
             raise InputError(
-                f"Expected a level from .5 to below 1 for {one.effects.outcome}, found {one.level}; choose for "
+                f"Expected a level above .5 and below 1 for {one.effects.outcome}, found {one.level}; choose for "
                 "instance 0.95."
             )
 
