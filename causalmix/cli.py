@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from causalmix.book import stamps
-from causalmix.book.run import ChapterError, jobs_of, run, wanted_sources
+from causalmix.book.run import ChapterError, Job, jobs_of, run, wanted_sources
 from causalmix.core import paths
 from causalmix.core.errors import InputError
-from causalmix.core.parameters import SUBJECTS, declaration, subject_of
+from causalmix.core.parameters import SUBJECTS, EstimateParameters, declaration, read, subject_of
 from causalmix.core.study_file import read_study
 from causalmix.methods.request import Request, add_options
 
@@ -132,15 +132,26 @@ def _run(options: argparse.Namespace) -> int:
     from causalmix.study.plan import needs
 
     if given.get("history"):
-        from causalmix.core.history import read_history
-
-        read_history(given["history"])
+        _check_outcomes(given["history"], jobs)
     study = read_study(options.study)
     injected = {name: value for job in jobs for name, value in job.parameters.items()}
     needs.check(replace(study, parameters=study.parameters | injected), [subject_of(job.source.stem) for job in jobs])
     for page in run(jobs, study.minutes):
         print(_told(page))
     return 0
+
+
+def _check_outcomes(path: str, jobs: Sequence[Job]) -> None:
+    """Refuse a history, or an outcome of it of which nothing tells the better way, before a kernel starts."""
+    from causalmix.core import direction
+    from causalmix.core.history import read_history
+
+    history = read_history(path)
+    for job in jobs:
+        model = SUBJECTS[subject_of(job.source.stem)]
+        if issubclass(model, EstimateParameters):
+            asked = read(model, job.parameters)
+            direction.is_lower_better(history, asked.outcome, *direction.stated(asked.outcome, asked.lower_is_better))
 
 
 def _from_root(options: argparse.Namespace, given: dict[str, str] = {}) -> dict[str, str]:

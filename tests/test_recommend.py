@@ -237,7 +237,7 @@ def test_history_without_covariates_needs_no_scores(request_, folder, monkeypatc
     monkeypatch.setattr("causalmix.data.fingerprints.of_model", lambda *_: pytest.fail("looked at the scorer"))
     bare = recommend(replace(request_, history=folder / "bare.csv"), **QUICK)
     assert json.loads(shown(bare, "json"))["state"] == {} and "nothing was scored" in shown(bare)
-    assert len(pd.read_csv(io.StringIO(shown(bare, "csv")))) == 4
+    assert len(pd.read_csv(io.StringIO(shown(bare, "csv")))) == 5
 
 
 def test_pool_that_comes_with_the_covariates_is_not_scored(request_, pool, tmp_path, monkeypatch):
@@ -286,6 +286,95 @@ def test_range_is_told_where_the_scorer_is_another(request_, folder, tmp_path):
     history["x_hes"] += 50
     history.to_csv(tmp_path / "history.csv", index=False)
     assert "x_hes at" in shown(recommend(replace(request_, history=tmp_path / "history.csv"), **QUICK))
+
+
+def test_the_default_is_the_cautious_mixture(found):
+    """Its gain over the reference is what its note says, and is for the rows of the history's runs."""
+    line = found.table.set_index("method").loc["Cautious"]
+    assert found.request.method == "cautious" and found.effects.stage == "gaussian_process"
+    assert f"{line['gain_over_reference']:+.4g}" in line["note"] and line["gain_over_reference_ci_low"] > 0
+    assert line["gain_over_reference"] == pytest.approx(line["predicted_gain"])  # the reference is Equal
+    assert (found.table["gain_rows"] == found.history.usual_rows).all() and not found.table["extrapolated"].any()
+    assert "All gains are predicted by a Gaussian process" in shown(found)
+
+
+def test_cautious_mixtures_keep_to_what_is_asked(request_, folder, tmp_path):
+    """Trust region around the pool's proportions, floor, repeats, and a reference from a file."""
+    near = recommend(replace(request_, trust_region="tv", radius=0.05, reference="pool", floor=0.1), **QUICK)
+    domains = near.history.domains
+    weights, own = weights_of(near.table, "Cautious", domains), near.target.rows / ROWS
+    assert np.abs(weights - own).sum() / 2 == pytest.approx(0.05) and weights.min() >= 0.1
+    line = near.table.set_index("method").loc["Cautious"]
+    assert line["gain_over_reference"] == pytest.approx(line["gain_over_pool"])
+    limited = recommend(replace(request_, n_samples=500, repeats_allowed=False, max_repeats=1), **QUICK)
+    ours = limited.table[limited.table["method"].isin(training_set.BY_LETTER.values())]
+    again = ours[[f"repeats_{d}" for d in limited.history.domains]].to_numpy()
+    assert (again <= limited.target.rows).all() and (again > 0).any()
+    mine = dict.fromkeys((f"w_{d}" for d in domains), 0.15) | {f"w_{domains[0]}": 0.4}
+    (tmp_path / "mine.json").write_text(json.dumps(mine))
+    given = recommend(replace(request_, reference=str(tmp_path / "mine.json"), trust_region="tv", radius=0.0), **QUICK)
+    assert weights_of(given.table, "Cautious", domains) == pytest.approx(list(mine.values()))
+
+
+def with_outcomes(folder, tmp_path, **columns):
+    """The user's history with further outcomes, computed from its frame."""
+    frame = pd.read_csv(folder / "history.csv")
+    write_table(tmp_path / "more.csv", frame.assign(**{name: make(frame) for name, make in columns.items()}))
+    return tmp_path / "more.csv"
+
+
+def test_a_loss_gets_the_mixture_of_minus_the_loss(request_, folder, tmp_path, found):
+    """Where it is stated; the text says what a gain is."""
+    path = with_outcomes(folder, tmp_path, y_loss=lambda frame: -frame["y_dev"])
+    turned = recommend(replace(request_, history=path, outcome="y_loss", lower_is_better=["y_loss"]), **QUICK)
+    for method in training_set.BY_LETTER.values():
+        weights = (weights_of(one.table, method, found.history.domains) for one in (turned, found))
+        assert next(weights) == pytest.approx(next(weights), abs=1e-3)
+    assert "lower is better" in shown(turned) and json.loads(shown(turned, "json"))["lower_is_better"]
+
+
+def test_objectives_over_several_outcomes(request_, folder, tmp_path):
+    """Weights make one outcome, the worst of two that contradict lies between, and an outcome is kept."""
+    path = with_outcomes(
+        folder, tmp_path, y_a=lambda f: np.log(f["w_math"] + 0.01) / 10 + f["y_dev"] / 10,
+        y_b=lambda f: np.log(f["w_safety"] + 0.01) / 10 + f["y_dev"] / 10,
+    )  # fmt: skip
+    asked = replace(request_, history=path)
+    shares = {}
+    for name in ("y_a=1,y_b=3", "worst", "mean"):
+        answer = recommend(replace(asked, objective=name), **QUICK)
+        line = answer.table.set_index("method").loc["Cautious"]
+        shares[name] = line["w_math"], line["w_safety"]
+        assert answer.objective.told in shown(answer) and answer.objective.told
+    assert shares["y_a=1,y_b=3"][1] > 2 * shares["y_a=1,y_b=3"][0]
+    assert shares["worst"][0] == pytest.approx(shares["worst"][1], abs=0.05) and shares["worst"][0] > 0.3
+    free, kept = (recommend(replace(asked, outcome="y_a", keep=keep), **QUICK) for keep in (None, ["y_b"]))
+    before, after = (one.table.set_index("method").loc["Cautious", "w_safety"] for one in (free, kept))
+    assert before < 0.1 and after >= 0.2
+
+
+def test_gains_are_for_the_size_that_is_asked(request_, folder, tmp_path):
+    """Where rows differ between runs, the order of returns turns with them; beyond the runs it is extrapolated."""
+    frame = pd.read_csv(folder / "history.csv")
+    rng = np.random.default_rng(0)
+    rows = rng.choice([50, 100, 200], len(frame))
+    T = frame[["w_math", "w_coding"]].to_numpy()
+    turn = (np.log2(rows) - np.log2(100))[:, None] * [0.05, -0.05]
+    frame = frame.assign(n_samples=rows, y_dev=0.5 + (turn * np.log(T + 0.01)).sum(axis=1))
+    write_table(tmp_path / "sizes.csv", frame.assign(y_dev=frame["y_dev"] + rng.normal(0, 0.005, len(frame))))
+    few, many, beyond = (
+        recommend(replace(request_, history=tmp_path / "sizes.csv", n_samples=n), **QUICK) for n in (50, 200, 290)
+    )
+    for answer, n, more, outside in (
+        (few, 50, "coding", False),
+        (many, 200, "math", False),
+        (beyond, 290, "math", True),
+    ):
+        line = answer.table.set_index("method").loc["Cautious"]
+        assert line["gain_rows"] == n and line["extrapolated"] == outside and line[f"w_{more}"] > 0.4
+        assert ("they are extrapolated" in shown(answer)) == outside and f"for {n} rows" in shown(answer)
+    told = recommend(replace(request_, history=tmp_path / "sizes.csv", n_samples=100), **QUICK)
+    assert "which train on" not in shown(told)
 
 
 def bad_history(change):
@@ -351,7 +440,32 @@ REFUSED = {
     "option of no loader": (recipe("loader: local\noptions: {pth: POOL}\n"), "options of the loader local"),
     "options as a list": (recipe("loader: local\noptions: [POOL]\n"), "options of a pool to be names with values"),
     "negative seed": (lambda folder, tmp: {"seed": -1}, "seed"),
-    "no such method": (lambda folder, tmp: {"method": "B"}, "method among A, S"),
+    "no such model": (lambda folder, tmp: {"model_size": 0.0}, "at least 1 parameter"),
+    "negative repeats": (lambda folder, tmp: {"max_repeats": -1.0}, "max_repeats of at least 0"),
+    "too few rows with repeats": (
+        lambda folder, tmp: {"n_samples": 3 * ROWS, "repeats_allowed": False, "max_repeats": 1.0},
+        "at most 1 repeats of each",
+    ),
+    "kappa below zero": (lambda folder, tmp: {"kappa": -1.0}, "kappa of at least 0"),
+    "floors above one": (lambda folder, tmp: {"floor": 0.3}, "floors that sum to at most 1, found a sum of 1.5"),
+    "radius without trust region": (lambda folder, tmp: {"radius": 0.3}, "only the radius"),
+    "no such reference": (lambda folder, tmp: {"reference": "nothing.csv"}, "equal, pool or a file"),
+    "reference of other domains": (lambda folder, tmp: {"reference": str(folder / "pool.jsonl")}, "Expected"),
+    "no such outcome to keep": (lambda folder, tmp: {"keep": ["y_safe"]}, "y_safe"),
+    "margin of no number": (lambda folder, tmp: {"keep": ["y_dev=x"]}, "an outcome to keep such as"),
+    "margin below zero": (lambda folder, tmp: {"keep": ["y_dev=-1"]}, "a margin of at least 0"),
+    "no such objective": (lambda folder, tmp: {"objective": "best"}, "y_math=2,y_code=1, or mean, or worst"),
+    "one axis": (lambda folder, tmp: {"objective": "worst"}, "two or more axes"),
+    "no such outcome stated": (lambda folder, tmp: {"lower_is_better": ["y_taste"]}, "y_taste"),
+    "an outcome both ways": (
+        lambda folder, tmp: {"lower_is_better": ["y_dev"], "higher_is_better": ["y_dev"]},
+        "stated as both",
+    ),
+    "a loss of which nothing is stated": (
+        lambda folder, tmp: bad_history(lambda h: h.assign(y_loss=h["y_dev"]))(folder, tmp) | {"outcome": "y_loss"},
+        "--lower-is-better y_loss",
+    ),
+    "no such method": (lambda folder, tmp: {"method": "B"}, "method among cautious, A, S"),
     "no such scorer": (lambda folder, tmp: {"scorer": str(tmp / "none.gguf")}, "GGUF"),
     "scorer of a study": (lambda folder, tmp: {"pool": "quick", "scorer": "target"}, "only with a path"),
     "size of a study": (lambda folder, tmp: {"pool": "quick", "max_rows": 9}, "only with a path"),

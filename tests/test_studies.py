@@ -80,7 +80,7 @@ def test_quick_study_goes_from_pool_to_mixture(quick):
     history = read_history(quick / "history.csv")
     assert len(history) == 32
     mixtures = pd.read_csv(quick / "mixtures.csv")
-    assert mixtures["method"].tolist() == ["Equal", "CausalMix-A", "CausalMix-S"]
+    assert mixtures["method"].tolist() == ["Equal", "Cautious", "CausalMix-A", "CausalMix-S"]
     weights = mixtures[[c for c in mixtures if c.startswith("w_")]]
     assert np.allclose(weights.sum(axis=1), 1, atol=1e-5)
     assert (mixtures["proxy_runs_used"] == 32).all()

@@ -90,6 +90,9 @@ class EstimateParameters(FitParameters):
     stage: Literal["forest", "linear", "bayesian"] = Field("forest", description="final stage")
     cv_folds: int = Field(5, ge=2, le=10, description="folds of the cross-fitting")
     n_repeats: int = Field(5, ge=1, le=100, description="repeats with other folds and trees")
+    lower_is_better: bool | None = Field(
+        None, description="whether a lower outcome is better; None: as its name and values tell"
+    )
 
 
 class EffectsParameters(EstimateParameters):
@@ -202,7 +205,7 @@ def read(model: type[Model], given: Mapping[str, object]) -> Model:
     for name in given:
         check_name(name, schema)
     try:
-        return model(**{name: _from_text(value, KINDS[schema[name]["type"]]) for name, value in given.items()})
+        return model(**{name: _from_text(value, _kind(schema[name])) for name, value in given.items()})
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
         raise InputError(
@@ -210,10 +213,17 @@ def read(model: type[Model], given: Mapping[str, object]) -> Model:
         ) from None
 
 
+def _kind(schema: Mapping[str, Any]) -> type:
+    """The type of a value, of one that may be None as well."""
+    return KINDS[next(iter(schema.get("anyOf", [schema])))["type"]]
+
+
 def _from_text(value: object, kind: type) -> object:
     """A text as the kind that it stands for, and as itself where it does not."""
     if not isinstance(value, str) or kind is str:
         return value
+    if value == "None":  # as a parameters cell writes it
+        return None
     try:
         return kind(value) if kind in (int, float) else yaml.safe_load(value)
     except (ValueError, yaml.YAMLError):
@@ -222,7 +232,9 @@ def _from_text(value: object, kind: type) -> object:
 
 def allowed(schema: Mapping[str, Any]) -> str:
     """What a value has to be, in words: ``int in [1, 20]``, ``str in {randomized, confounded}``."""
-    kind, of = KINDS[schema["type"]].__name__, schema.get("items", schema)
+    kind, of = _kind(schema).__name__, schema.get("items", schema)
+    if "anyOf" in schema:
+        return f"{kind} | None"
     if "enum" in of:
         return f"{kind} in {{{', '.join(of['enum'])}}}"
     return f"{kind} in [{of['minimum']}, {of['maximum']}]" if "minimum" in of else kind

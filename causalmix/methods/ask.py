@@ -40,9 +40,14 @@ PROXIES: dict[str, Callable[[int, int, int], list[ProxyRun]]] = {
 
 OURS = ("CausalMix-A", "CausalMix-S")
 WITHOUT_X = "CausalMix-A without X"
+CAUTIOUS = "Cautious"
 
 #: Every method, by the name that tables use.
-METHODS = STATIC | dict(zip(OURS, (causal.analytical, causal.search))) | {WITHOUT_X: causal.without_covariates}
+METHODS = STATIC | {
+    **dict(zip(OURS, (causal.analytical, causal.search))),
+    WITHOUT_X: causal.without_covariates,
+    CAUTIOUS: causal.careful,
+}
 
 DIGITS = 4  # of a share in the table: what the table holds is what is trained
 MISSED = 1e-6  # of a unit in the last digit, which a float may miss

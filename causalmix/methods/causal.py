@@ -1,4 +1,4 @@
-"""CausalMix-A and CausalMix-S, and the two of their variants that are tried: the returns in the pool's state decide."""
+"""CausalMix-A and CausalMix-S, the two of their variants that are tried, and the cautious policy that stands beside."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from causalmix.core.errors import InputError
+from causalmix.methods.cautious import Choice, Keep, cautious
+from causalmix.methods.limits import Limits, limits
 from causalmix.methods.policy import causalmix_a, causalmix_s
 from causalmix.methods.question import Answer, Question
 
@@ -32,3 +35,44 @@ def without_orthogonalisation(question: Question) -> Answer:
     """CausalMix-A with plain means in the place of the nuisance models."""
     settings = {**question.settings, "orthogonalise": False}
     return analytical(replace(question, settings=settings, fitted=None))
+
+
+def careful(question: Question) -> Answer:
+    """The cautious policy."""
+    found = choice(question)
+    return Answer(question.of_pool(found.weights), len(question.history), found.note)
+
+
+def choice(question: Question) -> Choice:
+    """The cautious mixture of the history's domains; those that the pool lacks get nothing."""
+    if question.x is None:
+        raise InputError("Expected the state of the pool for Cautious, found none; give its covariates as `x`.")
+    caution = question.caution
+    goals = [question.posterior(name) for name in caution.worst or (question.outcome,)]
+    keep = [Keep(question.posterior(name), margin) for name, margin in caution.keep.items()]
+    own = None if question.rows is None else question.whole(proportions(question))
+    return cautious(goals, question.x, allowed(question), caution.kappa, keep, own, question.seed)
+
+
+def allowed(question: Question) -> Limits:
+    """The limits that a question sets, for mixtures of the history's domains."""
+    caution, has = question.caution, question.whole(np.ones(question.k))
+    caps = has if question.caps is None else question.whole(question.caps)
+    return limits(reference(question), caution.floor * has, caps, caution.trust_region, caution.radius)
+
+
+def reference(question: Question) -> np.ndarray:
+    """The mixture that a cautious one has to beat, of the history's domains, shape (K,)."""
+    named = question.caution.reference
+    if named == "equal":
+        return question.whole(question.even)
+    if named == "pool":
+        return question.whole(proportions(question))
+    return question.whole(question.of_pool(np.array(named, float)))
+
+
+def proportions(question: Question) -> np.ndarray:
+    """The pool's own proportions, shape (k,)."""
+    if question.rows is None:
+        raise InputError("Expected the rows of each domain for the pool's proportions, found none; give `rows`.")
+    return np.asarray(question.rows, float) / np.sum(question.rows)

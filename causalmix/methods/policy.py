@@ -96,13 +96,13 @@ def causalmix_s(
     return Proposal(candidates[best].mean(axis=0), note)
 
 
-def domain_caps(rows: np.ndarray, n_samples: int) -> np.ndarray:
-    """Largest share of each domain that needs no row twice, shape (K,), by the rows that exist of each."""
-    rows = np.asarray(rows, float)
+def domain_caps(rows: np.ndarray, n_samples: int, max_repeats: float = 0) -> np.ndarray:
+    """Largest share of each domain that repeats no row more than so often, shape (K,), by the rows that exist."""
+    rows = np.asarray(rows, float) * (1 + max_repeats)
     if rows.sum() < n_samples:
         raise InputError(
-            f"Expected at least {n_samples} rows in the pool, found {rows.sum():.0f}; "
-            "train on fewer rows or allow repeats."
+            f"Expected at least {n_samples} rows in the pool{' with its repeats' if max_repeats else ''}, "
+            f"found {rows.sum():.0f}; train on fewer rows or allow {'more ' if max_repeats else ''}repeats."
         )
     return np.minimum(rows / n_samples, 1.0)
 
@@ -147,13 +147,17 @@ def mixtures_table(
     """
     domains, W = effects.history.domains, np.stack([proposal.weights for proposal in proposals.values()])
     near = [support(weights, x, effects.history) for weights in W]
-    table = pd.DataFrame({"method": list(proposals), "pool": pool})
-    table[[f"w_{d}" for d in domains]] = W
-    table[["predicted_gain", "gain_ci_low", "gain_ci_high"]] = np.column_stack(effects.gain(x, reference, W))
-    table["in_support"], table["support_quantile"] = [n.inside for n in near], [n.quantile for n in near]
-    table["proxy_runs_used"] = len(effects.history)
-    table[[f"n_{d}" for d in domains]] = np.stack([to_counts(weights, n_samples) for weights in W])
-    return table.assign(note=[proposal.note for proposal in proposals.values()])
+    gains = dict(zip(("predicted_gain", "gain_ci_low", "gain_ci_high"), effects.gain(x, reference, W)))
+    counts = np.stack([to_counts(weights, n_samples) for weights in W])
+    parts = [
+        pd.DataFrame({"method": list(proposals), "pool": pool}),
+        pd.DataFrame(W, columns=[f"w_{d}" for d in domains]),
+        pd.DataFrame(gains | {"in_support": [n.inside for n in near], "support_quantile": [n.quantile for n in near]}),
+        pd.DataFrame({"proxy_runs_used": len(effects.history)}, index=range(len(W))),
+        pd.DataFrame(counts, columns=[f"n_{d}" for d in domains]),
+        pd.DataFrame({"note": [proposal.note for proposal in proposals.values()]}),
+    ]
+    return pd.concat(parts, axis=1)
 
 
 def _coordinates(T: np.ndarray, X: np.ndarray, eps: float) -> np.ndarray:

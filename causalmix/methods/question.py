@@ -15,7 +15,10 @@ from causalmix.core.history import History
 from causalmix.core.tables import is_number
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.interface import Effects
+from causalmix.methods.caution import Caution
 from causalmix.methods.policy import domain_caps
+
+POSTERIOR = "gaussian_process"  # the stage that cautious mixtures come from
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,10 @@ class Question:
     x: np.ndarray | None = None  # the pool's state, shape (d,); None where no method that is asked looks at it
     domains: tuple[str, ...] = ()  # that the pool has; by default all of the history's
     repeats_allowed: bool = False  # a domain that runs out gives rows again; else shares are held within the rows
+    max_repeats: float = 0  # how often a row may come again where repeats are not allowed without end
     settings: Mapping[str, object] = field(default_factory=dict)  # of causalmix.effects.estimator.fit_effects
     fitted: Effects | None = None  # what these settings give, where it has been fitted already
+    caution: Caution = Caution()  # what the method Cautious is told besides
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "domains", tuple(self.domains) or self.history.domains)
@@ -100,13 +105,22 @@ class Question:
 
     @property
     def caps(self) -> np.ndarray | None:
-        """Largest shares that need no row twice, shape (k,); None where rows are not known or may repeat."""
-        return None if self.rows is None or self.repeats_allowed else domain_caps(self.rows, self.n_samples)
+        """Largest shares within the rows and their repeats, shape (k,); None where these are not known or not bound."""
+        if self.rows is None or self.repeats_allowed:
+            return None
+        return domain_caps(self.rows, self.n_samples, self.max_repeats)
 
     @cached_property
     def effects(self) -> Effects:
         """The returns that the history tells."""
         return self.fitted or fit_effects(self.history, self.outcome, seed=self.seed, **self.settings)
+
+    def posterior(self, outcome: str = "") -> Effects:
+        """A Gaussian process of an outcome, by default the question's own; its intervals can be optimised against."""
+        outcome, fitted = outcome or self.outcome, self.fitted
+        if fitted is not None and fitted.stage == POSTERIOR and fitted.outcome == outcome:
+            return fitted
+        return fit_effects(self.history, outcome, POSTERIOR, seed=self.seed)
 
     @property
     def theta(self) -> np.ndarray:

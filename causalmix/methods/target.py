@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 
 from causalmix.core.errors import InputError
-from causalmix.core.history import History
+from causalmix.core.history import SCALES, History
 from causalmix.core.tables import read_table
 from causalmix.methods.policy import domain_caps
+
+WORDS = dict(zip(SCALES, ("rows", "parameters")))  # for the sizes of a run
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,9 @@ def find_target(history: History, out: Path, target: str = "", own_history: bool
     if not target and not (own_history and path.exists()):
         told = ("No target was given: the mixture is for the history's mean state, and for as many rows as its runs "
                 "have (1000 if it does not say).")  # fmt: skip
-        return Target("mean state of the history", history.X.mean(axis=0), history.usual_rows, None, told)
-    states, rows = [f"x_{c}" for c in history.covariates], [f"rows_{d}" for d in history.domains]
+        x = history.state(history.X[:, : len(history.measured)].mean(axis=0), history.usual_rows)
+        return Target("mean state of the history", x, history.usual_rows, None, told)
+    states, rows = [f"x_{c}" for c in history.measured], [f"rows_{d}" for d in history.domains]
     table = read_table(path, ["pool", "n_samples", *states])
     if any(c.startswith("rows_") for c in table) and (missing := [c for c in rows if c not in table]):
         raise InputError(
@@ -66,7 +69,46 @@ def find_target(history: History, out: Path, target: str = "", own_history: bool
     counts = _numbers(line, rows, path, 0) if set(rows) <= set(table) else None
     told = f"The target is the pool *{line['pool']}*, as described in `{path.name}`."
     n_samples = int(_numbers(line, ["n_samples"], path, 1)[0])
-    return Target(str(line["pool"]), _numbers(line, states, path), n_samples, counts, told, (path,))
+    x = history.state(_numbers(line, states, path), n_samples)
+    return Target(str(line["pool"]), x, n_samples, counts, told, (path,))
+
+
+def scale_of(x: np.ndarray, history: History) -> tuple[int | None, str, bool]:
+    """Rows and model that gains in a state are for, and whether the history has runs on both sides of such sizes.
+
+    Where the history tells no difference in size, they are those of its runs; None and empty where it does not tell.
+    """
+    sizes = {name: (x[j], history.X[:, j]) for j, name in enumerate(history.covariates) if name in SCALES}
+    rows = history.usual_rows if "n_samples" in history.frame else None
+    model = ", ".join(sorted(set(history.frame.get("model", pd.Series(dtype=str)).map(str))))
+    if "log2_n_samples" in sizes:
+        rows = round(2 ** sizes["log2_n_samples"][0])
+    if "log2_model_size" in sizes:
+        model = f"{2 ** sizes['log2_model_size'][0]:.3g} parameters"
+    near = 1e-9  # that a logarithm may miss
+    inside = all(runs.min() - near <= value <= runs.max() + near for value, runs in sizes.values())
+    return rows, model, inside
+
+
+def sized(rows: int | None, model: str) -> str:
+    """The size that gains are for, in words."""
+    told = f"{rows} rows" if rows else "as many rows as the history's runs have, which it does not tell,"
+    return f"{told} and {'' if 'parameters' in model else 'the model '}{model}" if model else told.rstrip(",")
+
+
+def scale_told(x: np.ndarray, n_samples: int, history: History) -> str:
+    """What has to be said of the size that gains are for; empty where it is the target's, and within the history."""
+    rows, model, inside = scale_of(x, history)
+    if not inside:
+        columns = {name: 2**column for name, column in zip(history.covariates, history.X.T) if name in SCALES}
+        spans = [f"{column.min():.4g} to {column.max():.4g} {WORDS[name]}" for name, column in columns.items()]
+        return (
+            f"Gains are for {sized(rows, model)}, beyond the history, whose runs have "
+            f"{' and '.join(spans)}: they are extrapolated."
+        )
+    if rows not in (None, n_samples):
+        return f"Gains are those of the history's runs, which train on {rows} rows, not {n_samples}."
+    return ""
 
 
 def _numbers(line: pd.Series, names: list[str], path: Path, least: int | None = None) -> np.ndarray:

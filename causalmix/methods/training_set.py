@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 
 from causalmix import __version__
+from causalmix.core.direction import called
 from causalmix.core.errors import InputError
 from causalmix.data.fingerprints import ROW, of_files, of_rows
 from causalmix.data.states import draw_sample
 from causalmix.methods.refusals import check_free
 from causalmix.methods.request import BY_LETTER
+from causalmix.methods.target import scale_of, scale_told, sized
 
 if TYPE_CHECKING:
     from causalmix.methods.request import Recommendation
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "json", "csv")
 BY_DOMAIN = {"share": "w", "rows": "n", "repeats": "repeats"}  # prefixes of columns
-GAINS = {"gain_over_equal": ("predicted_gain", "gain"), "gain_over_pool": ("gain_over_pool", "gain_over_pool")}
+GAINS = {"gain_over_equal": ("predicted_gain", "gain")}
+GAINS |= {name: (name, name) for name in ("gain_over_pool", "gain_over_reference")}
 TRAIN, MANIFEST = "train.jsonl", "manifest.json"
 LIBRARIES = ("datasets", "econml", "lightgbm", "numpy", "pandas", "torch", "transformers")
 
@@ -43,7 +46,7 @@ def shown(found: Recommendation, form: str = "table") -> str:
 
 
 def _text(found: Recommendation) -> str:
-    domains, table, outcome = found.history.domains, found.table, found.effects.outcome
+    domains, table = found.history.domains, found.table
     shares = pd.DataFrame({"domain": domains, "pool rows": found.target.rows})
     for short, method in BY_LETTER.items():
         line = table.set_index("method").loc[method]
@@ -58,8 +61,14 @@ def _text(found: Recommendation) -> str:
     state = found.target.table(found.history).head(len(found.target.x)).round(4)
     sizes = f"{found.target.n_samples} rows of {found.target.pool} ({len(found.pool)} rows)"
     head = f"{sizes}, mixed by the returns of {len(found.history)} runs."
-    parts = [head, "CausalMix-A and CausalMix-S; repeats are rows drawn again:", shares.to_string(index=False)]
-    parts += [f"Predicted gain in {outcome}, over Equal and over the pool's own proportions:"]
+    parts = [
+        head,
+        "Cautious, CausalMix-A and CausalMix-S; repeats are rows drawn again:",
+        shares.to_string(index=False),
+    ]
+    rows, model, inside = scale_of(found.target.x, found.history)
+    aim = f"{_outcome(found)}, for {sized(rows, model)}{'' if inside else ' (extrapolated)'}"
+    parts += [f"Predicted gain in {aim}, over Equal, the pool's own proportions and the reference of Cautious:"]
     parts += [gains.to_string(index=False)]
     if len(state):
         parts += ["State of the pool, and the share of the runs below it:", state.to_string(index=False)]
@@ -69,15 +78,14 @@ def _text(found: Recommendation) -> str:
 def _notes(found: Recommendation) -> tuple[str, ...]:
     """What a reader has to know: where the state comes from, where it leaves the history, what is drawn again."""
     history, target = found.history, found.target
-    told = [_of_state(found), *found.pool.info.description.splitlines(), found.effects.note]
-    for name, value, column in zip(history.covariates, target.x, history.X.T):
+    told = [_of_state(found), *found.pool.info.description.splitlines(), found.objective.told, _judged(found)]
+    for name, value, column in zip(history.measured, target.x, history.X.T):
         if not column.min() <= value <= column.max():
             told.append(
                 f"x_{name} at {value:.4g} lies outside of the history, whose runs range from {column.min():.4g} to "
                 f"{column.max():.4g}: returns are not known there, or other models scored the history's pools."
             )
-    if "n_samples" in history.frame and (size := history.frame["n_samples"].median()) != target.n_samples:
-        told.append(f"Gains are those of the history's runs, which train on {size:.0f} rows, not {target.n_samples}.")
+    told.append(scale_told(target.x, target.n_samples, history))
     for line in found.table[found.table["method"].isin(BY_LETTER.values())].to_dict("records"):
         if again := [f"{line[f'repeats_{d}']} of {d}" for d in history.domains if line[f"repeats_{d}"]]:
             told.append(f"{line['method']} draws rows again ({', '.join(again)}), which its predicted gain ignores.")
@@ -85,8 +93,21 @@ def _notes(found: Recommendation) -> tuple[str, ...]:
     return tuple(filter(None, told))
 
 
+def _outcome(found: Recommendation) -> str:
+    """What is raised, and which way it is better."""
+    return called(found.effects.outcome, found.effects.outcome in (found.request.lower_is_better or ()))
+
+
+def _judged(found: Recommendation) -> str:
+    """Whose gains the table has, and which returns CausalMix-A and CausalMix-S follow."""
+    names, stages = {"gaussian_process": "a Gaussian process", "forest": "the forest"}, (found.effects, found.paper)
+    judge, paper = (names.get(one.stage, f"the {one.stage} stage") for one in stages)
+    told = f"All gains are predicted by {judge}, which Cautious follows; CausalMix-A and CausalMix-S follow {paper}."
+    return f"{told} {found.paper.note}".strip()
+
+
 def _of_state(found: Recommendation) -> str:
-    if not found.history.covariates:
+    if not found.history.measured:
         return "The history has no covariates: the pool's state is not used, and nothing was scored."
     if found.request.state is not None:
         return f"The state was given in {Path(found.request.state).name}; nothing was scored."
@@ -105,8 +126,10 @@ def as_dict(found: Recommendation) -> dict:
     }
     return {
         "outcome": found.effects.outcome,
+        "lower_is_better": found.effects.outcome in (found.request.lower_is_better or ()),
         "n_samples": found.target.n_samples,
         "repeats_allowed": found.request.repeats_allowed,
+        "max_repeats": found.request.max_repeats,
         "runs": len(found.history),
         "pool": {"name": found.target.pool, "rows": dict(zip(domains, map(int, found.target.rows)))},
         "state": state,
@@ -121,7 +144,8 @@ def _method(line: dict, domains: tuple[str, ...]) -> dict:
     grouped = {what: {d: line[f"{prefix}_{d}"] for d in domains} for what, prefix in BY_DOMAIN.items()}
     for what, (estimate, ends) in GAINS.items():
         grouped[what] = {"estimate": line[estimate], "low": line[f"{ends}_ci_low"], "high": line[f"{ends}_ci_high"]}
-    return {"method": line["method"]} | grouped | {c: line[c] for c in ("in_support", "support_quantile", "note")}
+    plain = ("in_support", "support_quantile", "gain_rows", "gain_model", "extrapolated", "note")
+    return {"method": line["method"]} | grouped | {c: line[c] for c in plain}
 
 
 def write(found: Recommendation, out: Path) -> dict:
@@ -167,5 +191,7 @@ def _json(values: dict) -> str:
 
 def _inputs(found: Recommendation) -> dict:
     files = {"history": found.request.history, "state": found.request.state}
+    if found.request.reference not in ("equal", "pool"):
+        files["reference"] = found.request.reference
     named = {what: {"name": Path(f).name, "sha256": of_files([Path(f)])} for what, f in files.items() if f is not None}
     return named | {"pool": {"name": found.target.pool, "sha256": of_rows(found.pool)}}

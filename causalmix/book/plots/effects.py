@@ -149,6 +149,6 @@ def gains(table: pd.DataFrame, ax: Axes) -> Axes:
     places = name_rows(list(table["method"]), ax)
     ax.hlines(places, table["gain_ci_low"], table["gain_ci_high"], color=colour(0), linewidth=1.8)
     ax.plot(table["predicted_gain"], places, "o", color=colour(0))
-    ax.set_xlabel("predicted gain over Equal (accuracy)")
+    ax.set_xlabel("predicted gain over Equal, in units of the outcome")
     nought(ax)
     return ax

@@ -1,0 +1,77 @@
+"""Which way an outcome is better: stated, or told by its name and values; else it has to be asked.
+
+Every estimate and every method takes higher outcomes for better ones, so an outcome that is better when it is lower is
+turned around, value for value, before anything sees it; its name stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from causalmix.core.errors import InputError
+from causalmix.core.history import History
+
+#: Words in the name of an outcome that is often better when it is lower, and at times written with its sign turned.
+LOSSES = ("loss", "nll", "perplexity", "ppl", "bpb", "error")
+
+
+def is_lower_better(
+    history: History, outcome: str, lower: Collection[str] = (), higher: Collection[str] = ()
+) -> bool:  # fmt: skip
+    """Whether lower values of an outcome are better.
+
+    Parameters
+    ----------
+    outcome : str
+        Name of a ``y_`` column.
+    lower, higher : collection of str
+        Names of outcomes that are stated to be better when lower, or when higher; what is stated wins.
+
+    Raises
+    ------
+    InputError
+        When an outcome is stated both ways or is not there, or when nothing is stated, and the name speaks of a loss
+        or all values are above 1, where no accuracy is: it cannot be known then.
+    """
+    y = history.y(outcome)
+    if outcome in lower and outcome in higher:
+        raise InputError(f"Expected {outcome} to be better one way, found it stated as both; state one of them.")
+    if outcome in lower or outcome in higher:
+        return outcome in lower
+    named = next((word for word in LOSSES if word in outcome.removeprefix("y_").lower()), None)
+    if named or y.min() > 1:
+        found = f"a name that has {named!r} in it" if named else f"values that are all above 1, from {y.min():.4g}"
+        raise InputError(
+            f"Expected to know whether {outcome} is better when it is lower, found {found}; state it as "
+            f"--lower-is-better {outcome} or --higher-is-better {outcome} (in a chapter as lower_is_better)."
+        )
+    return False
+
+
+def stated(outcome: str, lower_is_better: bool | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names that are better when lower, and when higher, from what is said of one outcome; None says nothing."""
+    return ((outcome,) if lower_is_better else ()), ((outcome,) if lower_is_better is False else ())
+
+
+def turned(
+    history: History, outcomes: Sequence[str], lower: Collection[str] = (), higher: Collection[str] = ()
+) -> History:  # fmt: skip
+    """The history with minus the values of those of the outcomes that are better when lower; names stay."""
+    for name in (*lower, *higher):
+        history.y(name)  # a name that is misspelt would be stated in vain
+    down = [name for name in dict.fromkeys(outcomes) if is_lower_better(history, name, lower, higher)]
+    if not down:
+        return history
+    return replace(history, frame=_minus(history.frame, down), whole=_minus(history.whole, down))
+
+
+def called(outcome: str, lower: bool) -> str:
+    """What sentences call an outcome: of one that was turned around, what a gain in it means."""
+    return f"{outcome} (lower is better, so a gain is a fall)" if lower else outcome
+
+
+def _minus(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    return frame.assign(**{name: -frame[name] for name in names})

@@ -1,0 +1,140 @@
+"""Which mixtures are allowed: floors, caps, and a trust region around a reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import rel_entr
+
+from causalmix.core.errors import InputError
+from causalmix.core.simplex import check_mixture
+
+NOTHING = 1e-12  # a share that is none
+HALVINGS = 60  # of an interval, after which floats do not tell its ends apart
+TRUST_REGIONS = ("tv", "kl")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a mixture of K domains keeps to; made by :func:`limits`."""
+
+    reference: np.ndarray  # within floors and caps, shape (K,)
+    floors: np.ndarray  # least shares, shape (K,)
+    caps: np.ndarray  # largest shares, shape (K,)
+    trust_region: str = ""  # one of TRUST_REGIONS, or none
+    radius: float = np.inf  # largest distance to the reference: a share of rows by "tv", nats by "kl"
+    note: str = ""  # what was done to the reference; empty where nothing was
+
+    def distance(self, W: np.ndarray) -> np.ndarray:
+        """From the reference, shape (n,): total variation, or the divergence KL(W || reference) in nats."""
+        if self.trust_region == "kl":
+            return rel_entr(W, self.reference).sum(axis=1)
+        return np.abs(W - self.reference).sum(axis=1) / 2
+
+    def slope(self, w: np.ndarray) -> np.ndarray:
+        """Derivative of the divergence at a mixture, shape (K,)."""
+        held = self.reference > NOTHING
+        return np.log(np.maximum(w, NOTHING), out=np.zeros_like(w), where=held) - np.log(
+            np.where(held, self.reference, 1)
+        )
+
+    def inside(self, W: np.ndarray) -> np.ndarray:
+        """Mixtures moved within floors and caps, then straight towards the reference into the trust region."""
+        W = nearest(W, self.floors, self.caps)
+        low, high = np.zeros(len(W)), np.ones(len(W))
+        far = self.distance(W) > self.radius
+        for _ in range(HALVINGS if far.any() else 0):
+            middle = (low + high) / 2
+            fits = self.distance(self.reference + middle[:, None] * (W - self.reference)) <= self.radius
+            low, high = np.where(fits, middle, low), np.where(fits, high, middle)
+        return np.where(far[:, None], self.reference + low[:, None] * (W - self.reference), W)
+
+
+def limits(
+    reference: np.ndarray, floors: np.ndarray | float = 0.0, caps: np.ndarray | None = None, trust_region: str = "",
+    radius: float | None = None,
+) -> Limits:  # fmt: skip
+    """Check what is asked of a mixture.
+
+    Parameters
+    ----------
+    reference : ndarray, shape (K,)
+        The mixture that stays where nothing speaks for another; moved to the nearest one within floors and caps.
+    floors : float or ndarray, shape (K,)
+        Least share of each domain.
+    caps : ndarray, shape (K,), optional
+        Largest share of each domain, such as :func:`causalmix.methods.policy.domain_caps`.
+    trust_region : {"", "tv", "kl"}
+        How the distance to the reference is measured.
+    radius : float, optional
+        Largest distance: in [0, 1] for "tv", in nats for "kl".
+
+    Raises
+    ------
+    InputError
+        When no mixture keeps to all of this, or a part of it means nothing.
+    """
+    given = check_mixture(reference, [f"domain {k}" for k in range(len(reference))])
+    k = len(given)
+    caps = np.ones(k) if caps is None else np.minimum(np.asarray(caps, float), 1.0)
+    floors = np.broadcast_to(np.asarray(floors, float), k)
+    check_trust_region(trust_region, radius)
+    _check_room(floors, caps)
+    fits = (given >= floors).all() and (given <= caps).all()
+    held = given if fits else nearest(given[None], floors, caps)[0]
+    note = ""
+    if np.abs(held - given).max() > 1e-6:
+        note = "the reference breaks the floors or the caps, so the nearest mixture within them stands for it"
+    if trust_region == "kl":  # no mixture at a finite divergence has what the reference lacks
+        caps = np.where(held > NOTHING, caps, 0.0)
+    return Limits(held, floors, caps, trust_region, np.inf if radius is None else float(radius), note)
+
+
+def check_trust_region(trust_region: str, radius: float | None) -> None:
+    """Raise InputError unless a distance and a radius of it are given, or neither."""
+    if trust_region not in ("", *TRUST_REGIONS):
+        raise InputError(
+            f"Expected a trust region among {', '.join(TRUST_REGIONS)}, found {trust_region!r}; choose one of these."
+        )
+    if bool(trust_region) != (radius is not None):
+        found = f"only the trust region {trust_region}" if trust_region else f"only the radius {radius}"
+        raise InputError(f"Expected a trust region together with its radius, found {found}; give both or neither.")
+    most = 1 if trust_region == "tv" else np.inf
+    if radius is not None and not 0 <= radius <= most:
+        span = "in [0, 1]" if trust_region == "tv" else "of at least 0"
+        raise InputError(f"Expected a radius {span} for the trust region {trust_region}, found {radius}; correct it.")
+
+
+def _check_room(floors: np.ndarray, caps: np.ndarray) -> None:
+    k, few = len(caps), 1e-9  # caps of a pool that is used up may fall short of 1 by their last digits
+    if caps.shape != floors.shape or not (np.isfinite(floors).all() and (floors >= 0).all() and (caps >= 0).all()):
+        raise InputError(
+            f"Expected a floor and a cap of at least 0 for each of {k} domains, found floors {floors.tolist()} and "
+            f"caps {caps.tolist()}; correct them."
+        )
+    if caps.sum() < 1 - few:
+        raise InputError(
+            f"Expected caps that sum to at least 1, found a sum of {caps.sum():.4g}; allow more repeats, or train on "
+            "fewer rows."
+        )
+    if floors.sum() > 1 + few:
+        raise InputError(
+            f"Expected floors that sum to at most 1, found a sum of {floors.sum():.4g} over {k} domains; lower them."
+        )
+    if (floors > caps + few).any():
+        worst = int(np.argmax(floors - caps))
+        raise InputError(
+            f"Expected no floor above the cap of its domain, found the floor {floors[worst]:.4g} above the cap "
+            f"{caps[worst]:.4g} in domain {worst}; lower the floor, allow more repeats, or train on fewer rows."
+        )
+
+
+def nearest(W: np.ndarray, floors: np.ndarray, caps: np.ndarray) -> np.ndarray:
+    """The nearest mixtures (Euclidean) within floors and caps: one shift of all shares, then cut; shape (n, K)."""
+    low, high = (W - caps).min(axis=1), (W - floors).max(axis=1)  # all at their caps; all at their floors
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        more = np.clip(W - middle[:, None], floors, caps).sum(axis=1) > 1
+        low, high = np.where(more, middle, low), np.where(more, high, middle)
+    return np.clip(W - high[:, None], floors, caps)

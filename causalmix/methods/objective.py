@@ -1,0 +1,103 @@
+"""What a mixture is to raise: one outcome, a weighted mean of several, their standardised mean, or the worst of them.
+
+A weighted and a standardised mean are one derived outcome, so one fit tells their gain with the right interval; the
+worst axis needs a fit of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from causalmix.core.errors import InputError
+from causalmix.core.history import History
+
+WEIGHTED, STANDARDISED = "y_weighted", "y_standardised_mean"  # columns of derived outcomes
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Outcomes and how they make one; made by :func:`read_objective`."""
+
+    outcomes: tuple[str, ...]
+    weights: tuple[float, ...] = ()  # of a weighted mean, summing to 1
+    worst: bool = False  # whether the outcome that gains least counts; their standardised mean else
+
+    @property
+    def column(self) -> str:
+        """The outcome that methods which know only one are asked for; with the worst axis the standardised mean."""
+        return self.outcomes[0] if len(self.outcomes) == 1 else WEIGHTED if self.weights else STANDARDISED
+
+    def derived(self, history: History) -> History:
+        """The history with that column, made of outcomes for which higher is better."""
+        if len(self.outcomes) == 1:
+            return history
+        for name in self.outcomes:
+            if np.ptp(history.y(name)) == 0:
+                raise InputError(
+                    f"Expected outcomes that differ between runs, found {name} the same in all; leave it out."
+                )
+        frames = {part: self._added(getattr(history, part), history) for part in ("frame", "whole")}
+        return replace(history, **frames)
+
+    def _added(self, frame: pd.DataFrame, history: History) -> pd.DataFrame:
+        Y = frame[list(self.outcomes)].to_numpy(float)
+        if self.weights:
+            return frame.assign(**{WEIGHTED: Y @ np.array(self.weights)})
+        known = history.frame[list(self.outcomes)].to_numpy(float)
+        return frame.assign(**{STANDARDISED: ((Y - known.mean(axis=0)) / known.std(axis=0)).mean(axis=1)})
+
+    @property
+    def told(self) -> str:
+        """A sentence on what is raised where that is more than one outcome; empty else."""
+        names = ", ".join(self.outcomes)
+        if self.weights:
+            parts = " + ".join(f"{weight:.3g} {name}" for name, weight in zip(self.outcomes, self.weights))
+            return f"{WEIGHTED} is {parts}."
+        if len(self.outcomes) == 1:
+            return ""
+        mean = f"{STANDARDISED} is the mean of {names}, each in its standard deviations over the runs."
+        return f"{mean} Cautious raises the one of these that gains least." if self.worst else mean
+
+
+def read_objective(text: str, outcome: str, history: History) -> Objective:
+    """The objective that a text names: empty for the outcome, ``mean``, ``worst``, or ``y_math=2,y_code=1``."""
+    if not text.strip():
+        history.y(outcome)
+        return Objective((outcome,))
+    if text.strip() in ("mean", "worst"):
+        return Objective(_axes(history), worst=text.strip() == "worst")
+    weights = pairs(text.split(","), "an objective", "y_math=2,y_code=1, or mean, or worst")
+    for name in weights:
+        history.y(name)
+    if any(w <= 0 for w in weights.values()):
+        raise InputError(
+            f"Expected positive weights of outcomes, found {text!r}; say which outcomes are better when lower by "
+            "--lower-is-better, and leave out what does not count."
+        )
+    return Objective(tuple(weights), tuple(w / sum(weights.values()) for w in weights.values()))
+
+
+def _axes(history: History) -> tuple[str, ...]:
+    if len(history.axes) < 2:
+        raise InputError(
+            f"Expected two or more axes for an objective over them, found {len(history.axes)}; name one outcome."
+        )
+    return tuple(f"y_{name}" for name in history.axes)
+
+
+def pairs(texts: Sequence[str], what: str, example: str, default: float | None = None) -> dict[str, float]:
+    """``name=number`` texts as a dictionary; with a default, the number may be absent."""
+    found: dict[str, float] = {}
+    for text in texts:
+        name, equals, number = (part.strip() for part in text.partition("="))
+        try:
+            found[name] = float(number) if equals or default is None else default
+        except ValueError:
+            raise InputError(f"Expected {what} such as {example}, found {text!r}; write it like that.") from None
+        if not np.isfinite(found[name]):
+            raise InputError(f"Expected finite numbers in {what}, found {text!r}; correct it.")
+    return found
