@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
 
     command = commands.add_parser(
-        "public-sweep", help="write the published sweep of RegMix as histories for the chapters effects and mixture"
+        "public-sweep", help="write the published sweeps of RegMix and olmix as histories for effects and mixture"
     )
     command.set_defaults(do=_public_sweep)
     command.add_argument(
