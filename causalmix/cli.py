@@ -1,4 +1,4 @@
-"""The command line: ``causalmix run | status | book | sweep | plan | recommend | public-sweep | world``.
+"""The command line: ``causalmix run | status | book | sweep | design | plan | recommend | public-sweep | world``.
 
 Exit codes: 0 for success, 1 for a failed run or book, 2 for bad input, told in one sentence.
 """
@@ -19,6 +19,7 @@ from causalmix.core import paths
 from causalmix.core.errors import InputError
 from causalmix.core.parameters import SUBJECTS, declaration, subject_of
 from causalmix.core.study_file import read_study
+from causalmix.methods import design_request
 from causalmix.methods.request import Request, add_options
 
 
@@ -81,6 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--trials", action="store_true", help="the trials that compare methods instead: hours")
     command.add_argument("--retry-failed", action="store_true", help="train failed runs again")
+
+    command = commands.add_parser("design", help="propose the mixtures, states and sizes of a sweep's next runs")
+    command.set_defaults(do=_design)
+    design_request.add_options(command)
 
     command = commands.add_parser(
         "plan", parents=[study], help="tell what a study costs: runs, tokens, hours, memory, disk and money"
@@ -248,6 +253,19 @@ def _count(records: list[dict]) -> int:
     for record in failed:
         print(f"{record['run_id']}: {record['error']}", file=sys.stderr)
     return int(bool(failed))
+
+
+def _design(options: argparse.Namespace) -> int:
+    proposal, told = design_request.answer(options)
+    print(*told, sep="\n", file=sys.stderr)
+    if options.out is None:
+        print(proposal.table.to_csv(index=False, float_format="%.6g"), end="")
+        return 0
+    from causalmix.core.tables import write_table
+
+    write_table(options.out, proposal.table)
+    print(options.out)
+    return 0
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -3,10 +3,10 @@
     y = [1, phi(T)] x [1, psi(s)] w + e,        phi(T) = [T, sqrt T],        psi(s) = [s, s^2],
 
 with states s that hold the covariates and the logs of sizes, and a normal prior of w.  Squares are there so that bends
-show: a design for lines alone sits in the corners.  What a run tells depends on where it lies and not on its outcome, so
+show: a design for lines alone sits in the corners.  What a run tells depends on where it lies, not on its outcome, so
 runs can be chosen before any is trained: D-optimal ones take the most volume from the posterior of w, I-optimal ones
-most variance from given contrasts of it (Atkinson, Donev and Tobias 2007, chapters 10 and 11).  Both are chosen one after the
-other, each given those before (Wynn 1970, doi:10.1214/aoms/1177696809).
+most variance from given contrasts of it (Atkinson, Donev and Tobias 2007, chapters 10 and 11).  Both are chosen one
+after the other, each given those before (Wynn 1970, doi:10.1214/aoms/1177696809).
 """
 
 from __future__ import annotations
