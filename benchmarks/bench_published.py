@@ -1,8 +1,8 @@
 """Every predictor of an outcome from a mixture, side by side on the published sweeps.
 
 ``python benchmarks/bench_published.py`` prints the tables and keeps them as ``results/validity/published.csv``
-(Spearman's correlation on test mixtures, by how many runs are learnt from) and ``published_gains.csv`` (the gain that the
-project's stages promise of the mixture they like best, beside two independent judges).
+(Spearman's correlation on test mixtures, by how many runs are learnt from) and ``published_gains.csv`` (the gain that
+the project's stages promise of the mixture they like best, beside two independent judges).
 """
 
 from __future__ import annotations

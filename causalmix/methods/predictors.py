@@ -99,7 +99,8 @@ def predictors_table(
     -------
     DataFrame
         ``sweep, predictor, n, judged_at, repeats, spearman, error``: the mean of Spearman's correlation with the
-        outcomes of test mixtures, and the standard error of that mean; none where there is one repeat.
+        outcomes of test mixtures, and the standard error of that mean; none where there is one repeat, or where the
+        predictor refuses so few runs.
     """
     if unknown := [name for name in predictors if name not in PREDICTORS]:
         raise InputError(f"Expected predictors among {', '.join(PREDICTORS)}, found {unknown[0]!r}; choose of these.")
@@ -110,19 +111,26 @@ def predictors_table(
             np.random.default_rng([n, i]).permutation(len(sweep))[:n] for i in range(1 if n >= len(sweep) else repeats)
         ]
         for name in predictors:
-            fits = [PREDICTORS[name](_alone(sweep, rows), outcome, seed) for seed, rows in enumerate(draws)]
+            fits = [_fitted(PREDICTORS[name], _alone(sweep, rows), outcome, seed) for seed, rows in enumerate(draws)]
             for scale, test in tests.items():
                 found = [_spearman(predict(test.T), test.y(outcome)) for predict in fits]
                 lines.append(_line("RegMix", name, len(draws[0]), scale, found))
                 tell(lines[-1])
     olmix = published("olmix_dclm")
     for name in predictors:
-        found = [
-            _spearman(_out_of_fold(olmix, "y_dev", PREDICTORS[name], seed), olmix.y("y_dev")) for seed in range(repeats)
-        ]
+        forecasts = [_out_of_fold(olmix, "y_dev", PREDICTORS[name], seed) for seed in range(repeats)]
+        found = [_spearman(predicted, olmix.y("y_dev")) for predicted in forecasts]
         lines.append(_line("olmix DCLM", name, len(olmix), "out of fold", found))
         tell(lines[-1])
     return pd.DataFrame(lines)
+
+
+def _fitted(learn: Learner, history: History, outcome: str, seed: int) -> Predictor:
+    """What was learnt, or what knows nothing, where a predictor asks for more runs."""
+    try:
+        return learn(history, outcome, seed)
+    except InputError:
+        return lambda T: np.full(len(T), np.nan)
 
 
 def _alone(history: History, rows: np.ndarray) -> History:
@@ -132,7 +140,9 @@ def _alone(history: History, rows: np.ndarray) -> History:
 
 
 def _spearman(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Zero where all forecasts are the same: they order nothing."""
+    """Zero where all forecasts are the same, for they order nothing; none where there is no forecast."""
+    if np.isnan(predicted).any():
+        return np.nan
     return float(spearmanr(predicted, truth)[0]) if np.ptp(predicted) > 0 else 0.0
 
 
@@ -150,28 +160,27 @@ def _out_of_fold(history: History, outcome: str, learn: Learner, seed: int) -> n
 
 
 def optimum_table(stages: Sequence[str] = ("linear", "gaussian_process"), seed: int = 0) -> pd.DataFrame:
-    """The gain over Equal that each stage promises of its best published mixture, beside two independent judges.
+    """The gain over a sweep's mean mixture that each stage promises of the run it likes best, beside independent judges.
 
-    The mixture is the best of a sweep's own by the stage's gain, so that the judges are asked where there are runs.
+    Both are where there are runs; Equal is not, for these sweeps are sparse, and there the judges contradict each other.
     Rows are ``sweep, stage, gain, ci_low, ci_high, judge, judged, inside``.
     """
     lines = []
     for sweep, outcome in (("regmix_1m", "y_pile_cc"), ("olmix_dclm", "y_dev")):
         history = published(sweep)
-        equal, judges = np.full((1, len(history.domains)), 1 / len(history.domains)), {}
-        for name in JUDGES:
-            judges[name] = PREDICTORS[name](history, outcome, seed)
+        mean = history.T.mean(axis=0, keepdims=True)
+        judges = {name: PREDICTORS[name](history, outcome, seed) for name in JUDGES}
         for stage in stages:
-            gain, low, high, best = _best(fit_effects(history, outcome, stage, seed=seed), equal)
+            gain, low, high, best = _best(fit_effects(history, outcome, stage, seed=seed), mean)
             for name, judge in judges.items():
-                judged = float((judge(best) - judge(equal))[0])
-                lines.append({"sweep": sweep, "stage": stage, "gain": gain, "ci_low": low, "ci_high": high, "judge": name,
-                              "judged": judged, "inside": low <= judged <= high})  # fmt: skip
+                judged = float((judge(best) - judge(mean))[0])
+                line = {"sweep": sweep, "stage": stage, "gain": gain, "ci_low": low, "ci_high": high}
+                lines.append(line | {"judge": name, "judged": judged, "inside": low <= judged <= high})
     return pd.DataFrame(lines)
 
 
-def _best(effects: Effects, equal: np.ndarray) -> tuple[float, float, float, np.ndarray]:
+def _best(effects: Effects, mean: np.ndarray) -> tuple[float, float, float, np.ndarray]:
     """Gain, its interval, and the mixture of the history that has most."""
-    gain, low, high = effects.gain(np.zeros((1, 0)), equal, effects.history.T)
+    gain, low, high = effects.gain(np.zeros((1, 0)), mean, effects.history.T)
     best = int(np.argmax(gain))
     return float(gain[best]), float(low[best]), float(high[best]), effects.history.T[[best]]
