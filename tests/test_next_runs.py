@@ -170,7 +170,7 @@ def test_sizes_of_a_history_count_as_states():
     )
     history = check_history(frame)
     names = history.domains
-    where = Room(names, {c: (-1.0, 1.0) for c in history.measured}, (1000, 8000), (1e6, 6e7), np.zeros(5), np.ones(5),
+    where = Room(names, dict.fromkeys(history.measured, (-1.0, 1.0)), (1000, 8000), (1e6, 6e7), np.zeros(5), np.ones(5),
                  np.full(5, 0.2))  # fmt: skip
     table = propose(where, 20, history).table
     assert set(table["model_size"]) <= {1e6, 6e7} and set(table["n_samples"]) <= {1000, 8000}

@@ -14,6 +14,7 @@ from causalmix.core import paths
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history, read_history
 from causalmix.effects import public_sweeps
+from causalmix.methods import predictors
 from causalmix.methods.baselines import regmix
 
 DOMAINS = ("arxiv", "pile_cc", "github")
@@ -259,3 +260,28 @@ def test_regmix_orders_held_out_mixtures_of_the_published_sweep(published):
     rho = {s: spearmanr(predict(t[weights].to_numpy()), t["y_pile_cc"])[0] for s, t in tests.items()}
     print({s: round(float(r), 4) for s, r in rho.items()})
     assert rho["1m"] >= 0.985 and rho["60m"] >= 0.975 and rho["1B"] >= 0.93
+
+
+def test_predictors_are_compared_on_the_committed_sweeps():
+    """A ridge on [w, sqrt w] does as well as others measured it; one row for each size, and olmix out of fold."""
+    table = predictors.predictors_table(runs=(64, 512), repeats=2, predictors=["ridge on [w, sqrt w]"])
+    rho = table.set_index(["sweep", "n", "judged_at"])["spearman"]
+    assert len(rho) == 7 and rho["RegMix", 512, "1m"] > rho["RegMix", 64, "1m"] > 0.93
+    assert rho["RegMix", 512, "1m"] >= 0.985 and rho["RegMix", 512, "60m"] >= 0.98 and rho["RegMix", 512, "1B"] >= 0.9
+    assert rho["olmix DCLM", 127, "out of fold"] >= 0.95
+    assert table["error"].isna().tolist() == [False] * 3 + [True] * 3 + [False]
+
+
+def test_a_predictor_that_refuses_has_no_figure_and_one_that_sees_nothing_none_of_worth(monkeypatch):
+    """Too few runs for the one, the same forecast everywhere by the other."""
+
+    def refuses(history, outcome, seed):
+        if len(history) < 64:
+            raise InputError("Expected more runs, found few; add runs.")
+        return lambda T: T[:, 0]
+
+    flat = lambda history, outcome, seed: lambda T: np.zeros(len(T))  # noqa: E731
+    monkeypatch.setattr(predictors, "PREDICTORS", {"refuses": refuses, "flat": flat})
+    table = predictors.predictors_table(runs=(32,), repeats=1, predictors=["refuses", "flat"])
+    few = table[table["n"] == 32].groupby("predictor")["spearman"]
+    assert few.get_group("refuses").isna().all() and (few.get_group("flat") == 0).all()

@@ -160,10 +160,10 @@ def _out_of_fold(history: History, outcome: str, learn: Learner, seed: int) -> n
 
 
 def optimum_table(stages: Sequence[str] = ("linear", "gaussian_process"), seed: int = 0) -> pd.DataFrame:
-    """The gain over a sweep's mean mixture that each stage promises of the run it likes best, beside independent judges.
+    """The gain over a sweep's mean mixture that a stage promises of the run it likes best, beside independent judges.
 
-    Both are where there are runs; Equal is not, for these sweeps are sparse, and there the judges contradict each other.
-    Rows are ``sweep, stage, gain, ci_low, ci_high, judge, judged, inside``.
+    Both are where there are runs; Equal is not, for these sweeps are sparse, and there the judges contradict each
+    other.  Rows are ``sweep, stage, gain, ci_low, ci_high, judge, judged, inside``.
     """
     lines = []
     for sweep, outcome in (("regmix_1m", "y_pile_cc"), ("olmix_dclm", "y_dev")):
