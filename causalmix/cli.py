@@ -256,13 +256,14 @@ def _count(records: list[dict]) -> int:
 
 
 def _design(options: argparse.Namespace) -> int:
-    proposal, told = design_request.answer(options)
+    from causalmix.core.tables import write_table
+    from causalmix.methods import design_answer
+
+    proposal, told = design_answer.answer(options)
     print(*told, sep="\n", file=sys.stderr)
     if options.out is None:
         print(proposal.table.to_csv(index=False, float_format="%.6g"), end="")
         return 0
-    from causalmix.core.tables import write_table
-
     write_table(options.out, proposal.table)
     print(options.out)
     return 0

@@ -113,10 +113,11 @@ def propose(
         "D" learns the whole answer to mixtures and states, "I" the gains over the reference; by default the first
         without a history and the second with one, where it aims at what may be the best.
     target : ndarray, shape (d,), optional
-        Covariates of the state that the gain is for; without, the gains are for states all over the room.
+        Covariates of the state that the gain is for; without, the gains are for the states of the runs at hand, or for
+        states all over the room before there are any.
     anchors : float
-        Share of the runs that repeat the reference and the present optimum in the target's state, or in the middle of
-        the room, to measure the noise.
+        Share of the runs that repeat the reference and the present optimum, in the mean of these states, to measure the
+        noise.
     noise : float, optional
         Standard deviation of an outcome between equal runs; by default learnt from the history.
     half_width : float, optional
@@ -137,10 +138,11 @@ def propose(
         belief = Belief.prior(F.shape[1], noise or 1.0)
     else:
         belief = Belief.learnt(features(*past), history.y(outcome) * (-1 if lower_is_better else 1), noise)
-    goals = room.states(X[:AIMED] if target is None else np.atleast_2d(target))
+    aimed_at = _covariates_aimed_at(X, past, target)
+    goals, home = room.states(aimed_at), aimed_at.mean(axis=0)
     optimum = None if history is None else _best(features, T, goals, belief.mean)
     aims, told = _contrasts(features, T, goals, room.reference, belief, optimum, seed)
-    fixed, home = _anchors(room, runs, anchors, optimum), room.middle() if target is None else np.asarray(target)
+    fixed = _anchors(room, runs, anchors, optimum)
     again = belief.given(features(fixed, room.states(home[None]))) if len(fixed) else belief
     aimed = aims if (criterion or ("D" if history is None else "I")) == "I" else None
     chosen = choose(F, runs - len(fixed), again, aimed)
@@ -157,6 +159,16 @@ def _past_states(room: Room, history: History) -> np.ndarray:
             else np.full(len(X), np.log2(history.frame[size].iloc[0] if size in history.frame else max(values)))
             for size, scale, values in zip(SIZES, SCALES, room.scales)]  # fmt: skip
     return np.column_stack([X, *logs])
+
+
+def _covariates_aimed_at(X: np.ndarray, past: tuple | None, target: np.ndarray | None) -> np.ndarray:
+    """Covariates of the states that the gain is for: the target's, else some of the runs', else some of the room."""
+    if target is not None:
+        return np.atleast_2d(np.asarray(target, float))
+    if past is None:
+        return X[:AIMED]
+    found = past[1][:, : X.shape[1]]
+    return found[np.linspace(0, len(found) - 1, min(AIMED, len(found))).astype(int)]
 
 
 def _best(features: Features, T: np.ndarray, goals: np.ndarray, mean: np.ndarray) -> np.ndarray:
