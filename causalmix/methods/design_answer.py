@@ -13,8 +13,6 @@ from causalmix.core.history import History, read_history
 from causalmix.core.parameters import Subject, check_name
 from causalmix.core.simplex import check_mixture
 from causalmix.core.study_file import read_study
-from causalmix.data.recipes import Recipe
-from causalmix.data.tiny.items import DOMAINS
 from causalmix.methods.next_runs import Proposal, Room, propose, replicate_noise
 
 CRITERIA = ("D", "I")
@@ -78,6 +76,9 @@ def _given(options: Namespace) -> tuple[History | None, Sequence[str], int]:
 
 def _domains_of(study: Subject) -> tuple[str, ...]:
     """Domains of a study's pool, as far as its file tells them."""
+    from causalmix.data.recipes import Recipe  # takes seconds to load
+    from causalmix.data.tiny.items import DOMAINS
+
     found = Recipe.of(study.pool).domains if study.pool else DOMAINS
     if not found:
         raise InputError(
