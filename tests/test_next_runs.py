@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 
 from causalmix import cli
+from causalmix.core import paths
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
+from causalmix.core.study_file import read_study
 from causalmix.core.tables import write_table
 from causalmix.effects import candidates
 from causalmix.effects.estimator import fit_effects
@@ -201,6 +203,20 @@ def test_the_command_takes_a_history(tmp_path, capsys, simulated):
     table = pd.read_csv(pd.io.common.StringIO(shown.out))
     assert len(table) == 6 and table["adaptive"].all() and table["x_hes"].between(-1, 1).all()
     assert "Best by the runs so far: a " in shown.err and "of the present optimum over the reference" in shown.err
+
+
+def test_the_command_takes_a_study(tmp_path, capsys, monkeypatch):
+    """Its history where there is one, else the domains and rows of its pool."""
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    line = ["design", "--study", "quick", "--runs", "4"]
+    assert cli.main(line) == 0
+    first = pd.read_csv(pd.io.common.StringIO(capsys.readouterr().out))
+    rows = read_study("quick").of("proxy_sft").n_samples
+    assert "w_coding" in first and (first["n_samples"] == rows).all() and not first["adaptive"].any()
+    write_table(tmp_path / "quick" / "history.csv", simulate_history(40).history.frame)
+    assert cli.main(line) == 0
+    after = pd.read_csv(pd.io.common.StringIO(capsys.readouterr().out))
+    assert after["adaptive"].all() and "x_hes" in after
 
 
 @pytest.mark.parametrize(
