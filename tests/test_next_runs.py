@@ -153,6 +153,17 @@ def test_after_runs_the_design_aims_at_the_gain_in_the_targets_state(simulated):
     assert high.noise == pytest.approx(0.003, rel=0.4)
 
 
+def test_noise_and_half_width_are_those_that_the_projects_own_stage_finds():
+    """In a world whose level bends, from 256 runs."""
+    history = simulate_history(256, noise=0.015).history
+    where = Room(history.domains, dict.fromkeys(history.covariates, (-2.0, 2.0)), (1000,), (), np.zeros(5), np.ones(5),
+                 np.full(5, 0.2))  # fmt: skip
+    found = propose(where, 32, history, target=np.array([0.5, 0, 0]))
+    _, low, high = fit_effects(history, stage="gaussian_process").gain([0.5, 0, 0], where.reference, found.optimum)
+    assert found.noise == pytest.approx(0.015, rel=0.25)
+    assert found.half_width_now == pytest.approx(float(high[0] - low[0]) / 2, rel=0.35)
+
+
 def test_equal_runs_tell_the_noise():
     """By mixture and state; hardly any of them tell nothing."""
     history = simulate_history(30, noise=0.02).history

@@ -1,6 +1,6 @@
 """Optimal designs: which of many candidate runs tell most about the returns, by a linear model of mixture and state.
 
-    y = [1, phi(T)] x [1, psi(s)] w + e,        phi(T) = [T, sqrt T],        psi(s) = [s, s^2],
+    y = [1, phi(T)] x [1, psi(s)] w + v'(s x s) + e,        phi(T) = [T, sqrt T],        psi(s) = [s, s^2],
 
 with states s that hold the covariates and the logs of sizes, and a normal prior of w.  Squares are there so that bends
 show: a design for lines alone sits in the corners.  What a run tells depends on where it lies, not on its outcome, so
@@ -49,7 +49,13 @@ class Features:
         psi = _psi(np.atleast_2d(np.asarray(S, float)), *self.states) - self.centre[1]
         n = max(len(phi), len(psi))
         with_one = [np.hstack([np.ones((n, 1)), np.broadcast_to(part, (n, part.shape[1]))]) for part in (phi, psi)]
-        return np.einsum("ma,mb->mab", *with_one).reshape(n, -1)
+        return np.hstack([np.einsum("ma,mb->mab", *with_one).reshape(n, -1), self._pairs(with_one[1])])
+
+    def _pairs(self, psi: np.ndarray) -> np.ndarray:
+        """Products of two different states, of which the level may bend as well."""
+        s = psi[:, 1 : 1 + len(self.states[0])]
+        first, second = np.triu_indices(s.shape[1], k=1)
+        return BEND * s[:, first] * s[:, second]
 
 
 def _phi(T: np.ndarray) -> np.ndarray:
