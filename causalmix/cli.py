@@ -1,4 +1,4 @@
-"""The command line: ``causalmix run | status | book | sweep | plan | recommend | public-sweep | world``.
+"""The command line: ``causalmix run | status | book | sweep | design | plan | recommend | public-sweep | world``.
 
 Exit codes: 0 for success, 1 for a failed run or book, 2 for bad input, told in one sentence.
 """
@@ -19,6 +19,7 @@ from causalmix.core import paths
 from causalmix.core.errors import InputError
 from causalmix.core.parameters import SUBJECTS, EstimateParameters, declaration, read, subject_of
 from causalmix.core.study_file import read_study
+from causalmix.methods import design_request
 from causalmix.methods.request import Request, add_options
 
 
@@ -82,6 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--trials", action="store_true", help="the trials that compare methods instead: hours")
     command.add_argument("--retry-failed", action="store_true", help="train failed runs again")
 
+    command = commands.add_parser("design", help="propose the mixtures, states and sizes of a sweep's next runs")
+    command.set_defaults(do=_design)
+    design_request.add_options(command)
+
     command = commands.add_parser(
         "plan", parents=[study], help="tell what a study costs: runs, tokens, hours, memory, disk and money"
     )
@@ -94,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
 
     command = commands.add_parser(
-        "public-sweep", help="write the published sweep of RegMix as histories for the chapters effects and mixture"
+        "public-sweep", help="write the published sweeps of RegMix and olmix as histories for effects and mixture"
     )
     command.set_defaults(do=_public_sweep)
     command.add_argument(
@@ -259,6 +264,20 @@ def _count(records: list[dict]) -> int:
     for record in failed:
         print(f"{record['run_id']}: {record['error']}", file=sys.stderr)
     return int(bool(failed))
+
+
+def _design(options: argparse.Namespace) -> int:
+    from causalmix.core.tables import write_table
+    from causalmix.methods import design_answer
+
+    proposal, told = design_answer.answer(options)
+    print(*told, sep="\n", file=sys.stderr)
+    if options.out is None:
+        print(proposal.table.to_csv(index=False, float_format="%.6g"), end="")
+        return 0
+    write_table(options.out, proposal.table)
+    print(options.out)
+    return 0
 
 
 def _plan(options: argparse.Namespace) -> int:

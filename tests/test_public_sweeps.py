@@ -1,4 +1,4 @@
-"""The published sweep of RegMix: its schema, its fetching, and how well RegMix orders its held-out mixtures."""
+"""The published sweeps: their schema, their fetching, and how well RegMix orders its held-out mixtures."""
 
 import hashlib
 import io
@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
+from causalmix.core import paths
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history, read_history
 from causalmix.effects import public_sweeps
+from causalmix.methods import predictors
 from causalmix.methods.baselines import regmix
 
 DOMAINS = ("arxiv", "pile_cc", "github")
@@ -30,6 +32,12 @@ def files(n=24):
             losses = pd.DataFrame(rng.uniform(2, 7, (n, 2)), index, names)
             made[f"regmix_{part}_mixture_{scale}.csv"] = T.to_csv(index_label="index")
             made[f"regmix_{part}_pile_loss_{scale}.csv"] = losses.to_csv(index_label="index")
+    named = pd.DataFrame({"run": [f"r{i}" for i in range(n)], "name": "olmix", "index": range(n)})
+    tasks = [f"{begin}{i}" for family in public_sweeps.FAMILIES.values() for begin in family for i in range(2)]
+    ratios = pd.DataFrame(rng.dirichlet(np.ones(3), n), columns=["games", "health", "politics"])
+    made["olmix_dclm_ratios.csv"] = pd.concat([named, ratios], axis=1).to_csv()
+    metrics = pd.DataFrame(rng.uniform(1, 4, (n, len(tasks))), columns=tasks)
+    made["olmix_dclm_metrics.csv"] = pd.concat([named, metrics], axis=1).to_csv()
     return made
 
 
@@ -41,9 +49,6 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(public_sweeps, "SHA256", sums)
     monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv(public_sweeps.FOLDER, raising=False)
-
-    def offline(url, timeout):
-        raise urllib.error.URLError("no network")
 
     monkeypatch.setattr(public_sweeps.urllib.request, "urlopen", offline)
     return made
@@ -73,15 +78,26 @@ def test_a_table_is_a_history_in_which_higher_is_better(cached, small):
 def test_scales_are_stacked_with_the_size_as_a_covariate(cached):
     """Three sizes, distinct run_ids."""
     history = check_history(public_sweeps.regmix_scales())
-    assert len(history) == 72 and history.covariates == ("log10_parameters",)
-    assert sorted(set(history.X[:, 0].round(4))) == [6, 7.7782, 9]
+    assert len(history) == 72 and history.covariates == ("log2_model_size",)
+    assert sorted(set(2 ** history.X[:, 0])) == pytest.approx([1e6, 6e7, 1e9])
+
+
+def test_the_tasks_of_olmix_become_one_mean_and_one_of_each_family(cached, small):
+    """Bits per byte turned to higher is better; every task counts once in the mean and in one family."""
+    frame = public_sweeps.olmix_dclm()
+    history = check_history(frame)
+    assert history.domains == ("games", "health", "politics") and history.axes == tuple(public_sweeps.FAMILIES)
+    tasks = pd.read_csv(io.StringIO(small["olmix_dclm_metrics.csv"])).iloc[:, 4:]
+    assert frame["y_dev"].to_numpy() == pytest.approx(-tasks.mean(axis=1).to_numpy())
+    math = [name for name in tasks if name.startswith("minerva_math_")]
+    assert len(math) == 2 and frame["y_math"].to_numpy() == pytest.approx(-tasks[math].mean(axis=1).to_numpy())
 
 
 def test_exported_files_are_read_as_histories(cached, tmp_path):
     """Their names are those that the notebooks are given."""
     written = public_sweeps.export(tmp_path / "out")
-    assert [p.name for p in written] == ["regmix_1m.csv", "regmix_scales.csv"]
-    assert [len(read_history(p)) for p in written] == [24, 72]
+    assert [p.name for p in written] == ["regmix_1m.csv", "regmix_scales.csv", "olmix_dclm.csv"]
+    assert [len(read_history(p)) for p in written] == [24, 72, 24]
 
 
 def test_offline_without_a_copy_names_the_file_and_the_folder(small, tmp_path):
@@ -105,7 +121,7 @@ def test_a_file_is_fetched_once_from_the_pinned_commit(small, monkeypatch):
     assert public_sweeps.find("regmix_test_mixture_1B.csv") == path
     assert path.read_text() == small["regmix_test_mixture_1B.csv"] and len(asked) == 1
     url, timeout = asked[0]
-    assert url.endswith(f"sail-sg/regmix/{public_sweeps.COMMIT}/data/test_mixture_1B.csv") and timeout == 20
+    assert url.endswith(f"sail-sg/regmix/{public_sweeps.COMMITS['regmix']}/data/test_mixture_1B.csv") and timeout == 20
 
 
 @pytest.mark.parametrize(
@@ -169,16 +185,62 @@ def test_unknown_names_files_and_schemas_are_refused(cached, monkeypatch):
     replaced(losses.name, b"index,loss\n1,2\n")
     with pytest.raises(InputError, match="Expected columns index and metric/the_pile_"):
         public_sweeps.regmix_history()
+    metrics = cached / "olmix_dclm_metrics.csv"
+    replaced(metrics.name, b"\n".join(metrics.read_bytes().splitlines()[:-1]))
+    with pytest.raises(InputError, match="the same runs in both files of olmix"):
+        public_sweeps.olmix_dclm()
+    replaced(metrics.name, b",run,loss\n0,a,2\n")
+    with pytest.raises(InputError, match="Expected run, name and index in olmix_dclm_metrics"):
+        public_sweeps.olmix_dclm()
+
+
+def offline(*_, **__):
+    raise urllib.error.URLError("tests fetch nothing")
+
+
+@pytest.mark.parametrize(("name", "shape"), [("regmix_1m", (512, 17, 13)), ("regmix_scales", (576, 17, 13)),
+                                             ("olmix_dclm", (127, 24, 7))])  # fmt: skip
+def test_the_committed_histories_are_those_that_the_command_writes(name, shape, monkeypatch):
+    """Read without a network; where the publishers' files are at hand, the same to the six digits that are kept."""
+    monkeypatch.setattr(public_sweeps.urllib.request, "urlopen", offline)
+    history = public_sweeps.published(name)
+    assert (len(history), len(history.domains), len(history.axes)) == shape
+    assert (history.frame[list(history.outcomes)] < 0).all(axis=None)
+    try:
+        made = check_history(public_sweeps.HISTORIES[name]())
+    except InputError as error:
+        if "found neither" not in str(error):
+            raise
+        pytest.skip("the publishers' files are not here")
+    numbers = [c for c in made.frame if c.startswith(("w_", "x_", "y_"))]
+    assert list(history.frame["run_id"]) == list(made.frame["run_id"])
+    assert history.frame[numbers].to_numpy() == pytest.approx(made.frame[numbers].to_numpy(), rel=6e-6, abs=6e-6)
+
+
+def test_what_is_committed_is_small_and_names_its_licences():
+    """Under 600 KB, each file in the list, and both licences in full."""
+    folder = paths.RESULTS / public_sweeps.COMMITTED
+    told = (folder / "README.md").read_text()
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 600_000
+    assert {path.stem for path in folder.glob("*.csv")} == set(public_sweeps.HISTORIES)
+    assert all(name + ".csv" in told for name in public_sweeps.HISTORIES)
+    assert all(commit in told for commit in public_sweeps.COMMITS.values())
+    assert "Copyright (c) 2024 Sea AI Lab" in told and "permission notice shall be included" in told
+    assert "TERMS AND CONDITIONS FOR USE, REPRODUCTION" in (folder / "LICENSE-Apache-2.0.txt").read_text()
+
+
+def test_a_sweep_that_is_not_here_is_told_with_the_command_that_writes_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    with pytest.raises(InputError, match="causalmix public-sweep --out"):
+        public_sweeps.published("regmix_1m")
+    with pytest.raises(InputError, match="did you mean olmix_dclm"):
+        public_sweeps.published("olmix")
 
 
 @pytest.fixture(scope="module")
 def published():
     """The real sweep, without asking the network."""
     with pytest.MonkeyPatch.context() as patch:
-
-        def offline(url, timeout):
-            raise urllib.error.URLError("tests fetch nothing")
-
         patch.setattr(public_sweeps.urllib.request, "urlopen", offline)
         try:
             tables = {s: public_sweeps.regmix_history(s, "test") for s in public_sweeps.PARTS["test"]}
@@ -198,3 +260,28 @@ def test_regmix_orders_held_out_mixtures_of_the_published_sweep(published):
     rho = {s: spearmanr(predict(t[weights].to_numpy()), t["y_pile_cc"])[0] for s, t in tests.items()}
     print({s: round(float(r), 4) for s, r in rho.items()})
     assert rho["1m"] >= 0.985 and rho["60m"] >= 0.975 and rho["1B"] >= 0.93
+
+
+def test_predictors_are_compared_on_the_committed_sweeps():
+    """A ridge on [w, sqrt w] does as well as others measured it; one row for each size, and olmix out of fold."""
+    table = predictors.predictors_table(runs=(64, 512), repeats=2, predictors=["ridge on [w, sqrt w]"])
+    rho = table.set_index(["sweep", "n", "judged_at"])["spearman"]
+    assert len(rho) == 7 and rho["RegMix", 512, "1m"] > rho["RegMix", 64, "1m"] > 0.93
+    assert rho["RegMix", 512, "1m"] >= 0.985 and rho["RegMix", 512, "60m"] >= 0.98 and rho["RegMix", 512, "1B"] >= 0.9
+    assert rho["olmix DCLM", 127, "out of fold"] >= 0.95
+    assert table["error"].isna().tolist() == [False] * 3 + [True] * 3 + [False]
+
+
+def test_a_predictor_that_refuses_has_no_figure_and_one_that_sees_nothing_none_of_worth(monkeypatch):
+    """Too few runs for the one, the same forecast everywhere by the other."""
+
+    def refuses(history, outcome, seed):
+        if len(history) < 64:
+            raise InputError("Expected more runs, found few; add runs.")
+        return lambda T: T[:, 0]
+
+    flat = lambda history, outcome, seed: lambda T: np.zeros(len(T))  # noqa: E731
+    monkeypatch.setattr(predictors, "PREDICTORS", {"refuses": refuses, "flat": flat})
+    table = predictors.predictors_table(runs=(32,), repeats=1, predictors=["refuses", "flat"])
+    few = table[table["n"] == 32].groupby("predictor")["spearman"]
+    assert few.get_group("refuses").isna().all() and (few.get_group("flat") == 0).all()

@@ -130,7 +130,7 @@ def published(foreign):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("regmix_1m", "returns cannot depend on the state"), ("regmix_scales", "log10_parameters")]
+    ("name", "told"), [("regmix_1m", "returns cannot depend on the state"), ("regmix_scales", "log2_model_size")]
 )
 def test_the_published_sweep_runs_unchanged(foreign, published, name, told):
     """Seventeen domains of pre-training, without covariates and with the model's size as one."""

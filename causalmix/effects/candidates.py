@@ -1,0 +1,46 @@
+"""Runs that could be made: mixtures of every kind within floors and caps, and states of a box."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+
+import numpy as np
+
+DENSE, SPARSE = 1.0, 0.2  # concentrations of the random mixtures
+MOST_CORNERS = 64  # of the box of states
+
+
+def mixtures(floor: np.ndarray, cap: np.ndarray, n: int = 1000, seed: int = 0) -> np.ndarray:
+    """About n mixtures within floors and caps, shape (m, K): a third each dense, sparse, and regular.
+
+    Regular ones are Equal, corners, halves of two domains, other points of their edges, and Equal without one domain.
+    """
+    k, rng = len(floor), np.random.default_rng([seed, 41])
+    corners = np.eye(k)
+    pairs = np.array(list(combinations(range(k), 2)))
+    pairs = pairs[rng.permutation(len(pairs))[: max(n // 6, 1)]]
+    first, second, at = corners[pairs[:, 0]], corners[pairs[:, 1]], rng.uniform(size=(len(pairs), 1))
+    regular = [np.full((1, k), 1 / k), corners, (first + second) / 2, at * first + (1 - at) * second]
+    without = [(1 - corners) / (k - 1)] if k > 2 else []
+    drawn = [rng.dirichlet(np.full(k, a), size=n // 3) for a in (DENSE, SPARSE)]
+    return np.unique(within(np.vstack(regular + without + drawn), floor, cap).round(6), axis=0)
+
+
+def within(T: np.ndarray, floor: np.ndarray, cap: np.ndarray) -> np.ndarray:
+    """The nearest mixtures within floors and caps, shape (n, K): T less a number, cut off at both, sums to one."""
+    low, high = (T - cap).min(axis=1, keepdims=True), (T - floor).max(axis=1, keepdims=True)
+    for _ in range(60):  # bisection, to the last digit
+        middle = (low + high) / 2
+        above = np.clip(T - middle, floor, cap).sum(axis=1, keepdims=True) > 1
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return np.clip(T - (low + high) / 2, floor, cap)
+
+
+def states(low: np.ndarray, high: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
+    """So many states of a box, shape (n, d): half of them its corners, the others anywhere within."""
+    d, rng = len(low), np.random.default_rng([seed, 43])
+    corners = np.array(list(product((0, 1), repeat=d))) if 2**d <= MOST_CORNERS else rng.integers(0, 2, (n, d))
+    at = rng.uniform(size=(n, d))
+    some = rng.permutation(n)[: n // 2]
+    at[some] = corners[rng.integers(0, len(corners), len(some))]
+    return low + at * (high - low)

@@ -1,0 +1,154 @@
+"""Optimal designs: which of many candidate runs tell most about the returns, by a linear model of mixture and state.
+
+    y = [1, phi(T)] x [1, psi(s)] w + v'(s x s) + e,        phi(T) = [T, sqrt T],        psi(s) = [s, s^2],
+
+with states s that hold the covariates and the logs of sizes, and a normal prior of w.  Squares are there so that bends
+show: a design for lines alone sits in the corners.  What a run tells depends on where it lies, not on its outcome, so
+runs can be chosen before any is trained: D-optimal ones take the most volume from the posterior of w, I-optimal ones
+most variance from given contrasts of it (Atkinson, Donev and Tobias 2007, chapters 10 and 11).  Both are chosen one
+after the other, each given those before (Wynn 1970, doi:10.1214/aoms/1177696809).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from sklearn.linear_model import BayesianRidge
+
+from causalmix.effects.interface import normal_quantile
+
+#: Prior standard deviation of a coefficient, in those of the noise, before any outcome is seen: wide enough to leave
+#: the answer to the runs, and so narrow that directions in which mixtures hardly differ come last.
+PRIOR = 3.0
+BEND = 0.5  # prior size of a bend in a state, beside a slope's
+FREE = 1e3  # the same of the level, of which nothing is known
+
+
+@dataclass(frozen=True)
+class Features:
+    """The columns of the model, in the units of the points that they were made from."""
+
+    states: tuple[np.ndarray, np.ndarray, np.ndarray]  # which of s differ, their means and spreads
+    centre: tuple[np.ndarray, np.ndarray]  # means of phi and of psi
+    spread: float  # of phi
+
+    @classmethod
+    def of(cls, T: np.ndarray, S: np.ndarray) -> Features:
+        """From mixtures, shape (m, K), and their states, shape (m, d)."""
+        phi, S = _phi(T), np.atleast_2d(np.asarray(S, float))
+        differ = np.flatnonzero(np.ptp(S, axis=0) > 0)  # of the others nothing can be learnt
+        states = differ, S[:, differ].mean(axis=0), S[:, differ].std(axis=0)
+        centre = phi.mean(axis=0), _psi(S, *states).mean(axis=0)
+        # A share is a share: a domain that is rare among the points is not blown up to the size of the others.
+        return cls(states, centre, float(np.sqrt(phi.var(axis=0).mean())))
+
+    def __call__(self, T: np.ndarray, S: np.ndarray) -> np.ndarray:
+        """Rows of the model, shape (m, p); one row of T or S stands for all rows of the other."""
+        phi = (_phi(T) - self.centre[0]) / self.spread
+        psi = _psi(np.atleast_2d(np.asarray(S, float)), *self.states) - self.centre[1]
+        n = max(len(phi), len(psi))
+        with_one = [np.hstack([np.ones((n, 1)), np.broadcast_to(part, (n, part.shape[1]))]) for part in (phi, psi)]
+        return np.hstack([np.einsum("ma,mb->mab", *with_one).reshape(n, -1), self._pairs(with_one[1])])
+
+    def _pairs(self, psi: np.ndarray) -> np.ndarray:
+        """Products of two different states, of which the level may bend as well."""
+        s = psi[:, 1 : 1 + len(self.states[0])]
+        first, second = np.triu_indices(s.shape[1], k=1)
+        return BEND * s[:, first] * s[:, second]
+
+
+def _phi(T: np.ndarray) -> np.ndarray:
+    T = np.atleast_2d(np.asarray(T, float))
+    return np.hstack([T, np.sqrt(T)])
+
+
+def _psi(S: np.ndarray, differ: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    s = (S[:, differ] - mean) / spread
+    return np.hstack([s, BEND * s**2])
+
+
+@dataclass(frozen=True)
+class Belief:
+    """A normal posterior of the coefficients, its covariance in units of the noise variance."""
+
+    covariance: np.ndarray  # shape (p, p)
+    mean: np.ndarray  # shape (p,), in units of the outcome
+    noise: float  # standard deviation of an outcome that nothing explains; 1 where it is not known
+
+    @classmethod
+    def prior(cls, p: int, noise: float = 1.0, sd: float = PRIOR) -> Belief:
+        """Before any run."""
+        return cls(np.diag(np.r_[FREE**2, np.full(p - 1, sd**2)]), np.zeros(p), noise)
+
+    @classmethod
+    def learnt(cls, F: np.ndarray, y: np.ndarray, noise: float | None = None) -> Belief:
+        """From rows of the model and their outcomes; prior and, unless it is given, noise by marginal likelihood."""
+        fitted = BayesianRidge(max_iter=1000).fit(F[:, 1:], (y - y.mean()) / y.std())
+        learnt = y.std() / np.sqrt(fitted.alpha_)
+        # Where no run differs from chance the data still leave effects as large as the noise possible.
+        sd = (
+            np.clip(np.sqrt(fitted.alpha_ / fitted.lambda_), 1 / np.sqrt(F.shape[1]), PRIOR)
+            * learnt
+            / (noise or learnt)
+        )
+        start = cls.prior(F.shape[1], noise or learnt, sd)
+        covariance = np.linalg.inv(F.T @ F + np.diag(1 / np.diag(start.covariance)))
+        mean = covariance @ (F.T @ (y - y.mean()))
+        mean[0] += y.mean()
+        return cls(covariance, mean, start.noise)
+
+    def given(self, F: np.ndarray) -> Belief:
+        """After further runs, of which only the place is known."""
+        C = self.covariance
+        half = F @ C
+        return replace(self, covariance=C - half.T @ np.linalg.solve(half @ F.T + np.eye(len(F)), half))
+
+    def half_width(self, C: np.ndarray, level: float = 0.95) -> float:
+        """Of the interval of contrasts, shape (j, p): the root of their mean square."""
+        variance = ((C @ self.covariance) * C).sum(axis=1).mean()
+        return normal_quantile(level) * self.noise * float(np.sqrt(max(variance, 0)))
+
+    def draws(self, n: int, seed: int) -> np.ndarray:
+        """Coefficients that may be true, shape (n, p)."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        normal = np.random.default_rng([seed, 31]).normal(size=(n, len(values)))
+        return self.mean + self.noise * (normal * np.sqrt(np.maximum(values, 0))) @ vectors.T
+
+
+def choose(
+    F: np.ndarray, n: int, belief: Belief, contrasts: np.ndarray | None = None, group: np.ndarray | None = None
+) -> np.ndarray:
+    """Positions of the n candidates that tell most, in the order in which they are chosen.
+
+    Parameters
+    ----------
+    F : ndarray, shape (m, p)
+        Candidates as rows of the model.
+    belief : Belief
+        What is known before.
+    contrasts : ndarray, shape (j, p), optional
+        What is to be known: runs are then I-optimal for these, and D-optimal without.
+    group : ndarray of int, shape (m,), optional
+        No two runs of one group are chosen; without, a candidate may be chosen again and again.
+
+    Returns
+    -------
+    ndarray of int, shape (n,); fewer where groups run out
+    """
+    covariance, chosen, free = belief.covariance.copy(), [], np.ones(len(F), bool)
+    variance = ((F @ covariance) * F).sum(axis=1)
+    shared = None if contrasts is None else contrasts @ covariance @ F.T
+    while len(chosen) < n and free.any():
+        worth = variance if shared is None else (shared**2).sum(axis=0) / (1 + variance)
+        best = int(np.argmax(np.where(free, worth, -np.inf)))
+        chosen.append(best)
+        step = covariance @ F[best] / np.sqrt(1 + variance[best])  # the outcome has variance 1 beside that of its mean
+        seen = F @ step
+        if shared is not None:
+            shared -= np.outer(contrasts @ step, seen)
+        variance = variance - seen**2
+        covariance -= np.outer(step, step)
+        if group is not None:
+            free &= group != group[best]
+    return np.array(chosen, dtype=int)

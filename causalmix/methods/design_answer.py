@@ -1,0 +1,193 @@
+"""What ``causalmix design`` answers: its options checked before anything is computed, and the proposal in sentences."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from causalmix.core import paths
+from causalmix.core.errors import InputError
+from causalmix.core.history import History, read_history
+from causalmix.core.parameters import Subject, check_name
+from causalmix.core.simplex import check_mixture
+from causalmix.core.study_file import read_study
+from causalmix.methods.next_runs import Proposal, Room, propose, replicate_noise
+
+CRITERIA = ("D", "I")
+ROWS = 1000  # of a training set, where nothing says how many
+
+
+def answer(options: Namespace) -> tuple[Proposal, list[str]]:
+    """The proposal for a command line, and what it tells in sentences.
+
+    Raises
+    ------
+    InputError
+        When an option cannot be; nothing has been computed then.
+    """
+    _check_numbers(options)
+    history, domains, rows = _given(options)
+    room = _room(options, history, domains, rows)
+    target = _target(options.target, room)
+    if history is not None:
+        _check_outcome(history, options.outcome)
+    if options.half_width is not None and history is None and options.noise is None:
+        raise InputError("Expected the noise of an outcome for a half-width, found no history; give --noise.")
+    names = ("runs", "outcome", "lower_is_better", "criterion", "anchors", "noise", "half_width", "seed")
+    proposal = propose(room, history=history, target=target, **{name: getattr(options, name) for name in names})
+    return proposal, _told(proposal, options, history)
+
+
+def _check_numbers(options: Namespace) -> None:
+    """What needs no file but the place of the answer."""
+    if options.criterion:
+        check_name(options.criterion, CRITERIA, "criterion")
+    limits = {"runs": 1 <= options.runs <= 100_000, "anchors": 0 <= options.anchors <= 1, "seed": options.seed >= 0}
+    limits |= {name: 0 < value < float("inf") for name in ("noise", "half_width")
+               if (value := getattr(options, name)) is not None}  # fmt: skip
+    wanted = {"runs": "from 1 to 100000", "anchors": "in [0, 1]", "seed": "of at least 0"}
+    for name, fine in limits.items():
+        if not fine:
+            option, told = f"--{name.replace('_', '-')}", wanted.get(name, "above 0")
+            raise InputError(f"Expected {option} {told}, found {getattr(options, name)}; give such a number.")
+    if options.out is not None and (options.out.exists() or not options.out.absolute().parent.is_dir()):
+        found = "a file there" if options.out.exists() else "no such folder"
+        raise InputError(f"Expected a new file at {options.out}, found {found}; name another, nothing is written over.")
+
+
+def _given(options: Namespace) -> tuple[History | None, Sequence[str], int]:
+    """The history if there is one, the domains, and the rows of a training set."""
+    path, rows, domains = options.history, ROWS, ()
+    if options.study:
+        study = read_study(options.study).of("proxy_sft")
+        path, rows = paths.results_dir(options.study) / "history.csv", study.n_samples
+        if not path.is_file():
+            path, domains = None, _domains_of(study)
+    if path is not None:
+        history = read_history(path)
+        return history, history.domains, history.usual_rows
+    domains = domains or [name.strip() for name in options.domains.split(",")]
+    if len(domains) < 2 or len(set(domains)) < len(domains) or not all(domains):
+        raise InputError(f"Expected two or more names of domains, each once, found {options.domains!r}; correct them.")
+    return None, tuple(domains), rows
+
+
+def _domains_of(study: Subject) -> tuple[str, ...]:
+    """Domains of a study's pool, as far as its file tells them."""
+    from causalmix.data.recipes import Recipe  # takes seconds to load
+    from causalmix.data.tiny.items import DOMAINS
+
+    found = Recipe.of(study.pool).domains if study.pool else DOMAINS
+    if not found:
+        raise InputError(
+            f"Expected the domains in the recipe of the study {study.study}, found none; give --domains instead."
+        )
+    return tuple(found)
+
+
+def _room(options: Namespace, history: History | None, domains: Sequence[str], rows: int) -> Room:
+    """Where the runs can be made."""
+    floor, cap = _shares(options.floor, domains, "--floor", 0), _shares(options.cap, domains, "--cap", 1)
+    if (floor > cap).any() or floor.sum() > 1 + 1e-9 or cap.sum() < 1 - 1e-9:
+        raise InputError(
+            f"Expected floors below caps that leave a mixture, found floors that sum to {floor.sum():.6g} and caps to "
+            f"{cap.sum():.6g}; lower the floors or raise the caps."
+        )
+    reference = np.full(len(domains), 1 / len(domains))
+    if options.reference:
+        reference = check_mixture(_shares(options.reference, domains, "--reference", 0), domains)
+    sizes = _numbers(options.sizes, "--sizes") if options.sizes else (rows,)
+    several = history is not None and "log2_model_size" in history.covariates
+    models = tuple(sorted(set(history.frame["model_size"]))) if several else ()
+    return Room(tuple(domains), _ranges(options.covariates, history), sizes, models, floor, cap, reference)
+
+
+def _ranges(text: str, history: History | None) -> dict[str, tuple[float, float]]:
+    """Ranges of the covariates: those of the history, and what is given beside or instead."""
+    found: dict = {}
+    if history is not None:
+        columns = [history.X[:, history.covariates.index(name)] for name in history.measured]
+        found = {name: (float(x.min()), float(x.max())) for name, x in zip(history.measured, columns)}
+    given = _pairs(text, "--covariates", lambda value: tuple(map(float, value.split(":"))), "NAME=LOW:HIGH")
+    for name, bounds in given.items():
+        if history is not None:
+            check_name(name, found, "covariate")
+        if len(bounds) != 2 or not bounds[0] < bounds[1]:
+            raise InputError(f"Expected --covariates as NAME=LOW:HIGH, found {text!r}; give the lower bound first.")
+    return found | given
+
+
+def _target(text: str, room: Room) -> np.ndarray | None:
+    """The covariates of a target; those that are not named are half-way between their bounds."""
+    given = _pairs(text, "--target", float, "NAME=VALUE")
+    for name in given:
+        check_name(name, room.covariates, "covariate")
+    middle = dict(zip(room.covariates, room.middle()))
+    return np.array(list((middle | given).values())) if given else None
+
+
+def _shares(text: str, domains: Sequence[str], option: str, rest: float) -> np.ndarray:
+    """One share for every domain, or some by name and the rest as told."""
+    if "=" in text:
+        given = _pairs(text, option, float, "NAME=SHARE")
+        for name in given:
+            check_name(name, domains, "domain")
+        found = np.array([given.get(name, rest) for name in domains])
+    else:
+        found = np.full(len(domains), _pairs(f"all={text}", option, float, "a share, or NAME=SHARE")["all"])
+    if not ((found >= 0) & (found <= 1)).all():
+        raise InputError(f"Expected shares in [0, 1] for {option}, found {text!r}; correct them.")
+    return found
+
+
+def _numbers(text: str, option: str) -> tuple[int, ...]:
+    """Whole numbers by commas, each once and in order."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(f"Expected whole numbers from 1 for {option}, found {text!r}; write for instance 1000,4000.")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def _pairs(text: str, option: str, read: Callable, form: str) -> dict:
+    """``name=value`` texts by commas as a dictionary of finite numbers, or of tuples of them."""
+    try:
+        parts = [one.partition("=") for one in text.split(",") if text]
+        found = {name.strip(): read(value) for name, _, value in parts}
+        if not all(np.isfinite(value).all() for value in found.values()) or "" in found:
+            raise ValueError
+    except ValueError:
+        raise InputError(f"Expected {option} as {form}, by commas, found {text!r}; correct it.") from None
+    return found
+
+
+def _check_outcome(history: History, outcome: str) -> None:
+    if np.ptp(y := history.y(outcome)) == 0:
+        raise InputError(
+            f"Expected an outcome that differs between runs, found {outcome} at {y[0]:g} in all; choose another."
+        )
+
+
+def _told(proposal: Proposal, options: Namespace, history: History | None) -> list[str]:
+    """Sentences on the runs, the noise and the interval."""
+    roles = proposal.table["role"].value_counts()
+    kind = options.criterion or ("I" if history is not None else "D")
+    told = [f"{roles.get('design', 0)} {kind}-optimal runs and {roles.get('anchor', 0)} repeats at anchors."]
+    unit = " times the noise of one run" if history is None and options.noise is None else ""
+    what = "a mixture at random (root mean square)"
+    if history is not None:
+        shares = sorted(zip(proposal.optimum, history.domains), reverse=True)
+        told.append("Best by the runs so far: " + ", ".join(f"{n} {w:.0%}" for w, n in shares if w >= 0.005) + ".")
+        what = "the present optimum"
+        repeats = replicate_noise(history, options.outcome)
+        told.append(f"Noise of a run: {proposal.noise:.3g}" + (
+            f"; {repeats[0]:.3g} between equal runs ({repeats[1]} degrees of freedom)." if repeats else
+            ", what the design's model leaves unexplained; the history has hardly any equal runs."))  # fmt: skip
+    told.append(
+        f"95% interval of the gain of {what} over the reference: ±{proposal.half_width_now:.3g}{unit} now, "
+        f"±{proposal.half_width:.3g}{unit} with these runs."
+    )
+    if proposal.needed is not None:
+        told.append(f"±{options.half_width:g} takes about {proposal.needed} further runs in all.")
+    return told
