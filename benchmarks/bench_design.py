@@ -7,7 +7,7 @@ error of its mean over the seeds, and the largest of them.  Seeds from 100 on ha
 RegMix: runs are chosen among the mixtures at 1M (a tenth of the 512 left out at random, by seed), a predictor learns
 from them, and the mixture that it likes best of the 256 test mixtures is judged at 60M, on Pile-CC, in nats.  Worlds:
 K = 5 domains and d = 3 covariates, theta(x)'log(T + .01) with constant or linear returns, noise .015; the stage
-gaussian_process learns theta, and the value of its optimum is judged by the truth in 300 random states, in 1e-3 of the
+the bayesian stage learns theta, and the value of its optimum is judged by the truth in 300 random states, in 1e-3 of the
 outcome.  Designed runs choose the state in a box of two standard deviations, or only the mixture, for the random state
 that each run comes with.
 """
@@ -145,7 +145,7 @@ def world(kind: str, n: int, seed: int, chosen: str) -> float:
     if chosen == "Equal":
         mixture = np.full((STATES, K), 1 / K)
     else:
-        mixture = optimum(fit_effects(truth.runs(T, X, seed), stage="gaussian_process").theta(at))
+        mixture = optimum(fit_effects(truth.runs(T, X, seed), stage="bayesian").theta(at))
     lost = (theta * (log_treatment(optimum(theta), EPS) - log_treatment(mixture, EPS))).sum(axis=1)
     return 1e3 * float(lost.mean())
 

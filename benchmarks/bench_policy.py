@@ -48,7 +48,7 @@ def products() -> None:
 
 def searches() -> None:
     """The solver of the cautious policy beside the lower bounds of 100,000 random mixtures by the same estimate."""
-    effects = fit_effects(simulate_history(n=512, seed=0).history, stage="gaussian_process")
+    effects = fit_effects(simulate_history(n=512, seed=0).history, stage="bayesian")
     x, equal = effects.history.X.mean(axis=0, keepdims=True), np.full((1, DOMAINS), 1 / DOMAINS)
     candidates = sample_dirichlet(CANDIDATES, 1.0, DOMAINS, 0)
 

@@ -428,9 +428,9 @@ def test_objectives_over_axes_need_axes_that_differ():
         read_objective("worst", "y_dev", still).derived(still)
 
 
-def test_a_gaussian_process_answers_as_before_for_many_mixtures_in_one_state():
+def test_the_bayesian_stage_answers_as_before_for_many_mixtures_in_one_state():
     """Equal states are worked out once; the answers are those of one mixture at a time."""
-    effects = fit_effects(runs(4, n=60), stage="gaussian_process")
+    effects = fit_effects(runs(4, n=60), stage="bayesian")
     W, x = np.random.default_rng(5).dirichlet(np.ones(4), 6), np.empty((1, 0))
     gain, sd = effects.moments(x, np.full((1, 4), 0.25), W)
     singly = [effects.moments(x, np.full((1, 4), 0.25), w[None]) for w in W]

@@ -101,7 +101,7 @@ def test_a_domain_that_one_run_has_rests_on_one_run():
     frame[weights[0]] = np.where(np.arange(200) == 7, 0.9, 0.0)
     frame[weights] = frame[weights].div(frame[weights].sum(axis=1), axis=0)
     history = check_history(frame)
-    for stage in ("linear", "gaussian_process"):
+    for stage in ("linear", "bayesian"):
         found = diagnostics.effective_runs(fit_effects(history, stage=stage, n_repeats=1)).set_index("domain")
         assert found.loc["coding", "runs"] == 1 and found.loc["coding", "effective_runs"] == pytest.approx(1, abs=0.5)
         assert (found["effective_runs"].drop("coding") > 40).all()
@@ -215,7 +215,7 @@ def test_stages_are_laid_side_by_side():
     effects = linear(n=200)
     states = {"origin": np.zeros(3), "one": np.ones(3)}
     table = diagnostics.agreement(effects, states, **QUICK)
-    assert {"linear", "forest", "gaussian_process"} <= set(table) and len(table) == 10
+    assert {"linear", "forest", "bayesian"} <= set(table) and len(table) == 10
     assert table["meet"].sum() >= 8
     assert table["linear"].to_numpy() == pytest.approx(np.concatenate([effects.theta(x)[0] for x in states.values()]))
     moved = replace(known(np.eye(5) * 1e-9), stage="elsewhere")

@@ -159,7 +159,7 @@ def test_noise_and_half_width_are_those_that_the_projects_own_stage_finds():
     where = Room(history.domains, dict.fromkeys(history.covariates, (-2.0, 2.0)), (1000,), (), np.zeros(5), np.ones(5),
                  np.full(5, 0.2))  # fmt: skip
     found = propose(where, 32, history, target=np.array([0.5, 0, 0]))
-    _, low, high = fit_effects(history, stage="gaussian_process").gain([0.5, 0, 0], where.reference, found.optimum)
+    _, low, high = fit_effects(history, stage="bayesian").gain([0.5, 0, 0], where.reference, found.optimum)
     assert found.noise == pytest.approx(0.015, rel=0.25)
     assert found.half_width_now == pytest.approx(float(high[0] - low[0]) / 2, rel=0.35)
 
@@ -287,7 +287,7 @@ def test_designed_runs_tell_returns_better_than_random_ones():
             "y_dev": y + 0.015 * rng.normal(size=n),
         }
         history = check_history(pd.DataFrame({"run_id": [str(i) for i in range(n)]} | columns))
-        off = fit_effects(history, stage="gaussian_process").theta(at) - (truth[:, 0] + at * truth[:, 1])
+        off = fit_effects(history, stage="bayesian").theta(at) - (truth[:, 0] + at * truth[:, 1])
         return np.sqrt((off**2).mean())
 
     designed = propose(room(covariates={"hes": (-1.0, 1.0)}), n, anchors=0).table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -56,12 +57,12 @@ class History:
     def __len__(self) -> int:
         return len(self.frame)
 
-    @property
+    @cached_property
     def T(self) -> np.ndarray:
         """Mixtures, shape (n, K)."""
         return self.frame[[f"w_{name}" for name in self.domains]].to_numpy(float)
 
-    @property
+    @cached_property
     def X(self) -> np.ndarray:
         """Covariates, shape (n, d)."""
         return self.frame[[f"x_{name}" for name in self.covariates]].to_numpy(float)

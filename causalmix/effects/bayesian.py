@@ -101,12 +101,13 @@ class Columns:
 
     def __call__(self, X: np.ndarray, T: np.ndarray, clusters: np.ndarray | None = None) -> np.ndarray:
         """Shape (n, P); new runs are of no cluster.  The mean of all returns has columns of its own."""
-        main = self.response.main(T)
-        own = np.einsum("nmp,nq->nmpq", main, self.returns(X)).reshape(len(X), -1)
+        main, alike = self.response.main(T), len(X) > 1 and (X == X[0]).all()
+        level, state = (np.repeat(b(X[:1]), len(X), axis=0) if alike else b(X) for b in (self.level, self.returns))
+        own = np.einsum("nmp,nq->nmpq", main, state).reshape(len(X), -1)
         same = np.zeros((len(X), len(self.several)))
         if clusters is not None:
             same = (clusters[:, None] == self.several).astype(float)
-        return np.hstack([self.level(X), main.sum(axis=2), own, self.response.joint(T), same])
+        return np.hstack([level, main.sum(axis=2), own, self.response.joint(T), same])
 
 
 def _columns(problem: Problem, X: np.ndarray, basis: np.ndarray, response: str, room: int) -> Columns:

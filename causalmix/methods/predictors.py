@@ -68,7 +68,7 @@ def _process(history: History, outcome: str, seed: int) -> Predictor:
 #: What learns an outcome from the mixtures of a history.
 PREDICTORS: dict[str, Learner] = {
     "linear stage": _stage("linear"),
-    "gaussian_process stage": _stage("gaussian_process"),
+    "bayesian stage": _stage("bayesian"),
     "RegMix": _regmix,
     "LightGBM, 500 trees": _trees,
     "ridge on [w, sqrt w]": _ridge,
@@ -159,7 +159,7 @@ def _out_of_fold(history: History, outcome: str, learn: Learner, seed: int) -> n
     return predicted
 
 
-def optimum_table(stages: Sequence[str] = ("linear", "gaussian_process"), seed: int = 0) -> pd.DataFrame:
+def optimum_table(stages: Sequence[str] = ("linear", "bayesian"), seed: int = 0) -> pd.DataFrame:
     """The gain over a sweep's mean mixture that a stage promises of the run it likes best, beside independent judges.
 
     Both are where there are runs; Equal is not, for these sweeps are sparse, and there the judges contradict each

@@ -18,7 +18,7 @@ from causalmix.effects.interface import Effects
 from causalmix.methods.caution import Caution
 from causalmix.methods.policy import domain_caps
 
-POSTERIOR = "gaussian_process"  # the stage that cautious mixtures come from
+POSTERIOR = "bayesian"  # the stage that cautious mixtures come from
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Question:
         return self.fitted or fit_effects(self.history, self.outcome, seed=self.seed, **self.settings)
 
     def posterior(self, outcome: str = "") -> Effects:
-        """A Gaussian process of an outcome, by default the question's own; its intervals can be optimised against."""
+        """The Bayesian stage of an outcome, by default the question's own; its intervals can be optimised against."""
         outcome, fitted = outcome or self.outcome, self.fitted
         if fitted is not None and fitted.stage == POSTERIOR and fitted.outcome == outcome:
             return fitted

@@ -100,7 +100,7 @@ def _outcome(found: Recommendation) -> str:
 
 def _judged(found: Recommendation) -> str:
     """Whose gains the table has, and which returns CausalMix-A and CausalMix-S follow."""
-    names, stages = {"gaussian_process": "a Gaussian process", "forest": "the forest"}, (found.effects, found.paper)
+    names, stages = {"bayesian": "the Bayesian stage", "forest": "the forest"}, (found.effects, found.paper)
     judge, paper = (names.get(one.stage, f"the {one.stage} stage") for one in stages)
     told = f"All gains are predicted by {judge}, which Cautious follows; CausalMix-A and CausalMix-S follow {paper}."
     return f"{told} {found.paper.note}".strip()
