@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -101,13 +101,27 @@ class Columns:
 
     def __call__(self, X: np.ndarray, T: np.ndarray, clusters: np.ndarray | None = None) -> np.ndarray:
         """Shape (n, P); new runs are of no cluster.  The mean of all returns has columns of its own."""
-        main, alike = self.response.main(T), len(X) > 1 and (X == X[0]).all()
-        level, state = (np.repeat(b(X[:1]), len(X), axis=0) if alike else b(X) for b in (self.level, self.returns))
-        own = np.einsum("nmp,nq->nmpq", main, state).reshape(len(X), -1)
+        own = np.einsum("nmp,nq->nmpq", self.response.main(T), self.returns(X)).reshape(len(X), -1)
         same = np.zeros((len(X), len(self.several)))
         if clusters is not None:
             same = (clusters[:, None] == self.several).astype(float)
-        return np.hstack([level, main.sum(axis=2), own, self.response.joint(T), same])
+        return np.hstack([self.level(X), self.response.main(T).sum(axis=2), own, self.response.joint(T), same])
+
+    def of_mixture(self, T: np.ndarray) -> np.ndarray:
+        """What the model sees of mixtures alone, shape (n, Q): the functions of their shares, and the columns of h."""
+        return np.hstack([self.response.main(T).reshape(len(T), -1), self.response.joint(T)])
+
+    def in_state(self, x: np.ndarray) -> np.ndarray:
+        """From columns of mixtures to the model's in one state x, shape (Q, P); the level is left out."""
+        level, state = self.level(x[None]).shape[1], self.returns(x[None])
+        m, p = len(self.response.functions), len(self.response.basis)
+        joint = np.eye(self.response.joint(self.response.runs[:1]).shape[1])
+        blocks = [np.repeat(np.eye(m), p, axis=0), np.kron(np.eye(m * p), state)]
+        q, rest = m * p + len(joint), np.zeros((m * p, len(joint)))
+        returns = np.hstack([*blocks, rest])
+        smooth = np.hstack([np.zeros((len(joint), returns.shape[1] - len(joint))), joint])
+        found = np.vstack([returns, smooth])
+        return np.hstack([np.zeros((q, level)), found, np.zeros((q, len(self.several)))])
 
 
 def _columns(problem: Problem, X: np.ndarray, basis: np.ndarray, response: str, room: int) -> Columns:
@@ -158,8 +172,12 @@ class Bayesian(Effects):
     def moments(self, X: np.ndarray, T_from: np.ndarray, T_to: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See :class:`causalmix.effects.interface.Effects`; whatever the response."""
         X, T0, T1 = self._rows(X, T_from, T_to)
-        D = self._at(X, T1) - self._at(X, T0)
-        return self.scale * D @ self.known.mean, self.scale * np.linalg.norm(D @ self._root, axis=1)
+        if (X == X[0]).all():  # as where a policy compares many mixtures for one pool
+            mean, root = self._in_state(X[0].tobytes())
+            D = self.columns.of_mixture(T1) - self.columns.of_mixture(T0)
+        else:
+            mean, root, D = self.known.mean, self._root, self._at(X, T1) - self._at(X, T0)
+        return self.scale * D @ mean, self.scale * np.linalg.norm(D @ root, axis=1)
 
     def predict(self, X: np.ndarray, T: np.ndarray) -> np.ndarray:
         """Expected outcome."""
@@ -184,6 +202,17 @@ class Bayesian(Effects):
     @cached_property
     def _root(self) -> np.ndarray:
         return np.linalg.cholesky(self.known.covariance + 1e-12 * np.eye(len(self.known.mean)))
+
+    @cached_property
+    def _in_state(self) -> Callable[[bytes], tuple[np.ndarray, np.ndarray]]:
+        """Mean and root of the covariance of what mixtures are multiplied by in a state; the last few are kept."""
+
+        @lru_cache(maxsize=8)
+        def known(state: bytes) -> tuple[np.ndarray, np.ndarray]:
+            A = self.columns.in_state(np.frombuffer(state)[list(self.varying)])
+            return A @ self.known.mean, np.linalg.qr((A @ self._root).T, mode="r").T
+
+        return known
 
     def _at(self, X: np.ndarray, T: np.ndarray) -> np.ndarray:
         return self.columns(X[:, list(self.varying)], T)
