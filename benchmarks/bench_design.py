@@ -6,8 +6,8 @@ error of its mean over the seeds, and the largest of them.  Seeds from 100 on ha
 
 RegMix: runs are chosen among the mixtures at 1M (a tenth of the 512 left out at random, by seed), a predictor learns
 from them, and the mixture that it likes best of the 256 test mixtures is judged at 60M, on Pile-CC, in nats.  Worlds:
-K = 5 domains and d = 3 covariates, theta(x)'log(T + .01) with constant or linear returns, noise .015; the stage
-the bayesian stage learns theta, and the value of its optimum is judged by the truth in 300 random states, in 1e-3 of the
+K = 5 domains and d = 3 covariates, theta(x)'log(T + .01) with constant or linear returns, noise .015; the
+Bayesian stage learns theta, and the value of its optimum is judged by the truth in 300 random states, in 1e-3 of the
 outcome.  Designed runs choose the state in a box of two standard deviations, or only the mixture, for the random state
 that each run comes with.
 """

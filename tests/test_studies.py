@@ -36,7 +36,8 @@ def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("root")
     shutil.copytree(paths.PACKAGE, folder / "causalmix", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(NOTEBOOKS, folder / "notebooks")
-    shutil.copytree(paths.RESULTS / "published", folder / "results" / "published")
+    for name in ("published", "validity"):
+        shutil.copytree(paths.RESULTS / name, folder / "results" / name)
     shutil.copy(paths.ROOT / "pyproject.toml", folder)
     for name, numbers in ASKED.items():
         module = folder / "causalmix" / "data" / "tiny" / name

@@ -168,6 +168,25 @@ class AtScaleParameters(Subject):
     seed: int = Field(0, ge=0, le=1_000_000, description="seed of the forests and of the sample")
 
 
+class KnownTruthParameters(Subject):
+    """A world whose returns are known, and every stage in it."""
+
+    kind: Literal["constant", "linear", "steps", "quadratic", "interactions", "wavy"] = Field(
+        "steps", description="how returns follow the state"
+    )
+    confounded: bool = Field(False, description="whether mixtures follow the state")
+    simulated_runs: int = Field(256, ge=60, le=2_000, description="runs of the history")
+    seed: int = Field(0, ge=0, le=1_000_000, description="seed of the world and of the estimates")
+
+
+class OthersRunsParameters(Subject):
+    """Sweeps that others published."""
+
+    sweep: Literal["regmix_1m", "olmix_dclm"] = Field("regmix_1m", description="the published sweep")
+    published_outcome: str = Field("y_dev", description="column of the history that is the outcome")
+    seed: int = Field(0, ge=0, le=1_000_000, description="seed of the estimate")
+
+
 #: Subjects of a study, in the order of its work; a chapter is named by its place and its subject.
 SUBJECTS: dict[str, type[Subject]] = {
     "featurize": FeaturizeParameters,
@@ -180,6 +199,8 @@ SUBJECTS: dict[str, type[Subject]] = {
     "ablations": AblationsParameters,
     "paper_and_ours": PaperAndOursParameters,
     "at_scale": AtScaleParameters,
+    "known_truth": KnownTruthParameters,
+    "others_runs": OthersRunsParameters,
 }
 
 Model = TypeVar("Model", bound=Subject)

@@ -32,6 +32,11 @@ RESPONSES: dict[str, tuple[tuple[str, ...], bool]] = {
     "share and root": (("share", "root"), False),
     "smooth": (("root",), True),
 }
+IN_WORDS = {
+    "share and log": "shares and their logarithms",
+    "share and root": "shares and their roots",
+    "smooth": "roots of shares and a smooth function of the whole mixture",
+}
 FUNCTIONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "log": log_treatment,
     "share": lambda T, eps: T,
@@ -185,9 +190,9 @@ class Bayesian(Effects):
         return self.y.mean() + self.scale * self._at(X, T) @ self.known.mean
 
     def nuisances(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Expected outcome at the runs' mean mixture, and that mixture's log treatment, in every state."""
-        usual = np.tile(self.usual, (len(X), 1))
-        return self.predict(X, usual), log_treatment(usual, self.eps)
+        """Expected outcome at the runs' mean log treatment, and that, in every state."""
+        usual = np.tile(self.Z.mean(axis=0), (len(X), 1))
+        return self.predict(X, np.exp(usual) - self.eps), usual
 
     @cached_property
     def usual(self) -> np.ndarray:
@@ -240,8 +245,7 @@ def fit(problem: Problem, n_trees: int = 0, cv_folds: int = 0, n_repeats: int = 
     ]
     shares = horseshoe.model_weights(np.array([found.left_out for _, found in models]), problem.seed)
     note = "" if response == "log" else (
-        f"The outcome bends in the shares: as a function of {response} it predicts left-out runs better than as one "
-        "of their logarithms."
+        f"The outcome bends in the shares: {IN_WORDS[response]} predict left-out runs better than logarithms of shares."
     )  # fmt: skip
     return Bayesian(
         **vars(problem), stage="bayesian", note=note, columns=columns, response=response, bends=bends,

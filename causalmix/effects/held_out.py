@@ -150,6 +150,8 @@ def _score(effects: Effects, predictor: str, held_out: History, left: Sequence[n
     X, observed = held_out.X, held_out.y(effects.outcome)
     theta, (level, usual) = PREDICTORS[predictor](effects, X), effects.nuisances(X)
     predicted = level + np.einsum("nk,nk->n", theta, log_treatment(held_out.T, effects.eps) - usual)
+    if predictor == "theta(x)":  # whatever its response to shares
+        predicted = effects.predict(X, held_out.T)
     # One prediction for all runs orders nothing: without covariates the level is such a one.
     rho = spearmanr(predicted, observed)[0] if np.ptp(predicted) > 0 else np.nan
     found = {"spearman": float(rho), "r2": float(1 - np.mean((observed - predicted) ** 2) / observed.var())}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the command line reads the options without loading what est
     from causalmix.methods.objective import Objective
     from causalmix.methods.target import Target
 
-KAPPA = 0.5  # as of causalmix.methods.caution, which needs numpy
+KAPPA = 0.2  # as of causalmix.methods.caution, which needs numpy
 BY_LETTER = {"cautious": "Cautious", "A": "CausalMix-A", "S": "CausalMix-S"}
 
 

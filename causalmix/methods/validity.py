@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
+from causalmix.core import paths
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.interface import Effects
 from causalmix.effects.worlds import Known, World, best_mixtures, draw
@@ -22,8 +24,13 @@ def measure(world: World, n: int, stage: str, seed: int, **settings) -> dict[str
     Bayesian one the best move of the cautious policy, ``regret_kept`` with Equal kept where there is no evidence.
     """
     known = draw(world, n, seed)
-    effects = fit_effects(known.history, stage=stage, seed=seed, **settings)
-    X, even = known.states, np.full(world.k, 1 / world.k)
+    return judge(fit_effects(known.history, stage=stage, seed=seed, **settings), known)
+
+
+def judge(effects: Effects, known: Known) -> dict[str, float]:
+    """The same of an estimate that there is."""
+    X, k = known.states, len(known.history.domains)
+    even = np.full(k, 1 / k)
     truth, gain = known.returns(X), known.gain(X, even, known.mixtures)
     (low, high), (_, least, most) = effects.interval(X), effects.gain(X, even, known.mixtures)
     lost = [_lost(effects, known, x, even) for x in X[:TRIED]]
@@ -45,3 +52,24 @@ def _lost(effects: Effects, known: Known, x: np.ndarray, even: np.ndarray) -> tu
     else:
         tried = (causalmix_a(effects.theta(x)[0]).weights,) * 2
     return tuple(float(known.gain(x, w[None], best[None])[0]) for w in tried)
+
+
+def table() -> pd.DataFrame:
+    """What the benchmark of all worlds and stages has measured; without rows where this copy lacks its table."""
+    path = paths.RESULTS / "validity" / "coverage.csv"
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["world", "n", "stage", *MEASURES])
+
+
+def told(stage: str, n: int) -> str:
+    """How often a stage's intervals have covered, in words, by histories of the size that is nearest to n runs."""
+    found = table().query("stage == @stage")
+    if found.empty:
+        return f"How often 95% intervals of the {stage} stage cover has not been measured in this copy."
+    size = min(found["n"].unique(), key=lambda known: abs(np.log(known / n)))
+    part = found[found["n"] == size]
+    least, most = part.loc[part["cover_theta"].idxmin()], part.loc[part["cover_theta"].idxmax()]
+    return (
+        f"In worlds of known truth, 95% intervals of the {stage} stage from {size} runs held the return in "
+        f"{least['cover_theta']:.0%} (returns {least['world']}) to {most['cover_theta']:.0%} ({most['world']}) of all "
+        f"cases, and the gain of a random mixture in {part['cover_gain'].min():.0%} to {part['cover_gain'].max():.0%}."
+    )

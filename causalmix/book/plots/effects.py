@@ -152,3 +152,41 @@ def gains(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_xlabel("predicted gain over Equal, in units of the outcome")
     nought(ax)
     return ax
+
+
+def against_truth(effects: Effects, states: np.ndarray, truth: np.ndarray, ax: Axes) -> Axes:
+    """Estimated returns with their 95% intervals over the true ones, shape (n, K); those that miss are dark."""
+    low, high = effects.interval(states)
+    missed = (truth < low) | (truth > high)
+    for which, shade, width in ((~missed, "0.75", 0.8), (missed, colour(0), 1.0)):
+        ax.vlines(truth[which], low[which], high[which], color=shade, linewidth=width)
+    ax.axline((0, 0), slope=1, color="black", linewidth=0.8)
+    ax.set_xlabel("true return")
+    return ax
+
+
+def coverage(measured: pd.DataFrame, ax: Axes, band: tuple[float, float] = (0.93, 0.98)) -> Axes:
+    """Coverage of returns by world and stage with two standard errors, and the band where it should lie."""
+    places = name_rows(list(measured["world"].unique()), ax)
+    rows = dict(zip(measured["world"].unique(), places))
+    ax.axvspan(*band, color="0.92", zorder=0)
+    for j, (stage, part) in enumerate(measured.groupby("stage", sort=False)):
+        at = part["world"].map(rows) + 0.2 * (1 - j)
+        ax.errorbar(part["cover_theta"], at, xerr=2 * part["cover_theta_error"], fmt="os^D"[j % 4], color=colour(j),
+                    markersize=3.5, linewidth=1, label=stage)  # fmt: skip
+    if len(measured):
+        legend_above(ax, measured["stage"].nunique(), 3)
+    ax.set_xlabel("intervals that hold the return")
+    return ax
+
+
+def learning(table: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
+    """Rank correlation by the number of runs learnt from, a line a predictor, an axis for each size of model."""
+    for ax, (size, part) in zip(axes, table.groupby("judged_at", sort=False)):
+        for j, (name, line) in enumerate(part.groupby("predictor", sort=False)):
+            ax.plot(line["n"], line["spearman"], marker="os^Dv*"[j % 6], color=colour(j), markersize=3.5, label=name)
+        ax.set_xscale("log", base=2)
+        ax.set_xlabel(f"runs, judged at {size}")
+    axes[0].set_ylabel("rank correlation")
+    legend_above(axes[1], table["predictor"].nunique(), 3)
+    return axes
