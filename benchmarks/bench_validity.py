@@ -27,15 +27,15 @@ TABLE = Path(__file__).parents[1] / "results" / "validity" / "coverage.csv"
 FIRST = 1000
 SETTINGS = {"forest": {"n_repeats": 2}, "linear": {"n_repeats": 2}, "bayesian": {}}
 LARGE, SMALL = 512, 128  # runs of a history; of the small ones only the plain randomized worlds are drawn
-HALF = ("linear", "forest")  # stages with half of the seeds: their misses are plain to see
+HALF = ("linear", "forest")  # stages with half of the seeds, in plain worlds: their misses are easy to see
 
 
 def cells() -> Iterator[tuple[World, int, str]]:
     """Every world, number of runs and stage."""
-    plain = [w for w in WORLDS if w == World(w.kind)]
-    for stage in ("bayesian", "linear", "forest"):
-        for n, worlds in ((LARGE, WORLDS), (SMALL, plain)):
-            yield from ((world, n, stage) for world in worlds)
+    plain = [w for w in WORLDS if w == World(w.kind, w.confounded)]
+    for stage in ("bayesian", *HALF):
+        yield from ((world, LARGE, stage) for world in (plain if stage in HALF else WORLDS))
+        yield from ((world, SMALL, stage) for world in plain if not world.confounded)
 
 
 def cell(world: World, n: int, stage: str, seeds: int) -> dict[str, object]:
