@@ -9,11 +9,8 @@ from causalmix.effects.estimator import fit_effects
 from causalmix.effects.worlds import WORLDS, World, best_mixtures, draw
 from causalmix.methods import validity
 
-#: Most regret from 512 runs, in 1e-3 of the outcome; of two draws, so more than the 2.0 that 12 draws keep to.
+#: Most regret from 512 runs, in 1e-3 of the outcome; of two draws, so more than the 2.0 that twelve draws keep to.
 GOALS = {"linear": 0.8, "steps": 2.5}
-    "linear": 0.8,
-    "steps": 2.5,
-}  # most regret from 512 runs, in 1e-3 of the outcome; of two draws, so not 2.0 for steps
 
 
 @pytest.fixture(scope="module", params=GOALS)
