@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -54,10 +56,16 @@ def _lost(effects: Effects, known: Known, x: np.ndarray, even: np.ndarray) -> tu
     return tuple(float(known.gain(x, w[None], best[None])[0]) for w in tried)
 
 
-def table() -> pd.DataFrame:
-    """What the benchmark of all worlds and stages has measured; without rows where this copy lacks its table."""
+def files() -> list[Path]:
+    """The benchmark's table of all worlds and stages; none where this copy lacks it."""
     path = paths.RESULTS / "validity" / "coverage.csv"
-    return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["world", "n", "stage", *MEASURES])
+    return [path] if path.is_file() else []
+
+
+def table() -> pd.DataFrame:
+    """What the benchmark has measured; without rows where nothing is at hand."""
+    empty = pd.DataFrame(columns=["world", "n", "stage", *MEASURES])
+    return pd.concat([pd.read_csv(path) for path in files()] or [empty])
 
 
 def told(stage: str, n: int) -> str:
