@@ -175,18 +175,24 @@ def coverage(measured: pd.DataFrame, ax: Axes, band: tuple[float, float] = (0.93
         ax.errorbar(part["cover_theta"], at, xerr=2 * part["cover_theta_error"], fmt="os^D"[j % 4], color=colour(j),
                     markersize=3.5, linewidth=1, label=stage)  # fmt: skip
     if len(measured):
-        legend_above(ax, measured["stage"].nunique(), 3)
-    ax.set_xlabel("intervals that hold the return")
+        legend_above(ax, measured["stage"].nunique(), 2)
+        ax.set_xlabel(f"share that holds, {measured['n'].iloc[0]} runs")
     return ax
 
 
 def learning(table: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
-    """Rank correlation by the number of runs learnt from, a line a predictor, an axis for each size of model."""
+    """What rank correlation lacks to 1, by the number of runs learnt from: a line a predictor, an axis a size of model."""
     for ax, (size, part) in zip(axes, table.groupby("judged_at", sort=False)):
         for j, (name, line) in enumerate(part.groupby("predictor", sort=False)):
-            ax.plot(line["n"], line["spearman"], marker="os^Dv*"[j % 6], color=colour(j), markersize=3.5, label=name)
+            ax.plot(
+                line["n"], 1 - line["spearman"], marker="os^Dv*"[j % 6], color=colour(j), markersize=3.5, label=name
+            )
         ax.set_xscale("log", base=2)
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        ax.set_xticks(part["n"].unique(), [str(n) for n in part["n"].unique()])
+        ax.minorticks_off()
         ax.set_xlabel(f"runs, judged at {size}")
-    axes[0].set_ylabel("rank correlation")
-    legend_above(axes[1], table["predictor"].nunique(), 3)
+    axes[0].set_ylabel("1 – rank correlation")
+    axes[0].figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
     return axes
