@@ -181,7 +181,7 @@ def coverage(measured: pd.DataFrame, ax: Axes, band: tuple[float, float] = (0.93
 
 
 def learning(table: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
-    """What rank correlation lacks to 1, by the number of runs learnt from: a line a predictor, an axis a size of model."""
+    """What rank correlation lacks to 1, by the runs learnt from: a line a predictor, an axis a size of model."""
     for ax, (size, part) in zip(axes, table.groupby("judged_at", sort=False)):
         for j, (name, line) in enumerate(part.groupby("predictor", sort=False)):
             ax.plot(
@@ -193,6 +193,6 @@ def learning(table: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
         ax.set_xticks(part["n"].unique(), [str(n) for n in part["n"].unique()])
         ax.minorticks_off()
         ax.set_xlabel(f"runs, judged at {size}")
-    axes[0].set_ylabel("1 – rank correlation")
+    axes[0].set_ylabel("1 - rank correlation")
     axes[0].figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
     return axes
