@@ -80,7 +80,7 @@ def test_a_stand_in_and_one_return_are_told_in_words(simulation, note, lower):
     frame = simulation.history.frame
     runs = check_history(frame.assign(y_dev=frame["y_dev"] + lower))
     model = replace(fit_effects(runs, stage="linear", n_repeats=1), note=note)
-    told = said("04_effects", "In words", model=model, runs=runs, y=runs.y(), outcome="y_dev")
+    told = said("04_effects", "In words", model=model, runs=runs, y=runs.y(), outcome="y_dev", stage="forest")
     assert ("stands in" in told) == bool(note) and ("points in a hundred" in told) == (lower == 0)
     assert "doubling the share of" in told and "`y_dev`: " in told
 
