@@ -65,13 +65,23 @@ def test_gain_sentence_follows_the_interval():
             "note": ["", "", "held"],
         }
     )
-    told = said("05_mixture", "Predicted gain over Equal:", mixtures=frame, runs=range(500, runs=range(500)))
+    told = said("05_mixture", "Predicted gain over Equal:", mixtures=frame, runs=range(500))
     assert "**A** +0.0200 (its interval [+0.0100, +0.0300] is above zero, in support)" in told
     assert "**S** +0.0100 (its interval [-0.0100, +0.0300] is around zero, but the mixture lies outside" in told
     assert "; held)" in told and "Each gain is for 500 rows." in told
-    lost = said("05_mixture", "Predicted gain over Equal:", mixtures=frame.assign(in_support=False, extrapolated=True, runs=range(500)))
+    lost = said(
+        "05_mixture",
+        "Predicted gain over Equal:",
+        mixtures=frame.assign(in_support=False, extrapolated=True),
+        runs=range(500),
+    )
     assert "Equal lies outside it too" in lost and "500 rows (extrapolated)" in lost
-    base = said("05_mixture", "Predicted gain over Equal:", mixtures=frame.assign(in_support=[False, True, True], runs=range(500)))
+    base = said(
+        "05_mixture",
+        "Predicted gain over Equal:",
+        mixtures=frame.assign(in_support=[False, True, True]),
+        runs=range(500),
+    )
     assert "is above zero, but Equal lies outside the support of the history" in base
     kept = frame.assign(gain_ci_low=0.0, gain_ci_high=0.0, predicted_gain=0.0)
     assert "**A** keeps Equal" in said("05_mixture", "Predicted gain over Equal:", mixtures=kept, runs=range(500))
