@@ -71,6 +71,16 @@ def test_gains_and_predictions_are_of_one_function():
             assert ((high - low) / (2 * 1.959964)) ** 2 == pytest.approx(known.variance(step)[0], rel=1e-4)
 
 
+def test_one_state_is_worked_out_as_many_are():
+    """Gains and errors of several mixtures in one state are those that each has among other states."""
+    known = draw(World("linear", k=3, d=2), 80, 7)
+    fitted, T = fit_effects(known.history, stage="bayesian"), known.mixtures[:6]
+    among = fitted.moments(known.states[:6], np.full(3, 1 / 3), T)
+    alone = [fitted.moments(x[None], np.full(3, 1 / 3), T) for x in known.states[:6]]
+    for part in (0, 1):
+        assert among[part] == pytest.approx([one[part][i] for i, one in enumerate(alone)], rel=1e-6)
+
+
 def test_order_of_returns_that_turns_with_the_rows_is_followed():
     """One domain pays in short runs and another in long ones: the answer for the larger size is the right one."""
     rng = np.random.default_rng(3)

@@ -12,12 +12,13 @@ import pytest
 from causalmix.core import direction
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
+from causalmix.core.simplex import nearest
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.interface import Effects
 from causalmix.methods.ask import METHODS
 from causalmix.methods.caution import Caution
 from causalmix.methods.cautious import KAPPA, Keep, cautious
-from causalmix.methods.limits import limits, nearest
+from causalmix.methods.limits import limits
 from causalmix.methods.objective import read_objective
 from causalmix.methods.question import Question
 

@@ -8,6 +8,7 @@ from causalmix import cli
 from causalmix.core import paths
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
+from causalmix.core.simplex import nearest
 from causalmix.core.study_file import read_study
 from causalmix.core.tables import write_table
 from causalmix.effects import candidates
@@ -97,7 +98,7 @@ def test_candidates_keep_to_floors_and_caps_and_are_of_every_kind():
     assert {1, 2, 3, 4} <= set(present)
     assert (np.abs(free - 0.25) < 1e-6).all(axis=1).any()
     inside = np.array([[0.2, 0.2, 0.3, 0.3]])
-    assert candidates.within(inside, floor, cap) == pytest.approx(inside)
+    assert nearest(inside, floor, cap) == pytest.approx(inside)
 
 
 def test_a_first_design_is_where_runs_can_be_made():

@@ -178,20 +178,17 @@ def test_unknown_names_files_and_schemas_are_refused(cached, monkeypatch):
         (cached / name).write_bytes(content)
         monkeypatch.setitem(public_sweeps.SHA256, name, hashlib.sha256(content).hexdigest())
 
-    losses = cached / "regmix_train_pile_loss_1m.csv"
-    replaced(losses.name, b"\n".join(losses.read_bytes().splitlines()[:-1]))
-    with pytest.raises(InputError, match="the same runs in both files"):
-        public_sweeps.regmix_history()
-    replaced(losses.name, b"index,loss\n1,2\n")
-    with pytest.raises(InputError, match="Expected columns index and metric/the_pile_"):
-        public_sweeps.regmix_history()
-    metrics = cached / "olmix_dclm_metrics.csv"
-    replaced(metrics.name, b"\n".join(metrics.read_bytes().splitlines()[:-1]))
-    with pytest.raises(InputError, match="the same runs in both files of olmix"):
-        public_sweeps.olmix_dclm()
-    replaced(metrics.name, b",run,loss\n0,a,2\n")
-    with pytest.raises(InputError, match="Expected run, name and index in olmix_dclm_metrics"):
-        public_sweeps.olmix_dclm()
+    for name, other, read, fewer, foreign in (
+        ("regmix_train_pile_loss_1m.csv", b"index,loss\n1,2\n", public_sweeps.regmix_history,
+         "the same runs in both files", "Expected columns index and metric/the_pile_"),
+        ("olmix_dclm_metrics.csv", b",run,loss\n0,a,2\n", public_sweeps.olmix_dclm,
+         "the same runs in both files of olmix", "Expected run, name and index in olmix_dclm_metrics"),
+    ):  # fmt: skip
+        whole = (cached / name).read_bytes()
+        for content, told in ((b"\n".join(whole.splitlines()[:-1]), fewer), (other, foreign)):
+            replaced(name, content)
+            with pytest.raises(InputError, match=told):
+                read()
 
 
 def offline(*_, **__):

@@ -12,6 +12,8 @@ import numpy as np
 from causalmix.core.errors import InputError
 from causalmix.core.history import ROUNDING
 
+HALVINGS = 60  # of an interval, after which floats do not tell its ends apart
+
 
 def check_mixture(w: Sequence[float], domains: Sequence[str]) -> np.ndarray:
     """One mixture, shape (K,), divided by its sum.
@@ -87,6 +89,16 @@ def clr(T: np.ndarray) -> np.ndarray:
         raise InputError(f"Expected positive parts, found {T.min():g}; add a small offset before taking log-ratios.")
     logs = np.log(T)
     return logs - logs.mean(axis=-1, keepdims=True)
+
+
+def nearest(W: np.ndarray, floors: np.ndarray, caps: np.ndarray) -> np.ndarray:
+    """The nearest mixtures (Euclidean) within floors and caps, shape (n, K): one shift of all shares, then cut."""
+    low, high = (W - caps).min(axis=1), (W - floors).max(axis=1)  # all at their caps; all at their floors
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        more = np.clip(W - middle[:, None], floors, caps).sum(axis=1) > 1
+        low, high = np.where(more, middle, low), np.where(more, high, middle)
+    return np.clip(W - high[:, None], floors, caps)
 
 
 def to_counts(w: Sequence[float], n: int) -> np.ndarray:

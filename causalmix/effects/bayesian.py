@@ -185,7 +185,7 @@ class Bayesian(Effects):
         return self.scale * D @ mean, self.scale * np.linalg.norm(D @ root, axis=1)
 
     def predict(self, X: np.ndarray, T: np.ndarray) -> np.ndarray:
-        """Expected outcome."""
+        """Expected outcome, shape (n,), in its own units."""
         X, T = self._rows(X, T)
         return self.y.mean() + self.scale * self._at(X, T) @ self.known.mean
 
@@ -226,8 +226,8 @@ class Bayesian(Effects):
 def fit(problem: Problem, n_trees: int = 0, cv_folds: int = 0, n_repeats: int = 0) -> Bayesian:
     """Fit the model; there are no trees, folds or repeats here, so what other stages are told of them is not used."""
     X, T, clusters = problem.history.X[:, list(problem.varying)], problem.history.T, problem.history.clusters
-    known = problem.directions()
-    basis = np.eye(len(problem.history.domains)) if problem.treatment == "log" else known
+    moved = problem.directions()  # refuses a history in which some do not vary
+    basis = np.eye(len(problem.history.domains)) if problem.treatment == "log" else moved
     y = (problem.y - problem.y.mean()) / problem.y.std()
     compared, residuals = {}, {}
     for name in RESPONSES if problem.treatment == "log" else ("log",):
@@ -235,7 +235,7 @@ def fit(problem: Problem, n_trees: int = 0, cv_folds: int = 0, n_repeats: int = 
         D = columns(X, T, clusters)
         quick = horseshoe.sample(D, y, columns.prior, clusters, problem.seed, burn=100, keep=100)
         compared[name], residuals[name] = quick.left_out, y - D @ quick.mean
-    response, bends = _simplest(compared)
+    response, bends = _chosen(compared)
     weight = _weights(X, problem.Z, residuals[response])
     columns = _columns(problem, X, basis, response, ROOM)
     D = columns(X, T, clusters) * weight[:, None]
@@ -254,7 +254,7 @@ def fit(problem: Problem, n_trees: int = 0, cv_folds: int = 0, n_repeats: int = 
     )  # fmt: skip
 
 
-def _simplest(compared: dict[str, np.ndarray]) -> tuple[str, tuple]:
+def _chosen(compared: dict[str, np.ndarray]) -> tuple[str, tuple]:
     """The best response, the plain one where none is clearly better; each one's lead over that, and its error."""
     lead = lambda one, other: (float((one - other).sum()), float((one - other).std() * np.sqrt(len(one))))  # noqa: E731
     first, best = next(iter(compared.values())), max(compared.values(), key=np.sum)

@@ -6,6 +6,8 @@ from itertools import combinations, product
 
 import numpy as np
 
+from causalmix.core.simplex import nearest
+
 DENSE, SPARSE = 1.0, 0.2  # concentrations of the random mixtures
 MOST_CORNERS = 64  # of the box of states
 
@@ -23,17 +25,7 @@ def mixtures(floor: np.ndarray, cap: np.ndarray, n: int = 1000, seed: int = 0) -
     regular = [np.full((1, k), 1 / k), corners, (first + second) / 2, at * first + (1 - at) * second]
     without = [(1 - corners) / (k - 1)] if k > 2 else []
     drawn = [rng.dirichlet(np.full(k, a), size=n // 3) for a in (DENSE, SPARSE)]
-    return np.unique(within(np.vstack(regular + without + drawn), floor, cap).round(6), axis=0)
-
-
-def within(T: np.ndarray, floor: np.ndarray, cap: np.ndarray) -> np.ndarray:
-    """The nearest mixtures within floors and caps, shape (n, K): T less a number, cut off at both, sums to one."""
-    low, high = (T - cap).min(axis=1, keepdims=True), (T - floor).max(axis=1, keepdims=True)
-    for _ in range(60):  # bisection, to the last digit
-        middle = (low + high) / 2
-        above = np.clip(T - middle, floor, cap).sum(axis=1, keepdims=True) > 1
-        low, high = np.where(above, middle, low), np.where(above, high, middle)
-    return np.clip(T - (low + high) / 2, floor, cap)
+    return np.unique(nearest(np.vstack(regular + without + drawn), floor, cap).round(6), axis=0)
 
 
 def states(low: np.ndarray, high: np.ndarray, n: int, seed: int = 0) -> np.ndarray:

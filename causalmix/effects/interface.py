@@ -169,10 +169,8 @@ class Effects(Problem, ABC):
         """The same gain and its standard error, shapes (n,); an estimator with another response to T overrides it."""
         X, Z0, Z1 = self._rows(X, log_treatment(T_from, self.eps), log_treatment(T_to, self.eps))
         known, step = self.posterior(X), Z1 - Z0
-        gain, each = (
-            np.einsum("nk,nk->n", np.median(known.mean, axis=0), step),
-            np.einsum("rnk,nk->rn", known.mean, step),
-        )
+        each = np.einsum("rnk,nk->rn", known.mean, step)
+        gain = np.einsum("nk,nk->n", np.median(known.mean, axis=0), step)
         return gain, _spread(gain, each, known.variance(step))
 
     def predict(self, X: np.ndarray, T: np.ndarray) -> np.ndarray:

@@ -106,8 +106,12 @@ class Known:
         return (self.returns(X) * (log_treatment(T_to, EPS) - log_treatment(T_from, EPS))).sum(axis=1)
 
 
-def draw(world: World, n: int, seed: int, n_states: int = 300) -> Known:
+def draw(
+    world: World, n: int, seed: int, n_states: int = 300, runs: tuple[np.ndarray, np.ndarray] | None = None
+) -> Known:  # fmt: skip
     """Draw a world of the kind, n runs in it, and further states and mixtures that no run has.
+
+    ``runs`` are mixtures, shape (n, K), and states, shape (n, d), that somebody has chosen; else they are random.
 
         theta(x) = a + f(x),   a_k ~ N(.012, .012^2),   y = .5 + g(x) + theta(x)' log(T + .01) + e,
         g(x) = .03 x_1 + .02 sin(2 x_d) + .015 x_1^2,   x ~ N(0, 1),   T ~ Dirichlet(1),
@@ -124,6 +128,8 @@ def draw(world: World, n: int, seed: int, n_states: int = 300) -> Known:
         means = np.exp(0.5 * np.column_stack([X, np.tanh(X[:, 0] ** 2 - 1)]) @ lean)
         gammas = rng.gamma(k * means / means.sum(axis=1, keepdims=True) + 0.05) + 1e-12
         T = gammas / gammas.sum(axis=1, keepdims=True)
+    if runs is not None:
+        T[:n], X[:n] = runs
     returns = lambda X: mean + varying(X)  # noqa: E731
     level = 0.5 + 0.03 * X[:, 0] + 0.02 * np.sin(2 * X[:, -1]) + 0.015 * X[:, 0] ** 2
     noise = world.noise * (np.exp(0.5 * X[:, 0]) if world.uneven else 1) * rng.normal(size=len(X))

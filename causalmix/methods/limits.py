@@ -8,10 +8,9 @@ import numpy as np
 from scipy.special import rel_entr
 
 from causalmix.core.errors import InputError
-from causalmix.core.simplex import check_mixture
+from causalmix.core.simplex import HALVINGS, check_mixture, nearest
 
 NOTHING = 1e-12  # a share that is none
-HALVINGS = 60  # of an interval, after which floats do not tell its ends apart
 TRUST_REGIONS = ("tv", "kl")
 
 
@@ -128,13 +127,3 @@ def _check_room(floors: np.ndarray, caps: np.ndarray) -> None:
             f"Expected no floor above the cap of its domain, found the floor {floors[worst]:.4g} above the cap "
             f"{caps[worst]:.4g} in domain {worst}; lower the floor, allow more repeats, or train on fewer rows."
         )
-
-
-def nearest(W: np.ndarray, floors: np.ndarray, caps: np.ndarray) -> np.ndarray:
-    """The nearest mixtures (Euclidean) within floors and caps: one shift of all shares, then cut; shape (n, K)."""
-    low, high = (W - caps).min(axis=1), (W - floors).max(axis=1)  # all at their caps; all at their floors
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        more = np.clip(W - middle[:, None], floors, caps).sum(axis=1) > 1
-        low, high = np.where(more, middle, low), np.where(more, high, middle)
-    return np.clip(W - high[:, None], floors, caps)
