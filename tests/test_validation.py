@@ -74,15 +74,20 @@ def test_open_is_not_called_alike(simulation):
     assert "7 runs were proposed after looking" in said("04_effects", "held_out.lead", check=check, **chapter(marked))
 
 
-@pytest.mark.parametrize(("note", "lower"), [("It stands in.", 0), ("", -6)])
-def test_a_stand_in_and_one_return_are_told_in_words(simulation, note, lower):
-    """The note is printed where there is one; points are told only of outcomes between 0 and 1."""
+@pytest.mark.parametrize(("note", "shift", "lower"), [("It stands in.", 0, False), ("", -6, True)])
+def test_a_stand_in_and_one_return_are_told_in_words(simulation, note, shift, lower):
+    """The note is printed where there is one; points are told only of outcomes between 0 and 1.
+
+    An outcome that was turned around gets better or worse, for what rises then is not its value.
+    """
     frame = simulation.history.frame
-    runs = check_history(frame.assign(y_dev=frame["y_dev"] + lower))
+    runs = check_history(frame.assign(y_dev=frame["y_dev"] + shift))
     model = replace(fit_effects(runs, stage="linear", n_repeats=1), note=note)
-    told = said("04_effects", "In words", model=model, runs=runs, y=runs.y(), outcome="y_dev", stage="forest")
-    assert ("stands in" in told) == bool(note) and ("points in a hundred" in told) == (lower == 0)
+    names = {"model": model, "runs": runs, "y": runs.y(), "outcome": "y_dev", "stage": "forest", "lower": lower}
+    told = said("04_effects", "In words", **names)
+    assert ("stands in" in told) == bool(note) and ("points in a hundred" in told) == (shift == 0)
     assert "doubling the share of" in told and "`y_dev`: " in told
+    assert lower != any(word in told for word in ("raises", "lowers"))
 
 
 def test_a_split_may_leave_a_domain_without_runs():
