@@ -14,6 +14,7 @@ state in a box of two standard deviations, or only the mixture, for the random s
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -126,6 +127,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=12)
     parser.add_argument("--first", type=int, default=100, help="of the seeds; default: %(default)s")
     options = parser.parse_args()
+    warnings.filterwarnings("ignore", module="sklearn")  # a variance at its bound
     found = table(range(options.first, options.first + options.seeds))
     print(found.round(4).to_string(index=False))
     write_table(paths.RESULTS / "validity" / "design.csv", found)
