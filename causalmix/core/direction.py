@@ -1,4 +1,4 @@
-"""Which way an outcome is better: stated, or told by its name and values; else it has to be asked.
+"""Which way an outcome is better: stated, told by the history, or by its name and values; else it has to be asked.
 
 Every estimate and every method takes higher outcomes for better ones, so an outcome that is better when it is lower is
 turned around, value for value, before anything sees it; its name stays.
@@ -17,6 +17,9 @@ from causalmix.core.history import History
 #: Words in the name of an outcome that is often better when it is lower, and at times written with its sign turned.
 LOSSES = ("loss", "nll", "perplexity", "ppl", "bpb", "error")
 
+#: Column of a history that names its outcomes that are better when lower, by spaces, the same in every row.
+LOWER = "lower_is_better"
+
 
 def is_lower_better(
     history: History, outcome: str, lower: Collection[str] = (), higher: Collection[str] = ()
@@ -28,7 +31,8 @@ def is_lower_better(
     outcome : str
         Name of a ``y_`` column.
     lower, higher : collection of str
-        Names of outcomes that are stated to be better when lower, or when higher; what is stated wins.
+        Names of outcomes that are stated to be better when lower, or when higher; what is stated wins, and then what
+        the history's column ``lower_is_better`` says.
 
     Raises
     ------
@@ -41,6 +45,8 @@ def is_lower_better(
         raise InputError(f"Expected {outcome} to be better one way, found it stated as both; state one of them.")
     if outcome in lower or outcome in higher:
         return outcome in lower
+    if outcome in told(history):
+        return True
     named = next((word for word in LOSSES if word in outcome.removeprefix("y_").lower()), None)
     if named or y.min() > 1:
         found = f"a name that has {named!r} in it" if named else f"values that are all above 1, from {y.min():.4g}"
@@ -68,10 +74,27 @@ def turned(
     return replace(history, frame=_minus(history.frame, down), whole=_minus(history.whole, down))
 
 
+def told(history: History) -> tuple[str, ...]:
+    """Outcomes that the history itself says are better when they are lower."""
+    if LOWER not in history.frame:
+        return ()
+    found = history.frame[LOWER].astype(object).where(history.frame[LOWER].notna(), "").unique()
+    names = tuple(str(found[0]).split())
+    if len(found) > 1 or not set(names) <= set(history.outcomes):
+        raise InputError(
+            f"Expected outcomes of the history, the same in every row, in its column {LOWER}, found "
+            f"{' and '.join(map(repr, found[:2]))}; correct it."
+        )
+    return names
+
+
 def called(outcome: str, lower: bool) -> str:
     """What sentences call an outcome: of one that was turned around, what a gain in it means."""
     return f"{outcome} (lower is better, so a gain is a fall)" if lower else outcome
 
 
 def _minus(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    return frame.assign(**{name: -frame[name] for name in names})
+    minus = {name: -frame[name] for name in names}
+    if LOWER in frame and isinstance(said := frame[LOWER].iloc[0], str):  # higher is better now
+        minus[LOWER] = " ".join(name for name in said.split() if name not in names)
+    return frame.assign(**minus)

@@ -39,7 +39,8 @@ class History:
     covariates : tuple of str, length d
         Names of the ``x_`` columns, without the prefix; may be empty.
     axes : tuple of str
-        Names of the capability axes: ``y_`` columns other than means and unseen tasks.
+        Names of the capability axes: ``y_`` columns other than means and unseen tasks, and losses (``y_loss…``) only
+        where there is nothing else.
     whole : DataFrame
         The table that ``frame`` is a part of, the same where nothing was left out; ``replace`` keeps it.
     """
@@ -177,6 +178,7 @@ def check_history(frame: pd.DataFrame, source: str = "the history") -> History:
         frame["adaptive"] = _flags(frame["adaptive"], source)
     named = {prefix: tuple(name[2:] for name in columns_with(frame, prefix)) for prefix in ("w_", "x_", "y_")}
     axes = tuple(name for name in named["y_"] if name not in ("dev", "unseen") and not name.endswith("_unseen"))
+    axes = tuple(name for name in axes if not name.startswith("loss")) or axes
     return History(frame, named["w_"], named["x_"], axes)
 
 

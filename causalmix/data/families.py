@@ -63,7 +63,8 @@ def real_kind(recipe: Recipe) -> Kind:
         return LOADERS[recipe.loader](**recipe.options, max_rows=rows, seed=seed)
 
     def evaluate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
-        return evaluator.evaluate(model, tokenizer, recipe.benchmarks(), **settings)
+        asked = recipe.benchmarks()
+        return evaluator.evaluate(model, tokenizer, asked, **settings) if asked else {}
 
     tokenizer = lambda: load_tokenizer(recipe.scorer)  # noqa: E731
     return Kind(make_pool, partial(_score_real, recipe), recipe.benchmarks, evaluate, tokenizer, recipe.domains or None)

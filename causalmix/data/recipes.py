@@ -110,11 +110,13 @@ class Recipe:
         return EVALUATORS[name], rest
 
     def benchmarks(self) -> tuple[Benchmark, ...]:
-        """What models are asked."""
+        """What models are asked; nothing where ``benchmarks`` is an empty list."""
         chosen, allowed = self.evaluation.get("benchmarks"), bool(self.settings.get("allow_code"))
         own = tuple(validated(Benchmark, task, "an own benchmark") for task in self.evaluation.get("own", ()))
         evaluator = str(self.settings.get("evaluator", next(iter(EVALUATORS))))
-        listed = () if own and chosen is None else select(chosen, allow_code=allowed, evaluator=evaluator)
+        if chosen == [] or own and chosen is None:
+            return own  # none at all: held-out losses are the outcome then
+        listed = select(chosen, allow_code=allowed, evaluator=evaluator)
         return (*listed, *own)
 
     def check_evaluation(self) -> None:

@@ -157,12 +157,13 @@ def _load(name: WorldName, folder: Path, domains: tuple[str, ...] | None) -> Wor
 
 
 def _held_out(pool: Dataset, seed: int) -> tuple[Dataset, Dataset]:
-    """A pool without a few rows of each domain, and these rows."""
-    domains = pd.Series(pool["domain"][:])
+    """A pool without a few rows of each domain, and these rows; copies of them leave the pool as well."""
+    content = pd.Series([hash(json.dumps(messages)) for messages in pool["messages"]])
+    domains = pd.Series(pool["domain"][:])[~content.duplicated()]
     rng, taken = np.random.default_rng([seed, 13]), []
     for _, rows in domains.groupby(domains, sort=False):
         taken += rng.choice(rows.index, min(VALIDATION_ROWS, len(rows) // 10), replace=False).tolist()
-    kept = np.setdiff1d(np.arange(len(pool)), taken)
+    kept = np.flatnonzero(~content.isin(content[taken]))
     return pool.select(kept), pool.select(sorted(taken))
 
 

@@ -44,8 +44,8 @@ def target_state(world: World, n_samples: int) -> pd.DataFrame:
 def task_table(world: World) -> pd.DataFrame:
     """What models that were trained on a pool are asked."""
     tasks = world.kind.tasks()
-    table = benchmarks.benchmark_table if isinstance(tasks[0], benchmarks.Benchmark) else outcomes.task_table
-    return table(tasks)
+    public = all(isinstance(task, benchmarks.Benchmark) for task in tasks)
+    return (benchmarks.benchmark_table if public else outcomes.task_table)(tasks)
 
 
 def measure_states(

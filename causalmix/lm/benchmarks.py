@@ -104,8 +104,9 @@ def benchmark_table(benchmarks: Sequence[Benchmark] = BENCHMARKS) -> pd.DataFram
         an empty text where an evaluator lacks the benchmark.
     """
     columns = ["axis", "split", "name", "task", "metric", "shots", "runs_code", "opencompass", "note"]
-    table = pd.DataFrame([asdict(b) for b in benchmarks])[columns].astype({"shots": object})
+    table = pd.DataFrame([asdict(b) for b in benchmarks], columns=columns).astype({"shots": object})
     table["shots"] = ["the task's own" if b.shots is None else str(b.shots) for b in benchmarks]
-    table[["task", "opencompass"]] = [[b.task or "", b.opencompass or ""] for b in benchmarks]
+    for name in ("task", "opencompass"):
+        table[name] = [getattr(b, name) or "" for b in benchmarks]
     table.attrs["note"] = NOTE
     return table.rename(columns={"name": "benchmark", "task": "harness_task"})

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
+from causalmix.core.direction import LOWER
 from causalmix.core.errors import InputError
 from causalmix.core.paths import results_dir
 from causalmix.data.families import Kind, kind_of
 from causalmix.data.named_models import load_model
+from causalmix.data.recipes import REAL
 from causalmix.data.scored_pools import one_thread
 from causalmix.data.scores import SCORES
+from causalmix.data.world_name import WorldName
 from causalmix.lm.outcomes import axis_scores
 from causalmix.train.design import Design, noise_panel, specs_of, world_for
 from causalmix.train.ledger import Ledger
@@ -31,17 +35,39 @@ def base_outcomes(names: Mapping[str, str], kind: Kind) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def outcomes_of(record: dict) -> dict[str, float]:
+    """Outcomes of a finished run: accuracies by axis and, of a real pool, its losses on held-out rows.
+
+    ``y_loss_<domain>`` are nats per scored token; their plain mean is ``y_loss`` or, where models are asked nothing
+    else, ``y_dev``.
+    """
+    found = axis_scores(record["scores"], kind_of(record["spec"]["world"]).tasks())
+    losses = record["training"].get("validation_loss")
+    if not losses or WorldName.read(record["spec"]["world"]).family != REAL:
+        return found
+    mean = {"y_loss" if found else "y_dev": float(np.mean(list(losses.values())))}
+    return found | mean | {f"y_loss_{domain}": loss for domain, loss in losses.items()}
+
+
+def _lower(outcomes: Mapping[str, float]) -> dict[str, str]:
+    """The history's column of outcomes that are better when lower, where there are such: losses, and their mean."""
+    losses = [name for name in outcomes if name.startswith("y_loss")]
+    mean = ["y_dev"] if losses and "y_loss" not in losses else []
+    return {LOWER: " ".join(mean + losses)} if losses else {}
+
+
 def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFrame:
     """One row (X, T, Y) per finished run, by the contract of ``history.csv``."""
     suffix = {"candidate": "", "mixed": "_mixed"}[covariates_on]
     rows = []
     for record in (r for r in records if r["status"] == "finished"):
-        spec = record["spec"]
+        spec, outcomes = record["spec"], outcomes_of(record)
         rows.append(
             {"run_id": record["run_id"], "seed": spec["seed"], "n_samples": spec["n_samples"], "model": spec["model"]}
             | {f"w_{d}": w for d, w in zip(spec["domains"], spec["weights"])}
             | {f"x_{s}": record["covariates"][f"x_{s}{suffix}"] for s in SCORES}
-            | axis_scores(record["scores"], kind_of(spec["world"]).tasks())
+            | outcomes
+            | _lower(outcomes)
         )
     return pd.DataFrame(rows)
 

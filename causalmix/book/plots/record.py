@@ -65,11 +65,15 @@ def training_losses(records: Sequence[dict], ax: Axes) -> Axes:
 
 
 def outcome_spread(history: pd.DataFrame, ax: Axes) -> Axes:
-    """Accuracy over runs for every outcome of a history, Dev and Unseen of an axis side by side."""
+    """Accuracy over runs for every outcome of a history, Dev and Unseen of an axis side by side; losses without any."""
+    losses = [c for c in history if c.startswith("y_loss")]
+    accuracies = history.drop(columns=losses)
+    measured = [c for c in accuracies if c.startswith("y_") and c != "y_dev"]
+    history = accuracies if measured or not losses else history
     axes = [c.removeprefix("y_") for c in history if c.startswith("y_") and not c.endswith("unseen") and c != "y_dev"]
     pairs = [("dev", "unseen"), *((a, f"{a}_unseen") for a in axes)]
     names = [name for pair in pairs for name in pair if f"y_{name}" in history]
     _horizontal_boxes([history[f"y_{n}"].to_numpy() for n in names], [n.replace("_", ", ") for n in names], ax)
     ax.figure.set_figheight(0.28 * len(names) + 0.8)
-    ax.set_xlabel("accuracy")
+    ax.set_xlabel("accuracy" if history is accuracies else "loss on held-out rows (nats per scored token)")
     return ax

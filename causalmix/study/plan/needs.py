@@ -44,6 +44,11 @@ def check(study: Study, subjects: Sequence[str] = tuple(ROLES), gpus_elsewhere: 
     if gpus_elsewhere and study.hardware.get("gpus"):
         _check_scored(study, design)
     _check_pool(design.pool, design, roles - {"longcot"})
+    if "target" in working and design.pool and not _dev_axes(study):
+        raise InputError(
+            f"Expected Dev benchmarks in pool.evaluation of the study {study.name} for the subject target, which tells "
+            "what models can do, found none; name some, or stop at the mixture."
+        )
     if "longcot" in working:
         if missing := _missing_axes(study):
             raise InputError(
@@ -90,12 +95,17 @@ def trials(study: Study) -> tuple[str, ...]:
 
 def _missing_axes(study: Study) -> list[str]:
     """Axes of the outcome of long chains that the Dev benchmarks of a real pool lack."""
-    from causalmix.data.recipes import Recipe
     from causalmix.study.longcot import AXES
 
-    given = study.parameters.get("pool")
-    there = {b.axis for b in Recipe.of(given).benchmarks() if b.split == "dev"} if given else AXES
+    there = _dev_axes(study) if study.parameters.get("pool") else AXES
     return [axis for axis in AXES if axis not in there]
+
+
+def _dev_axes(study: Study) -> set[str]:
+    """Axes of the Dev benchmarks of a real pool."""
+    from causalmix.data.recipes import Recipe
+
+    return {b.axis for b in Recipe.of(study.parameters["pool"]).benchmarks() if b.split == "dev"}
 
 
 def _check_scored(study: Study, design: Design) -> None:
@@ -138,7 +148,7 @@ def _check_pool(given: dict, design: Design, roles: set[str]) -> None:
         require_model(name)
     for path in filter(None, (recipe.options.get("path"), recipe.scores.get("path"))):
         available(path, "dataset")
-    if roles:
+    if roles and recipe.benchmarks():
         recipe.check_evaluation()
         evaluator, settings = recipe.evaluator
         for role in sorted(roles) if evaluator is harness else ():  # its answers have to fit the models' contexts
