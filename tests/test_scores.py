@@ -243,6 +243,20 @@ def test_a_rater_runs_no_code_of_its_repository(tmp_path, monkeypatch):
     assert "\n" not in str(told.value)
 
 
+def test_weights_that_would_be_random_are_refused(tmp_path):
+    """A language model has no head of a classifier, nor a classifier that of a language model."""
+    tiny_model().save_pretrained(tmp_path / "writer")
+    config = tiny_model().config
+    config.tie_word_embeddings = False
+    Qwen2ForSequenceClassification(config).save_pretrained(tmp_path / "judge")
+    for folder in ("writer", "judge"):
+        chat_tokenizer().save_pretrained(tmp_path / folder)
+    with pytest.raises(InputError, match="all weights of a sequence classifier .*/writer, found none for score.weight"):
+        named_models.load_rater(str(tmp_path / "writer"))
+    with pytest.raises(InputError, match="all weights of a causal language model .*/judge, found none for lm_head"):
+        named_models.load_model(str(tmp_path / "judge"), bf16=False)
+
+
 def test_a_pool_in_slabs_has_the_same_scores(monkeypatch):
     """Texts are tokenised a part at a time, and come back in order."""
     model, tokenizer, rater = tiny_model(), chat_tokenizer(), StyleRater()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,10 +45,11 @@ def load_causal_lm(
     if extra:  # else some machines keep the weights quantised, which cannot be trained
         extra = extra | {"quantization_config": GgufConfig(dequantize=True)}
     with _loading(name_or_path):
-        model = AutoModelForCausalLM.from_pretrained(
+        model, loaded = AutoModelForCausalLM.from_pretrained(
             source, dtype=dtype, attn_implementation="sdpa",  # TRL packs rows correctly with it
-            use_safetensors=True, trust_remote_code=False, **extra,
+            use_safetensors=True, trust_remote_code=False, output_loading_info=True, **extra,
         )  # fmt: skip
+    _check_whole(name_or_path, loaded, "a causal language model")
     return model.to(device or _device()).eval(), tokenizer
 
 
@@ -59,9 +60,10 @@ def load_classifier(name_or_path: str | Path) -> tuple[PreTrainedModel, PreTrain
     from transformers import AutoModelForSequenceClassification
 
     with _loading(name_or_path, "a sequence classifier"):
-        model = AutoModelForSequenceClassification.from_pretrained(
-            name_or_path, use_safetensors=True, trust_remote_code=False, dtype="auto"
+        model, loaded = AutoModelForSequenceClassification.from_pretrained(
+            name_or_path, use_safetensors=True, trust_remote_code=False, dtype="auto", output_loading_info=True
         )
+    _check_whole(name_or_path, loaded, "a sequence classifier")
     return model.to(_device()), tokenizer
 
 
@@ -86,6 +88,16 @@ def source_of(name_or_path: str | Path) -> tuple[str, dict[str, str]]:
     """Where ``from_pretrained`` looks, and its further arguments."""
     path = Path(name_or_path)
     return (str(path.parent), {"gguf_file": path.name}) if path.suffix == ".gguf" else (str(name_or_path), {})
+
+
+def _check_whole(name: str | Path, loaded: Mapping[str, Any], what: str) -> None:
+    """Refuse weights that the files lack: they would be random, as the head of a model that is no classifier."""
+    if missing := sorted(loaded["missing_keys"]):
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise InputError(
+            f"Expected all weights of {what} in {name}, found none for {', '.join(missing[:3])}{more}, which would be "
+            "random; choose a model that was trained as one."
+        )
 
 
 @contextmanager
