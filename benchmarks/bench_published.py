@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 import warnings
 
+from predictors import optimum_table, predictors_table
+
 from causalmix.core import paths
 from causalmix.core.tables import write_table
-from causalmix.methods.predictors import optimum_table, predictors_table
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The command line: ``causalmix run | status | book | sweep | design | plan | recommend | public-sweep | world``.
+"""The command line: ``causalmix run | status | book | sweep | design | plan | recommend | world``.
 
 Exit codes: 0 for success, 1 for a failed run or book, 2 for bad input, told in one sentence.
 """
@@ -97,17 +97,6 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(do=_recommend)
     add_options(command)
     command.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
-
-    command = commands.add_parser(
-        "public-sweep", help="write the published sweeps of RegMix and olmix as histories for effects and mixture"
-    )
-    command.set_defaults(do=_public_sweep)
-    command.add_argument(
-        "--out",
-        type=Path,
-        default=paths.RESULTS / "runs" / "public_sweep",
-        help="folder to write to; default: results/runs/public_sweep",
-    )
 
     command = commands.add_parser("world", help="rebuild the base models of the embedded world (half an hour or so)")
     command.set_defaults(do=_world)
@@ -297,14 +286,6 @@ def _recommend(options: argparse.Namespace) -> int:
     from causalmix.methods.training_set import shown
 
     print(shown(recommend(request, tell=lambda told: print(told, file=sys.stderr)), options.format), end="")
-    return 0
-
-
-def _public_sweep(options: argparse.Namespace) -> int:
-    from causalmix.effects import public_sweeps
-
-    for path in public_sweeps.export(options.out):
-        print(_told(path))
     return 0
 
 

@@ -10,12 +10,11 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 import pytest
 
 from causalmix.core.paths import ROOT
-from causalmix.effects.public_sweeps import FOLDER
 from causalmix.train.spec import RunSpec
 
 # Where the published sweep lies beside the repository, it need not be fetched.
 if (beside := ROOT.parent / "shared" / "data" / "public_sweeps").is_dir():
-    os.environ.setdefault(FOLDER, str(beside))
+    os.environ.setdefault("CAUSALMIX_PUBLIC_SWEEPS", str(beside))
 
 #: Modules that take longest, the longest first, so that no worker is left with one of them at the end.
 LONGEST = (

@@ -6,7 +6,6 @@ import pytest
 
 from causalmix import cli
 from causalmix.core import paths
-from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
 from causalmix.core.simplex import nearest
 from causalmix.core.study_file import read_study
@@ -297,10 +296,3 @@ def test_designed_runs_tell_returns_better_than_random_ones():
     by_chance = np.mean([error(rng.dirichlet(np.ones(K), n), rng.uniform(-1, 1, n)) for _ in range(3)])
     print(by_design, by_chance)
     assert by_design < 0.65 * by_chance
-
-
-def test_unknown_predictors_are_refused():
-    from causalmix.methods.predictors import predictors_table
-
-    with pytest.raises(InputError, match="Expected predictors among linear stage"):
-        predictors_table(predictors=["magic"])

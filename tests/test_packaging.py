@@ -63,9 +63,10 @@ def installed(name):
 
 
 def test_every_import_is_declared():
-    """Package and tests import nothing that merely happens to be there."""
-    imported = {name for path in [*ROOT.glob("causalmix/**/*.py"), *ROOT.glob("tests/*.py")] for name in imports(path)}
-    ours = {"causalmix", *(path.stem for path in ROOT.glob("tests/*.py"))}
+    """Package, benchmarks and tests import nothing that merely happens to be there."""
+    beside = [*ROOT.glob("benchmarks/*.py"), *ROOT.glob("tests/*.py")]
+    imported = {name for path in [*ROOT.glob("causalmix/**/*.py"), *beside] for name in imports(path)}
+    ours = {"causalmix", *(path.stem for path in beside)}
     projects = packages_distributions()
     asked = {canonicalize_name(requirement.name) for requirement in REQUIRED}
     found = {name: projects.get(name, [name]) for name in imported - ours - set(sys.stdlib_module_names)}

@@ -5,16 +5,16 @@ import io
 import urllib.error
 from http.client import BadStatusLine, IncompleteRead, RemoteDisconnected
 
+import fetch_sweeps
 import numpy as np
 import pandas as pd
+import predictors
 import pytest
 from scipy.stats import spearmanr
 
-from causalmix.core import paths
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history, read_history
 from causalmix.effects import public_sweeps
-from causalmix.methods import predictors
 from causalmix.methods.baselines import regmix
 
 DOMAINS = ("arxiv", "pile_cc", "github")
@@ -24,7 +24,7 @@ VALIDATED = ("arxiv", "pile_cc")
 def files(n=24):
     """Small files of the published schema, as text by name."""
     rng, made = np.random.default_rng(0), {}
-    for part, scales in public_sweeps.PARTS.items():
+    for part, scales in fetch_sweeps.PARTS.items():
         for scale in scales:
             index = np.arange(1, n + 1)
             T = pd.DataFrame(rng.dirichlet(np.ones(3), n).round(3), index, [f"train_the_pile_{d}" for d in DOMAINS])
@@ -33,7 +33,7 @@ def files(n=24):
             made[f"regmix_{part}_mixture_{scale}.csv"] = T.to_csv(index_label="index")
             made[f"regmix_{part}_pile_loss_{scale}.csv"] = losses.to_csv(index_label="index")
     named = pd.DataFrame({"run": [f"r{i}" for i in range(n)], "name": "olmix", "index": range(n)})
-    tasks = [f"{begin}{i}" for family in public_sweeps.FAMILIES.values() for begin in family for i in range(2)]
+    tasks = [f"{begin}{i}" for family in fetch_sweeps.FAMILIES.values() for begin in family for i in range(2)]
     ratios = pd.DataFrame(rng.dirichlet(np.ones(3), n), columns=["games", "health", "politics"])
     made["olmix_dclm_ratios.csv"] = pd.concat([named, ratios], axis=1).to_csv()
     metrics = pd.DataFrame(rng.uniform(1, 4, (n, len(tasks))), columns=tasks)
@@ -46,11 +46,11 @@ def small(monkeypatch, tmp_path):
     """An empty cache, no user's folder, no network, and the checksums of the small files."""
     made = files()
     sums = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in made.items()}
-    monkeypatch.setattr(public_sweeps, "SHA256", sums)
+    monkeypatch.setattr(fetch_sweeps, "SHA256", sums)
     monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv(public_sweeps.FOLDER, raising=False)
+    monkeypatch.delenv(fetch_sweeps.LOCAL, raising=False)
 
-    monkeypatch.setattr(public_sweeps.urllib.request, "urlopen", offline)
+    monkeypatch.setattr(fetch_sweeps.urllib.request, "urlopen", offline)
     return made
 
 
@@ -66,7 +66,7 @@ def cached(small, tmp_path):
 
 def test_a_table_is_a_history_in_which_higher_is_better(cached, small):
     """Rounded weights sum to 1, outcomes are minus the losses, y_dev is their mean."""
-    frame = public_sweeps.regmix_history()
+    frame = fetch_sweeps.regmix_history()
     history = check_history(frame)
     assert history.domains == DOMAINS and history.covariates == () and history.axes == VALIDATED
     assert frame[[f"w_{d}" for d in DOMAINS]].sum(axis=1).to_numpy() == pytest.approx(np.ones(24), abs=1e-12)
@@ -77,33 +77,34 @@ def test_a_table_is_a_history_in_which_higher_is_better(cached, small):
 
 def test_scales_are_stacked_with_the_size_as_a_covariate(cached):
     """Three sizes, distinct run_ids."""
-    history = check_history(public_sweeps.regmix_scales())
+    history = check_history(fetch_sweeps.regmix_scales())
     assert len(history) == 72 and history.covariates == ("log2_model_size",)
     assert sorted(set(2 ** history.X[:, 0])) == pytest.approx([1e6, 6e7, 1e9])
 
 
 def test_the_tasks_of_olmix_become_one_mean_and_one_of_each_family(cached, small):
     """Bits per byte turned to higher is better; every task counts once in the mean and in one family."""
-    frame = public_sweeps.olmix_dclm()
+    frame = fetch_sweeps.olmix_dclm()
     history = check_history(frame)
-    assert history.domains == ("games", "health", "politics") and history.axes == tuple(public_sweeps.FAMILIES)
+    assert history.domains == ("games", "health", "politics") and history.axes == tuple(fetch_sweeps.FAMILIES)
     tasks = pd.read_csv(io.StringIO(small["olmix_dclm_metrics.csv"])).iloc[:, 4:]
     assert frame["y_dev"].to_numpy() == pytest.approx(-tasks.mean(axis=1).to_numpy())
     math = [name for name in tasks if name.startswith("minerva_math_")]
     assert len(math) == 2 and frame["y_math"].to_numpy() == pytest.approx(-tasks[math].mean(axis=1).to_numpy())
 
 
-def test_exported_files_are_read_as_histories(cached, tmp_path):
-    """Their names are those that the notebooks are given."""
-    written = public_sweeps.export(tmp_path / "out")
-    assert [p.name for p in written] == ["regmix_1m.csv", "regmix_scales.csv", "olmix_dclm.csv"]
+def test_files_are_written_as_histories(cached, monkeypatch, tmp_path):
+    """Under the names by which the package reads them."""
+    monkeypatch.setattr("sys.argv", ["fetch_sweeps.py", "--out", str(tmp_path / "out")])
+    fetch_sweeps.main()
+    written = [tmp_path / "out" / f"{name}.csv" for name in public_sweeps.SWEEPS]
     assert [len(read_history(p)) for p in written] == [24, 72, 24]
 
 
 def test_offline_without_a_copy_names_the_file_and_the_folder(small, tmp_path):
     """Both, so that it can be put there."""
     with pytest.raises(InputError) as refused:
-        public_sweeps.find("regmix_train_mixture_1m.csv")
+        fetch_sweeps.find("regmix_train_mixture_1m.csv")
     told = str(refused.value)
     assert "regmix_train_mixture_1m.csv" in told and str(tmp_path / "cache" / "public_sweeps") in told
 
@@ -116,12 +117,12 @@ def test_a_file_is_fetched_once_from_the_pinned_commit(small, monkeypatch):
         asked.append((url, timeout))
         return io.BytesIO(small["regmix_" + url.rsplit("/", 1)[1]].encode())
 
-    monkeypatch.setattr(public_sweeps.urllib.request, "urlopen", urlopen)
-    path = public_sweeps.find("regmix_test_mixture_1B.csv")
-    assert public_sweeps.find("regmix_test_mixture_1B.csv") == path
+    monkeypatch.setattr(fetch_sweeps.urllib.request, "urlopen", urlopen)
+    path = fetch_sweeps.find("regmix_test_mixture_1B.csv")
+    assert fetch_sweeps.find("regmix_test_mixture_1B.csv") == path
     assert path.read_text() == small["regmix_test_mixture_1B.csv"] and len(asked) == 1
     url, timeout = asked[0]
-    assert url.endswith(f"sail-sg/regmix/{public_sweeps.COMMITS['regmix']}/data/test_mixture_1B.csv") and timeout == 20
+    assert url.endswith(f"sail-sg/regmix/{fetch_sweeps.COMMITS['regmix']}/data/test_mixture_1B.csv") and timeout == 20
 
 
 @pytest.mark.parametrize(
@@ -133,17 +134,9 @@ def test_a_broken_connection_gets_one_sentence(small, monkeypatch, error):
     def urlopen(url, timeout):
         raise error
 
-    monkeypatch.setattr(public_sweeps.urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr(fetch_sweeps.urllib.request, "urlopen", urlopen)
     with pytest.raises(InputError, match=r"found neither \(.+\); go online"):
-        public_sweeps.find("regmix_test_mixture_1B.csv")
-
-
-def test_a_file_is_no_folder_to_write_to(cached, tmp_path):
-    """Nor is what would be inside of one."""
-    (tmp_path / "taken").write_text("")
-    for folder in (tmp_path / "taken", tmp_path / "taken" / "below"):
-        with pytest.raises(InputError, match="Expected a folder to write to, found .*taken"):
-            public_sweeps.export(folder)
+        fetch_sweeps.find("regmix_test_mixture_1B.csv")
 
 
 def test_a_changed_file_is_refused_wherever_it_comes_from(cached, monkeypatch):
@@ -151,11 +144,11 @@ def test_a_changed_file_is_refused_wherever_it_comes_from(cached, monkeypatch):
     name = "regmix_train_mixture_1m.csv"
     (cached / name).write_text("changed")
     with pytest.raises(InputError, match="Expected SHA-256"):
-        public_sweeps.find(name)
+        fetch_sweeps.find(name)
     (cached / name).unlink()
-    monkeypatch.setattr(public_sweeps.urllib.request, "urlopen", lambda url, timeout: io.BytesIO(b"changed"))
+    monkeypatch.setattr(fetch_sweeps.urllib.request, "urlopen", lambda url, timeout: io.BytesIO(b"changed"))
     with pytest.raises(InputError, match="Expected SHA-256"):
-        public_sweeps.find(name)
+        fetch_sweeps.find(name)
     assert not (cached / name).exists()
 
 
@@ -163,25 +156,25 @@ def test_the_users_folder_comes_first(cached, small, monkeypatch, tmp_path):
     """Before the cache."""
     name = "regmix_train_mixture_1m.csv"
     (tmp_path / name).write_bytes(small[name].encode())
-    monkeypatch.setenv(public_sweeps.FOLDER, str(tmp_path))
-    assert public_sweeps.find(name) == tmp_path / name
+    monkeypatch.setenv(fetch_sweeps.LOCAL, str(tmp_path))
+    assert fetch_sweeps.find(name) == tmp_path / name
 
 
 def test_unknown_names_files_and_schemas_are_refused(cached, monkeypatch):
     """A file, a table that was never published, a file without its columns, two that do not match."""
     with pytest.raises(InputError, match="Expected a file among"):
-        public_sweeps.find("../secret.csv")
+        fetch_sweeps.find("../secret.csv")
     with pytest.raises(InputError, match="Expected one of train at 1m"):
-        public_sweeps.regmix_history("60m", "train")
+        fetch_sweeps.regmix_history("60m", "train")
 
     def replaced(name, content):
         (cached / name).write_bytes(content)
-        monkeypatch.setitem(public_sweeps.SHA256, name, hashlib.sha256(content).hexdigest())
+        monkeypatch.setitem(fetch_sweeps.SHA256, name, hashlib.sha256(content).hexdigest())
 
     for name, other, read, fewer, foreign in (
-        ("regmix_train_pile_loss_1m.csv", b"index,loss\n1,2\n", public_sweeps.regmix_history,
+        ("regmix_train_pile_loss_1m.csv", b"index,loss\n1,2\n", fetch_sweeps.regmix_history,
          "the same runs in both files", "Expected columns index and metric/the_pile_"),
-        ("olmix_dclm_metrics.csv", b",run,loss\n0,a,2\n", public_sweeps.olmix_dclm,
+        ("olmix_dclm_metrics.csv", b",run,loss\n0,a,2\n", fetch_sweeps.olmix_dclm,
          "the same runs in both files of olmix", "Expected run, name and index in olmix_dclm_metrics"),
     ):  # fmt: skip
         whole = (cached / name).read_bytes()
@@ -199,12 +192,12 @@ def offline(*_, **__):
                                              ("olmix_dclm", (127, 24, 7))])  # fmt: skip
 def test_the_committed_histories_are_those_that_the_command_writes(name, shape, monkeypatch):
     """Read without a network; where the publishers' files are at hand, the same to the six digits that are kept."""
-    monkeypatch.setattr(public_sweeps.urllib.request, "urlopen", offline)
+    monkeypatch.setattr(fetch_sweeps.urllib.request, "urlopen", offline)
     history = public_sweeps.published(name)
     assert (len(history), len(history.domains), len(history.axes)) == shape
     assert (history.frame[list(history.outcomes)] < 0).all(axis=None)
     try:
-        made = check_history(public_sweeps.HISTORIES[name]())
+        made = check_history(fetch_sweeps.HISTORIES[name]())
     except InputError as error:
         if "found neither" not in str(error):
             raise
@@ -216,19 +209,19 @@ def test_the_committed_histories_are_those_that_the_command_writes(name, shape, 
 
 def test_what_is_committed_is_small_and_names_its_licences():
     """Under 600 KB, each file in the list, and both licences in full."""
-    folder = paths.RESULTS / public_sweeps.COMMITTED
+    folder = public_sweeps.FOLDER
     told = (folder / "README.md").read_text()
     assert sum(path.stat().st_size for path in folder.iterdir()) < 600_000
-    assert {path.stem for path in folder.glob("*.csv")} == set(public_sweeps.HISTORIES)
-    assert all(name + ".csv" in told for name in public_sweeps.HISTORIES)
-    assert all(commit in told for commit in public_sweeps.COMMITS.values())
+    assert {path.stem for path in folder.glob("*.csv")} == set(public_sweeps.SWEEPS)
+    assert all(name + ".csv" in told for name in public_sweeps.SWEEPS)
+    assert all(commit in told for commit in fetch_sweeps.COMMITS.values())
     assert "Copyright (c) 2024 Sea AI Lab" in told and "permission notice shall be included" in told
     assert "TERMS AND CONDITIONS FOR USE, REPRODUCTION" in (folder / "LICENSE-Apache-2.0.txt").read_text()
 
 
-def test_a_sweep_that_is_not_here_is_told_with_the_command_that_writes_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(paths, "RESULTS", tmp_path)
-    with pytest.raises(InputError, match="causalmix public-sweep --out"):
+def test_a_sweep_that_is_not_here_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(public_sweeps, "FOLDER", tmp_path)
+    with pytest.raises(InputError, match="found no such file; take it from a checkout"):
         public_sweeps.published("regmix_1m")
     with pytest.raises(InputError, match="did you mean olmix_dclm"):
         public_sweeps.published("olmix")
@@ -238,10 +231,10 @@ def test_a_sweep_that_is_not_here_is_told_with_the_command_that_writes_it(monkey
 def published():
     """The real sweep, without asking the network."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(public_sweeps.urllib.request, "urlopen", offline)
+        patch.setattr(fetch_sweeps.urllib.request, "urlopen", offline)
         try:
-            tables = {s: public_sweeps.regmix_history(s, "test") for s in public_sweeps.PARTS["test"]}
-            return public_sweeps.regmix_history(), tables
+            tables = {s: fetch_sweeps.regmix_history(s, "test") for s in fetch_sweeps.PARTS["test"]}
+            return fetch_sweeps.regmix_history(), tables
         except InputError as error:
             if "found neither" not in str(error):
                 raise

@@ -16,6 +16,7 @@ from causalmix.book.stamps import NOTEBOOKS
 from causalmix.core import paths
 from causalmix.core.history import read_history
 from causalmix.core.tables import write_table
+from causalmix.effects.public_sweeps import FOLDER
 from causalmix.effects.simulate import simulate_history
 
 #: The way from a pool to a mixture, and that from a mixture to what it is worth.
@@ -118,24 +119,12 @@ def test_other_peoples_histories_run_unchanged(foreign, name, told):
     assert told in text or told == "no covariate" and "returns cannot depend on the state" in text
 
 
-@pytest.fixture(scope="module")
-def published(foreign):
-    """The real sweep of RegMix as histories; skipped where it can neither be fetched nor found in a folder."""
-    written = command(foreign, "public-sweep", "--out", foreign / "published")
-    if written.returncode == 2 and "found neither" in written.stderr:
-        pytest.skip(
-            "the published sweep is not at hand: no network, and CAUSALMIX_PUBLIC_SWEEPS names no folder with it"
-        )
-    assert written.returncode == 0, written.stderr
-    return foreign / "published"
-
-
 @pytest.mark.parametrize(
     ("name", "told"), [("regmix_1m", "returns cannot depend on the state"), ("regmix_scales", "log2_model_size")]
 )
-def test_the_published_sweep_runs_unchanged(foreign, published, name, told):
+def test_the_published_sweep_runs_unchanged(foreign, name, told):
     """Seventeen domains of pre-training, without covariates and with the model's size as one."""
-    done = command(foreign, "run", "04_effects", "05_mixture", "-p", f"history={published / name}.csv",
+    done = command(foreign, "run", "04_effects", "05_mixture", "-p", f"history={FOLDER / name}.csv",
                    "-p", "n_trees=24", "-p", "n_repeats=1", "-p", "n_splits=2", "-p", "n_candidates=1000")  # fmt: skip
     assert done.returncode == 0, done.stderr
     text = "".join(page_text(foreign / line) for line in pages_told(done))

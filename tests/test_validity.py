@@ -1,5 +1,6 @@
 """What is measured in worlds of known truth: the measures themselves, and the stage on a fixed part of the worlds."""
 
+import bench_validity
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,10 +21,10 @@ def judged(request):
     for seed in (1000, 1001):
         known = draw(World(request.param, confounded=seed == 1001), 512, seed)
         effects = fit_effects(known.history, stage="bayesian", seed=seed)
-        found.append(validity.judge(effects, known))
+        found.append(bench_validity.judge(effects, known))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(interface, "normal_quantile", lambda level: 1.96 * 2 / 3)
-            narrow.append(validity.judge(effects, known))
+            narrow.append(bench_validity.judge(effects, known))
     return request.param, pd.DataFrame(found).mean(), pd.DataFrame(narrow).mean()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
+from fetch_sweeps import PARAMETERS
 from lightgbm import LGBMRegressor
 from scipy.stats import spearmanr
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -20,7 +21,7 @@ from causalmix.core.history import History
 from causalmix.core.simplex import log_treatment
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.interface import EPS, Effects
-from causalmix.effects.public_sweeps import PARAMETERS, published
+from causalmix.effects.public_sweeps import published
 from causalmix.methods.baselines import regmix
 
 FOLDS = 5
@@ -83,27 +84,13 @@ def predictors_table(
 ) -> pd.DataFrame:  # fmt: skip
     """Compare predictors on the sweeps of RegMix and olmix.
 
-    Parameters
-    ----------
-    runs : sequence of int
-        How many runs at 1M of RegMix are learnt from; fewer than all are drawn ``repeats`` times.
-    repeats : int
-    outcome : str
-        Of RegMix; that of olmix is the mean of all tasks, out of fold.
-    predictors : sequence of str
-        Names in :data:`PREDICTORS`.
-    tell : callable
-        Is given each row as soon as it is there.
+    ``runs`` at 1M of RegMix are learnt from; fewer than all are drawn ``repeats`` times.  ``outcome`` is RegMix's; that
+    of olmix is the mean of all tasks, out of fold.  ``tell`` is given each row as soon as it is there.
 
-    Returns
-    -------
-    DataFrame
-        ``sweep, predictor, n, judged_at, repeats, spearman, error``: the mean of Spearman's correlation with the
-        outcomes of test mixtures, and the standard error of that mean; none where there is one repeat, or where the
-        predictor refuses so few runs.
+    Rows are ``sweep, predictor, n, judged_at, repeats, spearman, error``: the mean of Spearman's correlation with the
+    outcomes of test mixtures, and the standard error of that mean; none where there is one repeat, or where the
+    predictor refuses so few runs.
     """
-    if unknown := [name for name in predictors if name not in PREDICTORS]:
-        raise InputError(f"Expected predictors among {', '.join(PREDICTORS)}, found {unknown[0]!r}; choose of these.")
     sweep, scales, lines = published("regmix_1m"), published("regmix_scales"), []
     tests = {scale: scales.take(np.flatnonzero(scales.frame["model"] == scale)) for scale in PARAMETERS}
     for n in runs:
