@@ -1,7 +1,9 @@
 """A mixture for a new pool: from files to a training set that trainers read, and everything that is refused."""
 
+import hashlib
 import io
 import json
+import shlex
 from argparse import ArgumentParser
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +21,15 @@ from causalmix.data.tiny import pool as tiny_pool
 from causalmix.data.tiny.models import world_tokenizer
 from causalmix.effects.simulate import simulate_history
 from causalmix.lm import conversations
-from causalmix.methods import new_pools, training_set
+from causalmix.methods import delivery, new_pools, training_set
 from causalmix.methods.recommend import recommend
-from causalmix.methods.request import Request, add_options
+from causalmix.methods.request import Request, add_options, command
 from causalmix.methods.training_set import shown
 from causalmix.train import design as designs
 from causalmix.train.design import Design
 
 ROWS = 300
+TRAIN = "train.jsonl"
 QUICK = {"stage": "linear", "n_repeats": 1, "cv_folds": 3}
 
 
@@ -144,8 +147,8 @@ def written(tmp_path_factory, folder):
 def test_training_set_has_the_promised_rows(written, pool):
     """Counts sum to the size, agree with file, table and manifest, and repeats begin only when a domain has run out."""
     found, out = written
-    lines = [json.loads(line) for line in (out / training_set.TRAIN).read_text(encoding="utf-8").splitlines()]
-    manifest = json.loads((out / training_set.MANIFEST).read_text(encoding="utf-8"))
+    lines = [json.loads(line) for line in (out / TRAIN).read_text(encoding="utf-8").splitlines()]
+    manifest = json.loads((out / delivery.MANIFEST).read_text(encoding="utf-8"))
     line = found.table.set_index("method").loc["CausalMix-S"]
     counts = pd.Series([row["domain"] for row in lines]).value_counts()
     distinct = pd.DataFrame([(row["domain"], row["row_id"]) for row in lines]).drop_duplicates()[0].value_counts()
@@ -162,7 +165,7 @@ def test_training_set_has_the_promised_rows(written, pool):
 def test_training_set_is_what_a_trainer_reads(written):
     """Every row tokenises, with tokens to learn."""
     _, out = written
-    lines = [json.loads(line) for line in (out / training_set.TRAIN).read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in (out / TRAIN).read_text(encoding="utf-8").splitlines()]
     tokens = conversations.tokenize(lines, world_tokenizer())
     assert len(tokens) == 250 and all(sum(mask) for mask in tokens["completion_mask"])
 
@@ -170,17 +173,17 @@ def test_training_set_is_what_a_trainer_reads(written):
 def test_equal_requests_give_equal_files(written, tmp_path):
     """Byte for byte by one seed, into a folder that exists and is empty."""
     found, out = written
-    recommend(replace(found.request, out=tmp_path), **QUICK)
-    assert (tmp_path / training_set.TRAIN).read_bytes() == (out / training_set.TRAIN).read_bytes()
-    assert (tmp_path / training_set.MANIFEST).read_bytes() == (out / training_set.MANIFEST).read_bytes()
+    (tmp_path / out.name).mkdir()
+    recommend(replace(found.request, out=tmp_path / out.name), **QUICK)
+    assert (tmp_path / out.name / delivery.MANIFEST).read_bytes() == (out / delivery.MANIFEST).read_bytes()
 
 
 def test_another_seed_draws_other_rows_of_the_same_mixture(found, tmp_path):
     """Not the same rows in another order."""
     drawn = []
     for seed in (0, 1):
-        training_set.write(replace(found, request=replace(found.request, seed=seed)), tmp_path / str(seed))
-        lines = (tmp_path / str(seed) / training_set.TRAIN).read_text(encoding="utf-8").splitlines()
+        delivery.write(replace(found, request=replace(found.request, seed=seed)), tmp_path / str(seed))
+        lines = (tmp_path / str(seed) / TRAIN).read_text(encoding="utf-8").splitlines()
         drawn.append(sorted((row["domain"], row["row_id"]) for row in map(json.loads, lines)))
     assert [domain for domain, _ in drawn[0]] == [domain for domain, _ in drawn[1]]
     assert drawn[0] != drawn[1]
@@ -189,12 +192,41 @@ def test_another_seed_draws_other_rows_of_the_same_mixture(found, tmp_path):
 def test_manifest_names_what_went_in(written):
     """Models that scored, hashes and versions; no folder of this machine."""
     _, out = written
-    text = (out / training_set.MANIFEST).read_text(encoding="utf-8")
-    manifest = json.loads(text)
+    text = (out / delivery.MANIFEST).read_text(encoding="utf-8")
+    manifest, answer = json.loads(text), json.loads((out / delivery.ANSWER).read_text(encoding="utf-8"))
     assert {len(manifest["inputs"][what]["sha256"]) for what in ("history", "pool")} == {64}
-    assert len(manifest["files"][training_set.TRAIN]) == 64 and manifest["seed"] == 4 and manifest["versions"]["torch"]
-    assert all(model["sha256"] for model in manifest["recommendation"]["scored_by"].values())
+    assert len(manifest["files"][TRAIN]) == 64 and manifest["seed"] == 4 and manifest["versions"]["torch"]
+    assert all(model["sha256"] for model in answer["scored_by"].values())
     assert str(out.parent) not in text
+
+
+def test_manifest_has_the_hash_of_every_file(written):
+    """But its own; a byte more in one of them shows."""
+    _, out = written
+    manifest = json.loads((out / delivery.MANIFEST).read_text(encoding="utf-8"))
+    there = {file.relative_to(out).as_posix(): file for file in out.rglob("*") if file.is_file()}
+    assert set(manifest["files"]) == set(there) - {delivery.MANIFEST} and not manifest["left_out"]
+    for name, sha256 in manifest["files"].items():
+        assert hashlib.sha256(there[name].read_bytes()).hexdigest() == sha256
+
+
+def read_back(command):
+    """The request of a command line."""
+    parser, words = ArgumentParser(), shlex.split(command)
+    add_options(parser)
+    assert words[:2] == ["causalmix", "recommend"]
+    return Request(**vars(parser.parse_args(words[2:])))
+
+
+def test_command_of_the_manifest_asks_the_same(written):
+    """Of every kind of option; files of this machine by their names alone."""
+    found, out = written
+    manifest = json.loads((out / delivery.MANIFEST).read_text(encoding="utf-8"))
+    named = {"history": Path("history.csv"), "pool": "pool.jsonl", "out": Path("set")}
+    assert read_back(manifest["command"]) == replace(found.request, **named)
+    asked = Request(Path("a b/h.csv"), "it's.jsonl", lower_is_better=["y_a", "y_b"], keep=["y_c=0.1"], kappa=0.5,
+                    objective="y_a=1,y_b=2", trust_region="tv", radius=1e-3, rows_format="parquet")  # fmt: skip
+    assert read_back(command(asked)) == asked
 
 
 def test_without_repeats_no_row_comes_twice(request_):
@@ -518,7 +550,7 @@ def test_what_does_not_fit_is_told_in_one_sentence_before_scoring(
     with pytest.raises(InputError, match=message) as refusal:
         recommend(replace(request_, **make(folder, tmp_path)), **QUICK)
     assert "\n" not in str(refusal.value) and str(refusal.value).startswith("Expected")
-    assert not list(tmp_path.rglob(training_set.TRAIN))
+    assert not list(tmp_path.rglob(TRAIN))
 
 
 def test_format_that_there_is_not_is_refused(found):

@@ -22,13 +22,13 @@ from causalmix.effects.estimator import fit_effects
 from causalmix.effects.interface import Effects
 from causalmix.methods import causal
 from causalmix.methods.ask import CAUTIOUS, METHODS, OURS
+from causalmix.methods.delivery import write
 from causalmix.methods.new_pools import find_source
 from causalmix.methods.policy import mixtures_table
 from causalmix.methods.question import Question
 from causalmix.methods.refusals import checked
 from causalmix.methods.request import Recommendation, Request
 from causalmix.methods.target import Target, scale_of
-from causalmix.methods.training_set import write
 
 
 def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **settings) -> Recommendation:
@@ -73,7 +73,8 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     scored_by = source.identities if way == "scored" else {}
     found = Recommendation(request, judge, paper, asked.objective, target, pool, scored, scored_by, table)
     if request.out is not None:
-        write(found, request.out)
+        for file, why in write(found, request.out)["left_out"].items():
+            tell(f"No {file}: {why}.")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -107,8 +108,12 @@ class Request:
     trees: int = _option("of each causal forest; default: %(default)s", 500, type=int, metavar="N")
     method: str = _option("whose training set is written; default: %(default)s", "cautious", choices=tuple(BY_LETTER))
     out: Path | None = _option(
-        "new folder for train.jsonl and manifest.json; nothing is written without", None, type=Path, metavar="FOLDER"
+        "new folder for the training set, trainers' settings, the answer and a manifest; nothing is written without",
+        None,
+        type=Path,
+        metavar="FOLDER",
     )
+    rows_format: str = _option("of the training set; default: %(default)s", "jsonl", choices=("jsonl", "parquet"))
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -118,6 +123,27 @@ def add_options(parser: ArgumentParser) -> None:
         parser.add_argument(f"--{one.name.replace('_', '-')}", **one.metadata, **needed)
     told = "hold shares within the rows that there are (the default)"
     parser.add_argument("--no-repeats", dest="repeats_allowed", action="store_false", help=told)
+
+
+def command(request: Request) -> str:
+    """The command line that asks the same, where the files lie: of absolute paths only the names are told."""
+    words = ["causalmix", "recommend"]
+    for one in fields(Request):
+        value, option = getattr(request, one.name), f"--{one.name.replace('_', '-')}"
+        if value == one.default:
+            continue
+        if one.metadata.get("action") == "store_true":
+            words.append(option)
+            continue
+        values = [
+            _told(v) for v in ([value] if isinstance(value, (str, Path)) or not isinstance(value, Sequence) else value)
+        ]
+        words += [w for v in values for w in (option, v)]
+    return shlex.join(words)
+
+
+def _told(value: object) -> str:
+    return Path(value).name if isinstance(value, (str, Path)) and Path(value).is_absolute() else str(value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,24 +1,15 @@
-"""What a recommendation looks like, and the training set that is drawn by it."""
+"""What a recommendation looks like."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
-from causalmix import __version__
 from causalmix.core.direction import called
 from causalmix.core.errors import InputError
-from causalmix.data.fingerprints import ROW, of_files, of_rows
-from causalmix.data.states import draw_sample
-from causalmix.methods.refusals import check_free
 from causalmix.methods.request import BY_LETTER
 from causalmix.methods.target import scale_of, scale_told, sized
 
@@ -30,8 +21,6 @@ FORMATS = ("table", "json", "csv")
 BY_DOMAIN = {"share": "w", "rows": "n", "repeats": "repeats"}  # prefixes of columns
 GAINS = {"gain_over_equal": ("predicted_gain", "gain")}
 GAINS |= {name: (name, name) for name in ("gain_over_pool", "gain_over_reference")}
-TRAIN, MANIFEST = "train.jsonl", "manifest.json"
-LIBRARIES = ("datasets", "econml", "lightgbm", "numpy", "pandas", "torch", "transformers")
 
 
 def shown(found: Recommendation, form: str = "table") -> str:
@@ -39,7 +28,7 @@ def shown(found: Recommendation, form: str = "table") -> str:
     if form not in FORMATS:
         raise InputError(f"Expected a format among {', '.join(FORMATS)}, found {form!r}; choose one of these.")
     if form == "json":
-        return _json(as_dict(found))
+        return as_json(as_dict(found))
     if form == "csv":
         return found.table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     return _text(found)
@@ -118,7 +107,7 @@ def _of_state(found: Recommendation) -> str:
 
 
 def as_dict(found: Recommendation) -> dict:
-    """A recommendation as plain values: what JSON shows and the manifest keeps."""
+    """A recommendation as plain values: what JSON shows and recommended.json keeps."""
     domains, first = found.history.domains, found.table.iloc[0]
     state = {
         c: {"value": float(first[f"x_{c}"]), "share_of_runs_below": float(first[f"share_of_runs_below_x_{c}"])}
@@ -148,50 +137,6 @@ def _method(line: dict, domains: tuple[str, ...]) -> dict:
     return {"method": line["method"]} | grouped | {c: line[c] for c in plain}
 
 
-def write(found: Recommendation, out: Path) -> dict:
-    """Draw the training set of ``request.method`` and write it as a new folder; returns the manifest.
-
-    ``train.jsonl`` has one row a line, ``row_id, domain, messages``, in random order, which TRL and others read as it
-    is; ``manifest.json`` has the recommendation, the seed, hashes of all that went in and came out, and versions.
-    Equal requests on one machine give equal files.
-    """
-    out, seed = Path(out), found.request.seed
-    check_free(out)
-    line = found.table.set_index("method").loc[BY_LETTER[found.request.method]]
-    weights = line[[f"w_{d}" for d in found.history.domains]].to_numpy(float)
-    sample, repeats = draw_sample(found.scored, np.arange(len(found.pool)), weights, found.target.n_samples, seed)
-    # Some trainers read a file in its order, and the sample comes domain by domain.
-    sample = np.random.default_rng([seed, 3]).permutation(sample)
-    counts = np.bincount(found.scored.codes[sample], minlength=len(weights)).tolist()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".writing-") as scratch:
-        made = Path(scratch) / "new"
-        made.mkdir()
-        with open(made / TRAIN, "w", encoding="utf-8", newline="\n") as stream:
-            for row in found.pool.select_columns(list(ROW)).select(sample):
-                stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-        mixture = {
-            d: {"share": share, "rows": n, "repeats": repeats.get(d, 0)}
-            for d, share, n in zip(found.history.domains, weights, counts)
-        }
-        manifest = {"method": line.name, "mixture": mixture, "seed": seed, "recommendation": as_dict(found)}
-        versions = {"python": platform.python_version(), "causalmix": __version__}
-        versions |= {name: version(name) for name in LIBRARIES}
-        manifest |= {"inputs": _inputs(found), "files": {TRAIN: of_files([made / TRAIN])}, "versions": versions}
-        (made / MANIFEST).write_text(_json(manifest), encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        os.rename(made, out)
-    return manifest
-
-
-def _json(values: dict) -> str:
+def as_json(values: dict) -> str:
+    """Plain values as the text of a file."""
     return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _inputs(found: Recommendation) -> dict:
-    files = {"history": found.request.history, "state": found.request.state}
-    if found.request.reference not in ("equal", "pool"):
-        files["reference"] = found.request.reference
-    named = {what: {"name": Path(f).name, "sha256": of_files([Path(f)])} for what, f in files.items() if f is not None}
-    return named | {"pool": {"name": found.target.pool, "sha256": of_rows(found.pool)}}

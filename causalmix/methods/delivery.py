@@ -1,0 +1,83 @@
+"""What a recommendation leaves in the folder of ``--out``, and a manifest by which all of it can be checked."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from causalmix import __version__
+from causalmix.data.fingerprints import of_files, of_rows
+from causalmix.data.states import draw_sample
+from causalmix.methods import trainer_files
+from causalmix.methods.refusals import check_free
+from causalmix.methods.request import BY_LETTER, command
+from causalmix.methods.training_set import as_dict, as_json
+
+if TYPE_CHECKING:
+    from causalmix.methods.request import Recommendation
+
+TRAIN, MANIFEST, ANSWER = "train", "manifest.json", "recommended.json"
+LIBRARIES = ("datasets", "econml", "lightgbm", "numpy", "pandas", "torch", "transformers", "trl")
+
+
+def write(found: Recommendation, out: Path) -> dict:
+    """Draw the training set of ``request.method`` and write it as a new folder; returns the manifest.
+
+    ``train.jsonl`` (or ``.parquet``) has all rows in random order, ``row_id, domain, messages`` and ``tools`` if there
+    are any; ``domains`` the same by domain, for the settings of :mod:`causalmix.methods.trainer_files`;
+    ``recommended.json`` is the answer; ``manifest.json`` has the command, the seed, hashes of all that went in and came
+    out, and versions.  Equal requests on one machine give equal files.
+    """
+    out, seed, ending = Path(out), found.request.seed, found.request.rows_format
+    check_free(out)
+    line = found.table.set_index("method").loc[BY_LETTER[found.request.method]]
+    weights = line[[f"w_{d}" for d in found.history.domains]].to_numpy(float)
+    sample, repeats = draw_sample(found.scored, np.arange(len(found.pool)), weights, found.target.n_samples, seed)
+    # Some trainers read a file in its order, and the sample comes domain by domain.
+    sample = np.random.default_rng([seed, 3]).permutation(sample)
+    counts = np.bincount(found.scored.codes[sample], minlength=len(weights)).tolist()
+    mixture = {
+        d: {"share": share, "rows": n, "repeats": repeats.get(d, 0)}
+        for d, share, n in zip(found.history.domains, weights, counts)
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".writing-") as scratch:
+        made = Path(scratch) / "new"
+        made.mkdir()
+        rows = trainer_files.prepared(found.pool.select(sample))
+        trainer_files.save(rows, made / f"{TRAIN}.{ending}")
+        left = trainer_files.write(made, rows, found.history.domains, ending, seed)
+        (made / ANSWER).write_text(as_json(as_dict(found)), encoding="utf-8")
+        manifest = {"method": line.name, "mixture": mixture, "seed": seed, "command": command(found.request)}
+        manifest |= {"inputs": _inputs(found), "left_out": left, "versions": _versions(), "files": _hashes(made)}
+        (made / MANIFEST).write_text(as_json(manifest), encoding="utf-8")
+        if out.exists():
+            out.rmdir()
+        os.rename(made, out)
+    return manifest
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a folder, by its path in it."""
+    return {
+        file.relative_to(folder).as_posix(): of_files([file]) for file in sorted(folder.rglob("*")) if file.is_file()
+    }
+
+
+def _versions() -> dict[str, str]:
+    own = {"python": platform.python_version(), "causalmix": __version__}
+    return own | {name: version(name) for name in LIBRARIES}
+
+
+def _inputs(found: Recommendation) -> dict:
+    files = {"history": found.request.history, "state": found.request.state}
+    if found.request.reference not in ("equal", "pool"):
+        files["reference"] = found.request.reference
+    named = {what: {"name": Path(f).name, "sha256": of_files([Path(f)])} for what, f in files.items() if f is not None}
+    return named | {"pool": {"name": found.target.pool, "sha256": of_rows(found.pool)}}
