@@ -27,33 +27,15 @@ VERSIONS = ("numpy", "pandas", "scikit-learn", "lightgbm", "econml", "torch", "t
 
 
 def save_table(frame: pd.DataFrame, name: str, out: Path) -> pd.DataFrame:
-    """Write a table of the study and hand it on.
-
-    Parameters
-    ----------
-    name : str
-        Name of the file, with or without ``.csv``.
-    out : Path
-        Folder of the study's tables.
-
-    Returns
-    -------
-    DataFrame
-        ``frame`` itself, so that it can be shown.
-    """
+    """Write a table of the study to a folder, under a name with or without ``.csv``, and hand it on, to be shown."""
     write_table(Path(out) / f"{name.removesuffix('.csv')}.csv", frame)
     return frame
 
 
 def show(frame: pd.DataFrame, digits: int = 3) -> None:
-    """Display a table, each quantity with its interval or its spread in one column.
+    """Display a table, each quantity with its interval or its spread in one column, floats in significant digits.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        Its index is shown only if it has a name or labels.
-    digits : int
-        Significant digits of floats.
+    The index is shown only if it has a name or labels.
     """
     labelled = frame.index.name is not None or not isinstance(frame.index, pd.RangeIndex)
     text = folded(frame, digits).to_html(
@@ -100,12 +82,8 @@ def sentence(text: str) -> None:
 def provenance(names: Mapping[str, object], inputs: Iterable[str | Path] = ()) -> None:
     """Display what the page was made from; the runner reads its stamp's inputs from here.
 
-    Parameters
-    ----------
-    names : dict
-        The notebook's ``globals()``; its chapter is the one whose parameters cell was run.
-    inputs : iterable of Path
-        Tables and ledgers that the notebook read.
+    ``names`` are the notebook's ``globals()``, which tell its chapter by the parameters cell that was run; ``inputs``
+    the tables and ledgers that it read.
     """
     hashes = stamps.input_hashes(inputs)
     rows = _chapter_rows(names)

@@ -44,24 +44,14 @@ class ChapterError(RuntimeError):
 
 @dataclass(frozen=True)
 class Job:
-    """One execution: a source notebook, the page to make, and what to inject.
-
-    Attributes
-    ----------
-    parameters : dict
-        Values that differ from the notebook's defaults.
-    folder : Path
-        Where the tables go.
-    changes : dict
-        Values that were asked for beside the study's; a later notebook reads them there.
-    """
+    """One execution: a source notebook, the page to make, and what to inject."""
 
     source: Path
     page: Path
     study: str
-    parameters: dict
-    folder: Path
-    changes: dict = field(default_factory=dict)
+    parameters: dict  # values that differ from the notebook's defaults
+    folder: Path  # where the tables go
+    changes: dict = field(default_factory=dict)  # values beside the study's; a later notebook reads them there
 
 
 def jobs_of(

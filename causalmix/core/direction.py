@@ -24,21 +24,11 @@ LOWER = "lower_is_better"
 def is_lower_better(
     history: History, outcome: str, lower: Collection[str] = (), higher: Collection[str] = ()
 ) -> bool:  # fmt: skip
-    """Whether lower values of an outcome are better.
+    """Whether lower values of an outcome, a ``y_`` column, are better.
 
-    Parameters
-    ----------
-    outcome : str
-        Name of a ``y_`` column.
-    lower, higher : collection of str
-        Names of outcomes that are stated to be better when lower, or when higher; what is stated wins, and then what
-        the history's column ``lower_is_better`` says.
-
-    Raises
-    ------
-    InputError
-        When an outcome is stated both ways or is not there, or when nothing is stated, and the name speaks of a loss
-        or all values are above 1, where no accuracy is: it cannot be known then.
+    ``lower`` and ``higher`` name outcomes that are stated to be better one way, which wins.  InputError when one is
+    stated both ways or is not there, or when nothing is stated, and the name speaks of a loss or all values are above
+    1, where no accuracy is: it cannot be known then.
     """
     y = history.y(outcome)
     if outcome in lower and outcome in higher:

@@ -38,23 +38,12 @@ def _error(values: np.ndarray, ratio: float) -> float:
 
 
 def split_interval(gaps: Sequence[float], ratio: float, level: float = 0.95) -> tuple[float, float, float]:
-    """Mean of differences over random splits, and its corrected resampled t-interval.
+    """Mean of differences over random splits, one each, and its corrected resampled t-interval.
 
     Splits share runs, so the variance of the mean of J differences with the sample variance s^2 is taken to be
     (1/J + n_test/n_train) s^2, and t has J - 1 degrees of freedom (Nadeau and Bengio 2003,
-    doi:10.1023/A:1024068626366).  It is approximate, and rather too wide than too narrow.
-
-    Parameters
-    ----------
-    gaps : sequence of float
-        One difference for each split; those that are not known (NaN) are left out.
-    ratio : float
-        n_test/n_train: runs held out for each that is fitted.
-
-    Returns
-    -------
-    tuple
-        Mean, lower and upper bound; the bounds of fewer than 5 splits are not known (NaN).
+    doi:10.1023/A:1024068626366); ``ratio`` is n_test/n_train.  It is approximate, and rather too wide than too narrow.
+    Differences that are not known (NaN) are left out, and the bounds of fewer than 5 are not known.
     """
     gaps = _known(gaps)
     if len(gaps) < FEWEST_SPLITS:

@@ -217,10 +217,7 @@ def subject_of(chapter: str, what: str = "chapter") -> str:
 def read(model: type[Model], given: Mapping[str, object]) -> Model:
     """Values of a subject, defaults included; text from a command line becomes the declared type.
 
-    Raises
-    ------
-    InputError
-        When a name is not known (names the nearest one), or a value is of another type or not allowed.
+    InputError when a name is not known (names the nearest one), or a value is of another type or not allowed.
     """
     schema = model.model_json_schema()["properties"]
     for name in given:

@@ -39,16 +39,8 @@ def study_file(study: str) -> Path:
 def results_dir(study: str) -> Path:
     """Folder of a study's tables and ledger; it need not exist yet.
 
-    Parameters
-    ----------
-    study : str
-        A name such as ``laptop``, for ``results/laptop``; or the path of a study's file, for
-        ``results/<its name>`` beside it.
-
-    Raises
-    ------
-    InputError
-        When the name is not that of a folder directly below ``results``.
+    That of a name such as ``laptop`` is ``results/laptop``, that of a study's file lies beside it: ``results/<its
+    name>``. InputError when the name is not that of a folder directly below ``results``.
     """
     if is_file(study):
         return study_file(study).parent / "results" / Path(study).stem
@@ -58,13 +50,10 @@ def results_dir(study: str) -> Path:
 
 
 def out_dir(study: str, results: str = "") -> Path:
-    """Where a chapter reads and writes.
+    """Where a chapter reads and writes: the folder ``results`` where one is given.
 
-    Parameters
-    ----------
-    results : str
-        A folder; where empty, the runner's pages use the study's own, and a chapter that is
-        executed by hand (by papermill or in an editor) a copy, so that it cannot change the record.
+    Where none is, the runner's pages use the study's own, and a chapter that is executed by hand (by papermill or in an
+    editor) a copy, so that it cannot change the record.
     """
     if results:
         return Path(results)

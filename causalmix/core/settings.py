@@ -23,22 +23,11 @@ class Settings(BaseModel):
 
 
 def validated(model: type[M], given: Mapping[str, Any], what: str) -> M:
-    """Settings as an instance of their model.
+    """Settings, as a file or a caller gives them, as an instance of their model; ``what`` says whose they are.
 
-    Parameters
-    ----------
-    model : type
-        A :class:`Settings`, another model of pydantic, or a dataclass (not a strict one, which takes its own kind
-        alone); its validators may raise InputError.
-    given : mapping
-        What a file or a caller gives.
-    what : str
-        Whose settings they are, such as ``the evaluation``.
-
-    Raises
-    ------
-    InputError
-        For the first name that is not known (with the nearest one), that is missing, or whose value is not allowed.
+    The model is a :class:`Settings`, another model of pydantic, or a dataclass (not a strict one, which takes its own
+    kind alone); its validators may raise InputError.  InputError also for the first name that is not known (with the
+    nearest one), that is missing, or whose value is not allowed.
     """
     try:
         return TypeAdapter(model).validate_python(given)

@@ -18,10 +18,8 @@ HALVINGS = 60  # of an interval, after which floats do not tell its ends apart
 def check_mixture(w: Sequence[float], domains: Sequence[str]) -> np.ndarray:
     """One mixture, shape (K,), divided by its sum.
 
-    Raises
-    ------
-    InputError
-        When there is not one finite, non-negative share for each domain, or the sum is further than 0.005 from 1.
+    InputError when there is not one finite, non-negative share for each domain, or the sum is further than 0.005 from
+    1.
     """
     w = np.asarray(w, dtype=float)
     if w.shape != (len(domains),):
@@ -38,19 +36,7 @@ def check_mixture(w: Sequence[float], domains: Sequence[str]) -> np.ndarray:
 
 
 def sample_dirichlet(n: int, alpha: np.ndarray | float, k: int, seed: int) -> np.ndarray:
-    """Draw mixtures from a Dirichlet distribution.
-
-    Parameters
-    ----------
-    n, k : int
-        Mixtures and domains.
-    alpha : float or ndarray, shape (k,)
-        Concentration, one for all domains or one for each, positive; 1 is uniform over the simplex.
-
-    Returns
-    -------
-    ndarray, shape (n, k)
-    """
+    """Draw n mixtures, shape (n, k); alpha is a positive concentration, one for all or each domain; 1 is uniform."""
     alpha = np.asarray(alpha, dtype=float)
     if alpha.shape not in ((), (k,)) or not np.all(np.isfinite(alpha) & (alpha > 0)):
         raise InputError(f"Expected one positive concentration or {k} of them, found {alpha.tolist()}; correct alpha.")
@@ -58,21 +44,10 @@ def sample_dirichlet(n: int, alpha: np.ndarray | float, k: int, seed: int) -> np
 
 
 def log_treatment(T: np.ndarray, eps: float) -> np.ndarray:
-    """The treatment of the causal model, ``log(T + eps)``.
+    """The treatment of the causal model, ``log(T + eps)``, for shares of any shape (..., K).
 
     Its coefficient is a return to a relative change of a domain's share, so that returns
-    diminish in the share itself; eps keeps domains that are left out finite.
-
-    Parameters
-    ----------
-    T : ndarray, shape (..., K)
-    eps : float
-        Positive offset, in shares.
-
-    Examples
-    --------
-    >>> log_treatment(np.array([0.0, 1.0]), 0.01).round(2)
-    array([-4.61,  0.01])
+    diminish in the share itself; eps, in shares, keeps domains that are left out finite.
     """
     if not eps > 0:
         raise InputError(f"Expected a positive offset eps, found {eps}; choose for instance 0.01.")
@@ -102,13 +77,7 @@ def nearest(W: np.ndarray, floors: np.ndarray, caps: np.ndarray) -> np.ndarray:
 
 
 def to_counts(w: Sequence[float], n: int) -> np.ndarray:
-    """Round a mixture of ``n`` rows to whole rows by largest remainder; ties go to the first domain.
-
-    Examples
-    --------
-    >>> to_counts([1 / 3, 1 / 3, 1 / 3], 100)
-    array([34, 33, 33])
-    """
+    """Round a mixture of ``n`` rows to whole rows by largest remainder; ties go to the first domain."""
     exact = np.asarray(w, dtype=float) * n / np.sum(w)
     counts = np.floor(exact).astype(int)
     # Rounded, so that the last bit of a float does not decide between equal remainders.

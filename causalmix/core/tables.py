@@ -35,11 +35,8 @@ SCHEMAS = {
 def read_table(path: str | Path, required: Sequence[str] = ()) -> pd.DataFrame:
     """Read a CSV table.
 
-    Raises
-    ------
-    InputError
-        When the file is missing or no CSV table, a column of ``required`` or of :data:`SCHEMAS` is missing or there
-        twice, or rows have more cells than there are columns.
+    InputError when the file is missing or no CSV table, a column of ``required`` or of :data:`SCHEMAS` is missing or
+    there twice, or rows have more cells than there are columns.
     """
     path = Path(path)
     if not path.is_file():

@@ -36,20 +36,10 @@ SLAB = 2**26  # characters that are tokenised at once: a pool of a million rows 
 
 
 def hes(entropies_bits: np.ndarray) -> float:
-    """High-entropy sum: the sum of the entropies at or above their 99.5th percentile.
+    """High-entropy sum of the entropies of next-token distributions at n completion tokens, shape (n,); all in bits.
 
-    Without ties the sum runs over ``floor(0.005 (n - 1)) + 1`` tokens.  Source: arXiv 2605.22389
-    as implemented in OpenDataArena.
-
-    Parameters
-    ----------
-    entropies_bits : ndarray, shape (n,)
-        Entropy of the next-token distribution at each completion token, in bits.
-
-    Returns
-    -------
-    float
-        In bits; 0 for an empty completion.
+    The sum of those at or above their 99.5th percentile: without ties ``floor(0.005 (n - 1)) + 1`` of them; 0 of none.
+    Source: arXiv 2605.22389 as implemented in OpenDataArena.
     """
     values = np.asarray(entropies_bits, dtype=np.float64)
     if values.size == 0:

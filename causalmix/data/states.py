@@ -75,17 +75,8 @@ class ScoredPool:
 def draw_candidates(pool: ScoredPool, state: np.ndarray, per_domain: int, seed: int) -> np.ndarray:
     """Candidate rows of a state, without replacement (Gumbel top-k within each domain).
 
-    Parameters
-    ----------
-    state : array_like, shape (n_scores,)
-        The tilt λ, per standard deviation of each score in its domain; zeros leave the pool as it is.
-    per_domain : int
-        Candidates in each domain (all its rows where it has fewer).
-
-    Returns
-    -------
-    ndarray of int, shape (n_candidates,)
-        Row positions in the pool, domain after domain.
+    ``state`` is the tilt λ, shape (n_scores,), per standard deviation of each score in its domain; zeros leave the pool
+    as it is.  Row positions in the pool, domain after domain: ``per_domain`` of each, or all that it has.
     """
     state = np.asarray(state, float)
     if state.shape != (pool.scores.shape[1],) or not np.isfinite(state).all():

@@ -35,21 +35,10 @@ def calibration(effects: Effects, n_folds: int = 5, **settings) -> pd.DataFrame:
     predictions are right.  A differential one above nought says that there are differences and that they were found;
     not told apart from nought, it says neither that there are some nor that there are none.
 
-    Parameters
-    ----------
-    effects : Effects
-        Its stage is fitted again to each fold's other runs; runs of one mixture are in one fold.
-    n_folds : int
-        Folds, at least 2.
-    **settings
-        Of the stage, such as ``n_trees``.
-
-    Returns
-    -------
-    DataFrame
-        Two rows ``term, coefficient, coefficient_low, coefficient_high, p``: with 95% intervals that are robust to
-        dependence within mixtures, and the one-sided p-value of a coefficient above nought.  All of the second row is
-        NaN where no predicted return depends on the state.
+    The stage is fitted again, with the ``settings``, to the other runs of each of ``n_folds`` folds of the mixtures.
+    Two rows ``term, coefficient, coefficient_low, coefficient_high, p`` have 95% intervals that are robust to
+    dependence within mixtures, and the one-sided p-value of a coefficient above nought; all of the second is NaN where
+    no predicted return depends on the state.
     """
     parts = _out_of_fold(effects, n_folds, settings)
     y, mean, differential = np.concatenate(parts, axis=1)
@@ -104,11 +93,8 @@ def effective_runs(effects: Effects) -> pd.DataFrame:
     Sampling, section 11.7): (sum v^2)^2 / sum v^4, which is n where all runs weigh the same, n/3 where weights are
     normal, and about 1 where one run decides.
 
-    Returns
-    -------
-    DataFrame
-        ``domain, runs`` that have any of it, ``effective_runs``, and ``effective_mixtures``, where all runs of one
-        mixture count as one.
+    Rows are ``domain, runs`` that have any of it, ``effective_runs``, and ``effective_mixtures``, where all runs of one
+    mixture count as one.
     """
     weights, T = _weights(_left(effects)[1], np.eye(len(effects.history.domains))), effects.history.T
     kish = [_kish(weights[:, k], effects.history.clusters) for k in range(weights.shape[1])]
@@ -133,15 +119,11 @@ def _kish(weights: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
 
 
 def overlap(effects: Effects, T_from: np.ndarray, T_to: np.ndarray) -> pd.DataFrame:
-    """What the runs say along the way from one mixture to another.
+    """What the runs say along the way from one mixture to another, shapes (K,), in one row.
 
-    Returns
-    -------
-    DataFrame
-        One row: ``spread``, the standard deviation of the residual contrast c'(Z - e0(X)) / c'c, where c is the step
-        of the log treatment and 1 the whole of it; ``beyond``, the share of runs that lie at the second mixture or
-        beyond it along c; ``effective_runs`` and ``effective_mixtures`` in that direction, as of
-        :func:`effective_runs`.
+    ``spread`` is the standard deviation of the residual contrast c'(Z - e0(X)) / c'c, where c is the step of the log
+    treatment and 1 the whole of it; ``beyond`` the share of runs that lie at the second mixture or beyond it along c;
+    ``effective_runs`` and ``effective_mixtures`` are as of :func:`effective_runs`, in that direction.
     """
     c, z = _step(effects, T_from, T_to), _left(effects)[1]
     place = (effects.Z - log_treatment(T_from, effects.eps)) @ c / (c @ c)
@@ -175,7 +157,7 @@ class Robustness:
 
 
 def robustness(effects: Effects, T_from: np.ndarray, T_to: np.ndarray, n_repeats: int = 3) -> Robustness:
-    """How strong a cause of both mixture and outcome that nobody measured must be to overturn the gain of a move.
+    """How strong a cause of mixture and outcome that nobody measured must be to overturn a move's gain, shapes (K,).
 
     The move c is a treatment of its own: D = c'(Z - e0(X)) / c'c, one unit of which is the whole move.  What is left
     of the outcome is regressed on D beside all that is at right angles to c, so that the coefficient of D is the gain.
@@ -183,23 +165,11 @@ def robustness(effects: Effects, T_from: np.ndarray, T_to: np.ndarray, n_repeats
     weaker one does not (Cinelli and Hazlett 2020, doi:10.1111/rssb.12348; for double machine learning, Chernozhukov,
     Cinelli, Newey, Sharma and Syrgkanis 2022, arXiv:2112.13398).
 
-    For comparison each covariate is left out as if it had not been measured.  Residuals are those of the cross-fitted
-    nuisances of :mod:`causalmix.effects.double_ml`, whatever the stage, for an estimator may have no e0.
-
-    Parameters
-    ----------
-    effects : Effects
-        Any estimator.
-    T_from, T_to : ndarray, shape (K,)
-        The move.
-    n_repeats : int
-        Repeats of the cross-fitting, over which residuals are averaged.
-
-    Returns
-    -------
-    Robustness
-        Its ``benchmarks`` have ``covariate, r2_outcome, r2_move``, the partial R2 of each covariate, at least nought;
-        ``bias``, the most by which a cause as strong as it can change the gain; and ``gain_left`` by that.
+    For comparison each covariate is left out as if it had not been measured: ``benchmarks`` have ``covariate,
+    r2_outcome, r2_move``, its partial R2, at least nought; ``bias``, the most by which a cause as strong can change the
+    gain; and ``gain_left`` by that.  Residuals are those of the cross-fitted nuisances of
+    :mod:`causalmix.effects.double_ml`, averaged over ``n_repeats``, whatever the stage, for an estimator may have no
+    e0.
     """
     c, history = _step(effects, T_from, T_to), effects.history
     D, y, gain = _contrast(effects, c, history.covariates, n_repeats)
@@ -249,22 +219,12 @@ def _partial_r2(full: np.ndarray, without: np.ndarray) -> float:
 
 
 def joint_bands(effects: Effects, states: Mapping[str, np.ndarray], level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """Returns in some states with intervals that hold for all domains at once, beside those that hold one by one.
+    """Returns in some states, by name, with intervals that hold for all domains at once, and one by one.
 
     The critical value is the quantile of the largest of K correlated normal deviations, drawn from the posterior's
     covariance (sup-t: Montiel Olea and Plagborg-Moller 2019, doi:10.1002/jae.2656).  Where a posterior has variances
-    but no covariance, that of Bonferroni stands in, which is never too small.
-
-    Parameters
-    ----------
-    states : dict
-        States x, shape (d,), by name.
-
-    Returns
-    -------
-    DataFrame
-        ``state, domain, theta, ci_low, ci_high, joint_low, joint_high, critical, rule`` of the critical value, joint
-        over the domains of one state.
+    but no covariance, that of Bonferroni stands in, which is never too small.  Columns are ``state, domain, theta,
+    ci_low, ci_high, joint_low, joint_high, critical, rule`` of the critical value, joint over the domains of one state.
     """
     parts = []
     for name, x in states.items():
@@ -299,22 +259,9 @@ def agreement(
     """Returns in some states by each final stage, and whether all of their 95% intervals meet.
 
     All stages see the same runs, so intervals that meet are no proof; intervals that do not meet say that at least one
-    stage is wrong.
-
-    Parameters
-    ----------
-    effects : Effects
-        One stage, as fitted; the others are fitted to the same question.
-    stages : sequence of str
-        Names in :data:`causalmix.effects.estimator.STAGES`; one that another stands in for, or that needs more runs,
-        is left out.
-    **settings
-        Of the other stages.
-
-    Returns
-    -------
-    DataFrame
-        ``state, domain``, for each stage ``<stage>, <stage>_low, <stage>_high``, and ``meet``.
+    stage is wrong.  The other ``stages`` are fitted, with the settings, to the question that ``effects`` answers; one
+    that another stands in for, or that needs more runs, is left out.  Columns are ``state, domain``, for each stage
+    ``<stage>, <stage>_low, <stage>_high``, and ``meet``.
     """
     fitted = {effects.stage: effects}
     for stage in stages:

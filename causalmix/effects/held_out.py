@@ -92,15 +92,14 @@ def held_out_scores(
     variants : sequence of Variant
         Those that are fitted alike are fitted once.
     n_test : int
-        Most runs held out in each split (64 as reported for the choice of covariates, secondary source);
-        at most a quarter of all.
+        Most runs held out in each split (64 as reported, secondary source), at most a quarter of all.
     progress : callable, optional
         Called with splits done, splits in all and None.
     measures : sequence of str
         Of :data:`MEASURES`.
     parts : callable, optional
-        From positions, among the designed runs, of those that are not held out and the split's seed to what variants
-        are fitted to, by :attr:`Variant.part`; by default to these runs.
+        From positions of the runs that are not held out and the split's seed to what variants are fitted to, by
+        :attr:`Variant.part`; by default to these runs.
     **settings
         Of :func:`causalmix.effects.estimator.fit_effects`, for all variants.
 
@@ -166,20 +165,10 @@ def summary(
 ) -> pd.DataFrame:
     """Mean and standard deviation over splits, and the paired difference of a reference to each variant.
 
-    Splits share runs, so the spread says how much the choice of split matters; it is no standard error.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        ``split, fitted, held_out``, the column ``by`` and the measures.
-    reference : str, optional
-        Its difference to each other one is told; by default the one with the first row.
-
-    Returns
-    -------
-    DataFrame
-        ``<by>``, and for each measure ``<m>, <m>_sd, <m>_behind, <m>_behind_low, <m>_behind_high``: how
-        far the variant lies behind the reference, with its :func:`causalmix.core.intervals.split_interval`.
+    Splits share runs, so the spread says how much the choice of split matters; it is no standard error.  Of ``scores``
+    (``split, fitted, held_out``, the column ``by``, the measures) come ``<by>`` and for each measure ``<m>, <m>_sd,
+    <m>_behind, <m>_behind_low, <m>_behind_high``: how far a variant lies behind the reference, by default the first,
+    with its :func:`causalmix.core.intervals.split_interval`.
     """
     reference, ratio = scores[by].iloc[0] if reference is None else reference, held_out_ratio(scores)
     rows = []
@@ -216,12 +205,9 @@ def comparisons(
 ) -> pd.DataFrame:  # fmt: skip
     """How one variant predicts held-out runs against another, for all pairs and measures as one family.
 
-    Returns
-    -------
-    DataFrame
-        ``one, other, measure, ahead, ahead_low, ahead_high, p, p_holm, verdict``: the mean difference with its
-        interval over splits (:func:`causalmix.core.intervals.split_interval`) and p-value, the latter adjusted
-        (Holm), and the verdict by that.
+    ``one, other, measure, ahead, ahead_low, ahead_high, p, p_holm, verdict``: the mean difference with its interval
+    over splits (:func:`causalmix.core.intervals.split_interval`) and p-value, that adjusted (Holm), and the verdict by
+    it.
     """
     ratio, rows = held_out_ratio(scores), []
     for one, other in pairs:

@@ -119,22 +119,10 @@ class Belief:
 def choose(
     F: np.ndarray, n: int, belief: Belief, contrasts: np.ndarray | None = None, group: np.ndarray | None = None
 ) -> np.ndarray:
-    """Positions of the n candidates that tell most, in the order in which they are chosen.
+    """Positions of the n candidates, rows F of the model, that tell most beside a belief, in the order of choice.
 
-    Parameters
-    ----------
-    F : ndarray, shape (m, p)
-        Candidates as rows of the model.
-    belief : Belief
-        What is known before.
-    contrasts : ndarray, shape (j, p), optional
-        What is to be known: runs are then I-optimal for these, and D-optimal without.
-    group : ndarray of int, shape (m,), optional
-        No two runs of one group are chosen; without, a candidate may be chosen again and again.
-
-    Returns
-    -------
-    ndarray of int, shape (n,); fewer where groups run out
+    They are I-optimal for ``contrasts``, shape (j, p), and D-optimal without.  No two of one ``group``, shape (m,), are
+    chosen (fewer than n where groups run out); without groups a candidate may be chosen again and again.
     """
     covariance, chosen, free = belief.covariance.copy(), [], np.ones(len(F), bool)
     variance = ((F @ covariance) * F).sum(axis=1)

@@ -97,11 +97,8 @@ def refuse_code(benchmarks: Sequence[Benchmark], allow_code: bool) -> None:
 def benchmark_table(benchmarks: Sequence[Benchmark] = BENCHMARKS) -> pd.DataFrame:
     """The benchmarks as a table; the paper's own list is unknown (:data:`NOTE`, also in ``attrs["note"]``).
 
-    Returns
-    -------
-    DataFrame
-        Columns ``axis, split, benchmark, harness_task, metric, shots, runs_code, opencompass, note``;
-        an empty text where an evaluator lacks the benchmark.
+    ``axis, split, benchmark, harness_task, metric, shots, runs_code, opencompass, note``; an empty text where an
+    evaluator lacks the benchmark.
     """
     columns = ["axis", "split", "name", "task", "metric", "shots", "runs_code", "opencompass", "note"]
     table = pd.DataFrame([asdict(b) for b in benchmarks], columns=columns).astype({"shots": object})

@@ -45,14 +45,9 @@ class StyleRater:
     """A small Bradley-Terry rater of style, trained on pairs (the idea of QuRating, arXiv 2402.09739).
 
     A chunk's logit is linear in the mean of its hashed token n-grams (words and punctuation, n = 1, 2).
-
-    Parameters
-    ----------
-    n_buckets : int
-        Hash buckets, one weight each.
     """
 
-    def __init__(self, n_buckets: int = 2**14) -> None:
+    def __init__(self, n_buckets: int = 2**14) -> None:  # one weight each
         self.weights = torch.zeros(n_buckets)
 
     def fit(

@@ -60,29 +60,12 @@ def cautious(
     goals: Effects | Sequence[Effects], x: np.ndarray, limits: Limits, kappa: float = KAPPA, keep: Sequence[Keep] = (),
     own: np.ndarray | None = None, seed: int = 0,
 ) -> Choice:  # fmt: skip
-    """The mixture whose gain over the reference has the largest lower confidence bound.
+    """The mixture whose gain over the limits' reference has the largest lower bound in a state x, shape (d,).
 
-    Parameters
-    ----------
-    goals : Effects, or several
-        What is to gain.  Of several, each in standard deviations of its outcome over the runs, the worst is raised.
-    x : ndarray, shape (d,)
-        The state.
-    limits : Limits
-        The reference, floors, caps and trust region.
-    kappa : float
-        Standard deviations that are taken off the expected gain, at least 0.
-    keep : sequence of Keep
-        Outcomes that must not fall below those of the reference.
-    own : ndarray, shape (K,), optional
-        Another mixture to start from, such as the pool's own proportions.
-    seed : int
-        Of the random mixtures to start from.
-
-    Raises
-    ------
-    InputError
-        When kappa, a margin or a level is out of range.
+    ``kappa`` standard deviations are taken off the expected gain.  Of several goals, each in standard deviations of its
+    outcome over the runs, the worst is raised; the outcomes of ``keep`` must not fall below those of the reference.
+    The search starts from random mixtures and from ``own``, shape (K,), such as the pool's proportions.  InputError
+    when kappa, a margin or a level is out of range.
     """
     goals = (goals,) if isinstance(goals, Effects) else tuple(goals)
     _check(kappa, keep)

@@ -20,13 +20,7 @@ ROWS = 1000  # of a training set, where nothing says how many
 
 
 def answer(options: Namespace) -> tuple[Proposal, list[str]]:
-    """The proposal for a command line, and what it tells in sentences.
-
-    Raises
-    ------
-    InputError
-        When an option cannot be; nothing has been computed then.
-    """
+    """The proposal for a command line, and what it tells in sentences; an option that cannot be is refused first."""
     _check_numbers(options)
     history, domains, rows = _given(options)
     room = _room(options, history, domains, rows)

@@ -21,28 +21,15 @@ FEWEST_AGAIN = 5  # further runs of a mixture and state, from which on they tell
 
 @dataclass(frozen=True)
 class Room:
-    """Where runs can be made.
+    """Where runs can be made."""
 
-    Attributes
-    ----------
-    domains : tuple of str, length K
-    covariates : dict
-        Lowest and highest value of each covariate that a run can be given; may be empty.
-    sizes : tuple of int
-        Rows of a training set, one or more; the gain is that at the largest.
-    models : tuple of float
-        Parameters of the models where they differ, likewise; empty where there is one.
-    floor, cap, reference : ndarray, shape (K,)
-        Smallest and largest shares, and the mixture that gains are over.
-    """
-
-    domains: tuple[str, ...]
-    covariates: dict[str, tuple[float, float]]
-    sizes: tuple[int, ...]
-    models: tuple[float, ...]
-    floor: np.ndarray
-    cap: np.ndarray
-    reference: np.ndarray
+    domains: tuple[str, ...]  # length K
+    covariates: dict[str, tuple[float, float]]  # lowest and highest value that a run can be given; may be empty
+    sizes: tuple[int, ...]  # rows of a training set, one or more; the gain is that at the largest
+    models: tuple[float, ...]  # parameters, likewise, where they differ; empty where there is one model
+    floor: np.ndarray  # smallest shares, shape (K,)
+    cap: np.ndarray  # largest shares, shape (K,)
+    reference: np.ndarray  # the mixture that gains are over, shape (K,)
 
     @property
     def scales(self) -> tuple[tuple[float, ...], ...]:
@@ -69,27 +56,17 @@ class Room:
 class Proposal:
     """Runs that are proposed, and what they will tell.
 
-    Attributes
-    ----------
-    table : DataFrame
-        ``run_id, w_<domain>…, x_<covariate>…, n_samples, role, adaptive``, and ``model_size`` where models differ.
-    optimum : ndarray, shape (K,) or None
-        The mixture that is best by the runs so far; None before there are any.
-    noise : float
-        Standard deviation of a run's outcome, in units of which half-widths are where it is 1 for want of knowledge.
-    half_width_now, half_width : float
-        Of the 95% interval of the gain over the reference, before and after the proposed runs: that of the present
-        optimum, or, before any run, the root mean square over mixtures.
-    needed : int or None
-        Runs that the wanted half-width takes beyond those at hand; None where none is wanted.
+    Half-widths are those of the 95% interval of the gain over the reference: of the present optimum, or, before any
+    run, the root mean square over mixtures.
     """
 
+    # Columns run_id, w_<domain>…, x_<covariate>…, n_samples, role, adaptive, and model_size where models differ.
     table: pd.DataFrame
-    optimum: np.ndarray | None
-    noise: float
-    half_width_now: float
-    half_width: float
-    needed: int | None
+    optimum: np.ndarray | None  # best by the runs so far, shape (K,); None before there are any
+    noise: float  # standard deviation of an outcome; 1 where it is not known, and half-widths are in units of it
+    half_width_now: float  # before the proposed runs
+    half_width: float  # after them
+    needed: int | None  # runs that the wanted half-width takes beyond those at hand; None where none is wanted
 
 
 def propose(
@@ -97,35 +74,13 @@ def propose(
     criterion: str = "", target: np.ndarray | None = None, anchors: float = 0.1, noise: float | None = None,
     half_width: float | None = None, seed: int = 0,
 ) -> Proposal:  # fmt: skip
-    """Propose the next runs of a sweep.
+    """Propose the next runs of a sweep, given those of a history if there is one.
 
-    Parameters
-    ----------
-    room : Room
-        Where they can be made.
-    runs : int
-        How many.
-    history : History, optional
-        Runs that are there already; the design is then conditional on them.
-    outcome, lower_is_better
-        Of the history.
-    criterion : {"D", "I", ""}
-        "D" learns the whole answer to mixtures and states, "I" the gains over the reference; by default the first
-        without a history and the second with one, where it aims at what may be the best.
-    target : ndarray, shape (d,), optional
-        Covariates of the state that the gain is for; without, the gains are for the states of the runs at hand, or for
-        states all over the room before there are any.
-    anchors : float
-        Share of the runs that repeat the reference and the present optimum, in the mean of these states, to measure the
-        noise.
-    noise : float, optional
-        Standard deviation of an outcome between equal runs; by default learnt from the history.
-    half_width : float, optional
-        Wanted half-width of the interval of the gain.
-
-    Returns
-    -------
-    Proposal
+    ``criterion`` "D" learns the whole answer to mixtures and states, "I" the gains over the reference; by default the
+    first without a history and the second with one, where it aims at what may be the best.  Gains are for the
+    covariates ``target``, shape (d,), else for the states of the runs at hand, or for states all over the room before
+    there are any.  The share ``anchors`` of the runs repeats the reference and the present optimum, in the mean of
+    these states, to measure the noise, which is else learnt from the history.
     """
     T = candidates.mixtures(room.floor, room.cap, MIXTURES, seed)
     rows = np.arange(CANDIDATES) % len(T)

@@ -44,12 +44,7 @@ def causalmix_a(
     radius : float, optional
         Largest total variation distance to the reference, in [0, 1].
     caps : ndarray, shape (K,), optional
-        Largest share of each domain.
-
-    Raises
-    ------
-    InputError
-        When the returns are not finite, the radius is out of range, or the caps leave no mixture.
+        Largest share of each domain; InputError where they leave no mixture.
     """
     theta, reference, caps = _checked(theta, reference, radius, caps)
     gains = np.maximum(theta, 0.0)
@@ -66,23 +61,18 @@ def causalmix_s(
 ) -> Proposal:  # fmt: skip
     """CausalMix-S: the mean of the best of many random mixtures.
 
-    Every candidate is scored by ``theta' log(T + eps)``, all of them in one matrix product; what
-    the score leaves out, g(x), is the same for all.
+    Every candidate is scored by ``theta' log(T + eps)``; what the score leaves out, g(x), is the same for all.
 
     Parameters
     ----------
-    theta : ndarray, shape (K,)
-        Returns in the target state.
+    theta, reference, radius, caps
+        As for :func:`causalmix_a`; candidates outside are moved to the border.
     n_candidates, top : int
         Candidates drawn, and how many of the best are averaged (100,000 and 100 as reported, secondary source).
     alpha : float
         Dirichlet concentration of the candidates (ours; the paper's is unknown).
-    eps : float
-        Offset of the log treatment, share.
-    seed : int
-        Of the candidates.
-    reference, radius, caps
-        As for :func:`causalmix_a`; candidates outside are moved to the border.
+    eps, seed
+        Offset of the log treatment, share; seed of the candidates.
     """
     theta, reference, caps = _checked(theta, reference, radius, caps)
     if not 1 <= top <= n_candidates:

@@ -124,19 +124,11 @@ def uneven_rows(table: pd.DataFrame, parts: list[str], tolerance: float = 0.06) 
 
 
 def paper_claims(folder: Path) -> pd.DataFrame:
-    """The paper's claims with its reported numbers, held against the tables of a study.
+    """The paper's claims with its reported numbers, held against the tables of a study in a folder.
 
-    Parameters
-    ----------
-    folder : Path
-        The study's tables; one that is not there gives claims without our number.
-
-    Returns
-    -------
-    DataFrame
-        ``claim, family, reported, ours, ci_low, ci_high, p, p_holm, unit, verdict, measured in, reported where``;
-        where it was measured is the subject of a notebook, with the reason if there is no number.  The interval is of
-        this claim alone; the p-value ``p_holm``, and with it the verdict, is adjusted for the claims of its family.
+    ``claim, family, reported, ours, ci_low, ci_high, p, p_holm, unit, verdict, measured in, reported where``: where it
+    was measured is the subject of a notebook, with the reason if there is no number, as where a table is not there.
+    The interval is of this claim alone; ``p_holm``, and with it the verdict, is adjusted for the claims of its family.
     """
     targets, variants = (_read(folder, name) for name in ("targets", "variants_trained"))
     both = targets if targets is None or variants is None else pd.concat([targets, variants], ignore_index=True)

@@ -82,22 +82,9 @@ def compare(
 ) -> pd.DataFrame:
     """Mean outcome of each method and its paired difference to the reference, with intervals over seeds.
 
-    Parameters
-    ----------
-    table : DataFrame
-        From :func:`trial_table`; every group of pool, model and size is compared by itself.
-    outcome : str
-        A ``y_`` column.
-    reference : str
-        The method that differences are to.
-    level : float
-        Nominal coverage of each interval by itself; they are not adjusted for their number.
-
-    Returns
-    -------
-    DataFrame
-        ``pool, model, n_samples, method, seeds, mean, ci_low, ci_high, difference, difference_low,
-        difference_high``.
+    Every group of pool, model and size of a :func:`trial_table` is compared by itself: ``pool, model, n_samples,
+    method, seeds, mean, ci_low, ci_high, difference, difference_low, difference_high``.  ``level`` is the coverage of
+    each interval by itself; they are not adjusted for their number.
     """
     rows = []
     for key, group in table.groupby(GROUP, sort=False):

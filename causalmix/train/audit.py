@@ -19,15 +19,11 @@ from causalmix.train.spec import RunSpec
 
 
 def reliability(groups: np.ndarray, values: np.ndarray, level: float = 0.95) -> dict[str, float]:
-    """Share of an outcome's variance that is not seed noise.
+    """Share of an outcome's variance that is not seed noise: ICC(1) of a one-way random-effects model.
 
-    ``groups`` tells which specification (all but the seed) each run belongs to, every one of them with
-    equally many seeds; ``values`` are accuracies in [0, 1].
-
-    Notes
-    -----
-    The intraclass correlation ICC(1) of a one-way random-effects model with its exact interval
-    under normal errors; Shrout and Fleiss (1979), DOI 10.1037/0033-2909.86.2.420.
+    ``groups`` tells which specification (all but the seed) each run belongs to, every one of them with equally many
+    seeds; ``values`` are accuracies in [0, 1].  The interval is exact under normal errors (Shrout and Fleiss 1979,
+    doi:10.1037/0033-2909.86.2.420).
     """
     frame = pd.DataFrame({"group": groups, "value": np.asarray(values, float)})
     sizes = frame.groupby("group").size()

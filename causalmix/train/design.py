@@ -29,38 +29,13 @@ SUBJECTS = ("proxy_sft", "longcot")  # those that have the fields of a design; t
 
 @dataclass(frozen=True)
 class Design:
-    """What a study trains; the field names are those of the study's YAML and of the chapters.
+    """What a study trains; the fields are those of its YAML and of the chapters (:mod:`causalmix.core.parameters`).
 
-    Attributes
-    ----------
-    pool_rows, pool_seed : int
-        Size and seed of the generated pool.
-    candidates : int
-        Candidate rows drawn in each domain for one state.
-    n_runs, n_samples, epochs : int
-        Proxy runs, rows of one run's training sample, passes over it.
-    learning_rate, batch_size
-        Of every run; the other hyper-parameters are the defaults of :class:`causalmix.train.sft.SFTSettings`.
-    concentration : float
-        Dirichlet concentration of each domain: 1 is uniform over the simplex.
-    tilt : float
-        Each component of a state λ is uniform in [-tilt, tilt].
-    assignment : {"randomized", "confounded"}
-        Whether T is drawn independently of the state, or its Dirichlet mean follows the state.
-    noise_specs, noise_seeds : int
-        The noise panel: so many of the runs, each trained with so many seeds in all.
-    seed : int
-        Seed of the design (mixtures, states) and of every run's own seed.
-    pool, longcot_pool : dict
-        Recipes (:class:`causalmix.data.recipes.Recipe`) of a real pool and of one of long chains of thought;
-        empty means the embedded world's.
-    models : dict
-        By role (``proxy, target, longcot``): a model's id or path, or a dictionary of its ``name``, of
-        hyper-parameters that differ from ``training``, and of ``launch``: the configuration and the
-        ``processes`` of :func:`causalmix.train.launch.finetune_distributed`.  A role that is absent is the
-        embedded world's.
-    training : dict
-        Further fields of :class:`causalmix.train.sft.SFTSettings`, for all runs.
+    ``tilt`` is the half-width of the range of each component of a state λ.  ``pool`` and ``longcot_pool`` are recipes
+    (:class:`causalmix.data.recipes.Recipe`).  ``models`` has, by role (``proxy, target, longcot``), a model's id or
+    path, or a dictionary of its ``name``, of hyper-parameters that differ from ``training``, and of ``launch``: the
+    configuration and the ``processes`` of :func:`causalmix.train.launch.finetune_distributed`.  What is empty or absent
+    is the embedded world's; ``training`` has further fields of :class:`causalmix.train.sft.SFTSettings`, for all runs.
     """
 
     pool_rows: int = 40_000
@@ -129,15 +104,7 @@ class Design:
 
 
 def specs_of(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) -> list[RunSpec]:
-    """The study's proxy runs, in order; the same design always gives the same runs.
-
-    Parameters
-    ----------
-    world : str
-        Identity of the pool, its scores, the base models and the tasks.
-    domains : tuple of str, length K
-        Of the pool.
-    """
+    """The study's proxy runs on a world, by its name, in order; the same design always gives the same runs."""
     rng = np.random.default_rng([design.seed, 10])
     tilts = rng.uniform(-design.tilt, design.tilt, (design.n_runs, len(SCORES)))
     mixtures = _assign(design, tilts, len(domains))

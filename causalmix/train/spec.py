@@ -19,41 +19,19 @@ MIXING, LAUNCH = "mixing_", "launch_"  # begin the names of what in a run's trai
 class RunSpec:
     """Everything that determines one run: equal specs are the same run.
 
-    Lists become tuples, numbers their plain Python type and weights are rounded to six digits,
-    so that a spec read back from a ledger equals the one that was written.
-
-    Attributes
-    ----------
-    world : str
-        Identity of the pool, its scores, the base models and the tasks (:class:`causalmix.data.families.WorldName`).
-    model : str
-        Base model that is fine-tuned.
-    domains : tuple of str, length K
-    weights : tuple of float, length K
-        Mixture T: the share of each domain in the training sample.
-    state : tuple of float
-        Tilt λ of the candidate pool, one component for each score.
-    n_samples, epochs : int
-        Rows of the training sample and passes over it.
-    seed : int
-        Of the candidate draw, the sample and the training.
-    training : tuple of (str, value) pairs
-        Further hyper-parameters (a mapping is accepted), sorted by name; see :func:`training_of`.
-
-    Raises
-    ------
-    InputError
-        When the weights are not a mixture of the domains.
+    Lists become tuples, numbers their plain Python type and weights are rounded to six digits, so that a spec read back
+    from a ledger equals the one that was written.  InputError when the weights are not a mixture of the domains.
     """
 
-    world: str
-    model: str
-    domains: tuple[str, ...]
-    weights: tuple[float, ...]
-    state: tuple[float, ...]
-    n_samples: int
-    epochs: int
-    seed: int
+    world: str  # identity of the pool, its scores, the base models and the tasks (WorldName)
+    model: str  # base model that is fine-tuned
+    domains: tuple[str, ...]  # length K
+    weights: tuple[float, ...]  # mixture T: the share of each domain in the training sample, length K
+    state: tuple[float, ...]  # tilt λ of the candidate pool, one component for each score
+    n_samples: int  # rows of the training sample
+    epochs: int  # passes over it
+    seed: int  # of the candidate draw, the sample and the training
+    # Further hyper-parameters by name (a mapping is accepted), sorted; see training_of.
     training: tuple[tuple[str, object], ...] = ()
 
     def __post_init__(self) -> None:

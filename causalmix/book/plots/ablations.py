@@ -11,15 +11,7 @@ from causalmix.core.intervals import mean_interval
 
 
 def dots(table: pd.DataFrame, by: str, measure: str, label: str, ax: Axes) -> Axes:
-    """Mean over splits and its standard deviation, one row for each variant, the best on top.
-
-    Parameters
-    ----------
-    table : DataFrame
-        The column ``by``, ``split`` and the measure.
-    label : str
-        Of the measure's axis.
-    """
+    """Mean over splits and its standard deviation, one row for each variant (column ``by``), the best on top."""
     found = table.groupby(by, sort=False)[measure].agg(["mean", "std"]).sort_values("mean", ascending=False)
     places = name_rows(list(found.index), ax)
     ax.hlines(places, found["mean"] - found["std"], found["mean"] + found["std"], color=COLOURS[0], linewidth=1.6)
@@ -31,10 +23,7 @@ def dots(table: pd.DataFrame, by: str, measure: str, label: str, ax: Axes) -> Ax
 def learning_curve(table: pd.DataFrame, outcome: str, ax: Axes) -> Axes:
     """Outcome of each method's mixture against the number of runs behind it: mean and 95% interval over seeds.
 
-    Parameters
-    ----------
-    table : DataFrame
-        ``method, n_runs, seed, <outcome>``.
+    ``table`` has ``method, n_runs, seed, <outcome>``.
     """
     counts = sorted(table["n_runs"].unique())
     for i, (method, part) in enumerate(table.groupby("method", sort=False)):

@@ -16,14 +16,9 @@ from causalmix.study.trials import GROUP, MEAN, in_group, name_of
 
 
 def means(compared: pd.DataFrame, ax: Axes, columns: tuple[str, str, str] = MEAN) -> Axes:
-    """A dot and its 95% interval for each method, one colour for each pool, model and size.
+    """A dot and its 95% interval for each method of a :func:`causalmix.study.trials.compare`, a colour for each group.
 
-    Parameters
-    ----------
-    compared : DataFrame
-        From :func:`causalmix.study.trials.compare`.
-    columns : tuple of str
-        Centre and ends; :data:`causalmix.study.trials.DIFFERENCE` draws differences.
+    ``columns`` are centre and ends; :data:`causalmix.study.trials.DIFFERENCE` draws differences.
     """
     centre, low, high = columns
     table = compared.dropna(subset=[centre])
@@ -47,12 +42,7 @@ def means(compared: pd.DataFrame, ax: Axes, columns: tuple[str, str, str] = MEAN
 def rank_scatter(table: pd.DataFrame, outcome: str, one: dict, other: dict, ax: Axes) -> Axes:
     """Mean outcome of each method in one group of trials (across) and in another (up), one dot a method.
 
-    Parameters
-    ----------
-    table : DataFrame
-        From :func:`causalmix.study.trials.trial_table`.
-    one, other : dict
-        Values of ``pool, model, n_samples`` that pick each group.
+    Groups are values of ``pool, model, n_samples`` in a :func:`causalmix.study.trials.trial_table`.
     """
     sides = []
     for choice in (one, other):
@@ -68,16 +58,9 @@ def rank_scatter(table: pd.DataFrame, outcome: str, one: dict, other: dict, ax: 
 
 
 def ternary(mixtures: pd.DataFrame, corners: Sequence[Sequence[str]], ax: Axes, runs: np.ndarray | None = None) -> Axes:
-    """Mixtures in a triangle whose corners are groups of domains.
+    """Mixtures (``method, w_<domain>…``) in a triangle whose three corners are groups of domains.
 
-    Parameters
-    ----------
-    mixtures : DataFrame
-        ``method, w_<domain>…``.
-    corners : three sequences of str
-        Domains whose shares add up to each corner's.
-    runs : ndarray, shape (n, K), optional
-        Mixtures of the history, drawn as a cloud.
+    ``runs``, the history's mixtures, shape (n, K), are drawn as a cloud.
     """
     names = [c.removeprefix("w_") for c in mixtures if c.startswith("w_")]
     points = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
@@ -101,13 +84,9 @@ def ternary(mixtures: pd.DataFrame, corners: Sequence[Sequence[str]], ax: Axes, 
 
 
 def claims(table: pd.DataFrame) -> Figure:
-    """Reported and own differences of claims; the colour of the dot is the verdict.
+    """Reported and own differences of :func:`causalmix.study.claims.paper_claims`; a dot's colour is the verdict.
 
-    Parameters
-    ----------
-    table : DataFrame
-        From :func:`causalmix.study.claims.paper_claims`; claims in points of accuracy stand above those in measures
-        of prediction.
+    Claims in points of accuracy stand above those in measures of prediction.
     """
     points = table["unit"] == "points"
     heights = [max(int(points.sum()), 1), max(int((~points).sum()), 1)]

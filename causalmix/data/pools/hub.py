@@ -36,19 +36,10 @@ def open_rows(
 ) -> Dataset:
     """Open a data set as one table; its rows stay on disk, and nothing is written beside local files.
 
-    Parameters
-    ----------
-    path : str or Path
-        A file (JSONL, JSON, CSV, Parquet, Arrow), a folder of such files, a folder that
-        ``save_to_disk`` wrote, or a name on the Hugging Face hub.
-    name : str, optional
-        Configuration on the hub, or the folder of that name below a local one.
-    split : str
-        Which part; a single file has one only, whatever it is called.
-    data_files : str, sequence or mapping, optional
-        Files of a folder or repository, where not all of them are meant.
-    revision : str, optional
-        Branch, tag or commit on the hub.
+    ``path`` is a file (JSONL, JSON, CSV, Parquet, Arrow), a folder of such files, a folder that ``save_to_disk`` wrote,
+    or a name on the Hugging Face hub.  ``name`` is a configuration there, or the folder of that name below a local one;
+    ``split`` which part (a single file has one only, whatever it is called); ``data_files`` some files of a folder or
+    repository; ``revision`` a branch, tag or commit.
     """
     path = Path(path)
     available(path.as_posix(), "dataset")
