@@ -1,4 +1,4 @@
-"""The command line: ``causalmix run | status | book | sweep | design | plan | recommend | world``.
+"""The command line: ``causalmix init | sweep | recommend | plan | design | run | status | book | world``.
 
 Exit codes: 0 for success, 1 for a failed run or book, 2 for bad input, told in one sentence.
 """
@@ -20,7 +20,7 @@ from causalmix.core.errors import InputError
 from causalmix.core.parameters import SUBJECTS, EstimateParameters, declaration, read, subject_of
 from causalmix.core.study_file import read_study
 from causalmix.methods import design_request
-from causalmix.methods.request import Request, add_options
+from causalmix.methods.request import add_options, request_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +42,16 @@ def _parser() -> argparse.ArgumentParser:
 
     study = argparse.ArgumentParser(add_help=False)
     study.add_argument("--study", default=stamps.COMMITTED, help="a name, or a YAML file; default: %(default)s")
+
+    command = commands.add_parser("init", help="write a study's file for a folder of your own rows")
+    command.set_defaults(do=_init)
+    command.add_argument("rows", type=Path, metavar="FOLDER", help="a folder or a file of conversations")
+    command.add_argument("--out", type=Path, default=Path("study.yaml"), metavar="FILE", help="default: %(default)s")
+    command.add_argument("--model", default="proxy", help="the proxy: a folder or a name; default: the embedded one")
+    command.add_argument("--tasks", type=Path, metavar="FOLDER", help="your tasks, as lm-evaluation-harness has them")
+    command.add_argument("--domain-column", default="", metavar="NAME", help="what tells the domain of a row")
+    command.add_argument("--runs", type=_positive, default=0, metavar="N", help="mixtures to try; default: by domains")
+    command.add_argument("--force", action="store_true", help="write over a file that is there")
 
     command = commands.add_parser("run", parents=[study], help="execute the chapters of a study into pages")
     command.set_defaults(do=_run)
@@ -115,6 +125,17 @@ def _positive(text: str, least: int = 1) -> int:
     if not text.isdecimal() or int(text) < least:
         raise argparse.ArgumentTypeError(f"expected a whole number from {least}, found {text!r}")
     return int(text)
+
+
+def _init(options: argparse.Namespace) -> int:
+    from causalmix.study.init import Asked, init
+
+    asked = Asked(**{field.name: getattr(options, field.name) for field in fields(Asked)})
+    path = init(asked, tell=partial(print, file=sys.stderr))
+    print(
+        f"{path} is written. What it costs: causalmix plan --study {path}; to train it: causalmix sweep --study {path}"
+    )
+    return 0
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -210,7 +231,6 @@ def _told(path: Path) -> str:
 
 def _sweep(options: argparse.Namespace) -> int:
     """Returns 1 when a run is on record as failed."""
-    from causalmix.book.progress import progress
     from causalmix.study.plan import needs
     from causalmix.train import clusters
 
@@ -228,20 +248,35 @@ def _sweep(options: argparse.Namespace) -> int:
         "retry_failed": options.retry_failed,
         "retries": options.retries,
     }
-    if options.trials:
-        return _trials(options.study, settings)
-    from causalmix.train import records
+    from causalmix.book.progress import Lines
+    from causalmix.core import progress
 
-    return _count(records.sweep(options.study, limit=options.limit, progress=progress, **settings))
+    with Lines() as lines, progress.listening(lines.tell):
+        settings["progress"] = lines.runs
+        return _trials(options.study, settings) if options.trials else _own_runs(options, settings)
+
+
+def _own_runs(options: argparse.Namespace, settings: dict) -> int:
+    """Train a study's own runs, told before and while it works; a study of a file gets its history then."""
+    from causalmix.core.history import MIN_ROWS
+    from causalmix.train import announce, records
+
+    tell, here = partial(print, file=sys.stderr), settings["client"] == "local"
+    tell(announce.before_scoring(read_study(options.study).of("proxy_sft"), options.limit))
+    before = lambda missing, world: tell(announce.before_training(missing, world, options.workers, here))  # noqa: E731
+    found = records.sweep(options.study, limit=options.limit, before=before, **settings)
+    code = _count(found)
+    if paths.is_file(options.study) and sum(record["status"] == "finished" for record in found) >= MIN_ROWS:
+        print(f"Their history is {_told(records.write_history(options.study))}.")
+    return code
 
 
 def _trials(study: str, settings: dict) -> int:
     """Train what methods are compared by; returns 1 when a run is on record as failed."""
-    from causalmix.book.progress import progress
     from causalmix.study.campaign import Campaign
 
     code = 0
-    for part, records in Campaign.of_study(study, progress=progress).train(**settings):
+    for part, records in Campaign.of_study(study, progress=settings.pop("progress")).train(**settings):
         print(f"{part}: ", end="")
         code = max(code, _count(records))
     return code
@@ -280,12 +315,16 @@ def _plan(options: argparse.Namespace) -> int:
 def _recommend(options: argparse.Namespace) -> int:
     from causalmix.methods.refusals import checked
 
-    request = Request(**{field.name: getattr(options, field.name) for field in fields(Request)})
+    request = request_of(options)
     checked(request)  # before what takes seconds to load
+    from causalmix.book.progress import Lines
+    from causalmix.core import progress
     from causalmix.methods.recommend import recommend
     from causalmix.methods.training_set import shown
 
-    print(shown(recommend(request, tell=lambda told: print(told, file=sys.stderr)), options.format), end="")
+    with Lines() as lines, progress.listening(lines.tell):
+        found = recommend(request, tell=partial(print, file=sys.stderr))
+    print(shown(found, options.format), end="")
     return 0
 
 

@@ -32,6 +32,56 @@ def progress(done: int, total: int, seconds_left: float | None) -> None:
         print(f"\r\033[K{_runs(done, total)}{_left(seconds_left)}", end=end, file=sys.stderr, flush=True)
 
 
+class Lines:
+    """Tells on the terminal how far a computation is; elsewhere in a line at least every 20 seconds, come what may."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self.terminal, self.news, self.began, self.logged = self.stream.isatty(), None, (0, 0.0), time.monotonic()
+        self._stop, self._lock = threading.Event(), threading.Lock()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Lines:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def runs(self, done: int, total: int, left: float | None) -> None:
+        """As :func:`progress`."""
+        self.tell(done, total, "runs", left)
+
+    def tell(self, done: int, total: int, what: str, left: float | None = None) -> None:
+        """So much is done of something; the seconds left are reckoned from its start where they are not told."""
+        now = time.monotonic()
+        if self.news is None or self.news[2] != what:
+            self.began = done, now
+        if left is None and done > self.began[0]:
+            left = (now - self.began[1]) / (done - self.began[0]) * (total - done)
+        self.news = done, total, what, left, now
+        if self.terminal or done == total:
+            self._write("\n" if done == total else "")
+
+    def line(self) -> str:
+        """What there is to say now."""
+        done, total, what, left, when = self.news
+        left = None if left is None or done == total else max(0.0, left - (time.monotonic() - when))
+        return f"{done:,} of {total:,} {what}{_left(left)}"
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.5):
+            if self.news and self.news[0] < self.news[1] and time.monotonic() - self.logged > LOG_SECONDS:
+                self._write("" if self.terminal else "\n")
+
+    def _write(self, end: str) -> None:
+        with self._lock:
+            self.logged = time.monotonic()
+            text = f"\r\033[K{self.line()}" if self.terminal else self.line()
+            print(text, end=end, file=self.stream, flush=True)
+
+
 class Display:
     """Shows how far the notebooks are, from a thread of its own, while they run."""
 

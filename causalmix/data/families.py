@@ -11,6 +11,7 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from causalmix.core import progress
 from causalmix.core.paths import cache_dir
 from causalmix.core.tables import read_table, write_table
 from causalmix.data import fingerprints, scores
@@ -76,17 +77,20 @@ def _score_real(recipe: Recipe, pool: Dataset) -> pd.DataFrame:
     loaded = []
 
     def computed(rows: Dataset) -> pd.DataFrame:
-        parts = [rows.select(range(start, min(start + SLICE, len(rows)))) for start in range(0, len(rows), SLICE)]
-        return pd.concat([kept(part) for part in parts], ignore_index=True)
+        parts = []
+        for start in range(0, len(rows), SLICE):
+            tell = lambda done: progress.tell(start + done, len(rows))  # noqa: E731
+            parts.append(kept(rows.select(range(start, min(start + SLICE, len(rows)))), tell))
+        return pd.concat(parts, ignore_index=True)
 
-    def kept(part: Dataset) -> pd.DataFrame:
+    def kept(part: Dataset, tell: Callable[[int], None]) -> pd.DataFrame:
         """Scores of a slice, from the cache where they are known: hours of scoring are not lost with a machine."""
         by = [fingerprints.of_model("scorer", recipe.scorer), fingerprints.of_model("rater", recipe.rater)]
         path = cache_dir() / "scores" / f"{digest_of(fingerprints.of_rows(part), by, *scores.further())[:16]}.csv"
         if not path.exists():
             # Half precision as in the scorers' own configuration; a CPU, which has none to gain, scores in full.
             loaded[:] = loaded or [*load_model(recipe.scorer, bf16=torch.cuda.is_available()), load_rater(recipe.rater)]
-            write_table(path, scores.score_rows(part, *loaded))
+            write_table(path, scores.score_rows(part, *loaded, tell=tell))
         return read_table(path, list(scores.SCORES))
 
     if not recipe.scores:

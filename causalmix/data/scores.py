@@ -21,6 +21,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from causalmix.core import progress
 from causalmix.core.errors import InputError
 from causalmix.lm.losses import logits_of
 from causalmix.lm.raters import Rater
@@ -94,14 +95,22 @@ def score_rows(
     tokenizer: PreTrainedTokenizerBase,
     rater: Rater,
     batch_tokens: int | None = None,
+    tell: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
     """Every score of each row (``messages``) by the reference model and the rater, one line a row, in order.
 
     ``batch_tokens`` (padding included) bounds a forward pass; by default what suits a CPU's cache, or a GPU.
+    ``tell`` is called with the rows that are done; by default whoever listens is told.
     """
+    tell = tell or (lambda done: progress.tell(done, len(rows)))
     batch_tokens = batch_tokens or BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cuda"])
     slabs = _slabs(flatten(row["messages"]) for row in rows)
-    return pd.concat([_score_pairs(pairs, model, tokenizer, rater, batch_tokens) for pairs in slabs], ignore_index=True)
+    parts: list[pd.DataFrame] = []
+    for pairs in slabs:
+        before = sum(map(len, parts))
+        heard = lambda share: tell(before + int(share * len(pairs)))  # noqa: E731
+        parts.append(_score_pairs(pairs, model, tokenizer, rater, batch_tokens, heard))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _slabs(pairs: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
@@ -117,17 +126,26 @@ def _slabs(pairs: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
         yield slab
 
 
-def _score_pairs(pairs: Sequence[tuple[str, str]], model, tokenizer, rater: Rater, batch_tokens: int) -> pd.DataFrame:
-    """Scores of (instruction, output) pairs."""
+def _score_pairs(
+    pairs: Sequence[tuple[str, str]], model, tokenizer, rater: Rater, batch_tokens: int, heard: Callable[[float], None]
+) -> pd.DataFrame:
+    """Scores of (instruction, output) pairs; ``heard`` is told the share of the tokens that were read."""
     encode = lambda texts: tokenizer(texts, add_special_tokens=False)["input_ids"]  # noqa: E731
     joined = [ids[:HES_MAX_TOKENS] for ids in encode([instruction + output for instruction, output in pairs])]
     prompt_lengths = [len(ids) for ids in encode([instruction for instruction, _ in pairs])]
     lines = [f"{instruction}\n{output}" for instruction, output in pairs]
     whole = [ids[:LOSS_MAX_TOKENS] for ids in encode(lines)]
+    done, total = 0, sum(map(len, joined)) + sum(map(len, whole))
+
+    def seen(tokens: int) -> None:
+        nonlocal done
+        done += tokens
+        heard(done / total)
+
     read = Reading(
         pairs,
-        _per_token(model, joined, prompt_lengths, _entropy_bits, batch_tokens),
-        _per_token(model, whole, [1] * len(whole), _nll_nats, batch_tokens),
+        _per_token(model, joined, prompt_lengths, _entropy_bits, batch_tokens, seen),
+        _per_token(model, whole, [1] * len(whole), _nll_nats, batch_tokens, seen),
         rater.score(lines),
     )
     return pd.DataFrame({name: score.of(read) for name, score in SCORES.items()})
@@ -157,6 +175,7 @@ def _per_token(
     first: Sequence[int],
     measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     batch_tokens: int,
+    seen: Callable[[int], None],
 ) -> list[np.ndarray]:
     """Measure (logits, target) at every token from position ``first`` of each row on (never the very first)."""
     values = [np.empty(0)] * len(ids)
@@ -172,6 +191,7 @@ def _per_token(
         measured = _at_positions(model, hidden.flatten(0, 1), batch.flatten(), at.to(model.device), measure)
         for i, part in zip(chosen, np.split(measured, np.cumsum(counts)[:-1])):
             values[i] = part
+        seen(sum(len(ids[i]) for i in chosen))
     return values
 
 

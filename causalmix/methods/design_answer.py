@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from causalmix.core import paths
+from causalmix.core.direction import told
 from causalmix.core.errors import InputError
 from causalmix.core.history import History, read_history
 from causalmix.core.parameters import Subject, check_name
@@ -29,6 +30,8 @@ def answer(options: Namespace) -> tuple[Proposal, list[str]]:
         _check_outcome(history, options.outcome)
     if options.half_width is not None and history is None and options.noise is None:
         raise InputError("Expected the noise of an outcome for a half-width, found no history; give --noise.")
+    if history is not None and options.outcome in told(history):
+        options.lower_is_better = True
     names = ("runs", "outcome", "lower_is_better", "criterion", "anchors", "noise", "half_width", "seed")
     proposal = propose(room, history=history, target=target, **{name: getattr(options, name) for name in names})
     return proposal, _told(proposal, options, history)

@@ -47,6 +47,7 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
         When something does not fit: the request, the history, the pool's domains or size, the models, the folder.
     """
     asked = checked(request)
+    request = replace(request, lower_is_better=asked.lower or None)
     history, given, outcome = asked.history, asked.measured, asked.objective.column
     source = find_source(request)
     tell(f"Loading {source.name}.")

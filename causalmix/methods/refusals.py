@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from causalmix.core.direction import turned
+from causalmix.core.direction import told, turned
 from causalmix.core.errors import InputError
 from causalmix.core.history import History, read_history
 from causalmix.core.paths import STUDIES
@@ -29,6 +29,7 @@ class Asked:
     history: History  # higher outcomes are better in it, and the objective is one of them
     objective: Objective
     caution: Caution
+    lower: tuple[str, ...]  # outcomes that are better when lower, as they were told: they are turned around
     measured: np.ndarray | None  # covariates that were given for the pool, without its sizes
 
 
@@ -40,8 +41,9 @@ def checked(request: Request) -> Asked:
     history = read_history(request.history)
     objective = read_objective(request.objective, request.outcome, history)
     keep = pairs(request.keep or (), "an outcome to keep", "y_safety or y_safety=0.01", default=0.0)
-    stated = request.lower_is_better or (), request.higher_is_better or ()
-    history = objective.derived(turned(history, (*objective.outcomes, *keep), *stated))
+    higher = request.higher_is_better or ()
+    lower = (*(request.lower_is_better or ()), *(name for name in told(history) if name not in higher))
+    history = objective.derived(turned(history, (*objective.outcomes, *keep), lower, higher))
     reference = request.reference
     if reference not in ("equal", "pool"):
         reference = tuple(read_mixture(Path(reference), history))
@@ -53,7 +55,9 @@ def checked(request: Request) -> Asked:
         raise InputError(
             f"Expected a pool as a path or among {', '.join(pools)}, found {request.pool!r}; correct the name."
         )
-    return Asked(history, objective, caution, None if request.state is None else read_state(request.state, history))
+    return Asked(
+        history, objective, caution, lower, None if request.state is None else read_state(request.state, history)
+    )
 
 
 def _check_numbers(request: Request) -> None:

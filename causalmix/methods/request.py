@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from causalmix.core.errors import InputError
+from causalmix.core.paths import results_dir
+from causalmix.core.study_file import read_study
 
 if TYPE_CHECKING:  # the command line reads the options without loading what estimates
     import pandas as pd
@@ -118,9 +122,10 @@ class Request:
 
 def add_options(parser: ArgumentParser) -> None:
     """Give a command line the options of a :class:`Request`."""
+    parser.add_argument("--study", default="", help="a study's file: its history and its pool, unless others are named")
     for one in fields(Request):
-        needed = {"required": True} if one.default is MISSING else {"default": one.default}
-        parser.add_argument(f"--{one.name.replace('_', '-')}", **one.metadata, **needed)
+        default = None if one.default is MISSING else one.default
+        parser.add_argument(f"--{one.name.replace('_', '-')}", **one.metadata, default=default)
     told = "hold shares within the rows that there are (the default)"
     parser.add_argument("--no-repeats", dest="repeats_allowed", action="store_false", help=told)
 
@@ -144,6 +149,23 @@ def command(request: Request) -> str:
 
 def _told(value: object) -> str:
     return Path(value).name if isinstance(value, (str, Path)) and Path(value).is_absolute() else str(value)
+
+
+def request_of(options: Namespace) -> Request:
+    """The request of a command line; InputError unless it tells a history and a pool, by a study or one by one."""
+    given = {one.name: getattr(options, one.name) for one in fields(Request)}
+    if options.study:
+        read_study(options.study)
+        given["history"] = given["history"] or results_dir(options.study) / "history.csv"
+        given["pool"] = given["pool"] or options.study
+        if not Path(given["history"]).is_file():
+            raise InputError(
+                f"Expected the history of the study {options.study} at {given['history']}, found none; "
+                f"train it first (causalmix sweep --study {options.study})."
+            )
+    if missing := [f"--{name}" for name in ("history", "pool") if not given[name]]:
+        raise InputError(f"Expected --study, or --history and --pool, found no {' and no '.join(missing)}; add it.")
+    return Request(**given)
 
 
 @dataclass(frozen=True, eq=False)

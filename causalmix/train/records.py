@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,11 @@ import pandas as pd
 from causalmix.core.direction import LOWER
 from causalmix.core.errors import InputError
 from causalmix.core.paths import results_dir
+from causalmix.core.tables import write_table
 from causalmix.data.families import Kind, kind_of
 from causalmix.data.named_models import load_model
 from causalmix.data.recipes import REAL
-from causalmix.data.scored_pools import one_thread
+from causalmix.data.scored_pools import World, one_thread
 from causalmix.data.scores import SCORES
 from causalmix.data.world_name import WorldName
 from causalmix.lm.outcomes import axis_scores
@@ -72,16 +74,32 @@ def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def sweep(study: str, *, limit: int | None = None, **options) -> list[dict]:
+def sweep(
+    study: str, *, limit: int | None = None, before: Callable[[Sequence[RunSpec], World], None] | None = None, **options
+) -> list[dict]:
     """Train what a study's ledger lacks: its runs (the first ``limit`` of them), then its noise panel.
 
-    Further options are those of :func:`causalmix.train.sweep.run_sweep`.
+    ``before`` is called with what is missing, where something is, and the scored pool.  Further options are those of
+    :func:`causalmix.train.sweep.run_sweep`.
     """
-    design = Design.of_study(study)
+    design, ledger = Design.of_study(study), ledger_of(study)
     world = world_for(design)
     specs = specs_of(design, world.name, world.scored.domains)
     wanted = [*specs, *noise_panel(design, specs)][:limit]
-    return run_sweep(wanted, ledger_of(study), train, **options)
+    done = ledger.latest()
+    if before and (missing := [spec for spec in wanted if spec.run_id not in done]):
+        before(missing, world)
+    return run_sweep(wanted, ledger, train, **options)
+
+
+def write_history(study: str) -> Path:
+    """Write the history of a study's finished runs beside its ledger; InputError when there are fewer than 20."""
+    design = Design.of_study(study)
+    world = world_for(design)
+    records = recorded(ledger_of(study), specs_of(design, world.name, world.scored.domains))
+    path = results_dir(study) / "history.csv"
+    write_table(path, history(records))
+    return path
 
 
 def ledger_of(study: str) -> Ledger:

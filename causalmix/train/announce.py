@@ -1,0 +1,49 @@
+"""What a sweep will take, told before it starts: runs, rows, tokens, and minutes by a short start that is measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from causalmix.core.history import MIN_ROWS
+from causalmix.core.parameters import RunsParameters
+from causalmix.data.scored_pools import World
+from causalmix.train.clusters import CPU_COUNT, visible_gpus
+from causalmix.train.one_run import train
+from causalmix.train.spec import RunSpec
+
+SHORT = 2  # batches of the run that is measured
+
+
+def before_scoring(asked: RunsParameters, limit: int | None) -> str:
+    """What is known before a row is read."""
+    count = asked.n_runs + min(asked.noise_specs, asked.n_runs) * (asked.noise_seeds - 1)
+    count, runs = min(limit or count, count), min(limit or asked.n_runs, asked.n_runs)
+    few = f" A history needs {MIN_ROWS} mixtures: these make none yet, raise n_runs or --limit."
+    return (
+        f"A sweep of {count:,} runs, {runs:,} mixtures and {count - runs:,} of them again with another seed, of "
+        f"{asked.n_samples:,} rows each: {count * asked.n_samples * asked.epochs:,} rows in all, after the pool is "
+        f"scored (unless the cache has it).{few if runs < MIN_ROWS else ''}"
+    )
+
+
+def before_training(missing: Sequence[RunSpec], world: World, n_workers: int | None, measure: bool) -> str:
+    """What is left to train, and how long that takes."""
+    rows = sum(spec.n_samples * spec.epochs for spec in missing)
+    tokens = rows * float(world.pool.with_format("numpy")["n_tokens"][:].mean())
+    told = f"{len(missing):,} runs are left: {rows:,} rows, about {tokens:,.0f} tokens of the scorer"
+    if not measure:
+        return f"{told}."
+    fixed, per_row = measured(missing[0])
+    workers = min(n_workers or len(visible_gpus()) or CPU_COUNT, len(missing))
+    minutes = (len(missing) * fixed + rows * per_row) / workers / 60
+    return f"{told}, about {max(minutes, 1):,.0f} minutes with {workers} at a time (measured: a short run)."
+
+
+def measured(spec: RunSpec, train: Callable[[dict], dict] = train) -> tuple[float, float]:
+    """Seconds of a run besides its training (loading, judging), and of training on one row, by a run of few rows."""
+    few = min(spec.n_samples, SHORT * int(spec.settings.get("batch_size", 8)))
+    start = time.perf_counter()
+    facts = train(replace(spec, n_samples=few, epochs=1).as_dict())["training"]
+    return time.perf_counter() - start - facts["seconds"], facts["seconds"] / few

@@ -1,0 +1,168 @@
+"""Four commands from a folder of one's own rows to a mixture, with the embedded proxy and without a hub."""
+
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from chapters import command, sweep_here
+from real_rows import own_cache, turns, write_lines  # noqa: F401 (a fixture)
+
+from causalmix.book import progress
+from causalmix.core.study_file import read_study
+from causalmix.data.scored_pools import load_named
+from causalmix.train import announce, records
+from causalmix.train.ledger import Ledger
+from causalmix.train.spec import RunSpec
+
+WORDS = "anvil basket candle dune ember flint grove harbour iris jetty".split()
+
+
+def write_rows(folder, counts={"sums": 60, "lists": 90}):
+    """A file for each domain: sums that are told, lists that are put in order."""
+    rng = np.random.default_rng(0)
+    for domain, count in counts.items():
+        rows = []
+        for i in range(count):
+            chosen = rng.choice(WORDS, 4).tolist()
+            said = (
+                (f"{i} and {i} make ?", f"{2 * i}")
+                if domain == "sums"
+                else (", ".join(chosen), ", ".join(sorted(chosen)))
+            )
+            rows.append({"domain": domain, "messages": turns(*said)})
+        write_lines(folder / f"{domain}.jsonl", rows)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A folder of rows, a small study of them, and what each command said."""
+    root, patched = tmp_path_factory.mktemp("own"), pytest.MonkeyPatch()
+    (root / "rows").mkdir()
+    write_rows(root / "rows")
+    run_sweep = records.run_sweep
+    patched.setattr(records, "run_sweep", lambda *given, client, **options: sweep_here(run_sweep, *given, **options))
+    study = root / "mine.yaml"
+    said = {"init": command(root, "init", root / "rows", "--out", study, "--runs", 20)}
+    said["plan"] = command(root, "plan", "--study", study)
+    said["sweep"] = command(root, "sweep", "--study", study, "--workers", 1)
+    said["recommend"] = command(
+        root, "recommend", "--study", study, "--trees", 24, "--out", root / "mixture", "--format", "json"
+    )
+    yield root, study, said
+    patched.undo()
+
+
+def test_four_commands_end_with_a_mixture(own):
+    """None needs the file to be edited; the training set has rows of the folder in the shares that are told."""
+    root, _, said = own
+    assert {
+        name: (done.returncode, done.stderr[-300:] * done.returncode) for name, done in said.items()
+    } == dict.fromkeys(said, (0, ""))
+    answer = json.loads(said["recommend"].stdout)
+    manifest = json.loads((root / "mixture/manifest.json").read_text())
+    lines = [json.loads(line) for line in (root / "mixture/train.jsonl").read_text().splitlines()]
+    counts = pd.Series([line["domain"] for line in lines]).value_counts()
+    assert len(lines) == answer["n_samples"] == sum(counts)
+    assert {d: one["rows"] for d, one in manifest["mixture"].items()} == counts.reindex(manifest["mixture"]).fillna(
+        0
+    ).to_dict()
+    assert answer["lower_is_better"] is True, "y_dev is a loss"
+
+
+def test_the_file_tells_what_was_found(own):
+    """Rows, domains and tokens are those of the folder; every line that is a choice has a comment."""
+    root, study, said = own
+    found = read_study(str(study)).parameters
+    assert found["pool"]["options"] == {"path": str(root / "rows")} and set(found["pool"]["domains"]) == {
+        "sums",
+        "lists",
+    }
+    assert found["candidates"] == (60 - 6) // 2 and found["n_runs"] == 20 and found["models"] == {"proxy": "proxy"}
+    assert "sums 60" in said["init"].stderr and "lists 90" in study.read_text()
+    chosen = [line for line in study.read_text().splitlines() if line.startswith("  ") and ":" in line]
+    assert sum("#" in line for line in chosen) > 15
+
+
+def test_what_is_judged_by_is_never_trained_on(own):
+    """The history's outcomes are the losses on rows that no run could draw."""
+    root, _, _ = own
+    history = pd.read_csv(root / "results/mine/history.csv")
+    assert np.allclose(history["y_dev"], history[["y_loss_sums", "y_loss_lists"]].mean(axis=1), atol=1e-4)
+    assert history["y_dev"].nunique() > 10 and len(history) == 20
+    first = next(iter(Ledger(root / "results/mine/runs.jsonl").finished().values()))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("CAUSALMIX_CACHE", str(root / ".cache"))
+        world = load_named(RunSpec.from_dict(first["spec"]).world_name)
+        trained, judged = ({str(m) for m in rows["messages"]} for rows in (world.pool, world.validation()))
+    assert judged and not trained & judged
+
+
+def test_a_sweep_tells_what_it_takes_and_goes_on_where_it_was(own):
+    """Runs, rows, tokens and minutes before it trains; a second one trains nothing."""
+    root, study, said = own
+    told = said["sweep"].stderr
+    assert "24 runs, 20 mixtures and 4 of them again" in told and "tokens" in told and "minutes" in told
+    assert told.index("minutes") < told.index("24 of 24 runs") and "135 of 135 rows" in told
+    again = command(root, "sweep", "--study", study)
+    assert again.returncode == 0 and "minutes" not in again.stderr and "24 runs finished" in again.stdout
+
+
+def test_too_few_runs_for_a_history_are_told_before_training():
+    """Of mixtures, not of runs: the noise panel makes no history."""
+    asked = read_study("quick").of("proxy_sft")
+    assert "A history needs 20" not in announce.before_scoring(asked, None)
+    assert "A history needs 20" in announce.before_scoring(asked, 19)
+    assert "A history needs 20" in announce.before_scoring(asked.model_copy(update={"n_runs": 18}), None)
+
+
+def test_nothing_is_written_over_unasked(own):
+    """The file stays, byte for byte, until it is asked for."""
+    root, study, _ = own
+    before = study.read_text()
+    refused = command(root, "init", root / "rows", "--out", study)
+    assert refused.returncode == 2 and "--force" in refused.stderr and study.read_text() == before
+    assert command(root, "init", root / "rows", "--out", study, "--runs", 20, "--force").returncode == 0
+    assert yaml.safe_load(study.read_text())["parameters"] == yaml.safe_load(before)["parameters"]
+
+
+@pytest.mark.parametrize(
+    "rows, out, told",
+    [
+        ("nowhere", "s.yaml", "found nothing at"),
+        ("rows", "s.txt", "ends in .yaml"),
+        ("few", "s.yaml", "at least 20 rows"),
+    ],
+)
+def test_what_cannot_be_a_study_is_refused_in_a_sentence(tmp_path, rows, out, told):
+    for name, count in {"rows": 30, "few": 4}.items():
+        (tmp_path / name).mkdir()
+        write_rows(tmp_path / name, {"sums": count, "lists": 30})
+    done = command(tmp_path, "init", tmp_path / rows, "--out", tmp_path / out)
+    assert done.returncode == 2 and told in done.stderr and not (tmp_path / out).exists()
+    assert not [path for path in tmp_path.iterdir() if "draft" in path.name]
+
+
+def test_own_tasks_are_axes(tmp_path):
+    """Each task file is a benchmark of its own; y_dev is their mean then."""
+    (tmp_path / "rows").mkdir()
+    write_rows(tmp_path / "rows")
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks/riddles.yaml").write_text("task: riddles\nmetric_list: [{metric: exact_match}]\n")
+    done = command(tmp_path, "init", tmp_path / "rows", "--out", tmp_path / "s.yaml", "--tasks", tmp_path / "tasks")
+    assert done.returncode == 0, done.stderr
+    (task,) = read_study(str(tmp_path / "s.yaml")).parameters["pool"]["evaluation"]["own"]
+    assert (task["axis"], task["metric"]) == ("riddles", "exact_match,none")
+
+
+def test_a_line_comes_though_nothing_ends(monkeypatch):
+    """The time left goes on falling between two runs."""
+    now = iter(range(0, 10_000, 30))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    lines = progress.Lines(io.StringIO())
+    lines.tell(0, 3_800, "rows")
+    lines.tell(1_200, 3_800, "rows")
+    first, second = lines.line(), lines.line()
+    assert first.startswith("1,200 of 3,800 rows, ") and first != second
