@@ -112,10 +112,10 @@ def test_the_citation_is_the_paper():
 
 
 def test_the_readme_is_short_and_its_figure_is_there():
-    """At most 70 lines, one figure."""
+    """At most 80 lines, one figure."""
     text = (ROOT / "README.md").read_text()
     (figure,) = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
-    assert len(text.splitlines()) <= 70 and (ROOT / figure).is_file()
+    assert len(text.splitlines()) <= 80 and (ROOT / figure).is_file()
 
 
 def tracked():
