@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import json
 import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +79,15 @@ class Visit:
 
 def visit(addresses: list[str]) -> list[Visit]:
     """Open each address in a fresh browser without a network and report on it."""
+    return _in_browser(lambda endpoint: _visit_all(endpoint, addresses))
+
+
+def ask(address: str, script: str, width: int = 1440, dark: bool = False, shot: Path | None = None) -> object:
+    """What the body of an asynchronous function returns in a page, as JSON has it; ``shot`` gets a picture of it."""
+    return _in_browser(lambda endpoint: _ask(endpoint, address, script, width, dark, shot))
+
+
+def _in_browser(talk: Callable[[str], Coroutine]) -> object:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
             [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
@@ -84,7 +95,7 @@ def visit(addresses: list[str]) -> list[Visit]:
             stderr=subprocess.DEVNULL,
         )
         try:
-            return asyncio.run(_visit_all(_endpoint(Path(profile)), addresses))
+            return asyncio.run(talk(_endpoint(Path(profile))))
         finally:
             process.terminate()
             process.wait(timeout=30)
@@ -107,12 +118,41 @@ async def _visit_all(endpoint: str, addresses: list[str]) -> list[Visit]:
     return visits
 
 
-async def _visit_one(session: _Session, address: str) -> Visit:
+async def _ask(endpoint: str, address: str, script: str, width: int, dark: bool, shot: Path | None) -> object:
+    session = _Session(await websocket_connect(endpoint, max_message_size=2**28))
+    await _open(session)
+    size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}
+    await session.call("Emulation.setDeviceMetricsOverride", **size)
+    mode = json.dumps("dark" if dark else "light")  # as the theme keeps a reader's choice
+    keep = f"try {{ localStorage.setItem('mode', {mode}); localStorage.setItem('theme', {mode}); }} catch {{}}"
+    await session.call("Page.addScriptToEvaluateOnNewDocument", source=keep)
+    await session.call("Page.navigate", url=address)
+    await session.until("Page.loadEventFired")
+    answer = await session.call(
+        "Runtime.evaluate", expression=f"(async () => {{ {script} }})()", awaitPromise=True, returnByValue=True
+    )
+    if "exceptionDetails" in answer:
+        raise RuntimeError(answer["exceptionDetails"]["exception"]["description"])
+    if shot:
+        high = await session.call("Runtime.evaluate", expression="document.documentElement.scrollHeight")
+        await session.call("Emulation.setDeviceMetricsOverride", **size | {"height": high["result"]["value"]})
+        picture = await session.call("Page.captureScreenshot")
+        shot.write_bytes(base64.b64decode(picture["data"]))
+    return answer["result"].get("value")
+
+
+async def _open(session: _Session) -> str:
+    """A new tab that tells what it does; its name."""
     target = await session.call("Target.createTarget", url="about:blank")
     attached = await session.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
     session.identity = attached["sessionId"]
     for domain in ("Network", "Page", "Runtime"):
         await session.call(f"{domain}.enable")
+    return target["targetId"]
+
+
+async def _visit_one(session: _Session, address: str) -> Visit:
+    tab = await _open(session)
     await session.call("Page.navigate", url=address)
     await session.until("Page.loadEventFired")
     shown = await session.call("Runtime.evaluate", expression=PROBE, awaitPromise=True)
@@ -121,7 +161,7 @@ async def _visit_one(session: _Session, address: str) -> Visit:
     thrown = [e["exceptionDetails"] for e in session.events("Runtime.exceptionThrown")]
     failures += [e.get("exception", {}).get("description", e["text"]) for e in thrown]
     session.identity = None
-    await session.call("Target.closeTarget", targetId=target["targetId"])
+    await session.call("Target.closeTarget", targetId=tab)
     return Visit(requests, tuple(failures), **json.loads(shown["result"]["value"]))
 
 

@@ -19,7 +19,7 @@ import sys
 from importlib.metadata import distribution
 from pathlib import Path
 
-from causalmix.book import stamps
+from causalmix.book import explorer, stamps
 from causalmix.book.gates import chapters, check_chapters, check_html
 from causalmix.core.paths import ROOT
 
@@ -102,6 +102,7 @@ def setup(app: object) -> dict[str, bool]:
     app.connect("builder-inited", lambda app: write_status(Path(app.srcdir).parent))
     app.connect("html-page-context", _without_thebe, priority=900)
     app.connect("build-finished", _copy_mathjax)
+    app.connect("build-finished", _publish_explorer)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -109,6 +110,12 @@ def _without_thebe(app: object, name: str, template: str, context: dict, doctree
     """Take out thebe, which jupyter-book always adds and which would fetch a kernel's client when asked."""
     scripts = context.get("script_files", [])
     context["script_files"] = [s for s in scripts if "thebe" not in f"{s.filename} {s.attributes.get('body')}".lower()]
+
+
+def _publish_explorer(app: object, error: Exception | None) -> None:
+    """Put the explorer's table beside its script."""
+    if error is None:
+        explorer.publish_book(Path(app.outdir) / "_static", Path(app.srcdir).parent)
 
 
 def _copy_mathjax(app: object, error: Exception | None) -> None:

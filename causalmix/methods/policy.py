@@ -117,15 +117,29 @@ def support(weights: np.ndarray, x: np.ndarray, history: History, eps: float = E
             f"Expected a finite mixture and state, found {np.ravel(weights).tolist()} in {np.ravel(x).tolist()}; "
             "correct what is not a number."
         )
-    runs = _coordinates(history.T, history.X, eps)
-    centre, spread = runs.mean(axis=0), runs.std(axis=0)
-    scale = np.where(spread > 0, spread, 1.0)
-    runs = np.unique((runs - centre) / scale, axis=0)
-    point = (_coordinates(np.atleast_2d(weights), np.atleast_2d(x), eps) - centre) / scale
+    point = _coordinates(np.atleast_2d(weights), np.atleast_2d(x), eps)
+    quantile = float(neighbours(_coordinates(history.T, history.X, eps), point)[0])
+    return Support(quantile <= 0.95, quantile)
+
+
+def neighbours(runs: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Share of distinct runs that are closer to their nearest other one than each point is to its nearest, shape (n,).
+
+    Runs and points have any coordinates, shapes (N, q) and (n, q); each is standardised over the runs.
+    """
+    if not runs.shape[1]:
+        return np.zeros(len(points))
+    runs, points = _standardised(runs, points)
+    runs = np.unique(runs, axis=0)
     tree = cKDTree(runs)
     among = tree.query(runs, k=2)[0][:, 1]  # the nearest of all is the run itself
-    quantile = float((among < tree.query(point)[0]).mean())
-    return Support(quantile <= 0.95, quantile)
+    return (among < tree.query(points)[0][:, None]).mean(axis=1)
+
+
+def nearest_runs(weights: np.ndarray, X: np.ndarray, history: History, count: int, eps: float = EPS) -> np.ndarray:
+    """Positions of the runs nearest to mixtures in states, by the distance of :func:`support`, shape (n, count)."""
+    runs, points = _standardised(_coordinates(history.T, history.X, eps), _coordinates(weights, X, eps))
+    return cKDTree(runs).query(points, k=np.arange(1, count + 1))[1]
 
 
 def mixtures_table(
@@ -148,6 +162,12 @@ def mixtures_table(
         pd.DataFrame({"note": [proposal.note for proposal in proposals.values()]}),
     ]
     return pd.concat(parts, axis=1)
+
+
+def _standardised(runs: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    centre, spread = runs.mean(axis=0), runs.std(axis=0)
+    scale = np.where(spread > 0, spread, 1.0)
+    return (runs - centre) / scale, (points - centre) / scale
 
 
 def _coordinates(T: np.ndarray, X: np.ndarray, eps: float) -> np.ndarray:
