@@ -352,9 +352,10 @@ def outcomes(**columns):
 
 
 @pytest.mark.parametrize("name", ["val_loss", "nll_code", "perplexity", "code_ppl", "pile_bpb", "error_rate", "Loss"])
-def test_a_name_that_speaks_of_losses_has_to_be_stated(name):
-    """Some write losses with their sign turned, so the name alone does not tell."""
-    history = outcomes(**{name: (0, 1)})
+def test_a_name_that_speaks_of_losses_is_lower_better_unless_its_sign_may_be_turned(name):
+    """Losses are not below zero; some write them with their sign turned, and then the name does not tell."""
+    assert direction.is_lower_better(outcomes(**{name: (0, 1)}), f"y_{name}")
+    history = outcomes(**{name: (-1, 1)})
     with pytest.raises(InputError, match=f"--lower-is-better y_{name}"):
         direction.is_lower_better(history, f"y_{name}")
     assert direction.is_lower_better(history, f"y_{name}", lower=[f"y_{name}"])
@@ -363,7 +364,10 @@ def test_a_name_that_speaks_of_losses_has_to_be_stated(name):
 
 def test_values_above_one_have_to_be_stated_and_accuracies_need_not():
     """An accuracy has values up to 1; what is stated wins even there."""
-    history = outcomes(score=(1.5, 1), partly=(0.5, 1), math=(0, 1))
+    history = outcomes(score=(1.5, 1), partly=(0.5, 1), math=(0, 1), glossary=(0, 1), acc_norm=(20, 30))
+    assert not direction.is_lower_better(history, "y_acc_norm")  # in percent
+    with pytest.raises(InputError, match="has 'loss' in it"):
+        direction.is_lower_better(history, "y_glossary")
     with pytest.raises(InputError, match="all above 1"):
         direction.is_lower_better(history, "y_score")
     assert not direction.is_lower_better(history, "y_partly") and not direction.is_lower_better(history, "y_math")
@@ -379,8 +383,6 @@ def test_a_loss_is_turned_and_its_worst_mixture_is_not_proposed():
     history = runs(3, n=120)
     loss = 3 - np.log(history.T + 0.01) @ [0.3, 0.1, -0.1]
     told = replace(history, frame=history.frame.assign(y_loss=loss), whole=history.whole.assign(y_loss=loss))
-    with pytest.raises(InputError, match="state it"):
-        direction.turned(told, ["y_loss"])
     turned = direction.turned(told, ["y_loss"], lower=["y_loss"])
     assert np.array_equal(turned.y("y_loss"), -loss) and np.array_equal(turned.whole["y_loss"], -loss)
     assert np.array_equal(turned.y(), history.y()) and direction.turned(told, ["y_dev"]) is told

@@ -455,6 +455,9 @@ def recipe(text, **further):
 REFUSED = {
     "no such history": (lambda folder, tmp: {"history": tmp / "none.csv"}, "no such file"),
     "no such outcome": (lambda folder, tmp: {"outcome": "y_taste"}, "y_taste"),
+    "no pool": (lambda folder, tmp: {"pool": ""}, "rows of a pool as --pool"),
+    "two ways to give a sweep": (lambda folder, tmp: {"ratios": folder / "bare.csv"}, "--history, or as --ratios"),
+    "new name of nothing": (lambda folder, tmp: {"map": ["math"]}, "--map as OLD=NEW"),
     "no such pool": (lambda folder, tmp: {"pool": "nowhere"}, "tiny.*nowhere"),
     "a domain is missing": (bad_pool(lambda rows: [r for r in rows if r["domain"] != "math"]), "no rows of math;"),
     "domains are missing and others there": (
@@ -494,7 +497,7 @@ REFUSED = {
         "stated as both",
     ),
     "a loss of which nothing is stated": (
-        lambda folder, tmp: bad_history(lambda h: h.assign(y_loss=h["y_dev"]))(folder, tmp) | {"outcome": "y_loss"},
+        lambda folder, tmp: bad_history(lambda h: h.assign(y_loss=-h["y_dev"]))(folder, tmp) | {"outcome": "y_loss"},
         "--lower-is-better y_loss",
     ),
     "no such method": (lambda folder, tmp: {"method": "B"}, "method among cautious, A, S"),

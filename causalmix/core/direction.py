@@ -6,6 +6,7 @@ turned around, value for value, before anything sees it; its name stays.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
@@ -14,8 +15,11 @@ import pandas as pd
 from causalmix.core.errors import InputError
 from causalmix.core.history import History
 
-#: Words in the name of an outcome that is often better when it is lower, and at times written with its sign turned.
-LOSSES = ("loss", "nll", "perplexity", "ppl", "bpb", "error")
+#: Words in the name of an outcome that is better when it is lower, unless it is written with its sign turned.
+LOSSES = ("loss", "nll", "perplexity", "ppl", "bpb", "byte", "error")
+
+#: Words in the name of one that is better when it is higher.
+SCORES = ("acc", "accuracy", "f1", "em", "match", "bleu", "rouge", "pass")
 
 #: Column of a history that names its outcomes that are better when lower, by spaces, the same in every row.
 LOWER = "lower_is_better"
@@ -26,9 +30,10 @@ def is_lower_better(
 ) -> bool:  # fmt: skip
     """Whether lower values of an outcome, a ``y_`` column, are better.
 
-    ``lower`` and ``higher`` name outcomes that are stated to be better one way, which wins.  InputError when one is
-    stated both ways or is not there, or when nothing is stated, and the name speaks of a loss or all values are above
-    1, where no accuracy is: it cannot be known then.
+    ``lower`` and ``higher`` name outcomes that are stated to be better one way, which wins, and then what the history's
+    column ``lower_is_better`` says.  InputError when one is stated both ways or is not there, or when nothing is stated
+    and it cannot be known: the name speaks of a loss, but not in a word of its own, or some value is below zero; or the
+    name says nothing and all values are above 1, where no accuracy is.
     """
     y = history.y(outcome)
     if outcome in lower and outcome in higher:
@@ -37,14 +42,23 @@ def is_lower_better(
         return outcome in lower
     if outcome in told(history):
         return True
+    words = kind(outcome)
+    if words in LOSSES and y.min() >= 0:
+        return True
     named = next((word for word in LOSSES if word in outcome.removeprefix("y_").lower()), None)
-    if named or y.min() > 1:
+    if named or (not words and y.min() > 1):
         found = f"a name that has {named!r} in it" if named else f"values that are all above 1, from {y.min():.4g}"
         raise InputError(
             f"Expected to know whether {outcome} is better when it is lower, found {found}; state it as "
             f"--lower-is-better {outcome} or --higher-is-better {outcome} (in a chapter as lower_is_better)."
         )
     return False
+
+
+def kind(outcome: str) -> str:
+    """The first word of an outcome's name that is the name of a loss or of a score; empty where there is none."""
+    words = re.split(r"[^a-z0-9]+", outcome.removeprefix("y_").lower())
+    return next((word for word in words if word in (*LOSSES, *SCORES)), "")
 
 
 def stated(outcome: str, lower_is_better: bool | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -57,7 +71,7 @@ def turned(
 ) -> History:  # fmt: skip
     """The history with minus the values of those of the outcomes that are better when lower; names stay."""
     for name in (*lower, *higher):
-        history.y(name)  # a name that is misspelt would be stated in vain
+        history.check_outcome(name)  # a name that is misspelt would be stated in vain
     down = [name for name in dict.fromkeys(outcomes) if is_lower_better(history, name, lower, higher)]
     if not down:
         return history

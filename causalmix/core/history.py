@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, brief
 from causalmix.core.tables import SCHEMAS, check_columns, columns_with, finite, read_table
 
 #: Mixtures are often written rounded: a sum this close to 1 is divided out, any other is an error.
@@ -123,13 +124,44 @@ class History:
         Raises
         ------
         InputError
-            When there is no such column.
+            When there is no such column, or it lacks the value of a run.
         """
-        if outcome not in self.outcomes:
+        self.check_outcome(outcome)
+        values = self.frame[outcome].to_numpy(float)
+        if (gaps := np.isnan(values)).any():
             raise InputError(
-                f"Expected an outcome among {', '.join(self.outcomes)}, found {outcome!r}; choose one of these."
+                f"Expected finite numbers in {outcome}, found none in {gaps.sum()} of {len(self)} runs, the first "
+                f"{self.frame['run_id'][int(np.argmax(gaps))]}; fill the gaps, leave those runs out, or choose another "
+                "outcome."
             )
-        return self.frame[outcome].to_numpy(float)
+        return values
+
+    def check_outcome(self, outcome: str) -> None:
+        """Raise InputError unless there is such a column."""
+        if outcome not in self.outcomes:
+            known = brief(", ".join(self.outcomes))
+            raise InputError(f"Expected an outcome among {known}, found {outcome!r}; choose one of these.")
+
+    def complete(self, outcomes: Collection[str]) -> History:
+        """The runs that have all of some outcomes, as if there were no others.
+
+        Raises
+        ------
+        InputError
+            When an outcome is not there, or fewer than 20 runs are left.
+        """
+        for name in outcomes:
+            self.check_outcome(name)
+        known = self.frame[list(outcomes)].notna().all(axis=1)
+        if known.all():
+            return self
+        if known.sum() < MIN_ROWS:
+            raise InputError(
+                f"Expected {', '.join(outcomes)} in at least {MIN_ROWS} runs, found it in {known.sum()} of "
+                f"{len(self)}; add runs, or choose another outcome."
+            )
+        frame = self.frame[known].reset_index(drop=True)
+        return replace(self, frame=frame, whole=frame)
 
 
 def check_history(frame: pd.DataFrame, source: str = "the history") -> History:
@@ -139,7 +171,7 @@ def check_history(frame: pd.DataFrame, source: str = "the history") -> History:
     ----------
     frame : DataFrame
         Columns ``run_id``, ``w_<domain>`` (two or more), ``x_<covariate>`` (any number),
-        ``y_<outcome>`` (one or more); others are kept.  Rows of the training set, where they
+        ``y_<outcome>`` (one or more, gaps allowed); others are kept.  Rows of the training set, where they
         are told, are ``n_samples``.
     source : str
         What the sentences call the table.
@@ -152,7 +184,7 @@ def check_history(frame: pd.DataFrame, source: str = "the history") -> History:
     Raises
     ------
     InputError
-        When a column is missing, a value is missing or not a finite number, a run has less than
+        When a column is missing, a value is no finite number (or missing, but for outcomes), a run has less than
         one row, a mixture is off the simplex, a run_id occurs twice, or there are fewer than 20 rows.
     """
     check_columns(frame, SCHEMAS["history.csv"], source)
@@ -164,7 +196,7 @@ def check_history(frame: pd.DataFrame, source: str = "the history") -> History:
     _check_run_ids(frame["run_id"], source)
     numbers = [*weights, *columns_with(frame, "x_"), *columns_with(frame, "y_")]
     frame = frame.reset_index(drop=True)
-    frame[numbers] = finite(frame, numbers, source)
+    frame[numbers] = finite(frame, numbers, source, gaps=columns_with(frame, "y_"))
     frame[weights] = _on_simplex(frame, weights, source)
     if "model" in frame and "model_size" not in frame:
         frame = _with_model_sizes(frame)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import tempfile
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, brief
 
 #: Columns that each table must have; a name that ends in ``*`` asks for one or more of that prefix.
 SCHEMAS = {
@@ -32,8 +33,19 @@ SCHEMAS = {
 }
 
 
-def read_table(path: str | Path, required: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a CSV table.
+#: What may part cells, with its name, and a number with a decimal comma.
+SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
+DECIMAL_COMMA = r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?"
+
+#: Numbers beyond this cannot be squared and summed.
+LARGEST = 1e100
+
+
+def read_table(path: str | Path, required: Sequence[str] | None = ()) -> pd.DataFrame:
+    """Read a CSV table, its cells parted by commas, tabs or semicolons, its decimals by a point or a comma.
+
+    What is not plain CSV is told in ``frame.attrs["told"]``, a tuple of sentences.  Columns are not checked where
+    ``required`` is None.
 
     InputError when the file is missing or no CSV table, a column of ``required`` or of :data:`SCHEMAS` is missing or
     there twice, or rows have more cells than there are columns.
@@ -41,21 +53,51 @@ def read_table(path: str | Path, required: Sequence[str] = ()) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"Expected a table at {path}, found no such file; run the step that writes it.")
+    how = _dialect(path)
     try:
         # As text first: pandas renames a column named twice, makes an index of cells beyond the header, and
         # takes a run_id such as 0012 or 12e45678 for a number and NA for none.
-        text = pd.read_csv(path, header=None, dtype=str, keep_default_na=False)
-        frame = pd.read_csv(path)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        found = str(error).strip()
-        raise InputError(f"Expected a CSV table in {path.name}, found {found}; correct the file.") from error
+        text = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, **how)
+        frame = pd.read_csv(path, **how)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError) as error:
+        raise InputError(f"Expected a CSV table in {path.name}, found {brief(error)}; correct the file.") from error
     header = text.iloc[0]
     if twice := list(header[header.duplicated() & (header != "")]):
-        raise InputError(f"Expected each column once in {path.name}, found {twice[0]} again; rename or remove one.")
+        raise InputError(
+            f"Expected each column once in {path.name}, found {brief(twice[0])} again; rename or remove one."
+        )
+    frame = _with_points(frame)
+    commas = frame.attrs.pop("commas")
+    if commas or how["sep"] != ",":
+        parts = [f"cells parted by {SEPARATORS[how['sep']]}"] + [f"decimal commas in {brief(commas)}"] * bool(commas)
+        frame.attrs["told"] = (f"{path.name} was read with {' and '.join(parts)}.",)
     if "run_id" in frame:
         ids = text.loc[1:, header == "run_id"].iloc[:, 0].reset_index(drop=True)
         frame["run_id"] = ids.where(ids != "")
-    check_columns(frame, [*SCHEMAS.get(path.name, ()), *required], path.name)
+    if required is not None:
+        check_columns(frame, [*SCHEMAS.get(path.name, ()), *required], path.name)
+    return frame
+
+
+def _dialect(path: Path) -> dict[str, str]:
+    """What parts cells, by the line of names, and how characters are stored, by the first bytes."""
+    with open(path, "rb") as stream:
+        first = stream.readline(2**16)
+    wide = first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # a spreadsheet's "Unicode text"
+    names = first.replace(b"\0", b"").decode("latin-1")
+    return {"sep": max(SEPARATORS, key=names.count), "encoding": "utf-16" if wide else "utf-8-sig"}
+
+
+def _with_points(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with numbers for texts where a column has decimal commas and is numeric throughout."""
+    commas = []
+    for name in frame.select_dtypes(["object", "str"]):
+        cells = frame[name].dropna().astype(str).str.strip()
+        if cells.str.fullmatch(DECIMAL_COMMA).any():
+            numbers = pd.to_numeric(cells.str.replace(",", ".", regex=False), errors="coerce")
+            if numbers.notna().all():
+                frame[name], commas = numbers.reindex(frame.index), [*commas, str(name)]
+    frame.attrs["commas"] = ", ".join(commas)
     return frame
 
 
@@ -90,18 +132,21 @@ def check_columns(frame: pd.DataFrame, required: Sequence[str], source: str) -> 
     if missing:
         raise InputError(
             f"Expected the columns {', '.join(missing)} in {source}, "
-            f"found only {', '.join(map(str, frame.columns))}; add what is missing."
+            f"found only {brief(', '.join(map(str, frame.columns)))}; add what is missing."
         )
 
 
-def finite(frame: pd.DataFrame, names: list[str], source: str) -> pd.DataFrame:
-    """The named columns as floats; the first cell that is not a finite number is an error."""
+def finite(frame: pd.DataFrame, names: list[str], source: str, gaps: Sequence[str] = ()) -> pd.DataFrame:
+    """The named columns as floats; the first cell that is not a finite number, or a gap where none may be, is an error.
+
+    ``gaps`` names the columns that may have empty cells.
+    """
     numbers = frame[names].apply(pd.to_numeric, errors="coerce").astype(float)
-    off = ~np.isfinite(numbers.to_numpy())
+    off = ~(np.abs(numbers.to_numpy()) < LARGEST) & ~(frame[names].isna().to_numpy() & np.isin(names, gaps))
     if off.any():
         row, column = np.argwhere(off)[0]
         raise InputError(
-            f"Expected finite numbers in {names[column]} of {source}, found {frame[names[column]].iloc[row]} "
+            f"Expected finite numbers in {names[column]} of {source}, found {brief(frame[names[column]].iloc[row])} "
             f"in run {frame['run_id'].iloc[row]}; correct the value or drop the row."
         )
     return numbers

@@ -76,8 +76,10 @@ def _versions() -> dict[str, str]:
 
 
 def _inputs(found: Recommendation) -> dict:
-    files = {"history": found.request.history, "state": found.request.state}
+    files = {"state": found.request.state}
     if found.request.reference not in ("equal", "pool"):
         files["reference"] = found.request.reference
     named = {what: {"name": Path(f).name, "sha256": of_files([Path(f)])} for what, f in files.items() if f is not None}
+    sweep = found.asked.sweep.paths
+    named["history"] = {"name": ", ".join(dict.fromkeys(path.name for path in sweep)), "sha256": of_files(sweep)}
     return named | {"pool": {"name": found.target.pool, "sha256": of_rows(found.pool)}}

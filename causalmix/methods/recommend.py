@@ -47,7 +47,6 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
         When something does not fit: the request, the history, the pool's domains or size, the models, the folder.
     """
     asked = checked(request)
-    request = replace(request, lower_is_better=asked.lower or None)
     history, given, outcome = asked.history, asked.measured, asked.objective.column
     source = find_source(request)
     tell(f"Loading {source.name}.")
@@ -72,7 +71,7 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     judge = question.posterior()
     table = mixtures(question, judge, target)
     scored_by = source.identities if way == "scored" else {}
-    found = Recommendation(request, judge, paper, asked.objective, target, pool, scored, scored_by, table)
+    found = Recommendation(request, asked, judge, paper, target, pool, scored, scored_by, table)
     if request.out is not None:
         for file, why in write(found, request.out)["left_out"].items():
             tell(f"No {file}: {why}.")

@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from causalmix.core.direction import told, turned
-from causalmix.core.errors import InputError
-from causalmix.core.history import History, read_history
+from causalmix.core.direction import is_lower_better, turned
+from causalmix.core.errors import InputError, brief
+from causalmix.core.history import History
 from causalmix.core.paths import STUDIES
 from causalmix.core.simplex import check_mixture
+from causalmix.core.sweep_files import Sweep, named, read_sweep
 from causalmix.core.tables import read_table
 from causalmix.methods.caution import Caution
 from causalmix.methods.limits import limits
 from causalmix.methods.objective import Objective, pairs, read_objective
-from causalmix.methods.request import BY_LETTER, Request
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a request comes to."""
-
-    history: History  # higher outcomes are better in it, and the objective is one of them
-    objective: Objective
-    caution: Caution
-    lower: tuple[str, ...]  # outcomes that are better when lower, as they were told: they are turned around
-    measured: np.ndarray | None  # covariates that were given for the pool, without its sizes
+from causalmix.methods.request import BY_LETTER, Asked, Request
 
 
 def checked(request: Request) -> Asked:
@@ -38,12 +29,18 @@ def checked(request: Request) -> Asked:
     _check_numbers(request)
     if request.out is not None:
         check_free(Path(request.out))
-    history = read_history(request.history)
-    objective = read_objective(request.objective, request.outcome, history)
+    if not request.pool:
+        raise InputError("Expected rows of a pool as --pool, found none; name a file or folder, a recipe or a study.")
     keep = pairs(request.keep or (), "an outcome to keep", "y_safety or y_safety=0.01", default=0.0)
-    higher = request.higher_is_better or ()
-    lower = (*(request.lower_is_better or ()), *(name for name in told(history) if name not in higher))
-    history = objective.derived(turned(history, (*objective.outcomes, *keep), lower, higher))
+    sweep, objective = _sweep(request, keep)
+    history, outcomes = sweep.history, tuple(dict.fromkeys((*objective.outcomes, *keep)))
+    lower = map(named, objective.outcomes if request.lower_is_better == [] else request.lower_is_better or ())
+    stated = tuple(lower), tuple(map(named, request.higher_is_better or ()))
+    if left_out := len(history) - len(known := history.complete(outcomes)):
+        told = f"{left_out} of {len(history)} runs are left out, for they lack {brief(' or '.join(outcomes))}."
+        sweep, history = replace(sweep, told=(*sweep.told, told)), known
+    down = tuple(name for name in outcomes if is_lower_better(history, name, *stated))
+    history = objective.derived(turned(history, outcomes, *stated))
     reference = request.reference
     if reference not in ("equal", "pool"):
         reference = tuple(read_mixture(Path(reference), history))
@@ -56,8 +53,18 @@ def checked(request: Request) -> Asked:
             f"Expected a pool as a path or among {', '.join(pools)}, found {request.pool!r}; correct the name."
         )
     return Asked(
-        history, objective, caution, lower, None if request.state is None else read_state(request.state, history)
+        sweep, history, down, objective, caution, None if request.state is None else read_state(request.state, history)
     )
+
+
+def _sweep(request: Request, keep: Mapping[str, float]) -> tuple[Sweep, Objective]:
+    """The sweep with the outcome that is asked for, and the objective over its outcomes."""
+    renamed = dict(one.split("=", 1) for one in request.map or () if "=" in one)
+    if len(renamed) < len(request.map or ()):
+        raise InputError(f"Expected --map as OLD=NEW, each OLD once, found {brief(' '.join(request.map))}; correct it.")
+    files, alone = (request.history, request.ratios, request.metrics), not request.objective.strip()
+    sweep = read_sweep(*files, renamed, request.outcome if alone else "", keep)
+    return sweep, read_objective(request.objective, sweep.outcome, sweep.history)
 
 
 def _check_numbers(request: Request) -> None:
@@ -119,11 +126,11 @@ def _line(path: Path, names: list[str], advice: str) -> np.ndarray:
     if len(values) != 1 or not np.isfinite(values).all():
         raise InputError(
             f"Expected one finite number for each of {', '.join(names)} in {path.name}, "
-            f"found {table[names].to_dict('list')}; {advice}."
+            f"found {brief(table[names].to_dict('list'))}; {advice}."
         )
     return values[0]
 
 
 def unreadable(what: str, path: Path, error: Exception) -> InputError:
     """The error of a file that is not what its name says."""
-    return InputError(f"Expected {what} in {path.name}, found {' '.join(str(error).split())}; correct the file.")
+    return InputError(f"Expected {what} in {path.name}, found {brief(error)}; correct the file.")

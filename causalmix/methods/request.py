@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,15 @@ from causalmix.core.paths import results_dir
 from causalmix.core.study_file import read_study
 
 if TYPE_CHECKING:  # the command line reads the options without loading what estimates
+    import numpy as np
     import pandas as pd
     from datasets import Dataset
 
     from causalmix.core.history import History
+    from causalmix.core.sweep_files import Sweep
     from causalmix.data.states import ScoredPool
     from causalmix.effects.interface import Effects
+    from causalmix.methods.caution import Caution
     from causalmix.methods.objective import Objective
     from causalmix.methods.target import Target
 
@@ -27,7 +30,7 @@ KAPPA = 0.2  # as of causalmix.methods.caution, which needs numpy
 BY_LETTER = {"cautious": "Cautious", "A": "CausalMix-A", "S": "CausalMix-S"}
 
 
-def _option(help: str, default: Any = MISSING, **further: Any) -> Any:
+def _option(help: str, default: Any, **further: Any) -> Any:
     """A field whose metadata are its option on the command line."""
     return field(default=default, metadata={"help": help} | further)
 
@@ -36,14 +39,29 @@ def _option(help: str, default: Any = MISSING, **further: Any) -> Any:
 class Request:
     """What a practitioner asks; the fields are the options of ``causalmix recommend``, and say what they mean.
 
-    ``history`` follows the contract of :func:`causalmix.core.history.check_history`, ``pool`` is what
-    :func:`causalmix.methods.new_pools.find_source` takes.  Rows of a path that have all of the history's covariates
+    ``history``, ``ratios`` and ``metrics`` are what :func:`causalmix.core.sweep_files.read_sweep` takes, ``pool`` what
+    :func:`causalmix.methods.new_pools.find_source` does.  Rows of a path that have all of the history's covariates
     as columns, such as ``hes``, are not scored: the means of these are the state.  ``seed`` is that of the estimate,
     of the candidates of CausalMix-S, and of the sample.
     """
 
-    history: Path = _option("the sweep: a CSV file of run_id, w_<domain>, x_<covariate>, y_<axis>", type=Path)
-    pool: str = _option("rows as a file or folder, a recipe as a YAML file, a study, or tiny")
+    history: Path | None = _option(
+        "the sweep: a table of run_id, w_<domain>, x_<covariate>, y_<axis>, or a tracker's export", None, type=Path,
+        metavar="FILE",
+    )  # fmt: skip
+    pool: str = _option("rows as a file or folder, a recipe as a YAML file, a study, or tiny", "")
+    ratios: Path | None = _option(
+        "instead of --history: the table of each run's shares, as RegMix and olmix write it", None, type=Path,
+        metavar="FILE",
+    )  # fmt: skip
+    metrics: Path | None = _option(
+        "beside --ratios: the table of each run's scores, or a folder of results of lm-evaluation-harness", None,
+        type=Path, metavar="PATH",
+    )  # fmt: skip
+    map: Sequence[str] | None = _option(
+        "new name of a column of the sweep, or of a domain of it; may be repeated", None, action="append",
+        metavar="OLD=NEW",
+    )  # fmt: skip
     domain_column: str = _option("column of the rows that holds the domain; default: domain", "", metavar="NAME")
     max_rows: int = _option("most rows of the pool; default: all", 0, type=int, metavar="N")
     scorer: str = _option(
@@ -53,7 +71,10 @@ class Request:
     state: Path | None = _option(
         "x_<covariate> of the pool as CSV or JSON, instead of scoring it", None, type=Path, metavar="FILE"
     )
-    outcome: str = _option("default: %(default)s", "y_dev", metavar="NAME")
+    outcome: str = _option(
+        "column to raise, or the end of several names for their mean; default: %(default)s", "y_dev", metavar="NAME",
+        flags=("--outcome-column",),
+    )  # fmt: skip
     n_samples: int | None = _option(
         "rows of the training set; default: as many as the history's runs", None, type=int, metavar="N"
     )
@@ -68,7 +89,11 @@ class Request:
     )
     max_repeats: float = _option("how often a row may come again; default: never", 0.0, type=float, metavar="R")
     lower_is_better: Sequence[str] | None = _option(
-        "outcomes that are better when they are lower, such as losses", None, nargs="+", action="extend", metavar="NAME"
+        "outcomes that are better when they are lower, such as losses; without a name the one that is asked for",
+        None,
+        nargs="*",
+        action="extend",
+        metavar="NAME",
     )
     higher_is_better: Sequence[str] | None = _option(
         "outcomes that are better when they are higher, whatever their names and values say",
@@ -124,10 +149,33 @@ def add_options(parser: ArgumentParser) -> None:
     """Give a command line the options of a :class:`Request`."""
     parser.add_argument("--study", default="", help="a study's file: its history and its pool, unless others are named")
     for one in fields(Request):
-        default = None if one.default is MISSING else one.default
-        parser.add_argument(f"--{one.name.replace('_', '-')}", **one.metadata, default=default)
+        told = {name: value for name, value in one.metadata.items() if name != "flags"}
+        flags = (f"--{one.name.replace('_', '-')}", *one.metadata.get("flags", ()))
+        parser.add_argument(*flags, dest=one.name, default=one.default, **told)
     told = "hold shares within the rows that there are (the default)"
     parser.add_argument("--no-repeats", dest="repeats_allowed", action="store_false", help=told)
+
+
+def request_of(options: Namespace) -> Request:
+    """The request of a command line; InputError unless it tells a sweep and a pool, by a study or one by one."""
+    given = {one.name: getattr(options, one.name) for one in fields(Request)}
+    if options.study:
+        read_study(options.study)
+        given["pool"] = given["pool"] or options.study
+        if not (given["history"] or given["ratios"]):
+            given["history"] = results_dir(options.study) / "history.csv"
+            if not Path(given["history"]).is_file():
+                raise InputError(
+                    f"Expected the history of the study {options.study} at {given['history']}, found none; "
+                    f"train it first (causalmix sweep --study {options.study})."
+                )
+    sweep = given["history"] or given["ratios"] or given["metrics"]
+    if missing := ["--history"] * (not sweep) + ["--pool"] * (not given["pool"]):
+        raise InputError(
+            f"Expected --study, or --history (or --ratios and --metrics) and --pool, found no "
+            f"{' and no '.join(missing)}; add it."
+        )
+    return Request(**given)
 
 
 def command(request: Request) -> str:
@@ -137,7 +185,7 @@ def command(request: Request) -> str:
         value, option = getattr(request, one.name), f"--{one.name.replace('_', '-')}"
         if value == one.default:
             continue
-        if one.metadata.get("action") == "store_true":
+        if one.metadata.get("action") == "store_true" or value == []:
             words.append(option)
             continue
         values = [
@@ -151,21 +199,16 @@ def _told(value: object) -> str:
     return Path(value).name if isinstance(value, (str, Path)) and Path(value).is_absolute() else str(value)
 
 
-def request_of(options: Namespace) -> Request:
-    """The request of a command line; InputError unless it tells a history and a pool, by a study or one by one."""
-    given = {one.name: getattr(options, one.name) for one in fields(Request)}
-    if options.study:
-        read_study(options.study)
-        given["history"] = given["history"] or results_dir(options.study) / "history.csv"
-        given["pool"] = given["pool"] or options.study
-        if not Path(given["history"]).is_file():
-            raise InputError(
-                f"Expected the history of the study {options.study} at {given['history']}, found none; "
-                f"train it first (causalmix sweep --study {options.study})."
-            )
-    if missing := [f"--{name}" for name in ("history", "pool") if not given[name]]:
-        raise InputError(f"Expected --study, or --history and --pool, found no {' and no '.join(missing)}; add it.")
-    return Request(**given)
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a request comes to."""
+
+    sweep: Sweep  # as it was read
+    history: History  # higher outcomes are better in it, and the objective is one of them; no outcome asked for lacks
+    lower: tuple[str, ...]  # outcomes asked for that were better when lower, and were turned
+    objective: Objective
+    caution: Caution
+    measured: np.ndarray | None  # covariates that were given for the pool, without its sizes
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,9 +222,9 @@ class Recommendation:
     """
 
     request: Request
+    asked: Asked  # what it comes to
     effects: Effects  # of the model that predicts all gains
     paper: Effects  # of the stage that CausalMix-A and CausalMix-S follow
-    objective: Objective
     target: Target
     pool: Dataset  # row_id, domain, messages and more
     scored: ScoredPool  # the same rows, domains in the history's order

@@ -67,7 +67,8 @@ def _text(found: Recommendation) -> str:
 def _notes(found: Recommendation) -> tuple[str, ...]:
     """What a reader has to know: where the state comes from, where it leaves the history, what is drawn again."""
     history, target = found.history, found.target
-    told = [_of_state(found), *found.pool.info.description.splitlines(), found.objective.told, _judged(found)]
+    told = [*found.asked.sweep.told, _of_state(found), *found.pool.info.description.splitlines()]
+    told += [found.asked.objective.told, _judged(found)]
     for name, value, column in zip(history.measured, target.x, history.X.T):
         if not column.min() <= value <= column.max():
             told.append(
@@ -84,7 +85,7 @@ def _notes(found: Recommendation) -> tuple[str, ...]:
 
 def _outcome(found: Recommendation) -> str:
     """What is raised, and which way it is better."""
-    return called(found.effects.outcome, found.effects.outcome in (found.request.lower_is_better or ()))
+    return called(found.effects.outcome, found.effects.outcome in found.asked.lower)
 
 
 def _judged(found: Recommendation) -> str:
@@ -115,7 +116,7 @@ def as_dict(found: Recommendation) -> dict:
     }
     return {
         "outcome": found.effects.outcome,
-        "lower_is_better": found.effects.outcome in (found.request.lower_is_better or ()),
+        "lower_is_better": found.effects.outcome in found.asked.lower,
         "n_samples": found.target.n_samples,
         "repeats_allowed": found.request.repeats_allowed,
         "max_repeats": found.request.max_repeats,

@@ -1,0 +1,290 @@
+"""Sweeps as others keep them, read as histories: two tables, a tracker's export, a folder of an evaluation harness.
+
+RegMix and olmix write one table of mixtures and one of scores, joined by run; Weights & Biases exports one table with
+``config.…`` and ``eval/…`` columns; lm-evaluation-harness leaves ``results_*.json`` below a folder for each run.  What
+is done on the way is told, a sentence each; what cannot be known is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from os.path import commonprefix
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from causalmix.core import direction
+from causalmix.core.errors import InputError, brief
+from causalmix.core.history import ROUNDING, SIZES, History, check_history
+from causalmix.core.result_files import RESULTS, read_results
+from causalmix.core.tables import LARGEST, columns_with, read_table
+
+DEFAULT = "y_dev"  # the outcome where none is named
+IDS = ("run_id", "run", "index", "ID", "id", "Name", "name", "run_name")  # columns that may name runs
+KEPT = ("seed", "model", "adaptive", direction.LOWER, *SIZES)  # columns that are not scores, kept as they are
+#: What begins the names of columns of shares, and of scores, in others' tables; whole up to a separator.
+SHARES = re.compile(r"w_|train_the_pile_|(?:train|config|mixture|mix|weights?|ratios?|shares?|proportions?)[./_]")
+MEASURES = re.compile(
+    r"(?:summary[./])?(?:y_|eval[/._]|eval_results[/.]|metrics?[/.]|val[/._]|test[/._]|benchmarks?[/.])"
+)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep that was read."""
+
+    history: History
+    outcome: str  # the one that is asked for, by the name of its column
+    told: tuple[str, ...] = ()  # what was done on the way
+    paths: tuple[Path, ...] = ()  # the files
+
+
+def read_sweep(
+    history: Path | None = None, ratios: Path | None = None, metrics: Path | None = None,
+    renamed: Mapping[str, str] = {}, outcome: str = DEFAULT, others: Iterable[str] = (),
+) -> Sweep:  # fmt: skip
+    """Read a sweep from one table, or from one of mixtures and one of scores (or a folder of them).
+
+    Parameters
+    ----------
+    history : Path, optional
+        One table: the contract of :func:`causalmix.core.history.check_history`, or a tracker's export.
+    ratios, metrics : Path, optional
+        Instead, a table with the shares of each run and one with its scores, or a folder of ``results_*.json``.
+    renamed : mapping
+        New names of columns or domains; domains that get one name are added up.
+    outcome : str
+        A ``y_`` column, or the name of a score in the files, or the end of several names: then their mean is meant.
+    others : iterable of str
+        Further outcomes that are asked for: a column that neither is needed nor reads as a score is left out.
+
+    Raises
+    ------
+    InputError
+        When a file is missing or no such table, runs cannot be told apart or joined, or an outcome cannot be known.
+    """
+    pair = [path for path in (ratios, metrics) if path is not None]
+    if bool(history) == bool(pair) or len(pair) == 1:
+        found = ", ".join(f"--{n}" for n, p in (("history", history), ("ratios", ratios), ("metrics", metrics)) if p)
+        raise InputError(
+            f"Expected a sweep as --history, or as --ratios and --metrics, found {found or 'none'}; give one or the "
+            "other two."
+        )
+    said: list[str] = []
+    if history:
+        frame, source = _renamed(_read(Path(history), said), renamed), Path(history).name
+    else:
+        frame, source = _joined(Path(ratios), Path(metrics), renamed, said), f"{Path(ratios).name} and its metrics"
+    wanted = {text for name in (outcome, *others) for text in (name, named(name).removeprefix("y_"))}
+    if not (columns_with(frame, "w_") and "run_id" in frame and columns_with(frame, "y_")):
+        frame = _as_history(frame, source, wanted, bool(pair), said)
+    frame = _merged(frame, renamed, said)
+    frame, column = _outcome(frame, outcome, said)
+    if column:  # what nobody asks for may hold anything
+        idle = [name for name in columns_with(frame, "y_") if name not in (column, *map(named, others))]
+        numbers = frame[idle].apply(pd.to_numeric, errors="coerce").astype(float)
+        frame = frame.assign(**numbers.where(np.abs(numbers) < LARGEST))
+    return Sweep(check_history(frame, source), column, tuple(said), _files(history, ratios, metrics))
+
+
+def _files(*paths: Path | None) -> tuple[Path, ...]:
+    given = [Path(path) for path in paths if path is not None]
+    return tuple(file for path in given for file in (sorted(path.rglob(RESULTS)) if path.is_dir() else [path]))
+
+
+def _read(path: Path, said: list[str]) -> pd.DataFrame:
+    frame = read_table(path, required=None)
+    said += frame.attrs.pop("told", ())
+    return frame.loc[:, [not str(name).startswith("Unnamed:") for name in frame.columns]]
+
+
+def _renamed(frame: pd.DataFrame, renamed: Mapping[str, str]) -> pd.DataFrame:
+    """Columns under their new names; those of domains wait until they are known."""
+    here = {old: new for old, new in renamed.items() if old in frame}
+    if clash := [new for new in here.values() if new in frame]:
+        raise InputError(
+            f"Expected new names in --map, found the column {clash[0]} there already; choose another name."
+        )
+    return frame.rename(columns=here)
+
+
+def _joined(ratios: Path, metrics: Path, renamed: Mapping[str, str], said: list[str]) -> pd.DataFrame:
+    """Shares and scores of the runs that have both."""
+    left = _renamed(_read(ratios, said), renamed)
+    if metrics.is_dir():
+        name = next((name for name in IDS if name in left and left[name].is_unique), left.columns[0])
+        right, lower, told = read_results(metrics, set(left[name].astype(str)))
+        said.append(told)
+        right = right.rename_axis(name).reset_index()
+        right = right.assign(**{direction.LOWER: " ".join(map(named, lower))} if lower else {})
+    else:
+        right = _renamed(_read(metrics, said), renamed)
+    keys = [name for name in IDS if name in left and name in right and left[name].is_unique and right[name].is_unique]
+    keys = keys or [
+        name for name in left.columns[:1] if name in right and left[name].is_unique and right[name].is_unique
+    ]
+    if not keys:
+        raise InputError(
+            f"Expected a column that names each run once in both {ratios.name} and {metrics.name}, such as run or "
+            f"index, found {brief(', '.join(map(str, left)))} and {brief(', '.join(map(str, right)))}; add one."
+        )
+    key = keys[0]
+    left, right = (one.assign(**{key: one[key].astype(str)}) for one in (left, right))
+    again = [name for name in right if name in left and name != key]
+    frame = left.merge(right.drop(columns=again), on=key)
+    for one, path, other in ((left, ratios, metrics), (right, metrics, ratios)):
+        if alone := one.loc[~one[key].isin(frame[key]), key].tolist():
+            said.append(f"{len(alone)} of {len(one)} runs of {path.name} are not in {other.name} and are left out "
+                        f"({brief(', '.join(alone))}).")  # fmt: skip
+    if frame.empty:
+        raise InputError(
+            f"Expected runs of the same {key} in {ratios.name} and {metrics.name}, found "
+            f"{brief(', '.join(left[key].head(3)))} … and {brief(', '.join(right[key].head(3)))} …; give runs the same "
+            "names in both."
+        )
+    shares = [name for name in left if name not in (*IDS, *KEPT, key) and _is_numeric(left[name])]
+    if shares and (np.abs(left[shares].sum(axis=1) - 1) <= ROUNDING).all() and not all(map(SHARES.match, shares)):
+        frame = frame.rename(columns={name: f"w_{name}" for name in shares})  # bare names of domains, as olmix has them
+    return frame.rename(columns={key: "run_id"})
+
+
+def _is_numeric(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column) and column.notna().any()
+
+
+def named(outcome: str) -> str:
+    """The column of an outcome that may be called by another's name for it, such as eval/acc."""
+    return f"y_{_plain(_end(outcome.strip()))}"
+
+
+def _plain(name: str) -> str:
+    """A name without spaces, as lists of names are parted by them."""
+    return re.sub(r"\s+", "_", str(name).strip())
+
+
+def _as_history(frame: pd.DataFrame, source: str, wanted: set[str], joined: bool, said: list[str]) -> pd.DataFrame:
+    """Others' columns under the names of the contract: run_id, w_<domain>, y_<outcome>; what is neither is left out."""
+    frame = _finished(frame, said)
+    shares = _shares_of(frame, source, said)
+    rest = [name for name in frame.columns if name not in (*shares.columns, *IDS, *KEPT)]
+    numeric = [name for name in rest if _is_numeric(frame[name]) and not str(name).startswith("x_")]
+    scores = [name for name in numeric if joined or MEASURES.match(name) or {name, _plain(_end(name))} & wanted]
+    if not scores:
+        raise InputError(
+            f"Expected columns of scores such as y_…, eval/… or metric/… in {source}, found none among "
+            f"{brief(', '.join(map(str, rest)))}; name the one that counts as --outcome."
+        )
+    ends = {name: f"y_{_plain(_end(name))}" for name in scores}
+    if len(set(ends.values())) < len(ends):  # eval/loss beside val/loss
+        ends = {name: f"y_{_plain(name)}" for name in scores}
+    kept = [name for name in rest if str(name).startswith("x_")] + [name for name in KEPT if name in frame]
+    names = shares.rename(columns=dict(zip(shares, _domains(list(shares.columns)))))
+    made = pd.concat([_run_ids(frame, said), names, frame[kept], frame[scores].rename(columns=ends)], axis=1)
+    said.append(f"{source}: shares from {brief(', '.join(shares))}; outcomes {brief(', '.join(ends.values()))}.")
+    return made[shares.notna().all(axis=1)].reset_index(drop=True)
+
+
+def _finished(frame: pd.DataFrame, said: list[str]) -> pd.DataFrame:
+    """The runs that a tracker does not call crashed, failed or running: their last scores are not those of the end."""
+    if "State" not in frame:
+        return frame
+    ended = frame["State"].isna() | frame["State"].astype(str).str.lower().isin(("finished", "completed", "success"))
+    if not ended.all():
+        states = ", ".join(sorted(set(frame.loc[~ended, "State"].astype(str))))
+        said.append(f"{(~ended).sum()} of {len(frame)} runs are left out, for their State is {brief(states)}.")
+    return frame[ended].reset_index(drop=True)
+
+
+def _run_ids(frame: pd.DataFrame, said: list[str]) -> pd.Series:
+    for name in IDS:
+        if name in frame and frame[name].notna().all() and frame[name].is_unique:
+            return frame[name].astype(str).rename("run_id")
+    said.append("No column names each run once, so runs are called by their places.")
+    return pd.Series([f"run-{i + 1}" for i in range(len(frame))], name="run_id")
+
+
+def _shares_of(frame: pd.DataFrame, source: str, said: list[str]) -> pd.DataFrame:
+    """The columns of shares: of those whose names begin alike, those that sum to 1; an empty cell is none."""
+    numeric = [name for name in map(str, frame.columns) if _is_numeric(frame[name])]
+    begins = dict.fromkeys(name[: place.end()] for name in numeric for place in re.finditer("[./_]", name))
+    for begin in sorted(begins, key=lambda text: (SHARES.match(text) is None, -len(text))):
+        names = [name for name in numeric if name.startswith(begin)]
+        part = frame[names]
+        some = part.notna().any(axis=1)
+        sums = part[some].fillna(0).sum(axis=1)
+        scale = 1 if some.any() and np.abs(sums.median() - 1) <= ROUNDING else 100
+        if len(names) < 2 or not (np.abs(sums / scale - 1) <= ROUNDING).mean() > 0.5:
+            continue
+        if not some.all():
+            said.append(f"{(~some).sum()} of {len(frame)} runs are left out, for they tell no shares.")
+        if part[some].isna().any(axis=None):
+            said.append("Empty shares are taken for none, where a run tells others.")
+        said += ["Shares were read as percentages."] * (scale > 1)
+        return (part.fillna(0) / scale).where(some)
+    raise InputError(
+        f"Expected columns of shares that sum to 1 in {source}, such as w_…, config.mixture.… or train_…, found none "
+        f"among {brief(', '.join(map(str, frame.columns)))}; name each as --map COLUMN=w_DOMAIN."
+    )
+
+
+def _begin(name: str) -> str:
+    """What comes before the last of a name's parts by points or slashes; empty where there are none."""
+    return name[: max(name.rfind("."), name.rfind("/")) + 1]
+
+
+def _domains(names: list[str]) -> list[str]:
+    """Columns of shares as w_<domain>: without what all have up to their last point or slash, or a known word."""
+    common = commonprefix([_begin(name) for name in names])
+    common = common[: max(common.rfind("."), common.rfind("/")) + 1]
+    begin = common or min((found[0] if (found := SHARES.match(name)) else "" for name in names), key=len)
+    return [f"w_{_plain(name[len(begin) :])}" for name in names]
+
+
+def _end(name: str) -> str:
+    """A score's name without what says that it is one."""
+    return name[found.end() :] if (found := MEASURES.match(name)) else name
+
+
+def _merged(frame: pd.DataFrame, renamed: Mapping[str, str], said: list[str]) -> pd.DataFrame:
+    """Domains and outcomes under their new names; domains of one name are added up."""
+    for old, new in renamed.items():
+        if f"w_{old}" in frame:
+            part = frame[f"w_{old}"]
+            if f"w_{new}" in frame:
+                said.append(f"The domain {old} is counted as {new}.")
+                frame = frame.assign(**{f"w_{new}": frame[f"w_{new}"] + part}).drop(columns=f"w_{old}")
+            else:
+                frame = frame.rename(columns={f"w_{old}": f"w_{new}"})
+        elif f"y_{old}" in frame and f"y_{new}" not in frame:
+            frame = frame.rename(columns={f"y_{old}": f"y_{new}"})
+    return frame
+
+
+def _outcome(frame: pd.DataFrame, outcome: str, said: list[str]) -> tuple[pd.DataFrame, str]:
+    """The table and the column that is meant in it, made as a mean where several are meant."""
+    known, bare = list(columns_with(frame, "y_")), named(outcome).removeprefix("y_")
+    if not outcome or f"y_{bare}" in known:
+        return frame, f"y_{bare}" if outcome else ""
+    meant = known if outcome == DEFAULT else [name for name in known if name.endswith((f"/{bare}", f"_{bare}"))]
+    if not meant:
+        raise InputError(
+            f"Expected an outcome among {brief(', '.join(known))}, found {outcome!r}; choose one of these."
+        )
+    if len(meant) == 1:
+        return frame, meant[0]
+    kinds = {name.rsplit("/", 1)[-1] if "/" in name else direction.kind(name) for name in meant}
+    said_lower = str(frame[direction.LOWER].iloc[0]).split() if direction.LOWER in frame else []
+    down = [name for name in meant if name in said_lower]
+    if (outcome == DEFAULT and len(kinds) > 1) or 0 < len(down) < len(meant):
+        raise InputError(
+            f"Expected one outcome to raise, found {len(meant)} of several kinds ({brief(', '.join(meant))}); name it "
+            "as --outcome, or several as --objective."
+        )
+    kind = kinds.pop() if outcome == DEFAULT else bare
+    name = f"y_mean_{kind}" if kind else DEFAULT
+    said.append(f"{name} is the mean of {brief(', '.join(meant))}.")
+    lower = {direction.LOWER: " ".join((*said_lower, name))} if down else {}
+    return frame.assign(**{name: frame[meant].astype(float).mean(axis=1, skipna=False)} | lower), name

@@ -1,0 +1,193 @@
+"""Sweeps as others keep them: the same runs in every form, and what cannot be known is refused."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix.core.errors import InputError, brief, plain
+from causalmix.core.history import check_history
+from causalmix.core.sweep_files import read_sweep
+from causalmix.core.tables import read_table
+
+NAMES = ("prose", "code", "proofs")
+N = 24
+
+
+@pytest.fixture(scope="module")
+def runs():
+    """Shares, shape (24, 3), and two scores: an accuracy and a loss."""
+    rng = np.random.default_rng(8)
+    T = rng.dirichlet(np.ones(3), N).round(4)
+    T[:, 2] = 1 - T[:, :2].sum(axis=1)
+    return pd.DataFrame(T, columns=NAMES).round(4), pd.Series(T[:, 1].round(4)), pd.Series((3 - T[:, 0]).round(4))
+
+
+def same(sweep, runs, outcome):
+    """Whether a sweep has the runs and this outcome."""
+    assert set(sweep.history.domains) == set(NAMES) and len(sweep.history) == N
+    T = sweep.history.frame[[f"w_{name}" for name in NAMES]].to_numpy()
+    return np.allclose(T, runs[0], atol=1e-3) and np.allclose(sweep.history.y(sweep.outcome), outcome)
+
+
+def test_two_tables_as_regmix_writes_them(runs, tmp_path):
+    """Shares named after training data, losses after validation data; runs in another order, one without losses."""
+    shares, _, loss = runs
+    shares.add_prefix("train_the_pile_").assign(index=range(1, N + 1)).to_csv(tmp_path / "m.csv", index=False)
+    losses = pd.DataFrame({"index": range(1, N + 1), "metric/the_pile_a_val_loss": loss, "metric/b_val_loss": loss + 1})
+    losses.iloc[::-1].to_csv(tmp_path / "l.csv", index=False)
+    sweep = read_sweep(ratios=tmp_path / "m.csv", metrics=tmp_path / "l.csv")
+    assert same(sweep, runs, loss + 0.5) and "loss" in sweep.outcome and len(sweep.paths) == 2
+    assert any("is the mean of" in told for told in sweep.told)
+    one = read_sweep(ratios=tmp_path / "m.csv", metrics=tmp_path / "l.csv", outcome="metric/b_val_loss")
+    assert same(one, runs, loss + 1)
+    losses.iloc[:21].to_csv(tmp_path / "l.csv", index=False)
+    short = read_sweep(ratios=tmp_path / "m.csv", metrics=tmp_path / "l.csv")
+    assert len(short.history) == 21 and any("3 of 24 runs of m.csv" in told for told in short.told)
+
+
+def test_two_tables_as_olmix_writes_them(runs, tmp_path):
+    """Bare names of domains, an index without a name; one kind of score is meant as its mean."""
+    shares, _, loss = runs
+    names = pd.DataFrame(
+        {"run": [f"r{i}" for i in range(N)], "name": [f"swarm-{i}" for i in range(N)], "index": range(N)}
+    )
+    pd.concat([names, shares], axis=1).to_csv(tmp_path / "ratios.csv")
+    pd.concat([names, pd.DataFrame({"arc/bpb": loss, "gsm/bpb": loss + 2})], axis=1).to_csv(tmp_path / "metrics.csv")
+    sweep = read_sweep(ratios=tmp_path / "ratios.csv", metrics=tmp_path / "metrics.csv")
+    assert same(sweep, runs, loss + 1) and sweep.outcome == "y_mean_bpb"
+    assert same(
+        read_sweep(ratios=tmp_path / "ratios.csv", metrics=tmp_path / "metrics.csv", outcome="gsm/bpb"), runs, loss + 2
+    )
+
+
+def tracked(runs):
+    shares, accuracy, loss = runs
+    frame = pd.DataFrame({"Name": [f"calm-sea-{i}" for i in range(N)], "State": "finished", "Runtime": 60})
+    frame = pd.concat([frame, shares.add_prefix("config.mixture.")], axis=1)
+    return frame.assign(**{"config.lr": 1e-4, "eval/acc": accuracy, "eval/loss": loss, "_wandb": ""})
+
+
+def test_export_of_a_tracker(runs, tmp_path):
+    """The outcome has to be named where several kinds are there; what crashed is left out and told; empty is none."""
+    frame = tracked(runs)
+    frame.to_csv(tmp_path / "history.csv", index=False)
+    with pytest.raises(InputError, match="several kinds .y_acc, y_loss.*--outcome"):
+        read_sweep(tmp_path / "history.csv")
+    assert same(read_sweep(tmp_path / "history.csv", outcome="eval/acc"), runs, runs[1])
+    assert same(read_sweep(tmp_path / "history.csv", outcome="y_loss"), runs, runs[2])
+    frame.loc[2, "State"] = "crashed"
+    frame.loc[5, "config.mixture.code"], frame.loc[5, "config.mixture.prose"] = np.nan, 1 - runs[0]["proofs"][5]
+    frame.loc[[7], [f"config.mixture.{name}" for name in NAMES]] = np.nan
+    frame.to_csv(tmp_path / "h.csv", index=False)
+    sweep = read_sweep(tmp_path / "h.csv", outcome="acc")
+    told = " ".join(sweep.told)
+    assert len(sweep.history) == N - 2 and "1 of 24 runs are left out, for their State is crashed" in told
+    assert "1 of 23 runs are left out, for they tell no shares" in told and "Empty shares are taken for none" in told
+    assert sweep.history.frame.set_index("run_id").loc["calm-sea-5", "w_code"] == 0
+    renamed = read_sweep(tmp_path / "history.csv", renamed={"eval/acc": "y_dev", "code": "programs"})
+    assert renamed.outcome == "y_dev" and "programs" in renamed.history.domains
+    merged = read_sweep(tmp_path / "history.csv", renamed={"code": "proofs"}, outcome="acc")
+    assert merged.history.domains == ("prose", "proofs") and any("counted as proofs" in told for told in merged.told)
+
+
+def test_folder_of_an_evaluation_harness(runs, tmp_path):
+    """Files lie below a folder named after the run, or name its model; a group stands for its parts."""
+    shares, accuracy, loss = runs
+    shares.assign(run=[f"run{i}" for i in range(N)]).to_csv(tmp_path / "m.csv", index=False)
+    for i in range(N):
+        place = tmp_path / "out" / (f"run{i}" if i % 2 else f"my__models__run{i}")
+        place.mkdir(parents=True)
+        values = {"acc,none": accuracy[i], "acc_stderr,none": 0.1, "alias": "arc"}
+        results = {
+            "arc": values,
+            "wiki": {"word_perplexity,none": loss[i]},
+            "part": values,
+            "all": {"acc,none": accuracy[i]},
+        }
+        better = {"arc": {"acc": True}, "wiki": {"word_perplexity": False}}
+        (place / "results_2026-01-01.json").write_text(
+            json.dumps({"results": results, "higher_is_better": better, "group_subtasks": {"all": ["part"]}})
+        )
+    sweep = read_sweep(ratios=tmp_path / "m.csv", metrics=tmp_path / "out", outcome="acc")
+    assert same(sweep, runs, accuracy) and "y_part/acc" not in sweep.history.outcomes
+    loss_too = read_sweep(ratios=tmp_path / "m.csv", metrics=tmp_path / "out", outcome="wiki/word_perplexity")
+    assert loss_too.history.frame["lower_is_better"].unique().tolist() == ["y_wiki/word_perplexity"]
+    with pytest.raises(InputError, match="several kinds"):
+        read_sweep(ratios=tmp_path / "m.csv", metrics=tmp_path / "out")
+    shares.assign(run=[f"other{i}" for i in range(N)]).to_csv(tmp_path / "m.csv", index=False)
+    with pytest.raises(InputError, match="24 files, none of a run of the ratios"):
+        read_sweep(ratios=tmp_path / "m.csv", metrics=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "how", [{"sep": "\t"}, {"sep": ";"}, {"sep": ";", "decimal": ","}, {"sep": "\t", "encoding": "utf-16"},
+            {"encoding": "utf-8-sig"}],
+)  # fmt: skip
+def test_separators_and_decimal_commas(runs, tmp_path, how):
+    """What spreadsheets write is read, and told."""
+    frame = runs[0].add_prefix("w_").assign(run_id=[f"0{i}" for i in range(N)], y_dev=runs[1])
+    frame.to_csv(tmp_path / "h.csv", index=False, **how)
+    sweep = read_sweep(tmp_path / "h.csv")
+    assert same(sweep, runs, runs[1]) and sweep.history.frame["run_id"][3] == "03"
+    assert ("semicolons" in " ".join(sweep.told)) == (how.get("sep") == ";")
+    assert ("decimal commas" in " ".join(sweep.told)) == ("decimal" in how)
+
+
+def test_gaps_in_what_is_not_asked_for(runs, tmp_path):
+    """They are no reason to refuse; runs that lack what is asked for can be left out, if enough remain."""
+    frame = runs[0].add_prefix("w_").assign(run_id=range(N), y_dev=runs[1], y_math=runs[1].where(runs[1].index > 2))
+    frame.assign(y_note="diverged").to_csv(tmp_path / "h.csv", index=False)
+    sweep = read_sweep(tmp_path / "h.csv")
+    assert same(sweep, runs, runs[1])
+    with pytest.raises(InputError, match="found none in 3 of 24 runs, the first 0"):
+        sweep.history.y("y_math")
+    known = sweep.history.complete(["y_math"])
+    assert len(known) == len(known.whole) == N - 3 and sweep.history.complete(["y_dev"]) is sweep.history
+    with pytest.raises(InputError, match="at least 20 runs, found it in 4 of 24"):
+        check_history(frame.assign(y_math=runs[1].where(runs[1].index > 19))).complete(["y_math"])
+
+
+def write(folder, **tables):
+    for name, text in tables.items():
+        (folder / f"{name}.csv").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "found none; give one or the other two"),
+        ({"ratios": "a"}, "found --ratios; give"),
+        ({"history": "a", "ratios": "a", "metrics": "a"}, "found --history, --ratios, --metrics"),
+        ({"ratios": "a", "metrics": "b"}, "names each run once in both a.csv and b.csv"),
+        ({"ratios": "a", "metrics": "c"}, "runs of the same run in a.csv and c.csv, found 1, 2 … and 7, 8"),
+        ({"history": "d"}, "columns of shares that sum to 1 in d.csv"),
+        ({"history": "e"}, "columns of scores such as y_"),
+    ],
+)
+def test_what_is_no_sweep_is_refused(tmp_path, given, told):
+    """In one sentence."""
+    write(tmp_path, a="run,x,y\n1,.5,.5\n2,.2,.8\n", b="who,z\na,1\na,2\n", c="run,z\n7,1\n8,2\n",
+          d="run_id,p_a,p_b,eval/acc\n1,3,4,.5\n", e="run_id,w_a,w_b\n1,.5,.5\n")  # fmt: skip
+    with pytest.raises(InputError, match=told) as refusal:
+        read_sweep(**{what: tmp_path / f"{name}.csv" for what, name in given.items()})
+    assert "\n" not in str(refusal.value)
+
+
+def test_what_is_echoed_is_short_and_harmless(tmp_path):
+    """JSON under the name of a table is not repeated whole, and a terminal obeys nothing that was read."""
+    (tmp_path / "rows.csv").write_text(json.dumps({f"key {i}": "value " * 50 for i in range(50)}))
+    with pytest.raises(InputError) as refusal:
+        read_table(tmp_path / "rows.csv", ["run_id"])
+    assert len(str(refusal.value)) < 400
+    assert len(brief("a" * 999)) == 201 and brief("a\n b") == "a b"
+    assert plain("a\x1b[31m\x9b\u202eb\n\tc") == "a\\u001b[31m\\u009b\\u202eb\n\tc"
+
+
+def test_numbers_that_cannot_be_squared_are_refused():
+    """1e308 is finite, and nothing can be estimated with it."""
+    T = np.random.default_rng(0).dirichlet(np.ones(3), N)
+    frame = pd.DataFrame(T, columns=["w_a", "w_b", "w_c"]).assign(run_id=range(N), y_dev=T[:, 0])
+    with pytest.raises(InputError, match="finite numbers in y_dev of h.csv, found 1e.308 in run 3"):
+        check_history(frame.assign(y_dev=frame["y_dev"].where(frame.index != 3, 1e308)), "h.csv")
