@@ -91,7 +91,7 @@ def test_every_field_is_an_option():
     """The command line's defaults are those of a request, and the last of two that contradict counts."""
     parser, given = ArgumentParser(), ["--history", "h.csv", "--pool", "tiny"]
     add_options(parser)
-    assert Request(**vars(parser.parse_args(given))) == Request(Path("h.csv"), "tiny")
+    assert request_of(parser.parse_args(given)) == Request(Path("h.csv"), "tiny")
     assert not parser.parse_args([*given, "--repeats-allowed", "--no-repeats"]).repeats_allowed
 
 
