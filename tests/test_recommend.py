@@ -23,7 +23,7 @@ from causalmix.effects.simulate import simulate_history
 from causalmix.lm import conversations
 from causalmix.methods import delivery, new_pools, training_set
 from causalmix.methods.recommend import recommend
-from causalmix.methods.request import Request, add_options, command
+from causalmix.methods.request import Request, add_options, request_of
 from causalmix.methods.training_set import shown
 from causalmix.train import design as designs
 from causalmix.train.design import Design
