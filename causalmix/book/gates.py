@@ -11,11 +11,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
-import yaml
 
 from causalmix.book.run import faults
 from causalmix.book.stamps import COMMITTED, state
 from causalmix.core.paths import ROOT
+from causalmix.core.yaml_file import read_yaml
 
 FETCHING = {
     "script": "src",
@@ -39,7 +39,7 @@ REMOTE_TEXT = re.compile(
 
 def chapters(root: Path = ROOT) -> list[Path]:
     """Executed pages named in the table of contents, in reading order; a page may be missing."""
-    toc = yaml.safe_load((root / "book" / "_toc.yml").read_text())
+    toc = read_yaml(root / "book" / "_toc.yml", "a table of contents")
     files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
     return [root / "book" / f"{file}.ipynb" for file in files if file.startswith("chapters/")]
 

@@ -11,10 +11,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from causalmix.core.errors import InputError
+from causalmix.core.yaml_file import parse_yaml
 
 KINDS = {"integer": int, "number": float, "string": str, "boolean": bool, "array": list, "object": dict}
 
@@ -243,8 +243,8 @@ def _from_text(value: object, kind: type) -> object:
     if value == "None":  # as a parameters cell writes it
         return None
     try:
-        return kind(value) if kind in (int, float) else yaml.safe_load(value)
-    except (ValueError, yaml.YAMLError):
+        return kind(value) if kind in (int, float) else parse_yaml(value)
+    except ValueError:
         return value
 
 

@@ -6,11 +6,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from causalmix.core import paths
 from causalmix.core.errors import InputError
 from causalmix.core.parameters import SUBJECTS, Subject, check_name, read, subject_of
+from causalmix.core.yaml_file import read_yaml
 
 SECTIONS = ("parameters", "chapters", "minutes", "hardware")  # of a study's file
 CHANGES = "parameters.json"  # in the folder of a run with other parameters: what they were, by subject
@@ -59,18 +58,7 @@ def read_study(name: str) -> Study:
     path = paths.study_file(name)
     if not paths.is_file(name):
         check_name(name, sorted(path.stem for path in paths.STUDIES.glob("*.yaml")), "study")
-    try:
-        sections = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise InputError(f"Expected a study's file at {path}, found none; correct the path.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(
-            f"Expected YAML in {path.name}, found {' '.join(str(error).split())}; correct the file."
-        ) from error
-    if not isinstance(sections, dict):
-        raise InputError(
-            f"Expected sections by name in {path.name}, found {sections!r}; write parameters: and what follows."
-        )
+    sections = read_yaml(path, f"a study of the sections {', '.join(SECTIONS)}")
     for section, content in sections.items():
         check_name(section, SECTIONS, "section")
         if content and not isinstance(content, dict):

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 import pandas as pd
-import yaml
 from pydantic import ConfigDict, TypeAdapter
 
 from causalmix.core.errors import InputError
 from causalmix.core.parameters import check_name
 from causalmix.core.paths import ASSETS
+from causalmix.core.yaml_file import parse_yaml
 from causalmix.lm.tasks import SPLITS
 
 AXES = ("knowledge", "reasoning", "math", "coding", "instruction", "safety")
@@ -62,7 +62,7 @@ class Benchmark:
 
 
 BENCHMARKS = TypeAdapter(tuple[Benchmark, ...]).validate_python(
-    yaml.safe_load((ASSETS / "benchmarks.yaml").read_text(encoding="utf-8"))
+    parse_yaml((ASSETS / "benchmarks.yaml").read_text(encoding="utf-8"))
 )
 
 

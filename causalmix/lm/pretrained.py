@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from causalmix.core.errors import InputError
 from causalmix.core.paths import ASSETS
+from causalmix.core.yaml_file import read_yaml
 from causalmix.lm.available import available
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ PADDING = "<|endoftext|>"  # what Qwen2.5, Qwen3 and SmolLM2 have; never the end
 DTYPES = ("bfloat16", "float32")
 
 #: Shape by name on the hub, as each model's published config.json has it; ``model_type`` is the architecture.
-SHAPES: dict[str, dict[str, Any]] = yaml.safe_load((ASSETS / "models.yaml").read_text(encoding="utf-8"))
+SHAPES: dict[str, dict[str, Any]] = read_yaml(ASSETS / "models.yaml", "shapes of models")
 
 
 def load_causal_lm(

@@ -9,12 +9,12 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
 from datasets import Dataset, concatenate_datasets
 
 from causalmix.core.errors import InputError
 from causalmix.core.paths import cache_dir
 from causalmix.core.tables import read_table, write_table
+from causalmix.core.yaml_file import read_yaml
 from causalmix.data import fingerprints, scored_pools
 from causalmix.data.families import KINDS, real_kind
 from causalmix.data.named_models import require_model
@@ -22,7 +22,6 @@ from causalmix.data.pools import hub, published_scores
 from causalmix.data.recipes import Recipe
 from causalmix.data.scores import SCORES
 from causalmix.lm.available import available
-from causalmix.methods.refusals import unreadable
 from causalmix.train.design import Design, world_for
 
 if TYPE_CHECKING:
@@ -125,13 +124,10 @@ def _of_design(name: str, design: Design) -> Source:
 
 def _described(path: Path, max_rows: int) -> Source:
     """The pool of a YAML file: a recipe, or a study with its design."""
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise unreadable("YAML", path, error) from error
-    if isinstance(given, dict) and isinstance(given.get("parameters"), dict):
+    given = read_yaml(path, "a pool's recipe or a study")
+    if isinstance(given.get("parameters"), dict):
         return _of_design(path.stem, Design.of_study(str(path)))
-    if not isinstance(given, dict) or "loader" not in given:
+    if "loader" not in given:
         raise InputError(
             f"Expected a pool's recipe with a loader, or a study with parameters, in {path.name}, found neither; "
             "correct the file."

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Annotated
 
 import dask
-import yaml
 from dask.system import CPU_COUNT
 from dask.utils import tmpfile
 from distributed import Client, LocalCluster, Nanny
@@ -24,6 +23,7 @@ from pydantic import Field
 
 from causalmix.core.errors import InputError
 from causalmix.core.settings import Settings, validated
+from causalmix.core.yaml_file import read_yaml
 
 #: One thread for each worker's arithmetic: as many single-threaded runs as cores finish soonest,
 #: and a run's result does not depend on how many cores there are.
@@ -112,15 +112,7 @@ def _read(options: str | Path | Mapping) -> SlurmOptions:
     """Options, or what a YAML file holds of them, each of its form."""
     given = options
     if not isinstance(options, Mapping):
-        path = Path(str(options).removeprefix("slurm:"))
-        try:
-            given = yaml.safe_load(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            given = " ".join(str(error).split())
-        if not isinstance(given, Mapping):
-            raise InputError(
-                f"Expected Slurm options in the YAML file {path}, found {given}; write such as memory: 16GB."
-            )
+        given = read_yaml(str(options).removeprefix("slurm:"), "Slurm options such as memory: 16GB")
     return validated(SlurmOptions, given, "the Slurm options")
 
 

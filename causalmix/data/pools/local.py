@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from datasets import Dataset, Features, Value
 
 from causalmix.core.errors import InputError
+from causalmix.core.yaml_file import read_yaml
 from causalmix.data.pools import hub
 
 #: Names of the speakers, also as ShareGPT has them.
@@ -149,7 +148,7 @@ def _with_domains(rows: Dataset, path: str, layout: Layout, source: str, given: 
             f"Expected the column {source} in {path} for source_to_domain, "
             f"found only {', '.join(rows.column_names)}; name source_column."
         )
-    domains = given if isinstance(given, Mapping) else _read_map(Path(given))
+    domains = given if isinstance(given, Mapping) else read_yaml(given, "domains by source")
     domains = {str(name): domain if domain is None else str(domain) for name, domain in domains.items()}
     unmapped = sorted({str(name) for name in rows.unique(source)} - set(domains))
     if unmapped:
@@ -159,18 +158,6 @@ def _with_domains(rows: Dataset, path: str, layout: Layout, source: str, given: 
             "add them to source_to_domain, with null for what is to be left out."
         )
     return replace(layout, domains=domains)
-
-
-def _read_map(path: Path) -> Mapping:
-    try:
-        domains = yaml.safe_load(path.read_text())  # JSON is YAML
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(
-            f"Expected a YAML or JSON file of domains by source at {path}, found {type(error).__name__}; correct it."
-        ) from error
-    if not isinstance(domains, Mapping):
-        raise InputError(f"Expected a map of domains by source in {path}, found {type(domains).__name__}; correct it.")
-    return domains
 
 
 def _convert(batch: Mapping[str, list], places: Sequence[int], layout: Layout) -> dict[str, list]:

@@ -1,0 +1,66 @@
+"""The one way in which YAML is read: plain data, each name once, and one sentence about a file that is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from causalmix.core.errors import InputError
+
+TOLD = 200  # characters of what was found that a sentence repeats
+
+
+class _Loader(yaml.SafeLoader):  # not libyaml's, which ends the process where nesting is too deep
+    """YAML's plain values; a name that stands twice, of which the last would win in silence, is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen: set = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if key.tag == "tag:yaml.org,2002:merge" or not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} a second time in line {line}")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str) -> object:
+    """The value of a YAML text; ValueError where it has none."""
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader: it constructs no objects
+    except RecursionError as error:
+        raise ValueError("more levels than can be read") from error
+    except (yaml.YAMLError, TypeError) as error:  # TypeError: of a value that its tag does not fit
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+def read_yaml(path: str | Path, what: str) -> dict:
+    """Names with values from a YAML file (JSON is YAML); an empty file has none.
+
+    Parameters
+    ----------
+    what : str
+        What the file should hold, such as ``Slurm options``.
+
+    Raises
+    ------
+    InputError
+        When there is no such file, it cannot be read, a name stands in it twice, or it holds anything else.
+    """
+    path = Path(path)
+    try:
+        found = parse_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"Expected {what} in the YAML file {path}, found no such file; correct the path.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"Expected {what} in the YAML file {path}, found {str(error)[:TOLD]}; correct the file."
+        ) from error
+    if not isinstance(found, dict) and found is not None:
+        raise InputError(
+            f"Expected {what} as names with values in the YAML file {path}, found {repr(found)[:TOLD]}; correct the "
+            "file."
+        )
+    return found or {}
