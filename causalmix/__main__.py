@@ -1,9 +1,22 @@
-"""``python -m causalmix``."""
+"""``python -m causalmix``, and the command of that name."""
 
 from __future__ import annotations
 
+import signal
 import sys
 
-from causalmix.cli import main
 
-sys.exit(main())
+def main() -> int:
+    """The command's exit code; 130 where it was interrupted, also while its modules load."""
+    try:
+        from causalmix.cli import main
+
+        return main()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would interrupt the ending
+        print("\ncausalmix: Stopped. What had ended is kept; the same command goes on from there.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

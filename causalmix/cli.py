@@ -34,6 +34,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ChapterError, ConnectionError) as error:
         print(f"causalmix: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"causalmix: {_refused(error)}", file=sys.stderr)
+        return 2
+
+
+def _refused(error: OSError) -> str:
+    """What the system refuses: a full disk, a folder of another user, a file where a folder should be."""
+    where = f" at {error.filename}" if error.filename else ""
+    return (
+        f"Expected a place to read and write{where}, found {error.strerror or error}; make room there or name "
+        "another, and give the command again: what had ended is kept."
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -203,7 +215,10 @@ def _status(_: argparse.Namespace) -> int:
     root = paths.ROOT
     stale = False
     for name, source in stamps.sources(root).items():
-        state, why = stamps.state(root / "book" / "chapters" / source.name, root)
+        try:
+            state, why = stamps.state(root / "book" / "chapters" / source.name, root)
+        except InputError as error:  # of one page; the others are told all the same
+            state, why = "broken", [str(error)]
         stale |= state != "fresh"
         print(f"{name}: {state}{' (' + ', '.join(why) + ')' if why else ''}")
     return int(stale)
@@ -237,6 +252,7 @@ def _sweep(options: argparse.Namespace) -> int:
     if options.trials and options.limit:
         raise InputError("Expected --limit for a study's own runs, found it beside --trials; leave out one of the two.")
     _from_root(options)
+    paths.check_writable(paths.results_dir(options.study))
     clusters.check(options.cluster)
     found, elsewhere = read_study(options.study), options.cluster != "local"
     if not elsewhere:

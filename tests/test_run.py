@@ -275,6 +275,7 @@ def test_status_tells_what_is_stale_and_why(root, capsys, monkeypatch):
     changes = {
         "source": lambda: write_notebook(root, [*BODY, "print('more')"]),
         "parameters": lambda: (root / "studies" / "laptop.yaml").write_text("parameters: {n_trees: 9}"),
+        "results/laptop/table.csv": lambda: (root / "results" / "laptop" / "table.csv").unlink(),
         "results/laptop/history.csv": lambda: (root / "results" / "laptop" / "history.csv").write_text("run_id\nb\n"),
         "page": lambda: page.write_text(page.read_text().replace("forest", "thicket")),
         "code": lambda: monkeypatch.setattr(paths, "PACKAGE", root / "no_package"),
@@ -288,6 +289,51 @@ def test_status_tells_what_is_stale_and_why(root, capsys, monkeypatch):
     capsys.readouterr()
     assert cli.main(["status"]) == 1
     assert capsys.readouterr().out.startswith("05_mixture: stale (")
+
+
+def test_one_broken_page_or_notebook_hides_no_other(root, no_kernel, capsys):
+    """Whatever lies where a notebook should is told in a sentence, and the next run mends a page."""
+    cli.main(["run"])
+    good, source = page_of(root), root / "notebooks" / "05_mixture.ipynb"
+    (root / "notebooks" / "04_effects.ipynb").write_text(source.read_text())
+    broken = root / "book" / "chapters" / "04_effects.ipynb"
+    for content in (source.read_text().encode("utf-16"), b"[]", b"{}", b"[" * 9999, b'{"metadata": {}, "cells": [1]}'):
+        broken.write_bytes(content)
+        capsys.readouterr()
+        assert cli.main(["status"]) == 1
+        first, second = capsys.readouterr().out.splitlines()
+        assert first.startswith("04_effects: broken (Expected a notebook") and second.startswith("05_mixture: ")
+        with pytest.raises(InputError, match="Expected a notebook"):
+            stamps.read_notebook(broken)
+    with pytest.raises(InputError, match="Expected a notebook"):
+        stamps.read_notebook(root / "notebooks")
+    broken.unlink()
+    (root / "notebooks" / "04_effects.ipynb").unlink()
+    good.write_text("{}")
+    assert cli.main(["run"]) == 0 and stamps.KEY in stamps.read_notebook(good)["metadata"]
+
+
+def test_the_stamp_holds_what_was_not_written_again(root, no_kernel):
+    """A table that a chapter keeps while nothing about it changes stays in the stamp, and the page as it was."""
+    kept = 'p = out / "kept.csv"\np.exists() or p.write_text("a\\n")'
+    write_notebook(root, [*BODY[:2], kept + "\nNone", *BODY[2:]])
+    cli.main(["run"])
+    before = page_of(root).read_bytes()
+    assert cli.main(["run"]) == 0 and page_of(root).read_bytes() == before
+    (root / "results" / "laptop" / "kept.csv").write_text("edited\n")
+    assert "results/laptop/kept.csv changed" in stamps.state(page_of(root), root)[1]
+
+
+def test_results_lie_in_the_study_s_own_place(root):
+    """A study's file cannot say where its results go, nor take the name of a folder that is not a study's."""
+    for text in ("parameters: {results_dir: /tmp}", "chapters: {05_mixture: {results_dir: /tmp}}"):
+        (root / "studies" / "laptop.yaml").write_text(text)
+        with pytest.raises(InputError, match="Expected no results_dir in laptop.yaml"):
+            run.jobs_of("laptop", root=root)
+    for name in ("published", "runs"):
+        (root / f"{name}.yaml").write_text("parameters: {}")
+        with pytest.raises(InputError, match=f"own name, found '{name}'"):
+            run.jobs_of(str(root / f"{name}.yaml"), root=root)
 
 
 def test_code_hash_follows_imports_and_nothing_else(tmp_path, monkeypatch):

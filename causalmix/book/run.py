@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -148,16 +149,31 @@ def _make_page(job: Job, at_cell: Callable[[int], None], env: dict[str, str], ro
     """Execute one notebook and put the page in its place, by one rename."""
     import nbformat
 
-    started = time.time()
+    started, before = time.time(), _written(job.folder)
     source = stamps.read_notebook(job.source)
     page = _execute(job, at_cell, env, root)
     clean(page)
     if found := faults(page):
         raise ChapterError(f"{job.source.stem} is no page: {'; '.join(found)}. The old page is left in place.")
     changed = {name: value for name, value in job.parameters.items() if name not in stamps.OWN}
-    page.metadata[stamps.KEY] = stamps.make_stamp(source, page, job.study, changed, inputs(page))
+    outputs = stamps.input_hashes(_outputs(job, before, root), root)
+    page.metadata[stamps.KEY] = stamps.make_stamp(source, page, job.study, changed, inputs(page), outputs)
     _replace(job.page, nbformat.writes(page) + "\n")
     _log_time(job, started)
+
+
+def _written(folder: Path) -> dict[Path, int]:
+    """Tables of a folder, with when each was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob("*.csv")}
+
+
+def _outputs(job: Job, before: Mapping[Path, int], root: Path) -> list[Path]:
+    """Tables that a page wrote: now, or earlier, for some are not written again while nothing about them changes."""
+    old: Mapping = {}
+    with suppress(InputError):  # there may be no page yet, or a broken one
+        old = stamps.read_notebook(job.page)["metadata"].get(stamps.KEY, {})
+    known = {root / name for name in old.get("outputs", {})}
+    return sorted(p for p, when in _written(job.folder).items() if before.get(p) != when or p in known)
 
 
 def _execute(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root: Path) -> NotebookNode:

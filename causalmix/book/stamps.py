@@ -20,15 +20,20 @@ from causalmix.core.study_file import read_study
 KEY = "causalmix"  # of a notebook's metadata
 COMMITTED = "laptop"  # the study whose pages are the book's
 OWN = ("study", "results_dir")  # parameters that say where, not what
+CELL = {"cell_type", "metadata", "source"}  # what each cell of a notebook has
 NOTEBOOKS = paths.ROOT / "notebooks"
 
 
 def read_notebook(path: Path) -> dict:
     """A notebook as plain JSON; raises InputError when there is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"Expected a notebook at {path}, found no readable file; correct the name.") from error
+    cells = found.get("cells") if isinstance(found, dict) and isinstance(found.get("metadata"), dict) else None
+    if not isinstance(cells, list) or not all(isinstance(c, dict) and CELL <= c.keys() for c in cells):
+        raise InputError(f"Expected a notebook of format 4 at {path}, found other JSON; save it anew, or remove it.")
+    return found
 
 
 def parameters_cell(notebook: Mapping) -> str:
@@ -108,7 +113,11 @@ def code_hash(notebook: Mapping) -> str:
 def _imports(source: str) -> set[str]:
     """Names below ``causalmix`` that a source imports, and all that they lie in."""
     names = set()
-    for node in ast.walk(ast.parse(source)):
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError) as error:
+        raise InputError(f"Expected Python in every cell and module, found {error}; correct it.") from error
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -134,15 +143,21 @@ def differing(values: Mapping[str, object], model: type[Subject]) -> dict[str, o
 
 
 def make_stamp(
-    source: Mapping, page: Mapping, study: str, parameters: Mapping[str, object], inputs: Mapping[str, str]
+    source: Mapping,
+    page: Mapping,
+    study: str,
+    parameters: Mapping[str, object],
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str] = {},
 ) -> dict:
-    """The stamp of a page."""
+    """The stamp of a page; inputs and outputs are files with their hashes."""
     return {
         "study": study,
         "parameters": dict(parameters),
         "source": source_hash(source),
         "code": code_hash(source),
         "inputs": dict(inputs),
+        "outputs": dict(outputs),
         "page": page_hash(page),
     }
 
@@ -153,13 +168,16 @@ def state(page: Path, root: Path = paths.ROOT) -> tuple[str, list[str]]:
         return "missing", ["not executed yet"]
     content = read_notebook(page)
     stamp = content["metadata"].get(KEY)
-    if stamp is None:
+    if not isinstance(stamp, dict) or not {"study", "source", "code", "page"} <= stamp.keys():
         return "stale", ["no stamp"]
     if stamp["study"] != COMMITTED:
         return "reduced", [f"study {stamp['study']}"]
     source, subject = read_notebook(root / "notebooks" / page.name), subject_of(page.stem)
     changed = differing(dict(read_study(COMMITTED).of(subject)), SUBJECTS[subject])
-    now = make_stamp(source, content, COMMITTED, changed, input_hashes(stamp["inputs"], root))
-    changes = [name for name in now if name not in ("inputs", "study") and now[name] != stamp[name]]
-    changes += [name for name, found in now["inputs"].items() if found != stamp["inputs"][name]]
+    files = {kind: stamp.get(kind, {}) for kind in ("inputs", "outputs")}
+    found = {kind: input_hashes(hashes, root) for kind, hashes in files.items()}
+    now = make_stamp(source, content, COMMITTED, changed, **found)
+    changes = [name for name in now if name not in (*files, "study") and now[name] != stamp.get(name)]
+    told = {name: hash for hashes in files.values() for name, hash in hashes.items()}
+    changes += [name for name, hash in (found["inputs"] | found["outputs"]).items() if hash != told[name]]
     return ("stale", [f"{name} changed" for name in changes]) if changes else ("fresh", [])

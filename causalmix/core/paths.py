@@ -22,6 +22,9 @@ CHECKOUT = (PACKAGE.parent / "pyproject.toml").is_file()
 ROOT = Path(os.environ.get("CAUSALMIX_ROOT") or (PACKAGE.parent if CHECKOUT else Path.cwd()))
 RESULTS = ROOT / "results"
 
+#: Folders of ``results`` that belong to no study.
+RESERVED = ("published", "runs", "validity")
+
 #: Environment variable that is set where the runner executes a chapter; it names a file for progress.
 RUNNER = "CAUSALMIX_PROGRESS"
 
@@ -40,13 +43,22 @@ def results_dir(study: str) -> Path:
     """Folder of a study's tables and ledger; it need not exist yet.
 
     That of a name such as ``laptop`` is ``results/laptop``, that of a study's file lies beside it: ``results/<its
-    name>``. InputError when the name is not that of a folder directly below ``results``.
+    name>``. InputError when the name is not that of a folder directly below ``results``, or is taken there.
     """
+    if (name := Path(study).stem if is_file(study) else study) in RESERVED:
+        raise InputError(f"Expected a study's own name, found {name!r}, which results has for others; rename the file.")
     if is_file(study):
         return study_file(study).parent / "results" / Path(study).stem
     if not study or study in (".", "..") or Path(study).name != study:
         raise InputError(f"Expected a study's plain name such as laptop, found {study!r}; leave out folders.")
     return RESULTS / study
+
+
+def check_writable(folder: Path) -> None:
+    """Raise InputError unless files can be written to a folder that is there or can be made."""
+    above = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise InputError(f"Expected a folder that can be made, found that {above} takes no folder; name another place.")
 
 
 def out_dir(study: str, results: str = "") -> Path:

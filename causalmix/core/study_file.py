@@ -12,6 +12,7 @@ from causalmix.core.parameters import SUBJECTS, Subject, check_name, read, subje
 from causalmix.core.yaml_file import read_yaml
 
 SECTIONS = ("parameters", "chapters", "minutes", "hardware")  # of a study's file
+PLACES = {"study", "results_dir"}  # parameters that say where, which the runner gives
 CHANGES = "parameters.json"  # in the folder of a run with other parameters: what they were, by subject
 
 
@@ -74,6 +75,11 @@ def read_study(name: str) -> Study:
     study = Study(name, **given)
     for name in study.parameters:
         check_name(name, dict.fromkeys(n for model in SUBJECTS.values() for n in model.model_fields))
+    for name in {*study.parameters, *(name for values in study.chapters.values() for name in values)} & PLACES:
+        raise InputError(
+            f"Expected no {name} in {path.name}, for a study's results lie in its own place, found one; leave it out."
+        )
+    paths.results_dir(study.name)  # refuses a name that is taken
     for subject in SUBJECTS:
         study.of(subject)
     return study

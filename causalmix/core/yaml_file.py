@@ -6,9 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from causalmix.core.errors import InputError
-
-TOLD = 200  # characters of what was found that a sentence repeats
+from causalmix.core.errors import InputError, brief
 
 
 class _Loader(yaml.SafeLoader):  # not libyaml's, which ends the process where nesting is too deep
@@ -33,7 +31,7 @@ def parse_yaml(text: str) -> object:
     except RecursionError as error:
         raise ValueError("more levels than can be read") from error
     except (yaml.YAMLError, TypeError) as error:  # TypeError: of a value that its tag does not fit
-        raise ValueError(" ".join(str(error).split())) from error
+        raise ValueError(str(error)) from error
 
 
 def read_yaml(path: str | Path, what: str) -> dict:
@@ -55,12 +53,10 @@ def read_yaml(path: str | Path, what: str) -> dict:
     except FileNotFoundError:
         raise InputError(f"Expected {what} in the YAML file {path}, found no such file; correct the path.") from None
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"Expected {what} in the YAML file {path}, found {str(error)[:TOLD]}; correct the file."
-        ) from error
+        raise InputError(f"Expected {what} in the YAML file {path}, found {brief(error)}; correct the file.") from error
     if not isinstance(found, dict) and found is not None:
         raise InputError(
-            f"Expected {what} as names with values in the YAML file {path}, found {repr(found)[:TOLD]}; correct the "
-            "file."
+            f"Expected {what} as names with values in the YAML file {path}, found {brief(repr(found))}; "
+            "correct the file."
         )
     return found or {}

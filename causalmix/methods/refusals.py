@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ import pandas as pd
 from causalmix.core.direction import is_lower_better, turned
 from causalmix.core.errors import InputError, brief
 from causalmix.core.history import History
-from causalmix.core.paths import STUDIES
+from causalmix.core.paths import STUDIES, check_writable
 from causalmix.core.simplex import check_mixture
 from causalmix.core.sweep_files import Sweep, named, read_sweep
 from causalmix.core.tables import read_table
@@ -89,9 +88,7 @@ def check_free(out: Path) -> None:
         raise InputError(
             f"Expected a new or an empty folder, found content at {out}; name another, for nothing is written over."
         )
-    above = next(p for p in out.absolute().parents if p.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise InputError(f"Expected a folder that can be made, found that {above} takes no folder; name another place.")
+    check_writable(out)
 
 
 def read_state(path: Path, history: History) -> np.ndarray:

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from datasets import Dataset
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import MIN_ROWS
 from causalmix.core.study_file import read_study
+from causalmix.core.yaml_file import read_yaml
 from causalmix.data.fingerprints import unmarked
 from causalmix.data.named_models import is_own, load_tokenizer, require_model
 from causalmix.data.pools import local
@@ -125,10 +125,10 @@ def _own_tasks(folder: Path) -> list[dict]:
     found = []
     for path in sorted(folder.glob("*.yaml")):
         try:
-            task = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            task = read_yaml(path, "a task")
+        except InputError:
             continue  # the harness's own tags, as of functions: no plain file of a task
-        if isinstance(task, dict) and isinstance(name := task.get("task"), str):
+        if isinstance(name := task.get("task"), str):
             metric = next(iter(task.get("metric_list") or [{}])).get("metric", "acc")
             found.append({"name": name, "axis": name, "split": "dev", "task": name, "metric": f"{metric},none"})
     if not found:

@@ -1,0 +1,48 @@
+"""How the command ends when what is around it fails, or when it is interrupted."""
+
+import signal
+
+import pytest
+
+from causalmix import __main__, cli
+
+
+def test_an_interrupt_is_one_sentence(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert __main__.main() == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    out, told = capsys.readouterr()
+    assert out == "" and told == "\ncausalmix: Stopped. What had ended is kept; the same command goes on from there.\n"
+
+
+@pytest.mark.parametrize(
+    "error, told",
+    [
+        (OSError(28, "No space left on device"), "found No space left on device; make room there"),
+        (PermissionError(13, "Permission denied", "results/x"), "at results/x, found Permission denied;"),
+        (FileExistsError(17, "File exists", "results"), "at results, found File exists;"),
+        (OSError("something else"), "found something else;"),
+    ],
+)
+def test_what_the_system_refuses_is_one_sentence(monkeypatch, capsys, error, told):
+    def refused(_):
+        raise error
+
+    monkeypatch.setattr(cli, "_status", refused)
+    assert cli.main(["status"]) == 2
+    assert told in (line := capsys.readouterr().err) and line.count("\n") == 1
+
+
+def test_a_results_folder_that_is_a_file(tmp_path, monkeypatch, capsys):
+    """It is refused before a pool is scored."""
+    (tmp_path / "results").write_text("")
+    (tmp_path / "own.yaml").write_text("parameters: {n_runs: 4}")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["sweep", "--study", "own.yaml"]) == 2
+    assert f"found that {tmp_path / 'results'} takes no folder" in capsys.readouterr().err
