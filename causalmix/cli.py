@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(do=_recommend)
     add_options(command)
     command.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
+    command.add_argument("--no-cache", action="store_true", help="keep nothing of the pool but what --out gets")
 
     command = commands.add_parser("world", help="rebuild the base models of the embedded world (half an hour or so)")
     command.set_defaults(do=_world)
@@ -338,7 +339,7 @@ def _recommend(options: argparse.Namespace) -> int:
     from causalmix.methods.recommend import recommend
     from causalmix.methods.training_set import shown
 
-    with Lines() as lines, progress.listening(lines.tell):
+    with Lines() as lines, progress.listening(lines.tell), paths.cache_for(not options.no_cache):
         found = recommend(request, tell=partial(print, file=sys.stderr))
     print(shown(found, options.format), end="")
     return 0

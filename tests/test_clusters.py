@@ -15,6 +15,7 @@ import dask
 import psutil
 import pytest
 import yaml
+from distributed import Client, Security
 from test_sweep import result, specs_in, traces, train, wait_for
 
 from causalmix.core.errors import InputError
@@ -274,7 +275,7 @@ def test_script_of_a_slurm_job(tmp_path):
     for directive in [*asked, "--constraint=a100"]:
         assert f"#SBATCH {directive}" in lines
     command = lines[-1]
-    assert command.startswith("'/opt/my env/python' -m distributed.cli.dask_worker tcp://SCHEDULER:8786")
+    assert command.startswith("'/opt/my env/python' -m distributed.cli.dask_worker tls://SCHEDULER:8786")
     assert "--nthreads 1" in command and "--nanny" in command and command.endswith("--memory-limit 0")
     before = lines[: lines.index(command)]
     assert {"export OMP_NUM_THREADS=1", "export HF_HOME='/data/hub cache'", "module load cuda"} <= set(before)
@@ -319,6 +320,30 @@ def test_cluster_of_no_kind():
     """A word that names no cluster is refused."""
     with pytest.raises(InputError, match="Expected local, slurm:FILE.yaml or .*, found 'slrum'"), connect("slrum"):
         pass
+
+
+@pytest.mark.parametrize("address", ["tcp://10.0.0.7:8786", "node1:8786", "ws://node1:8786", "tcp://127.evil:1"])
+def test_a_scheduler_beyond_this_machine_must_be_encrypted(address):
+    """Whoever reaches a scheduler runs code, so that a plain one is refused before anything is sent there."""
+    with pytest.raises(InputError, match="beyond this machine to be encrypted .*localhost"):
+        clusters.check(address)
+    for good in ("tls://node1:8786", "tcp://localhost:8786", "127.0.0.1:8786", "tcp://[::1]:8786"):
+        clusters.check(good)
+
+
+def test_slurm_s_scheduler_is_encrypted(slurm, tmp_path, monkeypatch):
+    """It speaks TLS with keys of its own, a stranger is turned away, and the keys are gone with the sweep."""
+    monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path / "cache"))
+    with connect(OPTIONS) as client:
+        client.wait_for_workers(1)
+        address = client.scheduler.address
+        assert address.startswith("tls://") and client.submit(abs, -1).result() == 1
+        keys = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+        assert keys and not any(path.stat().st_mode & 0o077 for path in keys)
+        stranger = Security.temporary()
+        with dask.config.set({"distributed.comm.timeouts.connect": "2s"}), pytest.raises(OSError):
+            Client(address, security=stranger)
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_client_is_handed_back_open():

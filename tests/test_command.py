@@ -5,6 +5,7 @@ import signal
 import pytest
 
 from causalmix import __main__, cli
+from causalmix.core import paths
 
 
 def test_an_interrupt_is_one_sentence(monkeypatch, capsys):
@@ -46,3 +47,16 @@ def test_a_results_folder_that_is_a_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["sweep", "--study", "own.yaml"]) == 2
     assert f"found that {tmp_path / 'results'} takes no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("before", [None, "own"])
+def test_a_cache_that_is_not_kept(monkeypatch, before):
+    """It is another folder, gone at the end with all that was in it, also after an error; the usual one is back."""
+    monkeypatch.setenv("CAUSALMIX_CACHE", before) if before else monkeypatch.delenv("CAUSALMIX_CACHE", raising=False)
+    usual = paths.cache_dir()
+    with pytest.raises(OSError), paths.cache_for(kept=False):
+        (used := paths.cache_dir()).joinpath("rows").write_text("private")
+        raise OSError
+    assert used != usual and not used.exists() and paths.cache_dir() == usual
+    with paths.cache_for(kept=True):
+        assert paths.cache_dir() == usual

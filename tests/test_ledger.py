@@ -91,3 +91,13 @@ def test_one_writer_at_a_time(ledger):
             other.append(record("b"))
     other.append(record("b"))
     assert list(ledger.finished()) == ["a", "b"]
+
+
+def test_no_file_beside_the_ledger_decides_who_writes(ledger):
+    """Whatever is removed around it, a second writer is turned away, for the lock is the ledger's own."""
+    with ledger.writer():
+        for path in ledger.path.parent.iterdir():
+            if path != ledger.path:
+                path.unlink()
+        with pytest.raises(InputError, match="only writer"), Ledger(ledger.path).writer():
+            pass

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -98,7 +99,10 @@ def slow_train(spec):
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    records = run_sweep(specs_in(folder / "traces"), Ledger(folder / "runs.jsonl"), slow_train, n_workers=2)
+    try:
+        records = run_sweep(specs_in(folder / "traces"), Ledger(folder / "runs.jsonl"), slow_train, n_workers=2)
+    except KeyboardInterrupt:
+        sys.exit(130)
     print(len(records))
 """
 
@@ -266,7 +270,8 @@ def start(folder):
     here = Path(__file__).parent
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])}
     command = [sys.executable, "driver.py", str(folder)]
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=-1, stderr=-1, text=True)
+    more = {"stdout": -1, "stderr": -1, "text": True, "start_new_session": True}
+    return subprocess.Popen(command, cwd=folder, env=environment | {"TMPDIR": str(folder)}, **more)
 
 
 def wait_for(condition, seconds=300):
@@ -291,10 +296,45 @@ def test_killed_driver(ledger, tmp_path):
 
     # What a death in the middle of a write would have left behind.
     ledger.path.write_text(before + '{"run_id": "torn')
+    assert list(tmp_path.glob("causalmix-sweep-*"))  # its scratch, which the next sweep removes with its own
     again = start(tmp_path)
     out, noise = again.communicate(timeout=600)
     assert (again.returncode, out, noise) == (0, f"{N}\n", "")
+    assert not [path for path in tmp_path.rglob("*") if "causalmix-" in path.name]
     assert ledger.path.read_text().startswith(before)
     assert len(ledger.records()) == N and list(ledger.failed()) == [specs_in(tmp_path / "traces")[-1].run_id]
     assert [traces(tmp_path / "traces", seed) for seed in ended] == [1] * len(ended)
     assert all(traces(tmp_path / "traces", seed) >= 1 for seed in range(N))
+
+
+def test_interrupted_driver(ledger, tmp_path):
+    """Ctrl-C reaches all processes of a terminal: only the driver minds, ends all in silence, and leaves nothing."""
+    driver = start(tmp_path)
+    wait_for(lambda: len(ledger.records()) >= 2)
+    children = psutil.Process(driver.pid).children(recursive=True)
+    os.killpg(driver.pid, signal.SIGINT)
+    out, noise = driver.communicate(timeout=300)
+    assert (driver.returncode, out, noise) == (130, "", "")
+    assert not psutil.wait_procs(children, timeout=300)[1]
+    assert not [path for path in tmp_path.iterdir() if path.name not in ("driver.py", "runs.jsonl", "traces")]
+    assert 2 <= len(ledger.finished()) < N and ledger.failed() == {}
+
+
+def test_worker_that_is_killed_while_it_starts(ledger, tmp_path):
+    """The first worker process dies before it is one, another takes its place, and the sweep never notices."""
+    killed = []
+
+    def kill_the_first():
+        def starting():
+            return [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
+
+        wait_for(starting)
+        killed.extend(starting()[:1])
+        killed[0].kill()
+
+    beside = threading.Thread(target=kill_the_first)
+    beside.start()
+    records = run_sweep(specs_in(tmp_path, range(2)), ledger, train_and_tell_pid, n_workers=1)
+    beside.join()
+    assert [r["error"] for r in records] == [None] * 2
+    assert killed[0].pid not in {r["training"]["pid"] for r in records}

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -87,3 +90,18 @@ def cache_dir() -> Path:
     """Folder for what can be computed again: CAUSALMIX_CACHE, a checkout's ``.cache``, or the user's; may not exist."""
     own = ROOT / ".cache" if CHECKOUT else user_cache_path("causalmix")
     return Path(os.environ.get("CAUSALMIX_CACHE") or own)
+
+
+@contextmanager
+def cache_for(kept: bool) -> Iterator[None]:
+    """The cache as it is, or an empty one that is gone at the end."""
+    if kept:
+        yield
+        return
+    before = os.environ.get("CAUSALMIX_CACHE")
+    with tempfile.TemporaryDirectory(prefix="causalmix-", ignore_cleanup_errors=True) as folder:
+        os.environ["CAUSALMIX_CACHE"] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop("CAUSALMIX_CACHE") if before is None else os.environ.update(CAUSALMIX_CACHE=before)

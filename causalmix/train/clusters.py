@@ -8,22 +8,27 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Annotated
 
 import dask
 from dask.system import CPU_COUNT
 from dask.utils import tmpfile
-from distributed import Client, LocalCluster, Nanny
+from distributed import Client, LocalCluster, Nanny, Security, Status
 from pydantic import Field
 
 from causalmix.core.errors import InputError
+from causalmix.core.paths import cache_dir
 from causalmix.core.settings import Settings, validated
 from causalmix.core.yaml_file import read_yaml
+from causalmix.train.scratch import scratch_folder
 
 #: One thread for each worker's arithmetic: as many single-threaded runs as cores finish soonest,
 #: and a run's result does not depend on how many cores there are.
@@ -38,7 +43,9 @@ LOCAL_SETTINGS = {
 }
 #: A worker that does not come back has lost its job, and another job is submitted in its place.
 SLURM_SETTINGS = LOCAL_SETTINGS | {LOST: "2 minutes"}
-ADDRESS = re.compile(r"([a-z]+://)?\S+:\d+")
+ADDRESS = re.compile(r"([a-z]+://)?(\S+):\d+")
+HERE = re.compile(r"localhost|127(\.\d+){3}|\[::1\]")  # hosts that nobody else reaches
+STARTS = 4  # of a worker that is killed before it has started
 Line = Annotated[str, Field(pattern=r"^.*\S.*$")]  # a second one would be a directive, or a command, nobody meant
 
 
@@ -73,9 +80,10 @@ def connect(
 
     ``spec`` is ``local`` (or None) for processes on this machine; a scheduler's address, such as ``tcp://host:8786``
     or ``tls://host:8786``; ``slurm:FILE.yaml``, or the options that such a file would hold; a client is handed back
-    as it is.  ``n_workers`` are processes of this machine (by default as many as its GPUs allow, or one per core)
-    or jobs of Slurm (its options'), and no more than there are ``runs`` to do.  A local worker sees so many GPUs as
-    one run trains on, where there are any.
+    as it is.  Whoever reaches a scheduler runs what they like as its user, so one that other machines reach is
+    encrypted, and asks for a certificate.  ``n_workers`` are processes of this machine (by default as many as its GPUs
+    allow, or one per core) or jobs of Slurm (its options'), and no more than there are ``runs`` to do.  A local worker
+    sees so many GPUs as one run trains on, where there are any.
     """
     if isinstance(spec, Client):
         yield spec
@@ -97,15 +105,20 @@ def check(spec: str) -> None:
     """Raise InputError, asking nobody, unless :func:`connect` can take it: its form, and a Slurm file's options."""
     if spec.startswith("slurm:"):
         _read(spec)
-    elif spec != "local" and not ADDRESS.fullmatch(spec):
-        raise InputError(f"Expected local, slurm:FILE.yaml or a scheduler's tcp://HOST:PORT, found {spec!r}; name one.")
+    elif spec != "local" and not (found := ADDRESS.fullmatch(spec)):
+        raise InputError(f"Expected local, slurm:FILE.yaml or a scheduler's tls://HOST:PORT, found {spec!r}; name one.")
+    elif spec != "local" and found[1] != "tls://" and not HERE.fullmatch(found[2]):
+        raise InputError(
+            f"Expected a scheduler beyond this machine to be encrypted (tls://HOST:PORT), found {spec!r}, where who "
+            "reaches it runs code as its user; start it with certificates, or reach it through a tunnel as localhost."
+        )
 
 
 def slurm_script(options: str | Path | Mapping) -> str:
     """The script of one job, to be read before anything is submitted; Slurm need not be there."""
     from dask_jobqueue.slurm import SLURMJob
 
-    return SLURMJob("tcp://SCHEDULER:8786", name="worker", **_job(_read(options))).job_script()
+    return SLURMJob("tls://SCHEDULER:8786", name="worker", **_job(_read(options))).job_script()
 
 
 def _read(options: str | Path | Mapping) -> SlurmOptions:
@@ -143,11 +156,32 @@ def _slurm(options: str | Mapping, n_workers: int | None, most: float, gpus: int
 
     jobs = min(n_workers or options.jobs, most)
     settings = {"scheduler_options": {"dashboard_address": "127.0.0.1:0"}, "silence_logs": logging.WARNING}
-    with dask.config.set(SLURM_SETTINGS), SLURMCluster(**_job(options), **settings) as cluster:
+    with (
+        scratch_folder(cache_dir()) as shared,  # where jobs read it: they read scored pools there, too
+        dask.config.set(SLURM_SETTINGS),
+        SLURMCluster(**_job(options), **settings, security=_certificates(Path(shared))) as cluster,
+    ):
         # Unlike ``scale``, this submits another job where one has ended: at its walltime, or pre-empted.
         cluster.adapt(minimum=jobs, maximum=jobs)
         with Client(cluster) as client:
             yield client
+
+
+def _certificates(folder: Path) -> Security:
+    """A key and a certificate of this sweep alone, in a folder that its jobs see and nobody else."""
+    try:
+        made = Security.temporary()
+    except ImportError as error:
+        raise InputError(
+            "Expected cryptography, for a scheduler that other machines reach is encrypted, found no such package; "
+            'install causalmix with its extra "cluster".'
+        ) from error
+    for part, text in (("cert", made.tls_ca_file), ("key", made.tls_worker_key)):
+        (folder / part).touch(0o600)
+        (folder / part).write_text(text)
+    roles = [(role, part) for role in ("client", "scheduler", "worker") for part in ("cert", "key")]
+    files = {f"tls_{role}_{part}": str(folder / part) for role, part in roles}
+    return Security(require_encryption=True, tls_ca_file=str(folder / "cert"), **files)
 
 
 def _ask_slurm(script: str) -> None:
@@ -188,8 +222,25 @@ class OneThreadNanny(Nanny):
     def __init__(self, *args, shares: Sequence[str] = (), name: object = None, **kwargs) -> None:
         super().__init__(*args, name=name, **kwargs)
         own = ONE_THREAD | ({"CUDA_VISIBLE_DEVICES": shares[int(name) % len(shares)]} if shares else {})
+        own |= {"TMPDIR": dask.config.get("temporary-directory")}  # what a killed run leaves goes with the sweep's
         self.pre_spawn_env = self.pre_spawn_env | own
         self.env = self.env | own
+        self._starts = STARTS
+
+    async def instantiate(self) -> Status:
+        """Start the worker; again, where it was killed meanwhile, for Dask would give up the nanny, or the sweep."""
+        for self._starts in reversed(range(STARTS)):
+            try:
+                if (found := await super().instantiate()) == Status.running or not self._starts:
+                    return found
+            except Exception:
+                if not self._starts or self.status in (Status.closing, Status.closed):
+                    raise
+
+    async def close(self, timeout: float = 5, reason: str = "nanny-close") -> str:
+        """End, but not for a worker that is started again."""
+        again = reason == "nanny-instantiate-failed" and self._starts
+        return "OK" if again else await super().close(timeout=timeout, reason=reason)
 
 
 @contextmanager
@@ -210,14 +261,20 @@ def _local(n_workers: int | None, most: float, gpus: int) -> Iterator[Client]:
     options = {"threads_per_worker": 1, "memory_limit": 0, "worker_class": OneThreadNanny, "shares": shares}
     quiet = {"host": "127.0.0.1", "dashboard_address": None, "silence_logs": logging.CRITICAL}
     port = {"dashboard_address": "127.0.0.1:0"}  # the scheduler has no dashboard either, but any free port
-    before = {name: os.environ.get(name) for name in (*ONE_THREAD, "CUDA_VISIBLE_DEVICES")}
+    before = {name: os.environ.get(name) for name in (*ONE_THREAD, "CUDA_VISIBLE_DEVICES", "TMPDIR")}
     try:
-        with (
-            dask.config.set(LOCAL_SETTINGS),
-            LocalCluster(n_workers=n_workers, scheduler_kwargs=port, **options, **quiet) as cluster,
-            Client(cluster) as client,
-        ):
-            yield client
+        with ExitStack() as stack:
+            scratch = stack.enter_context(scratch_folder(Path(tempfile.gettempdir())))
+            stack.enter_context(dask.config.set(LOCAL_SETTINGS | {"temporary-directory": scratch}))
+            # Workers, and the thread that starts them anew, inherit the mask: Ctrl-C is the driver's, which ends them.
+            resource_tracker.ensure_running()  # it lifts the mask where it is started
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                local = LocalCluster(n_workers=n_workers, scheduler_kwargs=port, **options, **quiet)
+                cluster = stack.enter_context(local)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            yield stack.enter_context(Client(cluster))
     finally:
         # A nanny sets its worker's variables in this process too; they would slow what follows.
         for name, value in before.items():

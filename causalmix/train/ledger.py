@@ -75,9 +75,9 @@ class Ledger:
 
     @contextmanager
     def writer(self) -> Iterator[None]:
-        """Be the only writer for a while; the lock ends with the process, however it ends."""
+        """Be the only writer for a while; the lock, the file's own, ends with the process, however it ends."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path.with_name(self.path.name + ".lock"), "w") as lock:
+        with open(self.path, "ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
