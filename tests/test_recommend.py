@@ -23,7 +23,7 @@ from causalmix.effects.simulate import simulate_history
 from causalmix.lm import conversations
 from causalmix.methods import delivery, new_pools, training_set
 from causalmix.methods.recommend import recommend
-from causalmix.methods.request import Request, add_options, request_of
+from causalmix.methods.request import Request, add_options, command, request_of
 from causalmix.methods.training_set import shown
 from causalmix.train import design as designs
 from causalmix.train.design import Design
@@ -215,7 +215,7 @@ def read_back(command):
     parser, words = ArgumentParser(), shlex.split(command)
     add_options(parser)
     assert words[:2] == ["causalmix", "recommend"]
-    return Request(**vars(parser.parse_args(words[2:])))
+    return request_of(parser.parse_args(words[2:]))
 
 
 def test_command_of_the_manifest_asks_the_same(written):

@@ -14,7 +14,7 @@ import numpy as np
 from causalmix import __version__
 from causalmix.data.fingerprints import of_files, of_rows
 from causalmix.data.states import draw_sample
-from causalmix.methods import trainer_files
+from causalmix.methods import one_page, trainer_files
 from causalmix.methods.refusals import check_free
 from causalmix.methods.request import BY_LETTER, command
 from causalmix.methods.training_set import as_dict, as_json
@@ -22,7 +22,7 @@ from causalmix.methods.training_set import as_dict, as_json
 if TYPE_CHECKING:
     from causalmix.methods.request import Recommendation
 
-TRAIN, MANIFEST, ANSWER = "train", "manifest.json", "recommended.json"
+TRAIN, MANIFEST, ANSWER, PAGE = "train", "manifest.json", "recommended.json", "report.html"
 LIBRARIES = ("datasets", "econml", "lightgbm", "numpy", "pandas", "torch", "transformers", "trl")
 
 
@@ -31,8 +31,8 @@ def write(found: Recommendation, out: Path) -> dict:
 
     ``train.jsonl`` (or ``.parquet``) has all rows in random order, ``row_id, domain, messages`` and ``tools`` if there
     are any; ``domains`` the same by domain, for the settings of :mod:`causalmix.methods.trainer_files`;
-    ``recommended.json`` is the answer; ``manifest.json`` has the command, the seed, hashes of all that went in and came
-    out, and versions.  Equal requests on one machine give equal files.
+    ``recommended.json`` is the answer, ``report.html`` a page to read; ``manifest.json`` has the command, the seed,
+    hashes of all that went in and came out, and versions.  Equal requests on one machine give equal files.
     """
     out, seed, ending = Path(out), found.request.seed, found.request.rows_format
     check_free(out)
@@ -56,6 +56,8 @@ def write(found: Recommendation, out: Path) -> dict:
         (made / ANSWER).write_text(as_json(as_dict(found)), encoding="utf-8")
         manifest = {"method": line.name, "mixture": mixture, "seed": seed, "command": command(found.request)}
         manifest |= {"inputs": _inputs(found), "left_out": left, "versions": _versions(), "files": _hashes(made)}
+        (made / PAGE).write_text(one_page.page(found, manifest), encoding="utf-8")
+        manifest["files"] = _hashes(made)
         (made / MANIFEST).write_text(as_json(manifest), encoding="utf-8")
         if out.exists():
             out.rmdir()

@@ -30,6 +30,13 @@ PLAIN = {"role", "content"}  # what every turn has
 READERS = {"jsonl": "json", "parquet": "parquet"}  # of data sets, by the ending of a file
 
 
+class _Plain(yaml.SafeDumper):
+    """YAML that repeats what is equal, instead of pointing at it."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
 def prepared(rows: Dataset) -> Dataset:
     """Rows with what trainers need besides: ``train`` in turns where some have no weight, and tools in both forms."""
     kept = rows.select_columns([*ROW, *(["tools"] if "tools" in rows.column_names else [])])
@@ -99,7 +106,7 @@ def write(folder: Path, rows: Dataset, domains: Sequence[str], ending: str, seed
     for name in (TRL, AXOLOTL, *([] if LLAMA_FACTORY in left else [LLAMA_FACTORY_RUN])):
         if name not in left:
             told = _shares(counts) + COMMANDS[name]
-            text = yaml.safe_dump(made[name], sort_keys=False, allow_unicode=True)
+            text = yaml.dump(made[name], Dumper=_Plain, sort_keys=False, allow_unicode=True)
             (folder / name).write_text(f"{told}\n{text}", encoding="utf-8")
     return left
 

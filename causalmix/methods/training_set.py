@@ -56,7 +56,7 @@ def _text(found: Recommendation) -> str:
         shares.to_string(index=False),
     ]
     rows, model, inside = scale_of(found.target.x, found.history)
-    aim = f"{_outcome(found)}, for {sized(rows, model)}{'' if inside else ' (extrapolated)'}"
+    aim = f"{outcome_told(found)}, for {sized(rows, model)}{'' if inside else ' (extrapolated)'}"
     parts += [f"Predicted gain in {aim}, over Equal, the pool's own proportions and the reference of Cautious:"]
     parts += [gains.to_string(index=False)]
     if len(state):
@@ -83,7 +83,7 @@ def _notes(found: Recommendation) -> tuple[str, ...]:
     return tuple(filter(None, told))
 
 
-def _outcome(found: Recommendation) -> str:
+def outcome_told(found: Recommendation) -> str:
     """What is raised, and which way it is better."""
     return called(found.effects.outcome, found.effects.outcome in found.asked.lower)
 

@@ -1,0 +1,164 @@
+"""A recommendation on one page: a file for a browser that needs nothing else, to read, print and hand on.
+
+What is drawn is computed from the fitted returns alone, no model is fitted again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+
+from causalmix.core.paths import ASSETS
+from causalmix.effects.interface import normal_quantile
+from causalmix.methods.next_runs import replicate_noise
+from causalmix.methods.request import BY_LETTER
+from causalmix.methods.target import scale_of, sized
+from causalmix.methods.training_set import as_dict, outcome_told
+
+if TYPE_CHECKING:
+    from causalmix.methods.request import Recommendation
+
+STEP = 0.05  # of share, by which near alternatives differ
+FURTHER = (0, 4, 16, 64)  # repeats whose worth is told
+MOST_RUNS, MOST_DOMAINS = 240, 40  # that are drawn
+REFERENCES = {"equal": "equal shares", "pool": "the pool as it is"}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Where values stand on a line, in percent of its width."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def around(cls, *values: float) -> Axis:
+        """One that holds all of these."""
+        low, high = min(values), max(values)
+        room = 0.06 * (high - low) or 1.0
+        return cls(low - room, high + room)
+
+    def __call__(self, value: float) -> float:
+        return round(100 * (value - self.low) / (self.high - self.low), 2)
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {"signed": "{:+.4f}".format, "percent": "{:.1%}".format, "short": "{:.4g}".format}
+    return made
+
+
+def page(found: Recommendation, manifest: dict) -> str:
+    """The HTML of a recommendation whose folder has this manifest."""
+    told = as_dict(found)
+    chosen = next(m for m in told["methods"] if m["method"] == BY_LETTER[found.request.method])
+    reference = REFERENCES.get(found.request.reference, "the given reference")
+    outcome, (rows, model, _) = outcome_told(found), scale_of(found.target.x, found.history)
+    cautions = _cautions(chosen, found)
+    return _environment().from_string((ASSETS / "report.html.jinja").read_text(encoding="utf-8")).render(
+        told=told, chosen=chosen, manifest=manifest, reference=reference, outcome=outcome, size=sized(rows, model),
+        cautions=cautions, headline=headline(chosen["gain_over_reference"], reference, outcome, bool(cautions)),
+        mixture=_mixture(chosen, told), gains=_gains(chosen, reference), state=_state(found),
+        near=_near(found, chosen), step=STEP, further=_further(found, told, chosen),
+    )  # fmt: skip
+
+
+def headline(gain: dict, reference: str, outcome: str, beyond: bool) -> str:
+    """The answer in one sentence, which promises nothing where the interval holds zero or the runs do not reach."""
+    if gain["low"] == gain["high"] == 0:
+        return f"There is no evidence for a better mixture than {reference}."
+    if gain["low"] <= 0 <= gain["high"]:
+        return f"There is no evidence that this mixture gains over {reference}."
+    if gain["high"] < 0:
+        return f"This mixture is predicted to lose {-gain['estimate']:.4f} in {outcome} against {reference}."
+    if beyond:
+        return f"Beyond what its runs have seen, the sweep extrapolates a gain of {gain['estimate']:+.4f} in {outcome}."
+    return f"This mixture is predicted to gain {gain['estimate']:+.4f} in {outcome} over {reference}."
+
+
+def _cautions(chosen: dict, found: Recommendation) -> list[str]:
+    """Why the gain is no promise."""
+    known = zip(found.history.measured, found.target.x, found.history.X.T)
+    off = [name for name, value, column in known if not column.min() <= value <= column.max()]
+    reasons = {
+        "The mixture lies outside the support of the runs.": not chosen["in_support"],
+        f"The pool's {', '.join(off)} lies outside of the runs.": bool(off),
+        "No run has this size.": chosen["extrapolated"],
+    }
+    return [why for why, true in reasons.items() if true]
+
+
+def _mixture(chosen: dict, told: dict) -> list[dict]:
+    """Shares beside the pool's own, those that change most first where there are many."""
+    rows, total = told["pool"]["rows"], sum(told["pool"]["rows"].values())
+    lines = [{"domain": d, "share": share, "own": rows[d] / total, "rows": chosen["rows"][d],
+              "repeats": chosen["repeats"][d]} for d, share in chosen["share"].items()]  # fmt: skip
+    most = max(max(line["share"], line["own"]) for line in lines)
+    lines = [line | {"bar": 100 * line["share"] / most, "own_bar": 100 * line["own"] / most} for line in lines]
+    if len(lines) > MOST_DOMAINS:
+        lines.sort(key=lambda line: -abs(line["share"] - line["own"]))
+    return lines[:MOST_DOMAINS]
+
+
+def _intervals(named: dict[str, dict]) -> dict:
+    """Estimates with intervals on one axis that holds zero."""
+    axis = Axis.around(0.0, *(value for one in named.values() for value in one.values()))
+    lines = [
+        {"name": name, **one, "at": {end: axis(value) for end, value in one.items()}} for name, one in named.items()
+    ]
+    return {"lines": lines, "zero": axis(0.0)}
+
+
+def _gains(chosen: dict, reference: str) -> dict:
+    named = dict(zip(REFERENCES.values(), (chosen["gain_over_equal"], chosen["gain_over_pool"])))
+    return _intervals(
+        {f"over {name}": gain for name, gain in (named | {reference: chosen["gain_over_reference"]}).items()}
+    )
+
+
+def _state(found: Recommendation) -> list[dict]:
+    """Each covariate of the pool among those of the runs."""
+    history, lines = found.history, []
+    for name, value, column in zip(history.covariates, found.target.x, history.X.T):
+        axis = Axis.around(value, *column)
+        runs = np.sort(column)[np.linspace(0, len(column) - 1, min(len(column), MOST_RUNS)).astype(int)]
+        lines.append({"name": name, "value": float(value), "at": axis(value), "runs": sorted({axis(v) for v in runs}),
+                      "low": float(column.min()), "high": float(column.max()),
+                      "below": float((column < value).mean())})  # fmt: skip
+    return lines
+
+
+def _near(found: Recommendation, chosen: dict) -> dict:
+    """What a little more of one domain, the others in proportion, would change against the mixture."""
+    domains, w = found.history.domains, np.array(list(chosen["share"].values()))
+    gains = found.effects.gain(found.target.x, w, (1 - STEP) * w + STEP * np.eye(len(w)))
+    named = {d: dict(zip(("estimate", "low", "high"), map(float, one))) for d, *one in zip(domains, *gains)}
+    largest = sorted(named, key=lambda d: -abs(named[d]["estimate"]))[:MOST_DOMAINS]
+    return _intervals({d: named[d] for d in domains if d in largest})
+
+
+def _further(found: Recommendation, told: dict, chosen: dict) -> dict:
+    """What repeats of a mixture and of the reference would do to the interval of its gain.
+
+    It is the chosen mixture, or the one that promises most where that is the reference itself.  What the repeats tell
+    is independent of what is known, so precisions add up.
+    """
+    history, outcome = found.history, found.effects.outcome
+    one = chosen if _half(chosen) else max(told["methods"], key=lambda m: m["gain_over_reference"]["estimate"])
+    if not (half := _half(one)):
+        return {"lines": []}
+    again = replicate_noise(history, outcome)
+    noise = again[0] if again else float(np.std(found.effects.y - found.effects.predict(history.X, history.T)))
+    z = normal_quantile(0.95)
+    halves = {n: z / np.sqrt((z / half) ** 2 + n / (2 * noise**2)) if noise else half * (n == 0) for n in FURTHER}
+    lines = [{"runs": n, "half": float(h), "bar": 48 * float(h) / half} for n, h in halves.items()]
+    return {"lines": lines, "noise": noise, "method": one["method"]}
+
+
+def _half(method: dict) -> float:
+    return (method["gain_over_reference"]["high"] - method["gain_over_reference"]["low"]) / 2

@@ -1,0 +1,116 @@
+"""The page of a recommendation: it says what the files say, promises nothing more, and needs nothing else."""
+
+import html
+import json
+import re
+from dataclasses import replace
+
+import browser
+import numpy as np
+import pytest
+
+from causalmix.core.tables import write_table
+from causalmix.effects.simulate import simulate_history
+from causalmix.methods import delivery, one_page
+from causalmix.methods.recommend import recommend
+from causalmix.methods.request import BY_LETTER, Request
+
+QUICK = {"stage": "linear", "n_repeats": 1, "cv_folds": 3}
+OPEN = {"low": -0.1, "high": 0.2, "estimate": 0.05}
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    """A sweep, and rows that come with its covariates; a domain whose name is markup."""
+    folder, history = tmp_path_factory.mktemp("page"), simulate_history(n=120, noise=0.005, seed=3).history
+    bold = {f"w_{history.domains[0]}": "w_<b>&"}
+    write_table(folder / "sweep.csv", history.frame.rename(columns=bold))
+    near = dict(zip(history.covariates, history.X.mean(axis=0).tolist()))
+    said = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
+    with open(folder / "rows.jsonl", "w", encoding="utf-8") as stream:
+        for k, domain in enumerate(40 * ("<b>&", *history.domains[1:])):
+            stream.write(json.dumps({"row_id": str(k), "domain": domain, "messages": said} | near) + "\n")
+    return Request(folder / "sweep.csv", str(folder / "rows.jsonl"), n_samples=100, repeats_allowed=True)
+
+
+@pytest.fixture(scope="module")
+def written(asked, tmp_path_factory):
+    """The answer and its folder."""
+    out = tmp_path_factory.mktemp("out") / "set"
+    return recommend(replace(asked, out=out), **QUICK), out
+
+
+def text_of(page):
+    """What a reader sees of it."""
+    return html.unescape(re.sub(r"<style.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL))
+
+
+def test_numbers_are_those_of_the_files(written):
+    """Every gain with its interval, every share and count, every hash, and the command."""
+    _, out = written
+    answer, manifest = (json.loads((out / name).read_text()) for name in (delivery.ANSWER, delivery.MANIFEST))
+    shown = " ".join(text_of((out / delivery.PAGE).read_text()).split())
+    for method in answer["methods"]:
+        gain = method["gain_over_reference"]
+        assert f"{gain['estimate']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]" in shown
+    for domain, entry in manifest["mixture"].items():
+        assert re.search(rf"{re.escape(domain)} {entry['share']:.1%} pool [\d.]+% · {entry['rows']} rows", shown)
+    hashes = manifest["files"] | {name: one["sha256"] for name, one in manifest["inputs"].items()}
+    assert all(sha256 in shown for name, sha256 in hashes.items() if name != delivery.PAGE)
+    assert manifest["command"] in shown and all(note in shown for note in answer["notes"])
+
+
+def test_what_is_near_is_predicted_by_the_same_returns(written):
+    """Five of a hundred rows given to one domain: the gain over the mixture, by the fitted returns."""
+    found, _ = written
+    line = found.table.set_index("method").loc["Cautious"]
+    w = line[[f"w_{d}" for d in found.history.domains]].to_numpy(float)
+    chosen = {"share": dict(zip(found.history.domains, w))}
+    for k, one in enumerate(one_page._near(found, chosen)["lines"]):
+        moved = 0.95 * w + 0.05 * np.eye(len(w))[k]
+        assert [one["estimate"], one["low"], one["high"]] == pytest.approx(
+            [float(v[0]) for v in found.effects.gain(found.target.x, w, moved)]
+        )
+
+
+def test_headline_promises_only_what_there_is_evidence_for():
+    """Not where the interval holds zero, not beyond the runs, not where it loses."""
+    words = {"sure": (0.1, 0.3), "lost": (-0.3, -0.1), "kept": (0.0, 0.0)}
+    gains = {name: {"low": a, "high": b, "estimate": (a + b) / 2} for name, (a, b) in words.items()}
+    told = {name: one_page.headline(gain, "equal shares", "y_dev", False) for name, gain in gains.items()}
+    assert told["sure"] == "This mixture is predicted to gain +0.2000 in y_dev over equal shares."
+    assert "lose 0.2000" in told["lost"] and told["kept"].startswith("There is no evidence")
+    assert one_page.headline(OPEN, "equal shares", "y_dev", False).startswith("There is no evidence")
+    assert "extrapolates" in one_page.headline(gains["sure"], "equal shares", "y_dev", True)
+
+
+def test_a_state_beyond_the_runs_is_in_the_headline(written):
+    """And the reason below it."""
+    found, _ = written
+    far = replace(found, target=replace(found.target, x=found.target.x + 100))
+    manifest = {"command": "", "inputs": {}, "files": {}, "left_out": {}, "versions": {}, "seed": 0}
+    shown = text_of(one_page.page(far, manifest))
+    assert "extrapolates a gain" in shown and "lies outside of the runs" in shown
+    assert "is predicted to gain" not in shown
+
+
+def test_more_runs_narrow_the_interval(written):
+    """From what it is, as precisions add up."""
+    found, out = written
+    answer = json.loads((out / delivery.ANSWER).read_text())
+    chosen = next(one for one in answer["methods"] if one["method"] == BY_LETTER["cautious"])
+    lines = one_page._further(found, answer, chosen)["lines"]
+    halves = [one["half"] for one in lines]
+    assert halves[0] == pytest.approx(one_page._half(chosen)) and halves == sorted(halves, reverse=True)
+    precisions = [1 / half**2 for half in halves]
+    assert precisions[2] - precisions[0] == pytest.approx(4 * (precisions[1] - precisions[0]))
+
+
+@pytest.mark.skipif(not browser.CHROMIUM, reason="no browser")
+def test_a_browser_shows_it_and_asks_for_nothing_else(written):
+    """No other request, no error, no markup out of a domain's name."""
+    _, out = written
+    (seen,) = browser.visit([(out / delivery.PAGE).as_uri()])
+    assert seen.requests == ((out / delivery.PAGE).as_uri(),) and not seen.failures and not seen.broken
+    page = (out / delivery.PAGE).read_text()
+    assert "<b>" not in page and "&lt;b&gt;&amp;" in page and "http" not in page.replace("http-equiv", "")
