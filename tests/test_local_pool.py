@@ -114,7 +114,11 @@ def test_the_first_bad_row_is_named_or_skipped(tmp_path, problem):
 @pytest.mark.parametrize(
     "rows, options, told",
     [
-        ([{"messages": turns("q", "a")}], {}, "column domain or a map source_to_domain"),
+        (
+            [{"messages": turns("q", "a")}],
+            {},
+            "column domain .* with --domain-column, .* --domain file, or give --source-map",
+        ),
         ([{"domain": "math", "text": "a"}], {}, "found the columns domain, text"),
         (GOOD, {"on_bad": "guess"}, "refuse, skip, found 'guess'"),
         (GOOD, {"id_column": "name"}, "column name"),

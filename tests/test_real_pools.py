@@ -92,7 +92,7 @@ def test_what_is_no_table_is_told_in_one_sentence(tmp_path, name, text):
 
 def test_the_broken_line_is_told(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"a": 1}\n\n{"a": 2\n{"a": 3}\n')
-    with pytest.raises(InputError, match="found: no JSON in line 3, ") as error:
+    with pytest.raises(InputError, match="found no JSON .* in row 3; ") as error:
         hub.open_rows(tmp_path / "rows.jsonl")
     assert one_sentence(error)
 
@@ -187,7 +187,11 @@ def test_tulu_sorts_its_sources_and_leaves_out_what_it_should(tmp_path):
     assert AYA not in pool["source"][:]
     assert sum(source == WILDGUARD for source in pool["source"]) == 1
     assert all(turn["content"] for messages in pool["messages"] for turn in messages)
-    assert pool.info.description == "1 of 36 rows were skipped, the first of them row 35: an empty assistant turn."
+    told, tables = hub.told(pool)
+    assert told == ["1 of 36 rows were skipped, the first of them row 35: an empty assistant turn."]
+    assert [(line["reason"], line["rows"]) for line in tables[hub.LEFT_OUT]] == [
+        ("an empty assistant turn", "1"), ("a source that the map leaves out", "2")
+    ]  # fmt: skip
     assert len(set(pool["row_id"])) == 35
 
 

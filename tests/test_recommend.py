@@ -283,11 +283,14 @@ def test_pool_that_comes_with_the_covariates_is_not_scored(request_, pool, tmp_p
     assert "the pool's own columns" in shown(found) and not found.scored_by
 
 
-def test_part_of_a_pool_that_comes_with_the_covariates_is_refused(request_, pool, tmp_path):
-    """Values and rows would not belong together."""
-    write_rows(tmp_path / "scored.jsonl", [row | dict.fromkeys(SCORES, 1.0) for row in pool[0]])
-    with pytest.raises(InputError, match="all 300 rows"):
-        recommend(replace(request_, pool=str(tmp_path / "scored.jsonl"), max_rows=200), **QUICK)
+def test_part_of_a_pool_keeps_its_own_covariates(request_, pool, tmp_path):
+    """Values and rows belong together, also where some are left out."""
+    places = np.arange(ROWS, dtype=float)
+    write_rows(tmp_path / "scored.jsonl", [r | dict.fromkeys(SCORES, at) for r, at in zip(pool[0], places)])
+    asked = replace(request_, pool=str(tmp_path / "scored.jsonl"), max_rows=200)
+    part = new_pools.find_source(asked).load(tuple(SCORES))
+    known = dict(zip(pool[0]["row_id"], places))
+    assert len(part) == 200 and part["hes"][:] == [known[name] for name in part["row_id"]]
 
 
 def test_given_state_stands_in_for_scoring(request_, folder, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from causalmix.core.parameters import check_name
 from causalmix.core.paths import cache_dir
 from causalmix.core.settings import validated
 from causalmix.data import fingerprints
-from causalmix.data.pools import am_thinking, local, published_scores, tulu
+from causalmix.data.pools import am_thinking, local, published_scores, reading, tulu
 from causalmix.data.scores import further
 from causalmix.data.tiny import models
 from causalmix.lm import harness, opencompass
@@ -88,7 +88,7 @@ class Recipe:
         models_ = [fingerprints.of_model("scorer", self.scorer), fingerprints.of_model("rater", self.rater)]
         places = (self.options.get("path"), self.options.get("source_to_domain"), self.scores.get("path"))
         files = fingerprints.of_files(Path(name) for name in places if isinstance(name, str) and name)
-        return digest_of(named, models_, files, *further())
+        return digest_of(named, models_, files, reading.VERSION, *further())
 
     @property
     def questions_digest(self) -> str:

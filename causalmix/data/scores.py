@@ -3,7 +3,7 @@
 The formulas are those of OpenDataArena's scorers (arXiv 2512.14051), which the paper's covariates
 carry the names of.  No chat template is applied; a conversation is read as
 
-* ``output``: the content of its last assistant turn;
+* ``output``: the content of its last assistant turn (that is learnt, where turns have weights);
 * ``instruction``: the contents of all turns before that one, joined by newlines.
 
 (How the scorers' authors flatten conversations of several turns is not published; this is ours.)
@@ -153,7 +153,8 @@ def _score_pairs(
 
 def flatten(messages: Sequence[Mapping[str, str]]) -> tuple[str, str]:
     """A conversation as (instruction, output); see the head of this module."""
-    last = max((i for i, turn in enumerate(messages) if turn["role"] == "assistant"), default=None)
+    learnt = (i for i, turn in enumerate(messages) if turn["role"] == "assistant" and turn.get("weight") != 0)
+    last = max(learnt, default=None)
     if last is None:
         raise InputError("Expected an assistant turn in every row, found a row without one; leave such rows out.")
     return "\n".join(turn["content"] for turn in messages[:last]), messages[last]["content"]

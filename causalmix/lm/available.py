@@ -13,8 +13,19 @@ HUB_SECONDS = 5.0  # to find out whether the hub answers
 LAPTOP = "the study `laptop` runs without it"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
-#: Reader of a file of rows by its ending.
-READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet", ".arrow": "arrow"}
+#: Reader of a file of rows by its ending; text may be compressed besides.
+READERS = {".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": "csv", ".tsv": "csv"}
+READERS |= {".parquet": "parquet", ".arrow": "arrow"}
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+
+
+def reader_of(file: Path) -> str:
+    """Which reader a file of rows takes; empty for any other file."""
+    *before, last = ["", *map(str.lower, file.suffixes)]
+    if last not in COMPRESSED:
+        return READERS.get(last, "")
+    reader = READERS.get(before[-1], "")
+    return reader if reader in ("json", "csv") else ""
 
 
 def available(name: str | Path, kind: str) -> None:
@@ -113,9 +124,10 @@ def _check_model(folder: Path) -> None:
 
 
 def _check_rows(file: Path) -> None:
-    if file.suffix not in READERS:
+    if not reader_of(file):
         raise InputError(
-            f"Expected a data set as {', '.join(READERS)} or a folder, found {file}; convert it to one of these."
+            f"Expected a data set as {', '.join(READERS)} (text also as {', '.join(COMPRESSED)}) or a folder, found "
+            f"{file}; convert it to one of these."
         )
     if not file.stat().st_size:
         raise InputError(f"Expected rows in {file}, found an empty file; write it again.")

@@ -22,8 +22,8 @@ LABELLED = Features({"input_ids": List(Value("int64")), "labels": List(Value("in
 def tokenize(rows: Sequence[Mapping[str, Any]], tokenizer: PreTrainedTokenizerBase) -> Dataset:
     """Conversations (``messages``) as columns ``input_ids`` and ``completion_mask``: 1 where the assistant speaks.
 
-    The end of its turn is scored too.  The tokenizer's template must carry generation markers around the assistant's
-    turns.  What follows the last scored token teaches nothing and is left out.
+    The end of its turn is scored too, a turn of ``weight`` 0 is not.  The tokenizer's template must carry generation
+    markers around the assistant's turns.  What follows the last scored token teaches nothing and is left out.
     """
     if not len(rows):
         raise InputError("Expected at least one row to tokenise, found none; check how the rows were chosen.")
@@ -44,7 +44,8 @@ def _encode(
     """Columns ``input_ids`` and ``completion_mask`` of conversations; an error tells the place of its row."""
     encoded = tokenizer.apply_chat_template(list(conversations), return_dict=True, return_assistant_tokens_mask=True)
     ids, masks = [], []
-    for place, row_ids, mask in zip(places, encoded["input_ids"], encoded["assistant_masks"]):
+    for place, turns, row_ids, mask in zip(places, conversations, encoded["input_ids"], encoded["assistant_masks"]):
+        mask = _weighted(mask, turns)
         if 1 not in mask:
             raise InputError(
                 f"Expected an assistant turn in every row, found none in row {place + 1}; leave such rows out."
@@ -53,6 +54,21 @@ def _encode(
         ids.append(row_ids[:end])
         masks.append(mask[:end])
     return {"input_ids": ids, "completion_mask": masks}
+
+
+def _weighted(mask: list[int], turns: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The mask without the assistant's turns of ``weight`` 0."""
+    weights = [turn.get("weight") != 0 for turn in turns if turn["role"] == "assistant"]
+    if all(weights):
+        return mask
+    starts = np.flatnonzero(np.diff(mask, prepend=0) == 1)
+    if len(starts) != len(weights):
+        raise InputError(
+            f"Expected {len(weights)} turns of the assistant between the markers of the chat template, found "
+            f"{len(starts)}; leave out the weights of turns, or set chat_form."
+        )
+    turn_of = np.searchsorted(starts, np.arange(len(mask)), side="right") - 1  # of each token, from the first turn on
+    return (np.array(mask) & np.array(weights)[turn_of]).tolist()
 
 
 def labelled(dataset: Dataset, max_length: int, file: str | Path | None = None) -> Dataset:

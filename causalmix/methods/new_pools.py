@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset
 
 from causalmix.core.errors import InputError
 from causalmix.core.paths import cache_dir
@@ -18,7 +17,7 @@ from causalmix.core.yaml_file import read_yaml
 from causalmix.data import fingerprints, scored_pools
 from causalmix.data.families import KINDS, real_kind
 from causalmix.data.named_models import require_model
-from causalmix.data.pools import hub, published_scores
+from causalmix.data.pools import local, published_scores
 from causalmix.data.recipes import Recipe
 from causalmix.data.scores import SCORES
 from causalmix.lm.available import available
@@ -27,6 +26,11 @@ from causalmix.train.design import Design, world_for
 if TYPE_CHECKING:
     from causalmix.methods.request import Request
 
+
+#: Options that say how a path of rows is read, and what the loader calls them.
+OF_ROWS = {
+    name: name for name in ("domain", "domain_column", "source_column", "messages_column", "id_column", "on_bad")
+} | {"source_map": "source_to_domain"}
 
 POOL_SEED = 0  # which rows max_rows takes: another seed must draw another sample, not score another pool
 
@@ -42,23 +46,10 @@ class Source:
 
     def load(self, covariates: tuple[str, ...] = ()) -> Dataset:
         """The rows, not scored; a user's file that has all the covariates as columns gives these as well."""
-        family = real_kind(self.recipe) if self.recipe else KINDS["tiny"]
-        size = (self.design.pool_rows, self.design.pool_seed) if self.design else (self.max_rows, POOL_SEED)
-        pool = family.make_pool(*size)
-        local = self.recipe is not None and self.recipe.loader == "local"
-        return self._with_own(pool, covariates) if local and covariates else pool
-
-    def _with_own(self, pool: Dataset, covariates: tuple[str, ...]) -> Dataset:
-        opened = signature(hub.open_rows).parameters
-        rows = hub.open_rows(**{name: value for name, value in self.recipe.options.items() if name in opened})
-        if not set(covariates) <= set(rows.column_names):
-            return pool
-        if len(rows) != len(pool):  # else the loader has kept the rows and their order
-            raise InputError(
-                f"Expected all {len(rows)} rows of {self.name} where they come with their covariates, found "
-                f"{len(pool)} taken; write the rows that are meant to a file of their own."
-            )
-        return concatenate_datasets([pool, rows.select_columns(list(covariates))], axis=1)
+        rows, seed = (self.design.pool_rows, self.design.pool_seed) if self.design else (self.max_rows, POOL_SEED)
+        if self.recipe is not None and self.recipe.loader == "local":
+            return local.load_pool(**self.recipe.options, max_rows=rows, seed=seed, covariates=covariates)
+        return (real_kind(self.recipe) if self.recipe else KINDS["tiny"]).make_pool(rows, seed)
 
     @property
     def models(self) -> dict[str, str]:
@@ -102,9 +93,10 @@ class Source:
 def find_source(request: Request) -> Source:
     """The pool that is meant: a path of rows, a recipe or a study as a YAML file, the name of a study, or ``tiny``."""
     path = Path(request.pool)
-    own = {name: value for name in ("scorer", "rater", "domain_column") if (value := getattr(request, name))}
+    names = ("scorer", "rater", *OF_ROWS)
+    own = {name: value for name in names if (value := getattr(request, name)) or (name, value) == ("id_column", "")}
     if path.exists() and path.suffix not in (".yaml", ".yml"):
-        options = {"path": str(path)} | ({"domain_column": own.pop("domain_column")} if "domain_column" in own else {})
+        options = {"path": str(path)} | {OF_ROWS[name]: own.pop(name) for name in OF_ROWS if name in own}
         return Source(path.name, Recipe("local", options, **own), max_rows=request.max_rows)
     if path.exists():
         source = _described(path, request.max_rows)

@@ -47,7 +47,7 @@ def checked(request: Request) -> Asked:
     caution = Caution(request.kappa, request.floor, request.trust_region, request.radius, reference, keep, worst)
     limits(np.full(len(history.domains), 1 / len(history.domains)), request.floor)
     pools = ["tiny", *sorted(path.stem for path in STUDIES.glob("*.yaml"))]
-    if not Path(request.pool).exists() and request.pool not in pools:
+    if not request.pool or not Path(request.pool).exists() and request.pool not in pools:
         raise InputError(
             f"Expected a pool as a path or among {', '.join(pools)}, found {request.pool!r}; correct the name."
         )

@@ -62,7 +62,25 @@ class Request:
         "new name of a column of the sweep, or of a domain of it; may be repeated", None, action="append",
         metavar="OLD=NEW",
     )  # fmt: skip
+    domain: str = _option(
+        "what tells the domain of a row: a column (the default), or the file that it comes from",
+        "",
+        choices=("column", "file"),
+    )
     domain_column: str = _option("column of the rows that holds the domain; default: domain", "", metavar="NAME")
+    source_map: str = _option(
+        "YAML or JSON file of the domain of each source; null leaves a source out", "", metavar="FILE"
+    )
+    source_column: str = _option("column of the source; default: source", "", metavar="NAME")
+    messages_column: str = _option(
+        "column of the conversation where it has a name of its own, or of plain texts to learn", "", metavar="NAME"
+    )
+    id_column: str | None = _option(
+        "column of the rows' names, or empty to number them; default: row_id or id", None, metavar="NAME"
+    )
+    on_bad: str = _option(
+        "rows that cannot be used: refuse them (the default), or skip and list them", "", choices=("refuse", "skip")
+    )
     max_rows: int = _option("most rows of the pool; default: all", 0, type=int, metavar="N")
     scorer: str = _option(
         "must be the model that scored the history's pools; default: the embedded world's proxy", "", metavar="MODEL"

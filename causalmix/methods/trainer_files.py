@@ -25,6 +25,7 @@ COMMANDS = {
     LLAMA_FACTORY_RUN: "# Add model, template and output_dir; in this folder: llamafactory-cli train llamafactory.yaml",
     AXOLOTL: "# Add a base_model; in this folder: axolotl train axolotl.yaml",
 }
+GIVEN = "messages_as_given"  # of a pool: the turns of a row that have more than text, as JSON
 LISTED = "tools_listed"  # tools as Axolotl wants them: a list, whose parameters may be text
 PLAIN = {"role", "content"}  # what every turn has
 READERS = {"jsonl": "json", "parquet": "parquet"}  # of data sets, by the ending of a file
@@ -39,10 +40,11 @@ class _Plain(yaml.SafeDumper):
 
 def prepared(rows: Dataset) -> Dataset:
     """Rows with what trainers need besides: ``train`` in turns where some have no weight, and tools in both forms."""
-    kept = rows.select_columns([*ROW, *(["tools"] if "tools" in rows.column_names else [])])
-    if "tools" not in kept.column_names and "weight" not in _fields(kept):
+    further = [name for name in ("tools", GIVEN) if name in rows.column_names]
+    kept, weighted = rows.select_columns([*ROW, *further]), "weight" in _fields(rows)
+    if not further and not weighted:
         return kept
-    return Dataset.from_list([_prepared(row, "weight" in _fields(kept)) for row in kept])
+    return Dataset.from_list([_prepared(row, weighted) for row in kept], on_mixed_types="use_json")
 
 
 def _fields(rows: Dataset) -> set[str]:
@@ -51,11 +53,13 @@ def _fields(rows: Dataset) -> set[str]:
     return set(turn) if isinstance(turn, Mapping) else {name for row in rows for t in row["messages"] for name in t}
 
 
-def _prepared(row: Mapping, weighted: bool) -> dict:
+def _prepared(row: dict, weighted: bool) -> dict:
     tools = row.get("tools") or []
     tools = json.loads(tools) if isinstance(tools, str) else tools
     more = {} if "tools" not in row else {"tools": json.dumps(tools), LISTED: [_listed(tool) for tool in tools]}
-    return {**row, "messages": [_marked(t) if weighted else t for t in row["messages"]]} | more
+    given = row.pop(GIVEN, None)
+    said = json.loads(given) if given else row["messages"]
+    return {**row, "messages": [_marked(t) if weighted else t for t in said]} | more
 
 
 def _listed(tool: Mapping) -> dict:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from causalmix.core.direction import called
 from causalmix.core.errors import InputError
+from causalmix.data.pools import hub
 from causalmix.methods.request import BY_LETTER
 from causalmix.methods.target import scale_of, scale_told, sized
 
@@ -61,13 +62,15 @@ def _text(found: Recommendation) -> str:
     parts += [gains.to_string(index=False)]
     if len(state):
         parts += ["State of the pool, and the share of the runs below it:", state.to_string(index=False)]
+    for caption, records in hub.told(found.pool)[1].items():
+        parts += [caption, pd.DataFrame(records).to_string(index=False)]
     return "\n\n".join([*parts, "\n".join(f"- {note}" for note in _notes(found))]) + "\n"
 
 
 def _notes(found: Recommendation) -> tuple[str, ...]:
     """What a reader has to know: where the state comes from, where it leaves the history, what is drawn again."""
     history, target = found.history, found.target
-    told = [*found.asked.sweep.told, _of_state(found), *found.pool.info.description.splitlines()]
+    told = [*found.asked.sweep.told, _of_state(found), *hub.told(found.pool)[0]]
     told += [found.asked.objective.told, _judged(found)]
     for name, value, column in zip(history.measured, target.x, history.X.T):
         if not column.min() <= value <= column.max():
@@ -110,6 +113,7 @@ def _of_state(found: Recommendation) -> str:
 def as_dict(found: Recommendation) -> dict:
     """A recommendation as plain values: what JSON shows and recommended.json keeps."""
     domains, first = found.history.domains, found.table.iloc[0]
+    tables = hub.told(found.pool)[1]
     state = {
         c: {"value": float(first[f"x_{c}"]), "share_of_runs_below": float(first[f"share_of_runs_below_x_{c}"])}
         for c in found.history.covariates
@@ -125,6 +129,8 @@ def as_dict(found: Recommendation) -> dict:
         "state": state,
         "scored_by": found.scored_by,
         "methods": [_method(line, domains) for line in found.table.to_dict("records")],
+        "read": tables.get(hub.READ, []),
+        "left_out": tables.get(hub.LEFT_OUT, []),
         "notes": list(_notes(found)),
     }
 

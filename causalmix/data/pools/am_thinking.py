@@ -6,6 +6,7 @@ of which only two texts are used, has other types in other files.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from array import array
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from datasets import Dataset, concatenate_datasets
 from causalmix.core.errors import InputError
 from causalmix.data.pools import hub
 from causalmix.lm.available import available, quiet
+from causalmix.lm.turns import THINKING
 
 #: Files that make the pool, and the domain of each.
 FILES = {"math.jsonl": "math", "code.jsonl": "coding"}
@@ -25,7 +27,7 @@ ROLES = {"human": "user", "assistant": "assistant"}
 
 #: An assistant's turn.  As published, the answer is in ``<answer>`` tags; they are left out (ours), so that what
 #: follows the chain reads as any other answer does, to a person and to the benchmarks.
-FORM = "<think>\n{think}\n</think>\n\n{answer}"
+FORM = THINKING
 
 
 def load_pool(
@@ -46,9 +48,9 @@ def load_pool(
     """
     files = FILES if files is None else files
     found = {name: _file(path, name, revision) for name in files}
-    lines, rows = {}, {}
+    lines, rows, content = {}, {}, {}
     for name, file in found.items():
-        lines[name], rows[name] = _usable_lines(file)
+        lines[name], rows[name], content[name] = _usable_lines(file)
     left_out = [
         f"{rows[name] - len(lines[name])} of {rows[name]} rows of {name} have no chain of thought or no answer."
         for name in files
@@ -59,7 +61,7 @@ def load_pool(
         stop = start + len(lines[name])
         taken = lines[name][chosen[(chosen >= start) & (chosen < stop)] - start]
         if len(taken):  # a domain's rows may all come from another of its files
-            parts.append(_part(found[name], taken, domain))
+            parts.append(_part(found[name], taken, domain, content[name]))
         start = stop
     return hub.note(concatenate_datasets(parts), *left_out)
 
@@ -85,9 +87,9 @@ def _file(path: str, name: str, revision: str | None) -> Path:
         ) from error
 
 
-def _usable_lines(file: Path) -> tuple[np.ndarray, int]:
-    """Number and offset in bytes of the lines with a chain and an answer, shape (n, 2); and how many rows there are."""
-    places, rows, offset = array("q"), 0, 0
+def _usable_lines(file: Path) -> tuple[np.ndarray, int, str]:
+    """Number and offset in bytes of the lines with a chain and an answer, shape (n, 2); all rows; their SHA-256."""
+    places, rows, offset, content = array("q"), 0, 0, hashlib.sha256()
     with open(file, "rb") as stream:
         for number, line in enumerate(stream):
             if line.strip():
@@ -95,10 +97,11 @@ def _usable_lines(file: Path) -> tuple[np.ndarray, int]:
                 if _conversation(_parsed(line, file, number)):
                     places.extend((number, offset))
             offset += len(line)
+            content.update(line)
     lines = np.array(places, dtype=np.int64).reshape(-1, 2)
     if not len(lines):
         raise InputError(f"Expected rows with a chain of thought and an answer in {file}, found none; check the file.")
-    return lines, rows
+    return lines, rows, content.hexdigest()
 
 
 def _parsed(line: bytes, file: Path, number: int) -> Any:
@@ -111,14 +114,13 @@ def _parsed(line: bytes, file: Path, number: int) -> Any:
         ) from error
 
 
-def _part(file: Path, lines: np.ndarray, domain: str) -> Dataset:
-    about = file.stat()
+def _part(file: Path, lines: np.ndarray, domain: str, content: str) -> Dataset:
     return Dataset.from_generator(
         _rows, features=hub.FEATURES,
         gen_kwargs={
             "file": str(file), "lines": lines, "domain": domain,
             # Read by nobody; the cache is told that a file or the form has changed.
-            "version": (about.st_size, about.st_mtime_ns, FORM),
+            "version": (content, FORM),
         },
     )  # fmt: skip
 

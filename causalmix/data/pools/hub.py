@@ -7,24 +7,28 @@ a sample that keeps the domains' shares has to know all of them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from datasets import Dataset, Features, List, Value, load_dataset, load_dataset_builder
+import pyarrow as pa
+from datasets import Dataset, Features, List, Value, load_dataset
 from datasets.exceptions import DatasetsError
 
 from causalmix.core.errors import InputError
 from causalmix.core.simplex import to_counts
-from causalmix.lm.available import READERS, available, quiet
+from causalmix.data.pools import files
+from causalmix.lm.available import available, quiet
 
 #: What every pool has; the content of a turn is plain text.
 FEATURES = Features(
     {name: Value("string") for name in ("row_id", "domain", "source")}
     | {"messages": List({"role": Value("string"), "content": Value("string")})}
 )
+
+CAPTIONS = READ, LEFT_OUT = "What was read:", "What was left out:"
 
 
 def open_rows(
@@ -34,56 +38,41 @@ def open_rows(
     data_files: str | Sequence[str] | Mapping[str, str] | None = None,
     revision: str | None = None,
 ) -> Dataset:
-    """Open a data set as one table; its rows stay on disk, and nothing is written beside local files.
+    """Open a data set as one table; those of local files are held in memory.
 
-    ``path`` is a file (JSONL, JSON, CSV, Parquet, Arrow), a folder of such files, a folder that ``save_to_disk`` wrote,
-    or a name on the Hugging Face hub.  ``name`` is a configuration there, or the folder of that name below a local one;
-    ``split`` which part (a single file has one only, whatever it is called); ``data_files`` some files of a folder or
-    repository; ``revision`` a branch, tag or commit.
+    ``path`` is a file (JSONL, JSON, CSV, Parquet, Arrow; text also compressed), a folder of such files, a folder that
+    ``save_to_disk`` wrote, or a name on the Hugging Face hub.  ``name`` is a configuration there, or the folder of that
+    name below a local one; ``split`` which part (a single file has one only, whatever it is called); ``data_files``
+    some files of a folder or repository; ``revision`` a branch, tag or commit.
     """
     path = Path(path)
     available(path.as_posix(), "dataset")
     try:
         with quiet():
-            if path.is_file():
-                return _from_files(READERS[path.suffix], [path], split)
-            if path.is_dir():
-                return _from_folder(path, name, split, data_files)
-            return load_dataset(path.as_posix(), name, split=split, data_files=data_files, revision=revision)
-    except (DatasetsError, OSError, ValueError, TypeError, KeyError) as error:
-        found = _broken_line(path) if path.suffix == ".jsonl" and path.is_file() else ""
+            if not path.exists():
+                return load_dataset(path.as_posix(), name, split=split, data_files=data_files, revision=revision)
+            chosen, _ = files.find(path, name, split, data_files)
+            tables = [_table(file) for file in chosen]
+            return Dataset(pa.concat_tables(tables, promote_options="permissive"))
+    except InputError:
+        raise
+    except (DatasetsError, OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
         raise InputError(
-            f"Expected the split {split} of {path} to load as one table, found: {found or _one_line(error)}; "
+            f"Expected the split {split} of {path} to load as one table, found: {files.one_line(error)}; "
             "check its files, or name some of them."
         ) from error
 
 
-def _from_files(reader: str, files: Sequence[Path], split: str) -> Dataset:
-    if reader == "csv":
-        return _from_csv(files)
-    # Some columns would make the JSON reader take rows for logs of another program.
-    plain = {"parse_agent_traces": False} if reader == "json" else {}
-    return load_dataset(reader, data_files={split: [str(file.resolve()) for file in files]}, split=split, **plain)
-
-
-def _from_csv(files: Sequence[str | Path], separator: str = ",") -> Dataset:
-    """Rows as they are written: an answer may be 007, or None."""
-    tables = [pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False) for file in files]
-    return Dataset.from_pandas(pd.concat(tables, ignore_index=True), preserve_index=False)
-
-
-def _from_folder(folder: Path, name: str | None, split: str, data_files) -> Dataset:
-    if name and (folder / name).is_dir():
-        folder, name = folder / name, None
-    if (folder / "dataset_dict.json").is_file():
-        folder = folder / split
-    if (folder / "state.json").is_file():
-        # Its files, not load_from_disk: what is derived from those rows would be written into the folder.
-        return _from_files("arrow", sorted(folder.glob("data-*.arrow")), split)
-    builder = load_dataset_builder(str(folder.resolve()), name, data_files=data_files)  # it knows the files of a split
-    if builder.name == "csv":
-        return _from_csv(builder.config.data_files[split], builder.config.sep)
-    return load_dataset(str(folder.resolve()), name, split=split, data_files=data_files)
+def _table(file: Path) -> pa.Table:
+    """The rows of a file, in memory."""
+    tables, rows = [], files.lines(file)
+    while batch := list(islice(rows, files.BATCH)):
+        if bad := next((line for line in batch if line.problem), None):
+            raise InputError(f"Expected rows in {file}, found {bad.problem} in row {bad.number}; correct it.")
+        tables.append(pa.Table.from_pylist([line.row for line in batch]))
+    if not tables:
+        raise InputError(f"Expected rows in {file}, found none; write it again.")
+    return pa.concat_tables(tables, promote_options="permissive")
 
 
 def stratified(groups: Sequence[str], max_rows: int, seed: int) -> np.ndarray:
@@ -108,17 +97,28 @@ def note(rows: Dataset, *sentences: str) -> Dataset:
     return rows
 
 
-def _broken_line(file: Path) -> str:
-    """The first line that is not JSON; the reader counts from the start of some block."""
-    with open(file, "rb") as stream:
-        for number, line in enumerate(stream, 1):
-            try:
-                json.loads(line.strip() or b"null")
-            except ValueError as error:
-                return f"no JSON in line {number}, {_one_line(error)}"
-    return ""
+def as_table(caption: str, records: Sequence[Mapping[str, object]]) -> str:
+    """Records as a Markdown table below one of the :data:`CAPTIONS`; empty where there are none."""
+    cells = [list(records[0]), ["---"] * len(records[0]), *(one.values() for one in records)] if records else []
+    lines = ["| " + " | ".join(map(plain, line)) + " |" for line in cells]
+    return "\n".join([f"\n{caption}\n", *lines, ""]) if lines else ""
 
 
-def _one_line(error: BaseException) -> str:
-    cause = error.__cause__ or error  # the library wraps what it could not read
-    return " ".join(f"{type(cause).__name__}: {cause}".split())[:300].rstrip(".")
+def plain(value: object) -> str:
+    """A value in one line that neither a terminal nor a page takes for more than text."""
+    line = " ".join(str(value).split()).replace("|", r"\|").replace("<", "‹")
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+
+
+def told(rows: Dataset) -> tuple[list[str], dict[str, list[dict[str, str]]]]:
+    """What :func:`note` was told of rows: the sentences, and the records of each table by its caption."""
+    sentences: list[str] = []
+    tables: dict[str, list[list[str]]] = {}
+    for line in filter(None, rows.info.description.splitlines()):
+        if line in CAPTIONS:
+            cells = tables.setdefault(line, [])
+        elif line.startswith("| "):
+            cells.append(line.removeprefix("| ").removesuffix(" |").split(" | "))
+        else:
+            sentences.append(line)
+    return sentences, {name: [dict(zip(head, row)) for row in lines] for name, (head, _, *lines) in tables.items()}

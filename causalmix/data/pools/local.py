@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
 
 import pandas as pd
-from datasets import Dataset, Features, Value
+from datasets import Dataset
 
 from causalmix.core.errors import InputError
 from causalmix.core.yaml_file import read_yaml
-from causalmix.data.pools import hub
+from causalmix.data.pools import files, forms, hub, reading
+from causalmix.data.pools.files import Line
+from causalmix.data.pools.reading import Layout
+from causalmix.lm.available import available
 
-#: Names of the speakers, also as ShareGPT has them.
-ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant"}
-
-#: Columns that hold a conversation, in the order in which they are looked for.
-FORMS = (
-    ("messages",),
-    ("conversations",),
-    ("prompt", "completion"),
-    ("instruction", "input", "output"),
-    ("instruction", "output"),
-)
-
-ID_COLUMNS = ("row_id", "id")
 ON_BAD = ("refuse", "skip")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Which columns hold what; empty where the rows have none."""
-
-    turns: tuple[str, ...]  # one column with a list of turns, or the parts of the prompt and then the answer
-    domain: str
-    source: str
-    row_id: str
-    domains: Mapping[str, str | None] | None = None  # by source, None leaves it out; counts before the column
+DOMAINS = ("column", "file")
+LOOK = 100  # rows of each file that tell its columns, before any is taken
+AGAIN = "an id a second time"
 
 
 def load_pool(
@@ -54,191 +38,184 @@ def load_pool(
     split: str = "train",
     data_files: str | Sequence[str] | Mapping[str, str] | None = None,
     revision: str | None = None,
+    domain: str = "column",
+    covariates: Sequence[str] = (),
 ) -> Dataset:
     """Rows of any data set as a pool.
 
-    A row is a conversation, as ``messages`` (role, content), as ``conversations`` (ShareGPT's from,
-    value), as ``prompt`` and ``completion`` (texts, or lists of turns), or as ``instruction``,
-    ``input`` and ``output``.
+    Each row is read in the form that it has (:data:`causalmix.data.pools.forms.FORMS`): ``messages`` (role, content),
+    ``conversations`` (ShareGPT's from, value), ``prompt`` and ``completion`` or ``response``, ``instruction``,
+    ``input`` and ``output``, ``question`` and ``answer``, ``query`` and ``response``, or the ``chosen`` answer of a
+    pair.  Columns ``system`` and ``history`` are turns, ``tools`` is kept.  Calls of tools and ``reasoning_content``
+    are part of the assistant's text; what tools answer is never learnt, nor a turn of ``weight`` 0.  The files of a
+    folder may differ in all of this.
 
     Parameters
     ----------
     path : str
         What :func:`causalmix.data.pools.hub.open_rows` takes.
     domain_column : str
-        Column of the domain; not needed with ``source_to_domain``.
+        Column of the domain; not needed with ``source_to_domain``, or where the file is the domain.
     source_to_domain : mapping or str, optional
         The domain of each source, or a YAML or JSON file with that; null leaves a source out.
     source_column : str
-        Column of the source; without one the source is the domain.
+        Column of the source.  Without one the source is the file of a folder, or else the domain.
     messages_column : str
-        Column of the conversation, where it has a name of its own.
+        Column of the conversation, where it has a name of its own; one of plain texts is read as what the
+        assistant says.
     id_column : str, optional
-        Column of the rows' names; by default ``row_id`` or ``id``.  Where there is none, or with an
-        empty name, rows are named by their place, from 0.
+        Column of the rows' names; by default ``row_id`` or ``id``.  Where there is none, or with an empty name, rows
+        are named by their place, from 0.  Names that repeat between sources or files get those in front.
     on_bad : {"refuse", "skip"}
-        What is done about a row that cannot be used; the pool's ``info.description`` tells how
-        many were skipped.
+        What is done about rows that cannot be used.
     max_rows, seed : int
         As many rows at most, in the pool's own shares of domains (0 for all), and which.
     name, split, data_files, revision
         Of :func:`causalmix.data.pools.hub.open_rows`.
+    domain : {"column", "file"}
+        Whether a column tells the domain, or the name of the file without its ending.
+    covariates : sequence of str
+        Columns to take along where the rows have all of them.
 
     Returns
     -------
     Dataset
-        Columns ``row_id, domain, source, messages``.
+        Columns ``row_id, domain, source, messages``, and ``tools`` and ``messages_as_given`` (JSON) where rows have
+        more than text.  Its ``info.description`` has tables of what was read and what was left out, and why.
 
     Raises
     ------
     InputError
-        When columns or domains are missing, or with the first row that cannot be used: an unknown
-        role, a turn without text, no assistant turn, an empty one, no domain, or an id met before.
+        When a file cannot be read, columns or domains are missing, or rows cannot be used: an unknown role, a turn
+        without text, no assistant turn, an empty one, no domain, or an id met before.
     """
-    if on_bad not in ON_BAD:
-        raise InputError(f"Expected on_bad among {', '.join(ON_BAD)}, found {on_bad!r}; choose one of these.")
-    rows = hub.open_rows(path, name, split, data_files, revision)
-    layout = _layout(rows.column_names, path, domain_column, source_column, messages_column, id_column)
-    if source_to_domain is not None:
-        layout = _with_domains(rows, path, layout, source_column, source_to_domain)
-    elif not layout.domain:
-        raise InputError(
-            f"Expected the column {domain_column} or a map source_to_domain for {path}, "
-            f"found only the columns {', '.join(rows.column_names)}; name one of the two."
-        )
-    converted = rows.map(
-        _convert, with_indices=True, batched=True, fn_kwargs={"layout": layout}, remove_columns=rows.column_names,
-        features=Features(hub.FEATURES | {"problem": Value("string")}),
-        load_from_cache_file=False,  # the cache does not notice that this module has changed
-        desc="Reading conversations",
-    )  # fmt: skip
-    table = converted.select_columns(["row_id", "domain", "problem"]).to_pandas()
-    table, skipped = _usable(table[table["domain"].notna() | (table["problem"] != "")], path, on_bad)
-    if table["domain"].nunique() < 2:
-        found = ", ".join(table["domain"].unique()) or "no row that can be used"
+    for option, given, known in (("on_bad", on_bad, ON_BAD), ("domain", domain, DOMAINS)):
+        if given not in known:
+            raise InputError(f"Expected {option} among {', '.join(known)}, found {given!r}; choose one of these.")
+    parts, others = _parts(path, name, split, data_files, revision)
+    columns = {label: _columns(part) for label, part in parts.items()}
+    layout = Layout(domain_column, domain == "file", _map(source_to_domain), source_column, messages_column, id_column)
+    _check(path, columns, layout, on_bad)
+    if covariates and all(set(covariates) <= set(found) for found in columns.values()):
+        layout = replace(layout, covariates=tuple(covariates))
+    rows, table, account = reading.convert(parts, layout)
+    _check_sources(path, table)
+    table, named = _named(table)
+    usable, skipped = _usable(table, path, on_bad)
+    if usable["domain"].nunique() < 2:
+        found = ", ".join(usable["domain"].unique()) or "no row that can be used"
         raise InputError(f"Expected rows of two or more domains in {path}, found {found}; a mixture needs two.")
-    chosen = table.index[hub.stratified(table["domain"], max_rows, seed)]
-    return hub.note(converted.select(chosen).remove_columns("problem"), *skipped)
+    chosen = usable.iloc[hub.stratified(usable["domain"], max_rows, seed)]
+    pool = reading.pool(rows, chosen, layout.covariates)
+    left_out = [*({"reason": why, "file": file, "rows": "", "example": ""} for file, why in others.items())]
+    left_out += reading.left_out(table)
+    return hub.note(pool, *named, *skipped, hub.as_table(hub.READ, account), hub.as_table(hub.LEFT_OUT, left_out))
 
 
-def _layout(columns: Sequence[str], path: str, domain: str, source: str, messages: str, row_id: str | None) -> Layout:
-    if messages not in ("messages", *columns):
+def _parts(
+    path: str, name: str | None, split: str, data_files: object, revision: str | None
+) -> tuple[dict[str, Callable[[], Iterator[Line]]], dict[str, str]]:
+    """What gives the rows of each file, by its name; and why other files of the folder are not read."""
+    available(path, "dataset")
+    place = Path(path)
+    if not place.exists():
+        rows = hub.open_rows(path, name, split, data_files, revision).with_format("arrow")
+        return {path: lambda: files.of_batches(rows.iter(files.BATCH))}, {}
+    chosen, others = files.find(place, name, split, data_files)
+    called = lambda file: file.relative_to(place).as_posix() if place.is_dir() else file.name  # noqa: E731
+    parts = {called(file): partial(files.lines, file) for file in chosen}
+    return parts, {called(file): why for file, why in others.items()}
+
+
+def _columns(part: Callable[[], Iterator[Line]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for line in islice(part(), LOOK) for name in line.row))
+
+
+def _check(path: str, columns: Mapping[str, Sequence[str]], layout: Layout, on_bad: str) -> None:
+    """Refuse rows that lack what is needed, by the first rows of each file."""
+    every = {name for found in columns.values() for name in found}
+    named = {"messages_column": layout.messages, "id_column": layout.row_id or ""}
+    for option, column in named.items():
+        if column not in ("", "messages", *every):
+            raise InputError(
+                f"Expected the column {column} in {path}, found only {', '.join(sorted(every))}; correct {option} "
+                f"(--{option.replace('_', '-')})."
+            )
+    files_ = {label: found for label, found in columns.items() if found}
+    told = lambda lacking: "; ".join(f"{', '.join(files_[one])} in {one}" for one in lacking[:5])  # noqa: E731
+    some = on_bad == "skip" and len(files_) - 1  # of several files, those that lack it are skipped
+    lacking = [one for one, found in files_.items() if not forms.form_of(dict.fromkeys(found, 1), layout.messages)]
+    if lacking and len(lacking) > some:
+        kinds = "; ".join(" and ".join(form) for form in forms.FORMS)
         raise InputError(
-            f"Expected the column {messages} in {path}, found only {', '.join(columns)}; correct messages_column."
+            f"Expected conversations in {path} as one of {kinds}, found the columns {told(lacking)}; "
+            "rename them, or name messages_column (--messages-column)."
         )
-    turns = next((form for form in ((messages,), *FORMS) if set(form) <= set(columns)), None)
-    if turns is None:
-        forms = "; ".join(" and ".join(form) for form in FORMS)
+    if layout.by_file:
+        return
+    wanted = layout.domain if layout.domains is None else layout.source
+    lacking = [one for one, found in files_.items() if wanted not in found]
+    if layout.domains is None and lacking and len(lacking) > some:
         raise InputError(
-            f"Expected conversations in {path} as one of {forms}, found the columns {', '.join(columns)}; "
-            "rename them, or name messages_column."
+            f"Expected the column {wanted} for the domain, found only the columns {told(lacking)}; name another with "
+            "--domain-column, take each file as a domain with --domain file, or give --source-map, a map from sources "
+            "to domains (in a recipe: domain_column, domain: file, source_to_domain)."
         )
-    if row_id and row_id not in columns:
-        raise InputError(f"Expected the column {row_id} in {path}, found only {', '.join(columns)}; correct id_column.")
-    if row_id is None:
-        row_id = next((name for name in ID_COLUMNS if name in columns), "")
-    known = lambda name: name if name in columns else ""  # noqa: E731
-    return Layout(turns, known(domain), known(source), row_id)
+    if layout.domains is not None and lacking and len(columns) == 1:
+        raise InputError(
+            f"Expected the column {wanted} in {path} for source_to_domain (--source-map), found only "
+            f"{told(lacking)}; name source_column (--source-column)."
+        )
 
 
-def _with_domains(rows: Dataset, path: str, layout: Layout, source: str, given: Mapping | str) -> Layout:
-    """The layout with the map of sources, which has to name every source of the rows."""
-    if not layout.source:
-        raise InputError(
-            f"Expected the column {source} in {path} for source_to_domain, "
-            f"found only {', '.join(rows.column_names)}; name source_column."
-        )
+def _map(given: Mapping | str | None) -> Mapping[str, str | None] | None:
+    if given is None:
+        return None
     domains = given if isinstance(given, Mapping) else read_yaml(given, "domains by source")
-    domains = {str(name): domain if domain is None else str(domain) for name, domain in domains.items()}
-    unmapped = sorted({str(name) for name in rows.unique(source)} - set(domains))
+    return {str(name): None if domain is None else str(domain) for name, domain in domains.items()}
+
+
+def _check_sources(path: str, table: pd.DataFrame) -> None:
+    """The map of sources has to name every source of the rows."""
+    unmapped = sorted(set(table.loc[table["problem"] == reading.UNMAPPED, "source"]))
     if unmapped:
         raise InputError(
             f"Expected a domain for every source of {path}, found none for {', '.join(unmapped[:10])}"
             f"{f' and {len(unmapped) - 10} more' if len(unmapped) > 10 else ''}; "
-            "add them to source_to_domain, with null for what is to be left out."
+            "add them to source_to_domain (--source-map), with null for what is to be left out."
         )
-    return replace(layout, domains=domains)
 
 
-def _convert(batch: Mapping[str, list], places: Sequence[int], layout: Layout) -> dict[str, list]:
-    """A batch as pool rows; ``problem`` says what is wrong with a row, and no domain leaves it out."""
-    columns = list(batch)
-    lines = [
-        _line(dict(zip(columns, values)), place, layout)
-        for place, values in zip(places, zip(*(batch[name] for name in columns)))
-    ]
-    return {name: [line[name] for line in lines] for name in (*hub.FEATURES, "problem")}
-
-
-def _line(row: Mapping[str, Any], place: int, layout: Layout) -> dict[str, Any]:
-    named = row[layout.row_id] if layout.row_id else None
-    source = row[layout.source] if layout.source else None
-    domain = row[layout.domain] if layout.domain else None
-    if layout.domains is not None:
-        domain = layout.domains[str(source)]
-    line = {
-        "row_id": f"row-{place:06d}" if named is None else str(named),
-        "domain": domain if domain is None else str(domain),
-        "source": str(source if layout.source else domain),
-        "messages": [],
-        "problem": "",
-    }
-    if layout.domains is not None and domain is None:
-        return line
-    try:
-        if domain is None or not str(domain).strip():
-            raise ValueError("no domain")
-        line["messages"] = _conversation(_turns(row, layout.turns))
-    except ValueError as error:
-        line["problem"] = str(error)
-    return line
-
-
-def _turns(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    if len(names) == 1:
-        return row[names[0]]
-    *asked, answer = (row[name] for name in names)
-    if not isinstance(asked[0], list):
-        text = "\n".join(part for part in asked if part) if isinstance(asked[0], str) else None
-        asked[0] = [{"role": "user", "content": text}]
-    return [*asked[0], *(answer if isinstance(answer, list) else [{"role": "assistant", "content": answer}])]
-
-
-def _conversation(turns: Any) -> list[dict[str, str]]:
-    """Turns as role and content; ValueError says what is wrong with them."""
-    if not isinstance(turns, list) or not turns:
-        raise ValueError("no turns")
-    conversation = []
-    for turn in turns:
-        if not isinstance(turn, Mapping):
-            raise ValueError("a turn without role and content")
-        given = turn.get("role") or turn.get("from")
-        content = turn.get("value") if turn.get("content") is None else turn["content"]
-        if given not in ROLES:
-            raise ValueError(f"the role {given!r} (known: {', '.join(ROLES)})")
-        if not isinstance(content, str):
-            raise ValueError(f"a turn of {given} without text")
-        if ROLES[given] == "assistant" and not content.strip():
-            raise ValueError("an empty assistant turn")
-        conversation.append({"role": ROLES[given], "content": content})
-    if all(turn["role"] != "assistant" for turn in conversation):
-        raise ValueError("no assistant turn")
-    return conversation
+def _named(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Rows whose names differ: those that repeat between sources or files get these in front, and are told."""
+    good = table["problem"] == ""
+    fronts = ([], ["source"], ["file"], ["file", "source"])
+    again = [table.loc[good, [*front, "row_id"]].duplicated().sum() for front in fronts]
+    front = fronts[again.index(min(again))]
+    told = []
+    if front:
+        table["row_id"] = table[[*front, "row_id"]].agg("/".join, axis=1)
+        told = [f"Ids repeat between rows of another {' or '.join(front)}, which now stands in front of each id."]
+    twice = table.loc[good, "row_id"].duplicated().reindex(table.index, fill_value=False)
+    table.loc[twice, "problem"] = AGAIN
+    return table, told
 
 
 def _usable(table: pd.DataFrame, path: str, on_bad: str) -> tuple[pd.DataFrame, list[str]]:
-    """The lines of rows that can be used, each at its place; the others are refused, or told in a sentence."""
-    again = table["row_id"].where(table["problem"] == "").dropna().duplicated()
-    again = again.index[again]
-    table.loc[again, "problem"] = "the id " + table.loc[again, "row_id"] + " a second time"
-    bad = table["problem"] != ""
-    if not bad.any():
-        return table, []
-    number, problem = bad.idxmax() + 1, " ".join(table.loc[bad.idxmax(), "problem"].split())
+    """The lines of rows that can be used; the others are refused, or told in a sentence."""
+    asked = table[table["problem"] != reading.LEFT]
+    bad = asked[asked["problem"] != ""]
+    if bad.empty:
+        return table[table["problem"] == ""], []
+    first = bad.iloc[0]
+    problem = f"the id {first['row_id']} a second time" if first["problem"] == AGAIN else first["problem"]
+    where = f"row {first['number']}" + (f" of {first['file']}" if table["file"].nunique() > 1 else "")
     if on_bad == "refuse":
+        advice = ', or number all rows with an empty id_column (--id-column "")' if first["problem"] == AGAIN else ""
+        more = f" and {len(bad) - 1} further rows" if len(bad) > 1 else ""
         raise InputError(
-            f"Expected conversations with an assistant's answer in {path}, found {problem} in row {number}; "
-            "correct it, or leave such rows out with on_bad: skip."
+            f"Expected conversations with an assistant's answer in {path}, found {hub.plain(problem)} in {where}; "
+            f"correct it{more}, or leave such rows out with on_bad: skip (--on-bad skip){advice}."
         )
-    told = f"{bad.sum()} of {len(table)} rows were skipped, the first of them row {number}: {problem}."
-    return table[~bad], [told]
+    told = f"{len(bad)} of {len(asked)} rows were skipped, the first of them {where}: {hub.plain(problem)}."
+    return table[table["problem"] == ""], [told]

@@ -1,0 +1,250 @@
+"""Files of rows on this machine: which of a folder are meant, and their rows one after the other.
+
+They are read anew each time, so that a file that has changed is never taken for what it was; no name is taken for a
+pattern, and nothing in a folder is run.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import io
+import json
+import lzma
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+from datasets.data_files import sanitize_patterns
+from pyarrow import parquet
+
+from causalmix.core.errors import InputError
+from causalmix.core.yaml_file import parse_yaml
+from causalmix.lm.available import READERS, reader_of
+
+BATCH = 1000  # rows of a binary file that are held at once
+OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+OPENERS |= {".zst": lambda file: pa.input_stream(file, compression="zstd")}
+MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+CALLED = {"utf-8": "UTF-8", "utf-8-sig": "UTF-8", "utf-16": "UTF-16", "cp1252": "Windows-1252", "latin-1": "Latin-1"}
+ABOUT = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")  # files about a data set
+
+#: What names of files and folders say about the part of a data set that they hold.
+SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test", "eval": "test"}
+SPLITS |= dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
+
+
+class Line(NamedTuple):
+    """A row of a file, or why there is none."""
+
+    number: int  # from 1; of the line where rows are lines of JSON
+    row: dict[str, Any]
+    problem: str = ""
+    how: str = "UTF-8"  # the encoding and the separator that were assumed
+
+
+def find(
+    path: Path, name: str | None = None, split: str = "train", data_files: Any = None
+) -> tuple[list[Path], dict[Path, str]]:
+    """The files of rows that are meant, and those of a folder that are not, each with the reason.
+
+    The arguments are those of :func:`causalmix.data.pools.hub.open_rows`.
+    """
+    if path.is_file():
+        return [path], {}
+    if name and (path / name).is_dir():
+        path, name = path / name, None
+    if (path / "dataset_dict.json").is_file():
+        path = path / split
+    if (path / "state.json").is_file():  # what save_to_disk wrote
+        return sorted(path.glob("data-*.arrow")), {}
+    asked = sanitize_patterns(data_files) if data_files else _of_card(path, name)
+    if asked is not None:
+        if chosen := [file for pattern in asked.get(split, ()) for file in _matching(path, pattern)]:
+            return chosen, {}
+        raise InputError(
+            f"Expected the split {split} of {path} as files {asked.get(split) or 'of ' + ', '.join(asked)}, "
+            "found none; correct data_files, the split or the name."
+        )
+    seen = [f for f in sorted(path.rglob("*")) if f.is_file() and not _hidden(f.relative_to(path))]
+    parts = {f: _split(f.relative_to(path)) for f in seen if reader_of(f) and f.name not in ABOUT}
+    chosen = [file for file, part in parts.items() if part == SPLITS.get(split, split)]
+    if not chosen:
+        splits = f" of the split {', '.join(sorted(set(parts.values())))}" if parts else ""
+        other = ", ".join(str(f.relative_to(path)) for f in (parts or seen))[:200] or "no file"
+        raise InputError(
+            f"Expected the split {split} of {path} in files of {', '.join(READERS)}, found {other}{splits}; "
+            "write rows to such a file, or name the split."
+        )
+    others = {f: f"of the split {parts[f]}" if f in parts else "no file of rows" for f in seen if f not in chosen}
+    return chosen, others
+
+
+def _hidden(inside: Path) -> bool:
+    return any(part.startswith((".", "__")) for part in inside.parts) or inside.suffix == ".lock"
+
+
+def _split(inside: Path) -> str:
+    words = re.split("[^a-z]+", inside.as_posix().lower())
+    return next((SPLITS[word] for word in words if word in SPLITS), "train")
+
+
+def _of_card(folder: Path, name: str | None) -> dict[str, list[str]] | None:
+    """Patterns of files by split, as the card of a data set (the head of its README.md) has them."""
+    card = folder / "README.md"
+    head = re.match(r"---\n(.*?)\n---", card.read_text("utf-8", errors="replace"), re.S) if card.is_file() else None
+    try:
+        told = parse_yaml(head[1]) if head else None
+        configs = {str(c.get("config_name", "default")): c for c in told.get("configs") or ()} if told else {}
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"Expected a card of YAML at the head of {card}, found none; correct it.") from error
+    if name and name not in configs:
+        raise InputError(f"Expected {name} as a folder of {folder} or in its card, found neither; correct the name.")
+    if not configs:
+        return None
+    first = next((n for n, c in configs.items() if c.get("default")), "default" if "default" in configs else None)
+    if (chosen := name or first or (next(iter(configs)) if len(configs) == 1 else None)) is None:
+        raise InputError(f"Expected one of {', '.join(configs)} of {folder}, found no name; give its name.")
+    files = configs[chosen].get("data_files")
+    return sanitize_patterns(files) if files else None
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    plain = folder / pattern
+    return [plain] if plain.is_file() else sorted(file for file in folder.glob(pattern) if file.is_file())
+
+
+def lines(file: Path) -> Iterator[Line]:
+    """The rows of a file; InputError, which names the file, where it cannot be read."""
+    reader = {"json": _json, "csv": _csv, "parquet": _parquet, "arrow": _arrow}[reader_of(file)]
+    with reading(file):
+        yield from reader(file)
+
+
+@contextmanager
+def reading(file: Path | str) -> Iterator[None]:
+    """Tell in one sentence, with the file, why it cannot be read."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
+        deep = isinstance(error, RecursionError)
+        found = "JSON that is nested too deeply" if deep else one_line(error)
+        raise InputError(f"Expected rows in {file}, found {found}; check the file.") from error
+
+
+def one_line(error: BaseException) -> str:
+    cause = error.__cause__ or error  # the library wraps what it could not read
+    return " ".join(f"{type(cause).__name__}: {cause}".split())[:300].rstrip(".")
+
+
+def _open(file: Path) -> BinaryIO:
+    if opener := OPENERS.get(file.suffix.lower()):
+        return io.BufferedReader(opener(str(file)))
+    return open(file, "rb")
+
+
+def _json(file: Path) -> Iterator[Line]:
+    """Lines of JSON, or one document: an array of rows, or a row."""
+    with _open(file) as stream:
+        first = next((line for line in stream if line.strip()), b"")
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or not _by_lines(file, first):
+        with _open(file) as stream:
+            text, how = _decoded(stream.read())
+        if _by_lines(file, text.encode("utf-8", "surrogatepass").lstrip().split(b"\n")[0]):
+            numbered = enumerate(text.splitlines(), 1)
+            yield from (_parsed(number, line, how) for number, line in numbered if line.strip())
+            return
+        found = json.loads(text)
+        if found is None:
+            raise InputError(f"Expected rows in {file}, found only null; write them again.")
+        for number, row in enumerate(found if isinstance(found, list) else [found], 1):
+            yield _object(number, row, how)
+        return
+    with _open(file) as stream:
+        for number, raw in enumerate(stream, 1):
+            if raw.strip():
+                yield _parsed(number, *_decoded(raw))
+
+
+def _by_lines(file: Path, first: bytes) -> bool:
+    """Whether each line is a row of its own, by the first of them."""
+    first = first.removeprefix(codecs.BOM_UTF8).strip()
+    if first.startswith(b"[") or ".json" not in map(str.lower, file.suffixes[-2:]):
+        return not first.startswith(b"[")
+    try:
+        return isinstance(json.loads(_decoded(first)[0]), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _decoded(raw: bytes) -> tuple[str, str]:
+    """A text, and its encoding: what a mark says, else UTF-8, else one where each byte is a letter."""
+    marked = [encoding for mark, encoding in MARKS.items() if raw.startswith(mark)]
+    for encoding in (*marked, "utf-8", "cp1252"):
+        try:
+            return raw.decode(encoding), CALLED[encoding]
+        except UnicodeDecodeError:
+            pass
+    return raw.decode("latin-1"), CALLED["latin-1"]
+
+
+def _parsed(number: int, text: str, how: str) -> Line:
+    try:
+        return _object(number, json.loads(text.strip()), how)
+    except json.JSONDecodeError as error:
+        return Line(number, {}, f"no JSON ({error.msg} at column {error.colno})", how)
+    except ValueError as error:  # a number of thousands of digits
+        return Line(number, {}, f"no JSON ({one_line(error)})", how)
+    except RecursionError:
+        return Line(number, {}, "JSON that is nested too deeply", how)
+
+
+def _object(number: int, row: Any, how: str) -> Line:
+    if isinstance(row, Mapping):
+        return Line(number, dict(row), how=how)
+    return Line(number, {}, f"{type(row).__name__} instead of a JSON object", how)
+
+
+def _csv(file: Path) -> Iterator[Line]:
+    """Rows as they are written: an answer may be 007, or None."""
+    with _open(file) as stream:
+        raw = stream.read()
+    text, how = _decoded(raw)
+    head = text.partition("\n")[0]
+    separator = max(",;\t", key=head.count)
+    how += "" if separator == "," else f", separator {separator!r}"
+    table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+    for number, values in enumerate(table.itertuples(index=False, name=None), 1):
+        yield Line(number, dict(zip(table.columns, values)), how=how)
+
+
+def _parquet(file: Path) -> Iterator[Line]:
+    with parquet.ParquetFile(file) as opened:
+        yield from of_batches(opened.iter_batches(BATCH))
+
+
+def _arrow(file: Path) -> Iterator[Line]:
+    with pa.memory_map(str(file)) as source:
+        try:
+            batches: Sequence | Iterator = pa.ipc.open_stream(source)
+        except pa.ArrowInvalid:
+            opened = pa.ipc.open_file(source)
+            batches = (opened.get_batch(i) for i in range(opened.num_record_batches))
+        yield from of_batches(batches)
+
+
+def of_batches(batches: Iterator[Any]) -> Iterator[Line]:
+    """The rows of Arrow tables or batches."""
+    number = 0
+    for batch in batches:
+        for row in batch.to_pylist():
+            number += 1
+            yield Line(number, row, how="")

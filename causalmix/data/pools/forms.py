@@ -1,0 +1,118 @@
+"""The forms in which people have conversations as rows: which one a row has, and its turns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from causalmix.lm import turns
+from causalmix.lm.turns import Conversation
+
+#: Columns that hold a conversation, in the order in which they are looked for: a list of turns, or the prompt and the
+#: answer.  Of pairs to prefer from, the chosen answer is read.
+FORMS = (
+    ("messages",),
+    ("conversations",),
+    ("prompt", "completion"),
+    ("instruction", "output"),
+    ("instruction", "response"),
+    ("prompt", "response"),
+    ("question", "answer"),
+    ("question", "response"),
+    ("query", "response"),
+    ("prompt", "chosen"),
+    ("instruction", "chosen"),
+    ("question", "chosen"),
+    ("chosen",),
+)
+
+BESIDE = {"instruction": ("input", "context")}  # what belongs to a prompt
+SYSTEM = ("system", "system_prompt")
+MEDIA = ("images", "image", "videos", "audios")
+USED = (*SYSTEM, *MEDIA, "history", "tools", "chosen")  # of a row beside its form
+
+
+def form_of(row: Mapping[str, Any], own: str = "messages") -> tuple[str, ...]:
+    """The columns that hold the conversation: the first form that the row has, filled if there is one."""
+    forms = [form for form in ((own,), *FORMS) if all(name in row for name in form)]
+    return next((form for form in forms if all(row[name] is not None for name in form)), forms[0] if forms else ())
+
+
+def used(form: tuple[str, ...]) -> tuple[str, ...]:
+    """All columns that are read of a row of some form."""
+    return (*form, *(BESIDE.get(form[0], ()) if form else ()), *USED)
+
+
+def read(row: Mapping[str, Any], form: tuple[str, ...]) -> Conversation:
+    """The conversation of a row; ValueError says what is wrong with it."""
+    if media := next((name for name in MEDIA if row.get(name)), ""):
+        raise ValueError(f"a column {media} that is not empty (only text is read)")
+    said = [*_history(row.get("history")), *_turns(row, form)]
+    systems = {turns.text(row[name], name) for name in SYSTEM if row.get(name)}
+    first = said[0] if said and isinstance(said[0], Mapping) else {}
+    if turns.ROLES.get(str(first.get("role") or first.get("from"))) == "system":
+        if any(text not in (first.get("content"), first.get("value")) for text in systems):
+            raise ValueError("a system column beside a system turn of another text")
+        systems = set()
+    if len(systems) > 1:
+        raise ValueError(f"columns {' and '.join(SYSTEM)} of different texts")
+    return turns.read([*({"role": "system", "content": text} for text in systems), *said])
+
+
+def _turns(row: Mapping[str, Any], form: tuple[str, ...]) -> list:
+    *asked, answer = (row[name] for name in form)
+    if asked:
+        return _answered(_prompt(row, form[0], asked[0]), answer, whole=form[-1] == "chosen")
+    found = turns.listed(answer)
+    if form == ("chosen",):
+        return _answered([], found, whole=True)
+    if isinstance(found, str) and form not in FORMS:  # a column that was asked for by name
+        return _said(found)
+    if not isinstance(found, list) or not found:
+        raise ValueError("no turns")
+    last = found[-1] if isinstance(found[-1], Mapping) else {}
+    preferred = row.get("chosen") is not None and turns.ROLES.get(str(last.get("role") or last.get("from"))) == "user"
+    return _answered(found, row["chosen"], whole=True) if preferred else found
+
+
+def _prompt(row: Mapping[str, Any], name: str, prompt: Any) -> list:
+    if isinstance(prompt, list):
+        return prompt
+    if not isinstance(prompt, str):
+        raise ValueError(f"a {name} without text")
+    parts = [prompt, *(turns.text(row[more], more) for more in BESIDE.get(name, ()) if row.get(more))]
+    return [{"role": "user", "content": "\n".join(filter(None, parts))}]
+
+
+def _answered(prompt: list, answer: Any, whole: bool) -> list:
+    """A prompt and its answer, which may be a text, a turn or several; or the ``whole`` conversation."""
+    answer = [answer] if isinstance(answer, Mapping) else answer
+    if isinstance(answer, list):
+        first = answer[0] if answer and isinstance(answer[0], Mapping) else {}
+        alone = whole and turns.ROLES.get(str(first.get("role") or first.get("from"))) != "assistant"
+        return answer if alone else [*prompt, *answer]
+    if not prompt and isinstance(answer, str):
+        return _dialogue(answer)
+    return [*prompt, *_said(answer)]
+
+
+def _said(answer: Any) -> list:
+    return [{"role": "assistant", "content": answer}]
+
+
+def _dialogue(text: str) -> list:
+    """A conversation in one text, as the pairs of hh-rlhf are written."""
+    _, *parts = re.split(r"(?:^|\n\n)(Human|Assistant): ?", text)
+    if not parts or not text.lstrip().startswith("Human:"):
+        raise ValueError("a chosen answer without its prompt")
+    speakers = {"Human": "user", "Assistant": "assistant"}
+    return [{"role": speakers[who], "content": said.strip()} for who, said in zip(parts[::2], parts[1::2])]
+
+
+def _history(pairs: Any) -> list:
+    """Earlier turns as Alpaca's column ``history`` has them: pairs of a question and its answer."""
+    pairs = turns.listed(pairs) or []
+    if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        raise ValueError("a history that is no list of pairs")
+    return [{"role": who, "content": said} for pair in pairs for who, said in zip(("user", "assistant"), pair)]

@@ -1,0 +1,210 @@
+"""Rows of files as the rows of a pool, and the account of it: what was read, and what was left out."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pandas as pd
+from datasets import Dataset, Features, List, Value
+from datasets.arrow_writer import ArrowWriter
+
+from causalmix.core.errors import InputError
+from causalmix.core.paths import cache_dir
+from causalmix.data.pools import files, forms, hub
+from causalmix.data.pools.files import Line
+from causalmix.lm import turns
+
+ID_COLUMNS = ("row_id", "id")
+LEFT, UNMAPPED = "a source that the map leaves out", "a source that the map lacks"
+VERSION = 2  # of how rows are read: raised where the same file gives other rows, for pools are kept
+SHOWN = 20  # files that the account lists one by one
+
+#: Columns that a pool has only where some row needs them: JSON of what a training set keeps, and which turns count.
+FURTHER = Features({"tools": Value("string"), "messages_as_given": Value("string"), "weights": List(Value("int8"))})
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns hold what."""
+
+    domain: str
+    by_file: bool  # the file is the domain
+    domains: Mapping[str, str | None] | None  # by source, None leaves it out; counts before the column
+    source: str
+    messages: str
+    row_id: str | None  # None takes what is usual, and an empty name the place
+    covariates: tuple[str, ...] = ()
+
+
+def convert(
+    parts: Mapping[str, Callable[[], Iterator[Line]]], layout: Layout
+) -> tuple[Dataset, pd.DataFrame, list[dict[str, object]]]:
+    """All rows on disk, bad ones without turns; a line each of what is known of them; and the account by files."""
+    file, told, account = Path(_scratch().name, f"{uuid4().hex}.arrow"), [], []
+    with ArrowWriter(features=Features(hub.FEATURES | FURTHER), path=str(file)) as writer:
+        for label, part in parts.items():
+            stem = domain_of(label) if layout.by_file or len(parts) > 1 else None
+            kinds: dict[str, Counter] = defaultdict(Counter)
+            lines = part()
+            while batch := list(islice(lines, files.BATCH)):
+                made = [_row(line, stem, len(told) + i, layout, kinds) for i, line in enumerate(batch)]
+                told += [about | {"file": label} for about, _ in made]
+                written = [about | row for about, row in made]
+                writer.write_batch({name: [row[name] for row in written] for name in (*hub.FEATURES, *FURTHER)})
+            account.append(_account(label, kinds))
+        writer.finalize()
+    if not told:
+        raise InputError(f"Expected rows in {', '.join(parts)}, found none; write them again.")
+    return Dataset.from_file(str(file)), pd.DataFrame(told), _grouped(account)
+
+
+@cache
+def _scratch() -> tempfile.TemporaryDirectory:
+    """A folder of this process, for rows that are too many for memory; it goes when the process ends."""
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(dir=cache_dir(), prefix="rows-")
+
+
+def domain_of(label: str) -> str:
+    """A file's name without endings and the number of its part."""
+    name = label.rsplit("/", 1)[-1]
+    while (stem := Path(name)).suffix.lower() in (*files.OPENERS, *files.READERS):
+        name = stem.stem
+    return re.sub(r"-\d{5}-of-\d{5}$", "", name)
+
+
+def _row(
+    line: Line, stem: str | None, place: int, layout: Layout, kinds: dict[str, Counter]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is known of a row, and what is written of it."""
+    row, form = line.row, forms.form_of(line.row, layout.messages)
+    names = ID_COLUMNS if layout.row_id is None else (layout.row_id,)
+    named = next((row[name] for name in names if row.get(name) is not None), f"row-{place:06d}")
+    domain = stem if layout.by_file else row.get(layout.domain)
+    source = next((s for s in (row.get(layout.source), stem, domain) if s is not None), "")
+    about = {"row_id": _plain(named), "source": _plain(source), "domain": None, "number": line.number, "problem": ""}
+    about |= {name: row.get(name) for name in layout.covariates} | {"example": ""}
+    written: dict[str, Any] = {"messages": [], "tools": None, "messages_as_given": None, "weights": None}
+    kinds["form"][" and ".join(form) or "none"] += 1
+    kinds["how"][line.how] += 1
+    try:
+        if line.problem:
+            raise ValueError(line.problem)
+        if layout.domains is not None:
+            if about["source"] not in layout.domains:
+                raise ValueError(UNMAPPED)
+            if (domain := layout.domains[about["source"]]) is None:
+                raise ValueError(LEFT)
+        if domain is None or domain != domain or not str(domain).strip():
+            raise ValueError("no domain")
+        if not isinstance(domain, str | int | float) or not form:
+            raise ValueError("a domain that is no text" if form else f"no conversation in {', '.join(row)[:80]}")
+        about["domain"] = turns.text(str(domain), "domain")
+        found = forms.read(row, form)
+        written |= {"messages": found.turns, "weights": found.weights}
+        if found.given:
+            written["messages_as_given"] = _as_json(found.given)
+        written["tools"] = _tools(turns.listed(row.get("tools")))
+    except (ValueError, RecursionError) as error:
+        written |= dict.fromkeys(FURTHER) | {"messages": []}
+        deep = isinstance(error, RecursionError)
+        about |= {"problem": "JSON that is nested too deeply" if deep else str(error), "example": _short(row)}
+    kinds["used"].update((*forms.used(form), *names, layout.domain, layout.source, *layout.covariates))
+    kinds["columns"].update(list(row))
+    return about, written
+
+
+def _tools(tools: Any) -> str | None:
+    """Descriptions of tools as JSON; None of none."""
+    if tools in (None, "", []):
+        return None
+    for tool in tools if isinstance(tools, list) else [None]:
+        about = tool.get("function") or tool if isinstance(tool, Mapping) else None
+        if not isinstance(about, Mapping) or not isinstance(about.get("name"), str):
+            raise ValueError("tools that are no list of functions with names")
+    return _as_json(tools)
+
+
+def _plain(value: object) -> str:
+    """A name that a file of text can hold."""
+    return str(value).encode(errors="replace").decode()
+
+
+def _as_json(value: object) -> str:
+    return turns.text(json.dumps(value, ensure_ascii=False, default=str), "tools")
+
+
+def _short(row: Mapping[str, Any]) -> str:
+    return f"{str(row)[:60]}…"
+
+
+def _account(label: str, kinds: Mapping[str, Counter]) -> dict[str, object]:
+    """What was read of a file, in words."""
+    many = lambda counts: ", ".join(  # noqa: E731
+        f"{name or 'as it is'}{f' ({n} rows)' if len(counts) > 1 else ''}" for name, n in counts.most_common()
+    )
+    unused = ", ".join(sorted(map(str, set(kinds["columns"]) - set(kinds["used"]))))
+    told = {"file": label, "rows": sum(kinds["form"].values()), "form": many(kinds["form"])}
+    return told | {"encoding": many(kinds["how"]), "columns not used": unused}
+
+
+def _grouped(account: list[dict[str, object]]) -> list[dict[str, object]]:
+    """The account in lines that can be read, however many files there are."""
+    if len(account) <= SHOWN:
+        return account
+    table = pd.DataFrame(account)
+    alike = table.groupby([name for name in table if name not in ("file", "rows")], sort=False)
+    told = alike.agg(file=("file", lambda f: f"{f.iloc[0]} and {len(f) - 1} more"), rows=("rows", "sum")).reset_index()
+    return told[list(table)].to_dict("records")
+
+
+def left_out(table: pd.DataFrame) -> list[dict[str, object]]:
+    """What was left out, by reason and file, with the first row of each."""
+    bad = table[table["problem"] != ""]
+    return [
+        {
+            "reason": why,
+            "file": file,
+            "rows": len(rows),
+            "example": f"row {rows.iloc[0]['number']}: {rows.iloc[0]['example'] or rows.iloc[0]['row_id']}",
+        }
+        for (why, file), rows in bad.groupby(["problem", "file"], sort=False)
+    ]
+
+
+def pool(rows: Dataset, chosen: pd.DataFrame, covariates: tuple[str, ...]) -> Dataset:
+    """The chosen rows with the columns that a pool has, and further ones where some row needs them."""
+    further = [name for name in FURTHER if rows.data.column(name).null_count < len(rows)]
+    rows = rows.select(chosen.index)
+    if chosen["row_id"].tolist() != rows["row_id"][:]:
+        rows = rows.remove_columns("row_id").add_column("row_id", chosen["row_id"].tolist())
+    for name in covariates:
+        rows = rows.add_column(name, chosen[name].tolist())
+    names = [*hub.FEATURES, *covariates, *further]
+    rows = rows.select_columns(names)
+    return _weighted(rows) if "weights" in further else rows
+
+
+def _weighted(rows: Dataset) -> Dataset:
+    """Turns that say whether they are learnt, for rows of which some do."""
+    turn = {"role": Value("string"), "content": Value("string"), "weight": Value("int8")}
+    features = Features({name: kind for name, kind in rows.features.items() if name != "weights"})
+
+    def weigh(row: dict) -> dict:
+        weights = row["weights"] or [1] * len(row["messages"])
+        return {"messages": [said | {"weight": w} for said, w in zip(row["messages"], weights)]}
+
+    return rows.map(
+        weigh, remove_columns="weights", features=Features(features | {"messages": List(turn)}), desc="Weighing turns",
+        load_from_cache_file=False,
+    )  # fmt: skip

@@ -1,0 +1,254 @@
+"""Rows as people have them: forms side by side, files that differ, and whatever is no row."""
+
+import gzip
+import json
+import os
+
+import pyarrow as pa
+import pytest
+from language_models import chat_tokenizer
+from real_rows import own_cache, turns, write_lines  # noqa: F401 (a fixture)
+
+from causalmix.core.errors import InputError
+from causalmix.data.pools import hub, local
+from causalmix.lm import conversations
+
+
+def said(*pairs):
+    return [{"role": role, "content": content} for role, content in pairs]
+
+
+def two(row):
+    """The row in two domains, for a pool needs two."""
+    return [row | {"domain": domain} for domain in ("one", "two")]
+
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "tide", "arguments": '{"port": "Hull"}'}}
+CALLED = '<tool_call>\n{"name": "tide", "arguments": {"port": "Hull"}}\n</tool_call>'
+FORMS = {
+    "system column": (
+        {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "system": "Be brief."},
+        said(("system", "Be brief."), ("user", "q"), ("assistant", "a")),
+    ),
+    "a system turn that the column repeats": (
+        {"messages": said(("system", "s"), ("user", "q"), ("assistant", "a")), "system": "s"},
+        said(("system", "s"), ("user", "q"), ("assistant", "a")),
+    ),
+    "history": (
+        {"instruction": "And then?", "input": "", "output": "Tea.", "history": [["1?", "2."]], "system": "s"},
+        said(("system", "s"), ("user", "1?"), ("assistant", "2."), ("user", "And then?"), ("assistant", "Tea.")),
+    ),
+    "developer": (
+        {"messages": said(("developer", "d"), ("user", "q"), ("assistant", "a"))},
+        said(("system", "d"), ("user", "q"), ("assistant", "a")),
+    ),
+    "sharegpt tools": (
+        {
+            "conversations": [
+                {"from": "human", "value": "q"},
+                {"from": "function_call", "value": '{"name": "tide"}'},
+                {"from": "observation", "value": "high"},
+                {"from": "gpt", "value": "High."},
+            ]
+        },
+        said(
+            ("user", "q"),
+            ("assistant", '<tool_call>\n{"name": "tide"}\n</tool_call>'),
+            ("tool", "high"),
+            ("assistant", "High."),
+        ),
+    ),
+    "openai tools": (
+        {
+            "messages": [
+                {"role": "user", "content": "q"},
+                {"role": "assistant", "content": None, "tool_calls": [CALL]},
+                {"role": "tool", "tool_call_id": "c1", "content": "high"},
+                {"role": "assistant", "content": "High."},
+            ]
+        },
+        said(("user", "q"), ("assistant", CALLED), ("tool", "high"), ("assistant", "High.")),
+    ),
+    "parts": (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]
+         + said(("assistant", "c"))},
+        said(("user", "a\nb"), ("assistant", "c")),
+    ),
+    "thinking": (
+        {"messages": [*said(("user", "q")), {"role": "assistant", "content": "4", "reasoning_content": "2 and 2"}]},
+        said(("user", "q"), ("assistant", "<think>\n2 and 2\n</think>\n\n4")),
+    ),
+    "a chosen text": ({"prompt": "q", "chosen": "a", "rejected": "b"}, turns("q", "a")),
+    "a chosen conversation": ({"prompt": "q", "chosen": turns("q", "a"), "rejected": turns("q", "b")}, turns("q", "a")),
+    "a chosen turn": (
+        {"conversations": [{"from": "human", "value": "q"}], "chosen": {"from": "gpt", "value": "a"}}, turns("q", "a"),
+    ),
+    "a dialogue in one text": ({"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "b"}, turns("q", "a")),
+    "messages as text": ({"messages": json.dumps(turns("q", "a"))}, turns("q", "a")),
+    "question": ({"question": "q", "answer": "a"}, turns("q", "a")),
+    "query": ({"query": "q", "response": "a"}, turns("q", "a")),
+    "prompt and response": ({"prompt": "q", "response": "a"}, turns("q", "a")),
+    "system prompt": (
+        {"system_prompt": "s", "question": "q", "response": "a"},
+        said(("system", "s"), ("user", "q"), ("assistant", "a")),
+    ),
+    "context": ({"instruction": "q", "context": "c", "response": "a"}, turns("q\nc", "a")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_form_that_people_have(tmp_path, form):
+    row, expected = FORMS[form]
+    assert local.load_pool(write_lines(tmp_path / "rows.jsonl", two(row)))["messages"][:] == [expected] * 2
+
+
+def test_plain_texts_only_when_they_are_asked_for(tmp_path):
+    path = write_lines(tmp_path / "rows.jsonl", two({"text": "Once upon a time."}))
+    with pytest.raises(InputError, match="messages_column"):
+        local.load_pool(path)
+    assert local.load_pool(path, messages_column="text")[0]["messages"] == said(("assistant", "Once upon a time."))
+
+
+REFUSED = {
+    "an image": (
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+        "type image_url",
+    ),
+    "images": ({"prompt": "q <image>", "response": "a", "images": ["a.png"]}, "column images"),
+    "two systems": ({"messages": said(("system", "s"), ("assistant", "a")), "system": "t"}, "of another text"),
+    "a history": ({"instruction": "q", "output": "a", "history": ["q", "a"]}, "no list of pairs"),
+    "a chosen text alone": ({"chosen": "a", "rejected": "b"}, "without its prompt"),
+    "half a weight": (
+        {"messages": [*turns("q"), {"role": "assistant", "content": "a", "weight": 0.5}]},
+        "weight of 0.5",
+    ),
+    "nothing learnt": (
+        {"messages": [*turns("q"), {"role": "assistant", "content": "a", "weight": 0}]},
+        "with a weight",
+    ),
+    "tools without names": ({"messages": turns("q", "a"), "tools": [{"type": "function"}]}, "functions with names"),
+    "half a character": ({"messages": turns("q", "\ud83d")}, "broken character"),
+    "no text": ({"question": 3, "answer": "a"}, "a question without text"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_read_is_refused_by_name_or_listed(tmp_path, what):
+    row, told = REFUSED[what]
+    path = write_lines(tmp_path / "rows.jsonl", [*two({"messages": turns("q", "a")}), row | {"domain": "one"}])
+    with pytest.raises(InputError, match=f"{told}.* in row 3;"):
+        local.load_pool(path)
+    pool = local.load_pool(path, on_bad="skip")
+    (line,) = hub.told(pool)[1][hub.LEFT_OUT]
+    assert len(pool) == 2 and told in line["reason"] and (line["rows"], line["file"]) == ("1", "rows.jsonl")
+    assert line["example"].startswith("row 3: {")
+
+
+def test_a_folder_of_every_form_and_format(tmp_path):
+    """One table of all, whose account tells each file's form and what was not used of it."""
+    folder = tmp_path / "fo [2]"
+    folder.mkdir()
+    rows = (
+        {"messages": turns("q", "a"), "score": 3},
+        {"instruction": "q", "output": "a"},
+        {"prompt": "q", "response": "a"},
+    )
+    write_lines(folder / "talk [1].jsonl", rows[:1] * 2)
+    (folder / "tasks.jsonl.gz").write_bytes(gzip.compress(json.dumps(rows[1]).encode()))
+    (folder / "asked.csv").write_text("prompt;response\nq;a\n")
+    (folder / "list.json").write_text(json.dumps([rows[2]], indent=1))
+    with pa.output_stream(str(folder / "packed.jsonl.zst"), compression="zstd") as stream:
+        stream.write(json.dumps(rows[1]).encode())
+    (folder / "loader.py").write_text("raise SystemExit('executed')")
+    write_lines(folder / "held_test.jsonl", rows[:1])
+    pool = local.load_pool(str(folder), domain="file")
+    assert (
+        sorted(pool["domain"]) == sorted(pool["source"]) == ["asked", "list", "packed", "talk [1]", "talk [1]", "tasks"]
+    )
+    assert pool["messages"][:] == [turns("q", "a")] * 6
+    read, left = (hub.told(pool)[1][caption] for caption in hub.CAPTIONS)
+    told = {line["file"]: (line["form"], line["encoding"], line["columns not used"]) for line in read}
+    assert told["talk [1].jsonl"] == ("messages", "UTF-8", "score")
+    assert told["asked.csv"] == ("prompt and response", "UTF-8, separator ';'", "")
+    assert [(line["file"], line["reason"]) for line in left] == [
+        ("held_test.jsonl", "of the split test"), ("loader.py", "no file of rows"),
+    ]  # fmt: skip
+    with pytest.raises(InputError, match=r"prompt, response in asked.csv; .*; name another with --domain-column"):
+        local.load_pool(str(folder))
+
+
+def test_old_encodings_are_read_and_told(tmp_path):
+    text = "".join(
+        json.dumps(row, ensure_ascii=False) + "\n" for row in two({"prompt": "Où ?", "response": "Là – ici"})
+    )
+    for name, encoding in (("a", "cp1252"), ("b", "utf-8"), ("c", "utf-16")):
+        (tmp_path / f"{name}.jsonl").write_bytes(text.encode(encoding))
+        pool = local.load_pool(str(tmp_path / f"{name}.jsonl"))
+        assert pool[0]["messages"] == turns("Où ?", "Là – ici")
+        told = {"cp1252": "Windows-1252", "utf-8": "UTF-8", "utf-16": "UTF-16"}[encoding]
+        assert hub.told(pool)[1][hub.READ][0]["encoding"] == told
+
+
+def test_changed_rows_are_read_whatever_the_clock_says(tmp_path):
+    """As after `cp -p` or `tar`, where a file has another content and the time of the old one."""
+    path = tmp_path / "rows.jsonl"
+    for answer in ("first", "other"):
+        write_lines(path, two({"prompt": "q", "response": answer}))
+        os.utime(path, ns=(10**18, 10**18))
+        assert local.load_pool(str(path))[0]["messages"] == turns("q", answer)
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("only.json", b"null"),
+        ("deep.json", b"[" * 5000 + b"]" * 5000),
+        ("deep.jsonl", b'{"a": ' * 5000 + b"1" + b"}" * 5000),
+        ("cut.jsonl.gz", gzip.compress(b'{"prompt": "q", "response": "a"}\n' * 9)[:-9]),
+        ("none.jsonl.zst", b"no zstd"),
+        ("none.parquet", b"no parquet"),
+        ("rows.jsonl", b"[1, 2]\n"),
+        ("blank.jsonl", b" \n\n"),
+        ("bytes.csv", b"\x00\xff,\n\x00"),
+    ],
+)
+def test_what_is_no_file_of_rows_is_named_in_a_sentence(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=name) as error:
+        local.load_pool(str(tmp_path / name))
+    assert "\n" not in str(error.value) and len(str(error.value)) < 700
+
+
+def test_a_folder_without_rows_is_refused(tmp_path):
+    (tmp_path / "loader.py").write_text("raise SystemExit('executed')")
+    with pytest.raises(InputError, match="found loader.py"):
+        local.load_pool(str(tmp_path))
+
+
+def test_ids_that_repeat_get_what_tells_them_apart(tmp_path):
+    rows = [{"id": i, "prompt": "q", "response": "a", "domain": d} for d in "ab" for i in (0, 1)]
+    pool = local.load_pool(write_lines(tmp_path / "rows.jsonl", rows))
+    assert pool["row_id"][:] == ["a/0", "a/1", "b/0", "b/1"] and "another source" in hub.told(pool)[0][0]
+    path = write_lines(tmp_path / "rows.jsonl", [*rows, rows[0]])
+    with pytest.raises(InputError, match='the id a/0 a second time in row 5; .*--id-column ""'):
+        local.load_pool(path)
+    assert local.load_pool(path, id_column="")["row_id"][-1] == "row-000004"
+
+
+def test_weights_and_tools_stay_with_their_rows(tmp_path):
+    """Only where some row has them; what a training set keeps is JSON, as it was given."""
+    talk = [*turns("q", "no", "again"), {"role": "assistant", "content": "yes", "weight": 1}]
+    talk[1]["weight"] = 0
+    tools = [{"type": "function", "function": {"name": "tide", "parameters": {"type": "object"}}}]
+    rows = [*two({"messages": talk}), *two({"messages": FORMS["openai tools"][0]["messages"], "tools": tools})]
+    pool = local.load_pool(write_lines(tmp_path / "rows.jsonl", rows))
+    assert [turn["weight"] for turn in pool[0]["messages"]] == [1, 0, 1, 1]
+    tokens, tokenizer = conversations.tokenize(pool, chat_tokenizer()), chat_tokenizer()
+    learnt = [
+        tokenizer.decode([token for token, scored in zip(row["input_ids"], row["completion_mask"]) if scored])
+        for row in tokens
+    ]
+    assert "yes" in learnt[0] and "no" not in learnt[0]
+    assert "tide" in learnt[2] and "High." in learnt[2] and "high" not in learnt[2]
+    assert json.loads(pool[2]["tools"]) == tools and pool[0]["tools"] is None
+    assert json.loads(pool[2]["messages_as_given"])[1]["tool_calls"] == [CALL]
