@@ -372,3 +372,53 @@ def test_checkpointing_and_shorter_batches_take_less():
     total = lambda settings, longest=4096: sum(training_memory(shape, settings, {}, longest).values())  # noqa: E731
     assert total(replace(plain, activation_checkpointing=True)) < total(plain, 2048) < total(plain) < math.inf
     assert total(replace(plain, batch_size=4)) < total(plain)
+
+
+def own_rows(**more) -> dict:
+    """Parameters of rows of one's own, which a plan does not read."""
+    recipe = {"loader": "local", "options": {"path": "rows"}, "domains": ["a", "b"], "evaluation": {"benchmarks": []}}
+    return {"pool": recipe | more}
+
+
+def test_own_rows_are_planned_up_to_the_mixture_until_a_target_is_named():
+    """Nothing of the embedded world stands in for a target; a sentence says what to add."""
+    assumed = {"assumptions": {"tokens_per_row": {"value": 40, "source": "ours"}}}
+    found = cost.plan(changed("laptop", assumed, **own_rows()))
+    assert set(found.parts["chapter"]) == {"featurize", "proxy_sft"} and set(found.parts["role"]) == {"proxy"}
+    assert "names no target model" in cost.told(found) and found.totals["unknown"] == 0
+    assert found.totals["hours"] == pytest.approx(found.totals["hours_to_mixture"])
+    named = own_rows(evaluation={"benchmarks": ["gsm8k"]}) | {"models": {"target": "smollm2"}}
+    more = cost.plan(changed("laptop", assumed | {"memory_gib": 50}, training={"max_length": 128}, **named))
+    assert not more.note and "target model" in set(more.parts["part"]) and "longcot" not in set(more.parts["role"])
+    assert more.totals["hours_to_mixture"] < more.totals["hours"]
+
+
+def test_a_model_is_described_by_its_sizes():
+    """As its config.json has them, where no hub is at hand; other studies do not see them."""
+    sizes = {"model_type": "llama", "vocab_size": 1000, "hidden_size": 64, "intermediate_size": 128}
+    sizes |= {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": True}
+    described = {"models": {"nobody/none": sizes}}
+    found = cost.plan(changed("gpu", described, models={"target": "nobody/none"}))
+    attention = 64 * 64 * 2 + 64 * 32 * 2
+    each = attention + 3 * 64 * 128 + 2 * 64
+    assert found.memory.set_index("role").loc["target", "parameters"] == 1000 * 64 + 2 * each + 64
+    refused("sizes of the model nobody/none", changed("gpu", {"models": {"nobody/none": {"layers": 2}}},
+                                                     models={"target": "nobody/none"}))  # fmt: skip
+
+
+def test_starting_runs_takes_time(plans):
+    """So many seconds for each model that is judged, on every GPU that it trains on; none in the embedded world."""
+    started = {
+        "assumptions": {"start_seconds": {"value": 3600, "source": "ours"}} | study("gpu").hardware["assumptions"]
+    }
+    for name in ("starting and judging these runs", "starting and judging, target"):
+        slow, usual = part(cost.plan(changed("gpu", started)), name), part(plans["gpu"], name)
+        assert slow["hours"] - usual["hours"] == pytest.approx(slow["runs"] * (1 - workload.START_SECONDS / 3600))
+    assert "start_seconds" not in set(plans["laptop"].assumptions["name"])
+
+
+@pytest.mark.parametrize("n_runs", [2, 4, 19, 24, 31])
+def test_a_study_of_few_runs_is_planned(n_runs):
+    """Fewer runs than the learning curve begins with."""
+    found = cost.plan(changed("quick", n_runs=n_runs))
+    assert part(found, "proxy runs")["runs"] == n_runs and "learning curve" not in set(found.parts["part"])

@@ -17,12 +17,12 @@ from causalmix.core.errors import InputError
 from causalmix.core.study_file import Study
 from causalmix.data.scored_pools import VALIDATION_ROWS
 from causalmix.study.plan.hardware import Hardware
-from causalmix.study.plan.memory import check_fit, disk_table, memory_table, shape_of
-from causalmix.study.plan.workload import TRAIN, Line, Work, family_of
+from causalmix.study.plan.memory import check_fit, described, disk_table, memory_table, shape_of
+from causalmix.study.plan.workload import TO_MIXTURE, TRAIN, Line, Work, family_of
 
 PAPER_FLOPS = 5.53e20  # of the proxy runs, as quoted by a secondary source
 PAPER_MODEL, PAPER_PARAMETERS = "Qwen/Qwen2.5-0.5B", 0.5e9
-NOT_COUNTED = "Starting runs, loading models and rows, and fitting effects are not counted."
+NOT_COUNTED = "Fitting effects is not counted."
 WHY = "\nThe quoted figure fits N rounded to 0.5e9 without attention; the model has 0.494e9, embeddings included."
 FORMATS = ("table", "json", "csv")
 
@@ -38,6 +38,7 @@ class Plan:
     disk: pd.DataFrame  # what, gib
     paper: pd.DataFrame  # operations of the proxy runs, counted in several ways, beside the paper's
     assumptions: pd.DataFrame  # name, value, source
+    note: str = ""  # what is left out, and why
 
     @property
     def totals(self) -> dict[str, float]:
@@ -45,11 +46,14 @@ class Plan:
         known = self.parts[["tokens", "flops", "attention_flops", "hours", "money"]].sum().to_dict()
         trained = int(self.parts.loc[self.parts["kind"] == TRAIN, "runs"].sum())
         rest = {"disk_gib": float(self.disk["gib"].sum()), "unknown": int(self.parts["tokens"].isna().sum())}
+        first = self.parts["chapter"].isin(TO_MIXTURE)
+        rest["hours_to_mixture"] = float(self.parts.loc[first, "hours"].sum())
         return {"trained": trained} | known | rest
 
     def as_dict(self) -> dict[str, object]:
         """Everything in plain types; what is unknown is None."""
         told = {"study": self.study, "hardware": self.hardware.name if self.hardware else None, "totals": self.totals}
+        told["note"] = self.note
         for name in ("parts", "memory", "disk", "paper", "assumptions"):
             told[name] = json.loads(getattr(self, name).to_json(orient="records", double_precision=15))
         return told
@@ -62,13 +66,19 @@ def plan(study: Study) -> Plan:
     value is not allowed, a number is needed that nobody gave (``hardware.ASSUMPTIONS``), a model's shape cannot be
     had, or the study does not fit the hardware.
     """
+    models = study.hardware.get("models")
+    with described(models if isinstance(models, dict) else {}):
+        return _planned(study)
+
+
+def _planned(study: Study) -> Plan:
     work = Work.of(study)
     parts = pd.DataFrame([_costed(work, line) for line in work.lines()])
     memory, disk = memory_table(work), disk_table(work, parts)
     told_of = pd.DataFrame([{"name": name} | dict(found) for name, found in sorted(work.assumptions.items())])
     if work.hardware:
         check_fit(work, memory, disk)
-    return Plan(study.name, work.hardware, parts, memory, disk, _beside_the_paper(parts), told_of)
+    return Plan(study.name, work.hardware, parts, memory, disk, _beside_the_paper(parts), told_of, work.note)
 
 
 def _costed(work: Work, line: Line) -> dict[str, object]:
@@ -85,11 +95,15 @@ def _costed(work: Work, line: Line) -> dict[str, object]:
         tokens = line.rows * sum(min(length, limit) for limit in line.limits)
     elif not line.rows:  # models are judged by their tasks, as far as they are told, and a real pool's validation rows
         validation = VALIDATION_ROWS * len(work.pools[family].domains) * length if work.recipe(family) else 0
-        tokens = line.runs * ((work.assumed("evaluation_tokens", family) or np.nan) + validation)
-        utilisation = work.assumed("evaluation_utilisation")
+        recipe, asked = work.recipe(family), work.assumed("evaluation_tokens", family)
+        tokens = line.runs * ((asked or (np.nan if recipe is None or recipe.benchmarks() else 0)) + validation)
+        utilisation = work.assumptions.get("evaluation_utilisation")
+        utilisation = utilisation and utilisation.value
     tokens = float(tokens)
     flops, attention = times * shape.parameters * tokens, times * shape.layers * shape.attention * attended * tokens
     hours = hardware.hours(flops + attention, utilisation) if hardware else np.nan
+    if line.kind != TRAIN and not line.rows and (start := work.assumptions.get("start_seconds")):
+        hours += line.runs * start.value / 3600 * int(work.design.launch_of(line.role).get("processes", 1))
     price = hardware.price_per_gpu_hour if hardware else None
     row = {name: getattr(line, name) for name in ("part", "chapter", "role", "model", "kind", "runs")}
     numbers = {"rows": float(line.rows), "tokens": tokens, "flops": flops, "attention_flops": attention, "hours": hours}
@@ -127,7 +141,7 @@ def told(found: Plan, form: str = "table") -> str:
         head = f"The study {found.study} on {hardware.name}: {units}, {speed}."
     blocks = {
         head: _lines(_parts_shown(found.parts, f"{unit}-hours")),
-        total_sentence(found): NOT_COUNTED,
+        total_sentence(found): " ".join(filter(None, [NOT_COUNTED, found.note])),
         f"Memory {where}, GiB:": _lines(found.memory.drop(columns="model")),
         "Disk, GiB:": _lines(found.disk, 1),
         # The second line tells why two ways of counting differ, where there are two.
@@ -169,5 +183,6 @@ def total_sentence(found: Plan) -> str:
     if found.hardware:
         days = total["hours"] / found.hardware.units / 24
         text += f", {total['hours']:,.1f} {unit}-hours, {days:,.2f} days if all are busy"
+        text += f" ({total['hours_to_mixture']:,.1f} {unit}-hours of it up to the mixture)"
     text += f", {total['money']:,.0f} to pay" if found.parts["money"].notna().any() else ""
     return text + (f"; {total['unknown']} parts are not known and not in it." if total["unknown"] else ".")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -25,7 +25,9 @@ ASSUMPTIONS = {
     "longcot_longest_row": "as longest_row",
     "longcot_rows": "as rows",
     "longcot_evaluation_tokens": "as evaluation_tokens",
-    "evaluation_utilisation": "share of the peak that judging reaches; utilisation where it is not given",
+    "evaluation_utilisation": "share of the peak that judging reaches; where it is not given the embedded world's is "
+    "utilisation, and a tenth of it for benchmarks, whose answers are written token by token",
+    "start_seconds": "of a run, to load its model and rows; 30 where it is not given, 0 in the embedded world",
 }
 
 
@@ -48,6 +50,8 @@ class Hardware(Settings):
     utilisation: Share  # of that peak, which training reaches
     disk_gib: Positive
     price_per_gpu_hour: Positive = None  # in any currency; None where nothing is paid
+    # Published configurations, as in config.json, of models that cannot be reached from here.
+    models: dict[str, dict[str, Any]] = Field({}, description="sizes by the name of a model, as its config.json has")
     assumptions: dict[str, Assumption] = Field({}, description="numbers by name, each as {value: …, source: …}")
 
     @field_validator("assumptions")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -19,11 +20,12 @@ from causalmix.lm import pretrained
 from causalmix.lm.available import available
 from causalmix.lm.losses import LOGIT_BUDGET
 from causalmix.study.plan.workload import TRAIN, Work, family_of
-from causalmix.train.design import ROLES
 from causalmix.train.launch import launcher_of
 from causalmix.train.sft import SFTSettings
 
 SHAPES = pretrained.SHAPES | {"smollm2": pretrained.SHAPES["HuggingFaceTB/SmolLM2-135M-Instruct"]}
+
+DESCRIBED: dict[str, dict] = {}  # the same, of the study that is planned: its hardware names them
 
 GIB = 2**30
 RESERVED = {"GPU": 1.0, "core": 0.7}  # GiB that CUDA and its allocator, or Python and its libraries, hold (ours)
@@ -75,6 +77,18 @@ class Shape:
         return total
 
 
+@contextmanager
+def described(models: Mapping[str, dict]) -> Iterator[None]:
+    """Take the shapes of some models as a study describes them."""
+    shape_of.cache_clear()
+    DESCRIBED.update(models)
+    try:
+        yield
+    finally:
+        DESCRIBED.clear()
+        shape_of.cache_clear()
+
+
 @cache
 def shape_of(name: str) -> Shape:
     """The shape of a model by its id, path, or name in the embedded world; nothing of its weights is read.
@@ -102,6 +116,14 @@ def shape_of(name: str) -> Shape:
 
 def config_of(name: str) -> PreTrainedConfig:
     """The configuration of a model, by what :func:`shape_of` takes."""
+    if name in DESCRIBED:
+        try:
+            return AutoConfig.for_model(**DESCRIBED[name])
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"Expected the sizes of the model {name} as its config.json has them, model_type included, found "
+                f"{' '.join(str(error).split())[:200]}; correct models in the section hardware."
+            ) from error
     if name in SHAPES:
         return AutoConfig.for_model(**SHAPES[name])
     if is_own(name):
@@ -187,7 +209,7 @@ def memory_table(work: Work) -> pd.DataFrame:
 
 def _trained(work: Work, gpu: bool) -> Iterator[tuple]:
     """Each role, and a proxy whose mixture changes where a method asks for one."""
-    for role in ROLES:
+    for role in work.roles:
         settings, launch, family = work.design.settings_of(role), work.design.launch_of(role), family_of(role)
         longest = int(work.assumed("longest_row", family) or settings.max_length)
         model, processes = work.design.model_of(role), int(launcher_of(launch)["processes"])
@@ -201,6 +223,8 @@ def _scorers(work: Work, gpu: bool) -> Iterator[tuple]:
     """Reference models, in half precision on a GPU as their raters are, and the logits that they make at once."""
     size, logits = (2, SCORING_LOGITS["cuda"]) if gpu else (4, SCORING_LOGITS["cpu"])
     for name, family in (("pool", "pool"), ("longcot_pool", "longcot")):
+        if family not in work.pools:
+            continue
         recipe = work.recipe(family)
         if recipe and not is_own(recipe.scorer):
             weights = sum(shape_of(model).parameters for model in (recipe.scorer, recipe.rater) if model)
@@ -211,13 +235,14 @@ def disk_table(work: Work, parts: pd.DataFrame) -> pd.DataFrame:
     """What a study keeps at once: ``what, gib``, from the parts of its plan."""
     design, tokens = work.design, {family: pool.rows * work.lengths[family] for family, pool in work.pools.items()}
     target = design.model_of("target") != design.model_of("proxy") and not design.launch_of("target")
+    target = target and "target" in work.roles
     written = {"pool": 1 + target, "longcot": 1}  # once for each model; the launcher tokenises its own sample
     models = {name for name in parts["model"] if not is_own(name)}
     items = {
         "rows of the pools": sum(tokens.values()) * TEXT * COPIES,
         "their tokens": sum(written[family] * tokens[family] * TOKEN for family in tokens),
         "models in the cache, bfloat16": sum(2 * shape_of(name).parameters for name in models),
-        "launched runs at work: weights in float32, and rows": sum(_launched(work, role) for role in ROLES),
+        "launched runs at work: weights in float32, and rows": sum(_launched(work, role) for role in work.roles),
         "ledgers": parts.loc[parts["kind"] == TRAIN, "runs"].sum() * RECORD,
     }
     return pd.DataFrame([{"what": what, "gib": float(size) / GIB} for what, size in items.items()])

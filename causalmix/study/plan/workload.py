@@ -26,6 +26,7 @@ from causalmix.data.tiny import items, longcot as tiny_longcot, models as tiny_m
 from causalmix.lm.conversations import tokenize
 from causalmix.methods import ask, variants
 from causalmix.methods.baselines import dmo
+from causalmix.study import longcot
 from causalmix.study.parts import SHIFTS, Part, Pool, proxy_specs, study_parts
 from causalmix.study.plan.hardware import Assumption, Hardware
 from causalmix.train.design import ROLES, Design, noise_panel, specs_of
@@ -35,6 +36,8 @@ from causalmix.train.spec import RunSpec
 RECORDED = "laptop"  # the study whose record tells the length of the embedded world's rows
 SAMPLE = 500  # rows of the embedded world that are tokenised where no record tells
 TRAIN, READ = "training", "reading"  # forward and backward, or forward alone
+TO_MIXTURE = ("featurize", "proxy_sft")  # the subjects that cost something on the way to a mixture
+START_SECONDS = 30  # measured: a model of 135M parameters, from a new process to its first step
 
 VARIANTS = (variants.WITHOUT_ORTHOGONALISATION, dmo.TABLE_FIT)
 
@@ -75,9 +78,32 @@ class Work:
                     f"Expected the domains of {_named(family, 'pool')} in the study's file, for a plan reads no rows, "
                     "found none; add domains."
                 )
+            if family == "longcot" and "longcot" not in work.roles:
+                continue
             rows = min(asked[family], int(work.assumed("rows", family) or asked[family]))
             work.pools[family] = Pool("unread/0/0/0", tuple(domains), rows)
         return work
+
+    @cached_property
+    def roles(self) -> tuple[str, ...]:
+        """Roles that are trained: with rows of one's own only those whose model or benchmarks are named."""
+        recipe = self.recipe("pool")
+        if recipe is None:
+            return ROLES
+        axes = {b.axis for b in recipe.benchmarks() if b.split == "dev"}
+        trials = bool(axes) and "target" in self.design.models
+        chains = trials and (bool(self.design.longcot_pool) or set(longcot.AXES) <= axes)
+        return ("proxy", *["target"] * trials, *["longcot"] * chains)
+
+    @property
+    def note(self) -> str:
+        """What a plan leaves out and why, in a sentence; empty where that is nothing."""
+        if "target" in self.roles:
+            return ""
+        lacks, where = "target model", "models: {target: NAME} to parameters"
+        if "target" in self.design.models:
+            lacks, where = "Dev benchmark", "benchmarks to pool.evaluation"
+        return f"The study names no {lacks}, so trials that compare methods are not counted; add {where} to see them."
 
     @property
     def given(self) -> dict[str, Assumption]:
@@ -92,7 +118,15 @@ class Work:
     @cached_property
     def assumptions(self) -> dict[str, Assumption]:
         """All that the plan rests on."""
-        return self.given | {_named(family, "tokens_per_row"): self._tokens_per_row(family) for family in self.pools}
+        found = dict(self.given)
+        recipe, used = self.recipe("pool"), self.hardware and self.hardware.utilisation
+        if recipe and recipe.benchmarks() and used and "evaluation_utilisation" not in found:
+            said = "ours: a tenth of training's, for answers are written token by token"
+            found["evaluation_utilisation"] = Assumption(value=used / 10, source=said)
+        if not all(is_own(self.design.model_of(role)) for role in self.roles) and "start_seconds" not in found:
+            said = "measured with 135M parameters: loading the model and its rows"
+            found["start_seconds"] = Assumption(value=START_SECONDS, source=said)
+        return found | {_named(family, "tokens_per_row"): self._tokens_per_row(family) for family in self.pools}
 
     @property
     def lengths(self) -> dict[str, float]:
@@ -134,6 +168,10 @@ class Work:
             Part("proxy runs", "proxy_sft", "proxy", own),
             Part("noise panel", "proxy_sft", "proxy", noise_panel(design, own)),
             Part("recorded runs trained again", "proxy_sft", "proxy", again),
+        ]
+        if "target" not in self.roles:
+            return [part for part in found if part.specs]
+        found += [
             Part("proxies that methods ask for", "target", "proxy", self.proxies()),
         ]
         cheap: list[RunSpec] = []
@@ -151,18 +189,24 @@ class Work:
     def lines(self) -> Iterator[Line]:
         """All that is done, in the order of the study."""
         trained, model_of = self.trained(), self.design.model_of
+        first = sum(len(part.specs) for part in trained if part.chapter == "proxy_sft")
         yield from self._scoring("featurize", "proxy")
         for part in trained:
             if part.name == "long chains of thought":
                 yield from self._scoring(part.chapter, part.role)
             seen = sum(map(_rows_seen, part.specs))
             yield Line(part.name, part.chapter, part.role, model_of(part.role), TRAIN, len(part.specs), seen)
+            if part.name == "recorded runs trained again":
+                yield Line("starting and judging these runs", "proxy_sft", "proxy", model_of("proxy"), READ, first, 0)
+        if "target" not in self.roles:
+            return
         if references := sum(map(_is_doremi, self.proxies())):
             seen = references * self.design.candidates * len(self.pools["pool"].domains)
             yield Line("losses of DoReMi's references", "target", "proxy", model_of("proxy"), READ, 0, seen)
-        for role in ROLES:
+        for role in self.roles:
             judged = sum(len(part.specs) for part in trained if part.role == role) + (role != "longcot")  # and the base
-            yield Line(f"judging models, {role}", "all", role, model_of(role), READ, judged, 0)
+            judged -= first if role == "proxy" else 0
+            yield Line(f"starting and judging, {role}", "all", role, model_of(role), READ, judged, 0)
 
     def recipe(self, family: str) -> Recipe | None:
         """The recipe of a pool, ``pool`` or ``longcot``; None for the embedded world's."""
