@@ -3,19 +3,23 @@
 import json
 import os
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from language_models import chat_tokenizer, row, tiny_model
 from torch.nn.utils.rnn import pad_sequence
+from transformers import TrainerCallback
+from transformers.integrations import integration_utils
 from trl import SFTConfig, SFTTrainer
 from trl.chat_template_utils import is_chat_template_stop_token_trained
 
 from causalmix.core.errors import InputError
 from causalmix.lm.conversations import labelled, tokenize
 from causalmix.lm.losses import _padded, completion_loss, row_losses, token_losses
+from causalmix.train import sft
 from causalmix.train.sft import GroupedSampler, SFTSettings, finetune
+from causalmix.train.spec import training_of
 
 ROWS = [row(f"what is {n} ?", " ".join(str(n) * (1 + n % 4))) for n in range(24)]
 QUICK = SFTSettings(learning_rate=3e-3, epochs=1, batch_size=8)
@@ -201,3 +205,46 @@ def test_a_setting_of_another_kind_is_refused():
     ):
         with pytest.raises(InputError, match=told):
             SFTSettings(**bad)
+
+
+@pytest.mark.parametrize(
+    "name, message", [("wandbb", "among none, wandb, mlflow"), ("mlflow", "the library mlflow .* pip install mlflow")]
+)
+def test_losses_are_reported_only_where_that_can_be(monkeypatch, name, message):
+    """An unknown tracker, or one that is not installed, is refused before anything is trained."""
+    monkeypatch.setattr(sft, "get_available_reporting_integrations", list)
+    with pytest.raises(InputError, match=message):
+        SFTSettings(report_to=name)
+
+
+def test_tensorboard_needs_a_folder_that_stays(monkeypatch):
+    """A run's own folder is thrown away."""
+    monkeypatch.setattr(sft, "get_available_reporting_integrations", lambda: ["tensorboard"])
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    with pytest.raises(InputError, match="TENSORBOARD_LOGGING_DIR"):
+        SFTSettings(report_to="tensorboard")
+
+
+def test_a_tracker_is_told_the_losses_and_changes_nothing(monkeypatch, tokenizer, tokens):
+    """The trainer's own way to it is taken; the weights are those of a run that tells nobody."""
+    told = []
+
+    class Tracker(TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **_):
+            told.append(logs)
+
+    monkeypatch.setattr(sft, "get_available_reporting_integrations", lambda: ["wandb"])
+    monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "wandb", Tracker)
+    silent, heard = tiny_model(), tiny_model()
+    finetune(silent, tokenizer, tokens, replace(QUICK, epochs=4), 0)
+    assert not told
+    finetune(heard, tokenizer, tokens, replace(QUICK, epochs=4, report_to="wandb"), 0)
+    assert any("loss" in logs for logs in told)
+    assert torch.equal(weights(silent), weights(heard))
+
+
+def test_who_is_told_is_no_part_of_a_run(make_spec):
+    """Its identity stays, so that nothing is trained again."""
+    plain, told = make_spec(), make_spec(training=make_spec().as_dict()["training"] | {"report_to": "wandb"})
+    assert plain.run_id == told.run_id and told.settings["report_to"] == "wandb"
+    assert training_of({"report_to": "none", "epochs": 1}, {}, {}) == {"epochs": 1}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from datasets import Dataset
 from torch.distributed.tensor import DTensor
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, SchedulerType
+from transformers.integrations.integration_utils import get_available_reporting_integrations
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl import SFTConfig, SFTTrainer
 
@@ -30,6 +32,7 @@ from causalmix.lm.losses import completion_loss, token_losses
 from causalmix.train.online import Mixer
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}
+TRACKERS, LOGS = ("wandb", "mlflow", "tensorboard", "trackio"), "TENSORBOARD_LOGGING_DIR"
 DIVERGED = "Training diverged at step {step}: the loss or a weight is no longer finite; lower learning_rate."
 
 
@@ -53,6 +56,7 @@ class SFTSettings:
     packing: bool = False  # ours: tiny rows are grouped by length instead; worth it on a GPU
     bf16: bool = False  # ours: fp32 is faster on a CPU; OpenDataArena prior: True, on a GPU
     activation_checkpointing: bool = False  # ours: costs time and saves memory nobody lacks here
+    report_to: str = "none"  # ours: nothing leaves the machine unless asked; else wandb, mlflow, tensorboard or trackio
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -69,6 +73,8 @@ class SFTSettings:
                 raise InputError(f"Expected {name} above zero, found {value}; set it to a positive number.")
         if self.schedule not in (known := [kind.value for kind in SchedulerType]):
             raise InputError(f"Expected a schedule among {', '.join(known)}, found {self.schedule!r}; choose one.")
+        if self.report_to != "none":
+            _check_tracker(self.report_to)
 
     @classmethod
     def of(cls, given: Mapping[str, object]) -> SFTSettings:
@@ -76,6 +82,17 @@ class SFTSettings:
         for name in given:
             check_name(name, [field.name for field in fields(cls)], "training setting")
         return cls(**given)
+
+
+def _check_tracker(name: str) -> None:
+    """Raise InputError unless losses can be reported there, and stay."""
+    if name not in TRACKERS:
+        known = ", ".join(("none", *TRACKERS))
+        raise InputError(f"Expected report_to among {known}, found {name!r}; choose one.")
+    if name not in get_available_reporting_integrations():
+        raise InputError(f"Expected the library {name} for report_to: {name}, found none; pip install {name}.")
+    if name == "tensorboard" and not os.environ.get(LOGS):
+        raise InputError(f"Expected a folder for TensorBoard in {LOGS}, found none; set it, for a run keeps no folder.")
 
 
 def finetune(
@@ -217,7 +234,7 @@ def _quick_collection() -> Iterator[None]:
 
 
 def trainer_config(settings: SFTSettings, seed: int, scratch: str) -> SFTConfig:
-    """Settings in the trainer's terms; nothing is saved, logged or shown."""
+    """Settings in the trainer's terms; nothing is saved or shown, and reported only where that is asked for."""
     config = SFTConfig(
         output_dir=scratch,
         seed=seed,
@@ -238,8 +255,8 @@ def trainer_config(settings: SFTSettings, seed: int, scratch: str) -> SFTConfig:
         dataset_kwargs={"skip_prepare_dataset": not settings.packing},  # packing is a preparation
         dataloader_pin_memory=torch.cuda.is_available(),
         save_strategy="no",
-        logging_strategy="no",
-        report_to="none",
+        logging_strategy="no" if settings.report_to == "none" else "steps",
+        report_to=settings.report_to,
         disable_tqdm=True,
     )
     if config.n_gpu > 1:  # the trainer would split each batch among all GPUs in this process, which TRL refuses

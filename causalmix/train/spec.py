@@ -12,6 +12,7 @@ from causalmix.core.errors import InputError
 from causalmix.core.simplex import check_mixture
 from causalmix.data.world_name import WorldName
 
+REPORT = "report_to"  # the setting that changes no run
 MIXING, LAUNCH = "mixing_", "launch_"  # begin the names of what in a run's training is no hyper-parameter
 
 
@@ -48,9 +49,11 @@ class RunSpec:
 
     @cached_property
     def run_id(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of the spec's canonical JSON."""
+        """First 16 hexadecimal digits of the SHA-256 of the spec's canonical JSON, whoever is told of its losses."""
+        values = self.as_dict()
+        values["training"].pop(REPORT, None)
         try:
-            text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+            text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
         except (TypeError, ValueError) as error:
             raise InputError(
                 f"Expected a run's values to be finite numbers, text or booleans, found {error}; correct the spec."
@@ -98,5 +101,6 @@ class RunSpec:
 
 def training_of(settings: Mapping, mixing: Mapping, launch: Mapping) -> dict[str, object]:
     """A spec's ``training``, which :attr:`RunSpec.settings`, ``mixing`` and ``launch`` tell apart again."""
+    settings = {name: value for name, value in settings.items() if (name, value) != (REPORT, "none")}
     parts = {"": settings, MIXING: mixing, LAUNCH: launch}
     return {prefix + name: value for prefix, values in parts.items() for name, value in values.items()}
