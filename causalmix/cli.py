@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("book", help="render the pages to HTML")
     command.set_defaults(do=_book)
     command.add_argument("--check", action="store_true", help="only check the pages and the rendered book")
+    command.add_argument("--student", action="store_true", help="the edition without solutions, in book/_build/student")
 
     command = commands.add_parser("sweep", parents=[study], help="train the runs that a study's ledger lacks")
     command.set_defaults(do=_sweep)
@@ -233,7 +234,7 @@ def _book(options: argparse.Namespace) -> int:
         if options.check and (findings := build.check()):
             raise build.BookError(findings)
         if not options.check:
-            print(f"The book lies at {_told(build.build())}.")
+            print(f"The book lies at {_told(build.build(student=options.student))}.")
     except build.BookError as error:
         print(error, file=sys.stderr)
         return 1

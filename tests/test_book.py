@@ -13,7 +13,7 @@ from threading import Thread
 import nbformat
 import pandas as pd
 import pytest
-from browser import CHROMIUM, visit
+from browser import CHROMIUM, ask, visit
 from importlinter.cli import lint_imports
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -59,7 +59,7 @@ def small_book(tmp_path_factory):
     shutil.copy(ROOT / "_config.yml", root)
     toc = "format: jb-book\nroot: index\nparts:\n- caption: All\n  chapters:\n  - file: chapters/05_mixture\n"
     (root / "book" / "_toc.yml").write_text(toc)
-    (root / "book" / "index.md").write_text("# Index\n\n$e^x$\n\n```{include} _build/status.md\n```\n")
+    (root / "book" / "index.md").write_text("# Index\n\n$e^x$\n\n## Words\n\n```{include} _build/status.md\n```\n")
     write_page(root)
     build.build(root=root)
     return root
@@ -197,6 +197,47 @@ def test_a_second_heading_is_found_and_a_warning_stops_the_build(copy_of):
         build.build(root=copy_of)
     build.build(strict=False, root=copy_of)
     assert "found 2; keep the first" in gates.check_html(copy_of / "book/_build/html")[0]
+
+
+EXERCISE = """```{exercise-start}
+:label: ex-small
+```
+Why is it blue?
+```{exercise-end}
+```
+```{solution-start} ex-small
+:class: dropdown
+```
+Because it scatters.
+"""
+
+
+def test_the_edition_for_students_has_exercises_and_no_solution(copy_of):
+    """Neither text nor executed cells of a solution are in any file, its search and its sources included."""
+
+    def add_exercise(page):
+        tagged = new_code_cell("print('refraction')", execution_count=3, metadata={"tags": ["solution"]})
+        tagged.outputs = [new_output("stream", text="refraction\n")]
+        end = "```{solution-end}\n```\n"
+        page.cells += [new_markdown_cell(EXERCISE), new_markdown_cell(end), tagged]
+
+    write_page(copy_of, add_exercise)
+    index = build.build(root=copy_of, student=True)
+    texts = [path.read_text("utf-8", "ignore") for path in index.parent.rglob("*") if path.is_file()]
+    assert any("Why is it blue?" in text for text in texts)
+    assert not any(word in text for text in texts for word in ("it scatters", "refraction"))
+
+
+@needs_chromium
+def test_a_search_from_files_gives_a_page_once(small_book):
+    """A word that is a heading and in the text is one hit; nothing is asked for that a browser refuses."""
+    address = f"{(small_book / 'book/_build/html/search.html').as_uri()}?q=words"
+    script = """await new Promise((done) => setTimeout(done, 1500));
+      const hits = [...document.querySelectorAll('#search-results li a')].map((hit) => hit.getAttribute('href'));
+      return [hits, everyHit(...Search._parseQuery('words')).length]"""
+    hits, before = ask(address, script)
+    assert len(hits) == 1 < before and hits[0].startswith("index.html")
+    assert not any(seen.failures for seen in visit([address]))
 
 
 def test_findings_are_printed_and_give_exit_code_1(copy_of):

@@ -23,6 +23,7 @@ from causalmix.book import explorer, stamps
 from causalmix.book.gates import chapters, check_chapters, check_html
 from causalmix.core.paths import ROOT
 
+STUDENT = "CAUSALMIX_STUDENT"  # environment variable of a rendering without solutions
 MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg-full.js"  # SVG output needs no font files
 
 
@@ -39,26 +40,27 @@ def check(root: Path = ROOT) -> list[str]:
     return check_chapters(root) + check_html(root / "book" / "_build" / "html")
 
 
-def build(strict: bool = True, root: Path = ROOT) -> Path:
-    """Render the book from the committed pages."""
+def build(strict: bool = True, root: Path = ROOT, student: bool = False) -> Path:
+    """Render the book from the committed pages; the students' edition has no solutions, and a folder of its own."""
     before = check_chapters(root)
     if strict and before:
         raise BookError(before)
-    html = root / "book" / "_build" / "html"
+    out = root / "book" / "_build" / "student" if student else root / "book"
+    html = out / "_build" / "html"
     shutil.rmtree(html, ignore_errors=True)  # a page that left the table of contents must not linger
-    _render(root, strict)
+    _render(root, strict, out, {STUDENT: "1"} if student else {})
     after = check_html(html)
     if strict and after:
         raise BookError(after)
     return html / "index.html"
 
 
-def _render(root: Path, strict: bool) -> None:
+def _render(root: Path, strict: bool, out: Path, settings: dict[str, str]) -> None:
     """Run jupyter-book; its talk goes to ``book/_build/build.log`` and only complaints come back."""
     renderer = str(Path(sys.executable).with_name("jb"))
-    command = [renderer, "build", "book", "--config", "_config.yml", "--path-output", "book", "--all", "--keep-going"]
+    command = [renderer, "build", "book", "--config", "_config.yml", "--path-output", str(out), "--all", "--keep-going"]
     path = os.pathsep.join(p for p in (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")) if p)
-    env = os.environ | {"CAUSALMIX_ROOT": str(root), "PYTHONPATH": path}
+    env = os.environ | {"CAUSALMIX_ROOT": str(root), "PYTHONPATH": path} | settings
     done = subprocess.run(command + ["-W", "-n"] * strict, cwd=root, env=env, capture_output=True, text=True)
     log = root / "book" / "_build" / "build.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -99,11 +101,28 @@ def _status_row(page: Path, root: Path) -> str:
 
 def setup(app: object) -> dict[str, bool]:
     """Hook into Sphinx: the status table before pages are read, MathJax beside them at the end."""
+    app.connect("config-inited", _without_sources)
+    app.connect("doctree-read", _without_solutions)
     app.connect("builder-inited", lambda app: write_status(Path(app.srcdir).parent))
     app.connect("html-page-context", _without_thebe, priority=900)
     app.connect("build-finished", _copy_mathjax)
     app.connect("build-finished", _publish_explorer)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _without_sources(app: object, config: object) -> None:
+    """Leave out of the students' edition the sources to download, for they hold the solutions."""
+    if STUDENT in os.environ:
+        config.html_copy_source = False
+        config.html_theme_options = {**config.html_theme_options, "use_download_button": False}
+
+
+def _without_solutions(app: object, doctree: object) -> None:
+    """Leave solutions out of the students' edition, before anything is written or put into the search's index."""
+    if STUDENT in os.environ:
+        classes = {"solution", "tag_solution"}  # sphinx-exercise's, and that of a cell that is tagged
+        for node in [n for n in doctree.findall() if classes & set(getattr(n, "attributes", {}).get("classes", ()))]:
+            node.parent.remove(node)
 
 
 def _without_thebe(app: object, name: str, template: str, context: dict, doctree: object) -> None:
