@@ -117,7 +117,7 @@ def test_the_first_bad_row_is_named_or_skipped(tmp_path, problem):
         (
             [{"messages": turns("q", "a")}],
             {},
-            "column domain .* with --domain-column, .* --domain file, or give --source-map",
+            "the domain in the column domain, .* with --domain-column, .* --domain file, or give --source-map",
         ),
         ([{"domain": "math", "text": "a"}], {}, "found the columns domain, text"),
         (GOOD, {"on_bad": "guess"}, "refuse, skip, found 'guess'"),

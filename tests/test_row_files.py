@@ -177,6 +177,24 @@ def test_a_folder_of_every_form_and_format(tmp_path):
         local.load_pool(str(folder))
 
 
+def test_a_file_is_a_domain_by_its_own_name_or_its_folders(tmp_path):
+    """A name such as train says nothing, and one that stands in two folders is not one domain."""
+    for name in ("math/train-00000-of-00002", "math/train-00001-of-00002", "code/train", "law/cases", "art/cases"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_lines(tmp_path / f"{name}.jsonl", [{"prompt": "q", "response": "a"}])
+    pool = local.load_pool(str(tmp_path), domain="file")
+    assert sorted(pool["domain"]) == ["art/cases", "code", "law/cases", "math", "math"]
+
+
+def test_a_stray_file_is_skipped_by_name(tmp_path):
+    write_lines(tmp_path / "rows.jsonl", two({"prompt": "q", "response": "a"}))
+    (tmp_path / "settings.json").write_text('{"rate": 1}')
+    with pytest.raises(InputError, match="found the columns rate in settings.json"):
+        local.load_pool(str(tmp_path))
+    (line,) = hub.told(local.load_pool(str(tmp_path), on_bad="skip"))[1][hub.LEFT_OUT]
+    assert (line["reason"], line["file"]) == ("no conversation in rate", "settings.json")
+
+
 def test_old_encodings_are_read_and_told(tmp_path):
     text = "".join(
         json.dumps(row, ensure_ascii=False) + "\n" for row in two({"prompt": "Où ?", "response": "Là – ici"})

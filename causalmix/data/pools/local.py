@@ -157,7 +157,7 @@ def _check(path: str, columns: Mapping[str, Sequence[str]], layout: Layout, on_b
     lacking = [one for one, found in files_.items() if wanted not in found]
     if layout.domains is None and lacking and len(lacking) > some:
         raise InputError(
-            f"Expected the column {wanted} for the domain, found only the columns {told(lacking)}; name another with "
+            f"Expected the domain in the column {wanted}, found only the columns {told(lacking)}; name another with "
             "--domain-column, take each file as a domain with --domain file, or give --source-map, a map from sources "
             "to domains (in a recipe: domain_column, domain: file, source_to_domain)."
         )
@@ -212,7 +212,7 @@ def _usable(table: pd.DataFrame, path: str, on_bad: str) -> tuple[pd.DataFrame, 
     where = f"row {first['number']}" + (f" of {first['file']}" if table["file"].nunique() > 1 else "")
     if on_bad == "refuse":
         advice = ', or number all rows with an empty id_column (--id-column "")' if first["problem"] == AGAIN else ""
-        more = f" and {len(bad) - 1} further rows" if len(bad) > 1 else ""
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
         raise InputError(
             f"Expected conversations with an assistant's answer in {path}, found {hub.plain(problem)} in {where}; "
             f"correct it{more}, or leave such rows out with on_bad: skip (--on-bad skip){advice}."

@@ -6,7 +6,7 @@ import json
 import re
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -50,10 +50,11 @@ def convert(
     parts: Mapping[str, Callable[[], Iterator[Line]]], layout: Layout
 ) -> tuple[Dataset, pd.DataFrame, list[dict[str, object]]]:
     """All rows on disk, bad ones without turns; a line each of what is known of them; and the account by files."""
+    names = domains_of(parts)
     file, told, account = Path(_scratch().name, f"{uuid4().hex}.arrow"), [], []
     with ArrowWriter(features=Features(hub.FEATURES | FURTHER), path=str(file)) as writer:
         for label, part in parts.items():
-            stem = domain_of(label) if layout.by_file or len(parts) > 1 else None
+            stem = names[label] if layout.by_file or len(parts) > 1 else None
             kinds: dict[str, Counter] = defaultdict(Counter)
             lines = part()
             while batch := list(islice(lines, files.BATCH)):
@@ -75,11 +76,26 @@ def _scratch() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory(dir=cache_dir(), prefix="rows-")
 
 
-def domain_of(label: str) -> str:
+def domains_of(labels: Iterable[str]) -> dict[str, str]:
+    """What each file is called as a domain: its name, or that of its folder where it says no more than the split."""
+    stems = {label: Path(label).with_name(_stem(Path(label).name)) for label in labels}
+    places = defaultdict(set)
+    for path in stems.values():
+        places[path.name].add(path.parent)
+    called = {}
+    for label, path in stems.items():
+        within = path.parent.as_posix()
+        if path.name.lower() in files.SPLITS and within != ".":
+            called[label] = within
+        else:
+            called[label] = path.name if len(places[path.name]) == 1 else path.as_posix()
+    return called
+
+
+def _stem(name: str) -> str:
     """A file's name without endings and the number of its part."""
-    name = label.rsplit("/", 1)[-1]
-    while (stem := Path(name)).suffix.lower() in (*files.OPENERS, *files.READERS):
-        name = stem.stem
+    while (path := Path(name)).suffix.lower() in (*files.OPENERS, *files.READERS):
+        name = path.stem
     return re.sub(r"-\d{5}-of-\d{5}$", "", name)
 
 
@@ -100,6 +116,8 @@ def _row(
     try:
         if line.problem:
             raise ValueError(line.problem)
+        if not form:
+            raise ValueError(f"no conversation in {', '.join(map(str, row))[:80] or 'an empty row'}")
         if layout.domains is not None:
             if about["source"] not in layout.domains:
                 raise ValueError(UNMAPPED)
@@ -107,8 +125,8 @@ def _row(
                 raise ValueError(LEFT)
         if domain is None or domain != domain or not str(domain).strip():
             raise ValueError("no domain")
-        if not isinstance(domain, str | int | float) or not form:
-            raise ValueError("a domain that is no text" if form else f"no conversation in {', '.join(row)[:80]}")
+        if not isinstance(domain, str | int | float):
+            raise ValueError("a domain that is no text")
         about["domain"] = turns.text(str(domain), "domain")
         found = forms.read(row, form)
         written |= {"messages": found.turns, "weights": found.weights}
