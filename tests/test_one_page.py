@@ -9,7 +9,7 @@ import browser
 import numpy as np
 import pytest
 
-from causalmix.core.tables import write_table
+from causalmix.core.tables import read_table, write_table
 from causalmix.effects.simulate import simulate_history
 from causalmix.methods import delivery, one_page
 from causalmix.methods.recommend import recommend
@@ -104,6 +104,18 @@ def test_more_runs_narrow_the_interval(written):
     assert halves[0] == pytest.approx(one_page._half(chosen)) and halves == sorted(halves, reverse=True)
     precisions = [1 / half**2 for half in halves]
     assert precisions[2] - precisions[0] == pytest.approx(4 * (precisions[1] - precisions[0]))
+
+
+def test_a_loss_and_a_sweep_without_covariates_have_a_page_too(asked, tmp_path):
+    """It says which way is better, over what, and that no state is used."""
+    frame = read_table(asked.history)
+    bare = frame[[name for name in frame if not name.startswith("x_")]]
+    write_table(tmp_path / "bare.csv", bare.assign(y_loss=-frame["y_dev"]))
+    recommend(replace(asked, history=tmp_path / "bare.csv", outcome="y_loss", lower_is_better=["y_loss"], method="A",
+                      reference="pool", rows_format="parquet", out=tmp_path / "set"), **QUICK)  # fmt: skip
+    shown = " ".join(text_of((tmp_path / "set" / delivery.PAGE).read_text()).split())
+    assert "over the pool as it is" in shown and "lower is better" in shown and "no covariates" in shown
+    assert (tmp_path / "set/train.parquet").is_file() and "by CausalMix-A" in shown
 
 
 @pytest.mark.skipif(not browser.CHROMIUM, reason="no browser")

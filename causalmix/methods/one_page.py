@@ -64,7 +64,7 @@ def page(found: Recommendation, manifest: dict) -> str:
         told=told, chosen=chosen, manifest=manifest, reference=reference, outcome=outcome, size=sized(rows, model),
         cautions=cautions, headline=headline(chosen["gain_over_reference"], reference, outcome, bool(cautions)),
         mixture=_mixture(chosen, told), gains=_gains(chosen, reference), state=_state(found),
-        near=_near(found, chosen), step=STEP, further=_further(found, told, chosen),
+        near=_near(found, chosen), step=STEP, most_runs=MOST_RUNS, further=_further(found, told, chosen),
     )  # fmt: skip
 
 

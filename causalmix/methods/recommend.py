@@ -75,6 +75,7 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     if request.out is not None:
         for file, why in write(found, request.out)["left_out"].items():
             tell(f"No {file}: {why}.")
+        tell(f"Wrote {request.out}; report.html in it is a page to read.")
     return found
 
 
