@@ -2,19 +2,23 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
+# First and by its number: which build there is, for CPUs or for which GPUs, is the machine's choice.
+TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements.lock)
+
 .DEFAULT_GOAL := help
-.PHONY: help install book html test lint status clean
+.PHONY: help install book html test lint lab status clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: .venv/installed  ## install the exact versions of requirements.lock into .venv
+install: .venv/installed  ## install the exact files of requirements.lock into .venv
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Expected Python 3.11 or newer, found %d.%d; set PYTHON=..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	test -x $(PY) || $(PYTHON) -m venv .venv
-	$(PY) -m pip install --disable-pip-version-check -r requirements.lock
-	$(PY) -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PY) -m pip install --disable-pip-version-check --no-deps $(TORCH)
+	$(PY) -m pip install --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	$(PY) -m pip install --disable-pip-version-check --no-build-isolation -e .
 	@touch $@
 
 book: install  ## execute the notebooks of the study laptop, render the book, print where it lies
@@ -31,6 +35,14 @@ lint: install  ## check the layout of the code and which room imports which
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	.venv/bin/lint-imports --no-logo
+
+lab: .venv/lab  ## open the notebooks in JupyterLab
+	.venv/bin/jupyter lab notebooks
+
+# Nothing else needs it; packages of the lock stay as they are, for they satisfy it.
+.venv/lab: .venv/installed
+	$(PY) -m pip install --disable-pip-version-check jupyterlab==4.6.6
+	@touch $@
 
 # Only its weights are read, so what it would run them with is left out.
 .venv/smollm2: .venv/installed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Progress bars of the libraries below would end up on the pages, and so would a warning that
 # there are no widgets to draw them with.  Both must be settled before these libraries load.

