@@ -6,6 +6,7 @@ Exit codes: 0 for success, 1 for a failed run or book, 2 for bad input, told in 
 from __future__ import annotations
 
 import argparse
+import builtins
 import os
 import sys
 from collections.abc import Sequence
@@ -16,11 +17,16 @@ from pathlib import Path
 from causalmix.book import stamps
 from causalmix.book.run import ChapterError, Job, jobs_of, run, wanted_sources
 from causalmix.core import paths
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, plain
 from causalmix.core.parameters import SUBJECTS, EstimateParameters, declaration, read, subject_of
 from causalmix.core.study_file import read_study
 from causalmix.methods import design_request
 from causalmix.methods.request import add_options, request_of
+
+
+def print(*values: object, **how) -> None:
+    """Show values; all that the commands say passes here, and a terminal obeys nothing that was read from a file."""
+    builtins.print(*map(plain, values), **how)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -277,7 +277,7 @@ def test_pool_that_comes_with_the_covariates_is_not_scored(request_, pool, tmp_p
     monkeypatch.setattr(new_pools.Source, "scored", lambda *_: pytest.fail("scored"))
     values = np.random.default_rng(0).normal(size=(ROWS, 3)).round(3)
     write_rows(tmp_path / "scored.jsonl", [row | dict(zip(SCORES, map(float, v))) for row, v in zip(pool[0], values)])
-    found = recommend(replace(request_, pool=str(tmp_path / "scored.jsonl")), **QUICK)
+    found = recommend(replace(request_, pool=str(tmp_path / "scored.jsonl"), force=True), **QUICK)
     means = pd.DataFrame(values, columns=SCORES).groupby(pd.Series(pool[0]["domain"][:])).mean().mean()
     assert found.target.x == pytest.approx(means[list(found.history.covariates)].to_numpy())
     assert "the pool's own columns" in shown(found) and not found.scored_by
@@ -305,22 +305,27 @@ def test_given_state_stands_in_for_scoring(request_, folder, tmp_path, monkeypat
     }
     (tmp_path / "state.json").write_text(json.dumps(state))
     pd.DataFrame([state]).to_csv(tmp_path / "state.csv", index=False)
-    given = [
-        recommend(replace(request_, history=tmp_path / "history.csv", state=tmp_path / f"state.{end}"), **QUICK)
-        for end in ("json", "csv")
-    ]
+    asked = replace(request_, history=tmp_path / "history.csv", force=True)
+    given = [recommend(replace(asked, state=tmp_path / f"state.{end}"), **QUICK) for end in ("json", "csv")]
     assert given[0].target.x == pytest.approx(given[1].target.x)
     assert dict(zip(given[0].history.covariates, given[0].target.x))["normalized_loss"] == 1e3
     assert "x_normalized_loss at 1000 lies outside" in shown(given[0])
     assert "x_age at" not in shown(given[0])
+    assert shown(given[0]).startswith("! No gain is promised") and "[" not in shown(given[0]).split("State of")[0]
+    gains = [method["gain_over_equal"] for method in json.loads(shown(given[0], "json"))["methods"]]
+    assert all(value is None for gain in gains for value in gain.values())
 
 
-def test_range_is_told_where_the_scorer_is_another(request_, folder, tmp_path):
-    """States of other models lie elsewhere, which is the sign that the user gets."""
+def test_pool_is_refused_where_the_scorer_is_another(request_, folder, tmp_path, monkeypatch):
+    """States of other models lie elsewhere; where the history names its scorer, nothing has to be scored for that."""
     history = pd.read_csv(folder / "history.csv")
-    history["x_hes"] += 50
-    history.to_csv(tmp_path / "history.csv", index=False)
-    assert "x_hes at" in shown(recommend(replace(request_, history=tmp_path / "history.csv"), **QUICK))
+    history.assign(x_hes=history["x_hes"] + 50).to_csv(tmp_path / "far.csv", index=False)
+    with pytest.raises(InputError, match="x_hes at .* against"):
+        recommend(replace(request_, history=tmp_path / "far.csv"), **QUICK)
+    monkeypatch.setattr(new_pools.Source, "scored", lambda *_: pytest.fail("scored"))
+    history.assign(scorer="gpt2").to_csv(tmp_path / "named.csv", index=False)
+    with pytest.raises(InputError, match="the scorer the embedded world's proxy against gpt2"):
+        recommend(replace(request_, history=tmp_path / "named.csv"), **QUICK)
 
 
 def test_the_default_is_the_cautious_mixture(found):
@@ -380,7 +385,7 @@ def test_objectives_over_several_outcomes(request_, folder, tmp_path):
         answer = recommend(replace(asked, objective=name), **QUICK)
         line = answer.table.set_index("method").loc["Cautious"]
         shares[name] = line["w_math"], line["w_safety"]
-        assert answer.objective.told in shown(answer) and answer.objective.told
+        assert answer.asked.objective.told in shown(answer) and answer.asked.objective.told
     assert shares["y_a=1,y_b=3"][1] > 2 * shares["y_a=1,y_b=3"][0]
     assert shares["worst"][0] == pytest.approx(shares["worst"][1], abs=0.05) and shares["worst"][0] > 0.3
     free, kept = (recommend(replace(asked, outcome="y_a", keep=keep), **QUICK) for keep in (None, ["y_b"]))
@@ -462,11 +467,16 @@ REFUSED = {
     "two ways to give a sweep": (lambda folder, tmp: {"ratios": folder / "bare.csv"}, "--history, or as --ratios"),
     "new name of nothing": (lambda folder, tmp: {"map": ["math"]}, "--map as OLD=NEW"),
     "no such pool": (lambda folder, tmp: {"pool": "nowhere"}, "tiny.*nowhere"),
-    "a domain is missing": (bad_pool(lambda rows: [r for r in rows if r["domain"] != "math"]), "no rows of math;"),
-    "domains are missing and others there": (
-        bad_pool(lambda rows: [r | {"domain": "maths" if r["domain"] == "math" else r["domain"]} for r in rows]),
-        "no rows of math and rows of maths as well",
+    "one domain alone is the same": (
+        bad_pool(lambda rows: [r | {"domain": "maths" if r["domain"] != "math" else "math"} for r in rows]),
+        "two or more of the history's domains .*, found math, maths",
     ),
+    "a state far away": (
+        bad_state("x_hes,x_normalized_loss,x_writing_style\n900,900,900\n"),
+        "x_hes at 900 against .* --force",
+    ),
+    "least share of no domain": (lambda folder, tmp: {"floor": "maths=0.1"}, "maths"),
+    "least share of no number": (lambda folder, tmp: {"floor": "math"}, "least shares such as"),
     "unknown covariates": (bad_history(lambda h: h.rename(columns={"x_hes": "x_age"})), "age.*state file"),
     "too few rows": (lambda folder, tmp: {"n_samples": ROWS + 1, "repeats_allowed": False}, "give --repeats-allowed"),
     "folder is taken": (taken_folder, "written over"),

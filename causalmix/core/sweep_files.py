@@ -24,7 +24,15 @@ from causalmix.core.tables import LARGEST, columns_with, read_table
 
 DEFAULT = "y_dev"  # the outcome where none is named
 IDS = ("run_id", "run", "index", "ID", "id", "Name", "name", "run_name")  # columns that may name runs
-KEPT = ("seed", "model", "adaptive", direction.LOWER, *SIZES)  # columns that are not scores, kept as they are
+KEPT = (
+    "seed",
+    "model",
+    "adaptive",
+    "scorer",
+    "rater",
+    direction.LOWER,
+    *SIZES,
+)  # columns that are not scores, kept as they are
 #: What begins the names of columns of shares, and of scores, in others' tables; whole up to a separator.
 SHARES = re.compile(r"w_|train_the_pile_|(?:train|config|mixture|mix|weights?|ratios?|shares?|proportions?)[./_]")
 MEASURES = re.compile(

@@ -9,7 +9,7 @@ import numpy as np
 from causalmix.core.errors import InputError
 from causalmix.methods.cautious import Choice, Keep, cautious
 from causalmix.methods.limits import Limits, limits
-from causalmix.methods.policy import causalmix_a, causalmix_s
+from causalmix.methods.policy import causalmix_a, causalmix_s, support
 from causalmix.methods.question import Answer, Question
 
 
@@ -54,11 +54,27 @@ def choice(question: Question) -> Choice:
     return cautious(goals, question.x, allowed(question), caution.kappa, keep, own, question.seed)
 
 
+def without_evidence(question: Question, found: Choice) -> Choice:
+    """A choice that keeps Equal for want of evidence, moved to the pool's own proportions where the runs reach these.
+
+    They stay behind where the runs speak against them: where all of the interval of their gain is below zero.
+    """
+    own = allowed(question).inside(question.whole(proportions(question))[None])[0]
+    goals = map(question.posterior, question.caution.worst or (question.outcome,))
+    high = min(float(np.ravel(goal.gain(question.x, found.weights, own)[2])[0]) for goal in goals)
+    interval = f"{found.gain:+.4g} [{found.low:+.4g}, {found.high:+.4g}]"
+    told = f"the runs give no evidence for any move from Equal, whose best gains {interval}"
+    if support(own, question.x, question.history).inside and high >= 0:
+        return replace(found, weights=own, note=f"{told}: the pool's own proportions are proposed")
+    why = "no run is near the pool's own proportions" if high >= 0 else "they speak against the pool's own proportions"
+    return replace(found, note=f"{told}: Equal is proposed, for {why}")
+
+
 def allowed(question: Question) -> Limits:
     """The limits that a question sets, for mixtures of the history's domains."""
     caution, has = question.caution, question.whole(np.ones(question.k))
     caps = has if question.caps is None else question.whole(question.caps)
-    return limits(reference(question), caution.floor * has, caps, caution.trust_region, caution.radius)
+    return limits(reference(question), np.multiply(caution.floor, has), caps, caution.trust_region, caution.radius)
 
 
 def reference(question: Question) -> np.ndarray:

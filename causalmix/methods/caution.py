@@ -18,17 +18,18 @@ class Caution:
     """How cautiously a mixture is chosen; :mod:`causalmix.methods.cautious` says what follows from it."""
 
     kappa: float = KAPPA  # standard deviations that are taken off an expected gain
-    floor: float = 0.0  # least share of each of the pool's domains
+    floor: float | tuple[float, ...] = 0.0  # least share of each of the pool's domains, or of the history's, one each
     trust_region: str = ""  # "tv" or "kl"
     radius: float | None = None  # of it
     reference: str | tuple[float, ...] = "equal"  # or "pool", its own proportions, or shares of the history's domains
+    fall_back: bool = False  # whether Equal gives way to the pool's own proportions where there is no evidence
     keep: Mapping[str, float] = field(default_factory=dict)  # outcomes that must not fall, each with its margin
     worst: tuple[str, ...] = ()  # outcomes of which the one that gains least counts; by default the question's own
 
     def __post_init__(self) -> None:
         check_kappa(self.kappa)
         check_trust_region(self.trust_region, self.radius)
-        if not 0 <= self.floor <= 1:
+        if not all(0 <= share <= 1 for share in np.ravel(self.floor)):
             raise InputError(f"Expected a floor in [0, 1], found {self.floor}; it is the least share of each domain.")
         for outcome, margin in self.keep.items():
             check_margin(outcome, margin)

@@ -37,14 +37,14 @@ def write(found: Recommendation, out: Path) -> dict:
     out, seed, ending = Path(out), found.request.seed, found.request.rows_format
     check_free(out)
     line = found.table.set_index("method").loc[BY_LETTER[found.request.method]]
-    weights = line[[f"w_{d}" for d in found.history.domains]].to_numpy(float)
+    weights = line[[f"w_{d}" for d in found.domains]].to_numpy(float)
     sample, repeats = draw_sample(found.scored, np.arange(len(found.pool)), weights, found.target.n_samples, seed)
     # Some trainers read a file in its order, and the sample comes domain by domain.
     sample = np.random.default_rng([seed, 3]).permutation(sample)
     counts = np.bincount(found.scored.codes[sample], minlength=len(weights)).tolist()
     mixture = {
         d: {"share": share, "rows": n, "repeats": repeats.get(d, 0)}
-        for d, share, n in zip(found.history.domains, weights, counts)
+        for d, share, n in zip(found.domains, weights, counts)
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".writing-") as scratch:
@@ -52,11 +52,14 @@ def write(found: Recommendation, out: Path) -> dict:
         made.mkdir()
         rows = trainer_files.prepared(found.pool.select(sample))
         trainer_files.save(rows, made / f"{TRAIN}.{ending}")
-        left = trainer_files.write(made, rows, found.history.domains, ending, seed)
+        left = trainer_files.write(made, rows, found.domains, ending, seed)
         (made / ANSWER).write_text(as_json(as_dict(found)), encoding="utf-8")
         manifest = {"method": line.name, "mixture": mixture, "seed": seed, "command": command(found.request)}
         manifest |= {"inputs": _inputs(found), "left_out": left, "versions": _versions(), "files": _hashes(made)}
-        (made / PAGE).write_text(one_page.page(found, manifest), encoding="utf-8")
+        if found.withheld:
+            left[PAGE] = "the gain that it would show is withheld"
+        else:
+            (made / PAGE).write_text(one_page.page(found, manifest), encoding="utf-8")
         manifest["files"] = _hashes(made)
         (made / MANIFEST).write_text(as_json(manifest), encoding="utf-8")
         if out.exists():
@@ -79,7 +82,7 @@ def _versions() -> dict[str, str]:
 
 def _inputs(found: Recommendation) -> dict:
     files = {"state": found.request.state}
-    if found.request.reference not in ("equal", "pool"):
+    if found.request.reference not in ("", "equal", "pool"):
         files["reference"] = found.request.reference
     named = {what: {"name": Path(f).name, "sha256": of_files([Path(f)])} for what, f in files.items() if f is not None}
     sweep = found.asked.sweep.paths

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 STEP = 0.05  # of share, by which near alternatives differ
 FURTHER = (0, 4, 16, 64)  # repeats whose worth is told
 MOST_RUNS, MOST_DOMAINS = 240, 40  # that are drawn
-REFERENCES = {"equal": "equal shares", "pool": "the pool as it is"}
+REFERENCES = {"": "equal shares", "pool": "the pool as it is", "equal": "equal shares"}
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,11 @@ def page(found: Recommendation, manifest: dict) -> str:
     chosen = next(m for m in told["methods"] if m["method"] == BY_LETTER[found.request.method])
     reference = REFERENCES.get(found.request.reference, "the given reference")
     outcome, (rows, model, _) = outcome_told(found), scale_of(found.target.x, found.history)
-    cautions = _cautions(chosen, found)
+    beyond = _cautions(chosen, found)
     return _environment().from_string((ASSETS / "report.html.jinja").read_text(encoding="utf-8")).render(
         told=told, chosen=chosen, manifest=manifest, reference=reference, outcome=outcome, size=sized(rows, model),
-        cautions=cautions, headline=headline(chosen["gain_over_reference"], reference, outcome, bool(cautions)),
+        cautions=[*(f"{warning}." for warning in found.warnings), *beyond],
+        headline=headline(chosen["gain_over_reference"], reference, outcome, bool(beyond)),
         mixture=_mixture(chosen, told), gains=_gains(chosen, reference), state=_state(found),
         near=_near(found, chosen), step=STEP, most_runs=MOST_RUNS, further=_further(found, told, chosen),
     )  # fmt: skip
@@ -90,7 +91,8 @@ def _cautions(chosen: dict, found: Recommendation) -> list[str]:
         f"The pool's {', '.join(off)} lies outside of the runs.": bool(off),
         "No run has this size.": chosen["extrapolated"],
     }
-    return [why for why, true in reasons.items() if true]
+    true = [why for why, holds in reasons.items() if holds]
+    return true and [*true, "The returns are not known there."]
 
 
 def _mixture(chosen: dict, told: dict) -> list[dict]:
@@ -115,7 +117,7 @@ def _intervals(named: dict[str, dict]) -> dict:
 
 
 def _gains(chosen: dict, reference: str) -> dict:
-    named = dict(zip(REFERENCES.values(), (chosen["gain_over_equal"], chosen["gain_over_pool"])))
+    named = {REFERENCES[name]: chosen[f"gain_over_{name}"] for name in ("equal", "pool")}
     return _intervals(
         {f"over {name}": gain for name, gain in (named | {reference: chosen["gain_over_reference"]}).items()}
     )
@@ -135,8 +137,10 @@ def _state(found: Recommendation) -> list[dict]:
 
 def _near(found: Recommendation, chosen: dict) -> dict:
     """What a little more of one domain, the others in proportion, would change against the mixture."""
-    domains, w = found.history.domains, np.array(list(chosen["share"].values()))
-    gains = found.effects.gain(found.target.x, w, (1 - STEP) * w + STEP * np.eye(len(w)))
+    w = np.array([chosen["share"].get(d, 0.0) for d in found.history.domains])  # of what the history knows
+    w, here = w / w.sum(), [k for k, d in enumerate(found.history.domains) if d in chosen["share"]]
+    domains, more = [found.history.domains[k] for k in here], np.eye(len(w))[here]
+    gains = found.effects.gain(found.target.x, w, (1 - STEP) * w + STEP * more)
     named = {d: dict(zip(("estimate", "low", "high"), map(float, one))) for d, *one in zip(domains, *gains)}
     largest = sorted(named, key=lambda d: -abs(named[d]["estimate"]))[:MOST_DOMAINS]
     return _intervals({d: named[d] for d in domains if d in largest})

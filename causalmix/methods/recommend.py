@@ -7,6 +7,7 @@ Whatever can be checked is checked before a row is scored, and nothing that exis
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,19 +17,22 @@ from datasets import Dataset
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import History
+from causalmix.core.simplex import nearest, to_counts
 from causalmix.data.scores import SCORES
-from causalmix.data.states import ScoredPool, candidate_covariates
+from causalmix.data.states import ScoredPool, domain_means
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.interface import Effects
-from causalmix.methods import causal
+from causalmix.methods import causal, reach
 from causalmix.methods.ask import CAUTIOUS, METHODS, OURS
 from causalmix.methods.delivery import write
 from causalmix.methods.new_pools import find_source
-from causalmix.methods.policy import mixtures_table
-from causalmix.methods.question import Question
-from causalmix.methods.refusals import checked
+from causalmix.methods.policy import Proposal, mixtures_table
+from causalmix.methods.question import Answer, Question
+from causalmix.methods.refusals import Asked, checked
 from causalmix.methods.request import Recommendation, Request
 from causalmix.methods.target import Target, scale_of
+
+CHARACTERS = 4  # of a token of English text, about
 
 
 def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **settings) -> Recommendation:
@@ -51,27 +55,38 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     source = find_source(request)
     tell(f"Loading {source.name}.")
     pool = source.load(() if given is not None else history.measured)
-    check_domains(pool, history)
-    target, way = _target(request, history, source.name, pool), _way(given, history, pool)
+    counts, way = Counter(map(str, pool["domain"][:])), _way(given, history, pool)
+    same, new, warnings = reach.shared_domains(history, counts)
+    target = _target(request, history, source.name, counts, (*same, *new))
+    strange: list[str] = []
     if way == "scored":
         source.require()
+        strange = reach.strangers(asked.sweep, source.identities)
+        reach.doubts(strange, request.force)
     tell(f"Estimating returns from {len(history)} runs.")
     paper = fit_effects(history, outcome, n_trees=request.trees, seed=request.seed, **settings)
     if way == "scored":
         tell(f"Scoring {len(pool)} rows, unless the cache has them.")
         pool = source.scored(pool)
-        target = _target(request, history, source.name, pool)  # a study's pool is a little smaller now
+        counts = Counter(map(str, pool["domain"][:]))  # a study's pool is a little smaller now
+        target = _target(request, history, source.name, counts, (*same, *new))
     names = history.measured if way in ("columns", "scored") else ()
-    scored = ScoredPool.from_table(_columns(pool, names), history.domains, names)
-    measured = list(candidate_covariates(scored, np.arange(len(pool))).values()) if given is None else given
-    target = replace(target, x=history.state(np.array(measured), target.n_samples, request.model_size))
-    question = Question(history, target.n_samples, target.rows, outcome, request.seed, x=target.x, fitted=paper,
-                        repeats_allowed=request.repeats_allowed, max_repeats=request.max_repeats,
-                        caution=asked.caution)  # fmt: skip
+    scored = ScoredPool.from_table(_columns(pool, names), (*same, *new), names)
+    measured = domain_means(scored, np.arange(len(pool)))[: len(same)].mean(axis=0) if given is None else given
+    target = replace(target, x=history.state(measured, target.n_samples, request.model_size))
+    doubts = reach.doubts([*strange, *reach.far(history, target.x)], request.force)
+    question = _question(request, asked, target, same, paper)
     judge = question.posterior()
-    table = mixtures(question, judge, target)
+    table, choice = mixtures(question, judge, target, scored.domains, withheld=bool(doubts))
+    table = pd.concat([table, _amounts(table, target, scored.domains, pool)], axis=1)
+    if doubts:
+        warnings.insert(0, f"No gain is promised, for this pool is not like those of the history: {'; '.join(doubts)}")
+    elif not choice.evidence:
+        warnings.append(f"No evidence: {choice.note}")
     scored_by = source.identities if way == "scored" else {}
-    found = Recommendation(request, asked, judge, paper, target, pool, scored, scored_by, table)
+    found = Recommendation(
+        request, asked, judge, paper, target, pool, scored, scored_by, table, tuple(warnings), bool(doubts)
+    )
     if request.out is not None:
         for file, why in write(found, request.out)["left_out"].items():
             tell(f"No {file}: {why}.")
@@ -79,16 +94,16 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     return found
 
 
-def check_domains(pool: Dataset, history: History) -> None:
-    """Raise InputError, with all that is missing and all that is too much, unless the domains are the history's."""
-    found = set(pool.unique("domain"))
-    missing, extra = [d for d in history.domains if d not in found], sorted(map(str, found - set(history.domains)))
-    told = [f"no rows of {', '.join(missing)}"] * bool(missing) + [f"rows of {', '.join(extra)} as well"] * bool(extra)
-    if told:
-        raise InputError(
-            f"Expected a pool of the history's domains {', '.join(history.domains)}, found {' and '.join(told)}; "
-            "map each source to one of these, or leave its rows out."
-        )
+def _question(request: Request, asked: Asked, target: Target, same: tuple[str, ...], paper: Effects) -> Question:
+    """What methods are asked: of the domains that the history knows, for their part of the training set."""
+    history, caution, rows = asked.history, asked.caution, np.asarray(target.rows)[: len(same)]
+    places = [history.domains.index(d) for d in same]
+    wanted = None if isinstance(caution.reference, str) else np.array(caution.reference)
+    floors = reach.least_shares(history, rows, places, asked.floor, wanted)
+    n = max(1, round(target.n_samples * rows.sum() / np.sum(target.rows)))
+    return Question(history, n, rows, asked.objective.column, request.seed, x=target.x, domains=same, fitted=paper,
+                    repeats_allowed=request.repeats_allowed, max_repeats=request.max_repeats,
+                    caution=replace(caution, floor=tuple(floors)))  # fmt: skip
 
 
 def _way(given: np.ndarray | None, history: History, pool: Dataset) -> str:
@@ -107,10 +122,10 @@ def _way(given: np.ndarray | None, history: History, pool: Dataset) -> str:
     return "scored"
 
 
-def _target(request: Request, history: History, name: str, pool: Dataset) -> Target:
+def _target(request: Request, history: History, name: str, counts: Counter, domains: tuple[str, ...]) -> Target:
     """The pool's rows by domain, enough of them for the request; its state is not known yet."""
     n_samples = history.usual_rows if request.n_samples is None else request.n_samples
-    rows = pd.Series(pool["domain"][:]).value_counts().reindex(list(history.domains), fill_value=0).to_numpy()
+    rows = np.array([counts[domain] for domain in domains])
     if not request.repeats_allowed and rows.sum() * (1 + request.max_repeats) < n_samples:
         again = f" with at most {request.max_repeats:g} repeats of each" if request.max_repeats else ""
         raise InputError(
@@ -126,25 +141,67 @@ def _columns(pool: Dataset, names: tuple[str, ...]) -> pd.DataFrame:
     return table
 
 
-def mixtures(question: Question, judge: Effects, target: Target) -> pd.DataFrame:
+def mixtures(
+    question: Question, judge: Effects, target: Target, domains: tuple[str, ...], withheld: bool = False
+) -> tuple[pd.DataFrame, causal.Choice]:
     """The table of a :class:`Recommendation`: Equal, the pool's own proportions, and what three policies make of it.
 
-    Cautious and all gains come from ``judge``, CausalMix-A and CausalMix-S from the question's own returns.
+    Cautious and all gains come from ``judge``, CausalMix-A and CausalMix-S from the question's own returns.  Domains of
+    the pool that the question does not know keep their own shares, and gains are those of the others.
     """
-    domains, x = question.history.domains, target.x
-    asked = dict.fromkeys(("Equal", "Proportional", CAUTIOUS, *OURS), question)
-    asked[CAUTIOUS] = replace(question, fitted=judge)
-    answers = {name: METHODS[name](one) for name, one in asked.items()}
-    table = mixtures_table(judge, x, target.pool, answers, question.even, target.n_samples)
-    W = table[[f"w_{d}" for d in domains]].to_numpy()
-    more: dict[str, object] = {}
-    for name, mixture in (("pool", answers["Proportional"].weights), ("reference", causal.allowed(question).reference)):
+    x, allowed = target.x, causal.allowed(question)
+    judged = replace(question, fitted=judge)
+    choice = causal.choice(judged)
+    if not choice.evidence and question.caution.fall_back:
+        choice = causal.without_evidence(judged, choice)
+    answers = {name: METHODS[name](question) for name in ("Equal", "Proportional")}
+    answers[CAUTIOUS] = Answer(question.of_pool(choice.weights), len(question.history), "" if withheld else choice.note)
+    for name in OURS:
+        found = METHODS[name](question)
+        held = question.of_pool(nearest(question.whole(found.weights)[None], allowed.floors, allowed.caps)[0])
+        moved = np.abs(held - found.weights).max() > 1e-9
+        answers[name] = replace(
+            found, weights=held, note="; ".join(filter(None, [found.note, "held at the least shares" * bool(moved)]))
+        )
+    whole = {name: Proposal(question.whole(answer.weights), answer.note) for name, answer in answers.items()}
+    W = np.stack([one.weights for one in whole.values()])
+    table = mixtures_table(judge, x, target.pool, whole, question.whole(question.even), question.n_samples)
+    own = question.whole(causal.proportions(question))
+    for name, mixture in (("pool", own), ("reference", allowed.reference)):
         columns = (f"gain_over_{name}{end}" for end in ("", "_ci_low", "_ci_high"))
-        more |= dict(zip(columns, judge.gain(x, mixture, W)))
+        table = table.assign(**dict(zip(columns, judge.gain(x, mixture, W))))
+    gains = [name for name in table if name.startswith(("gain_", "predicted_gain"))]
+    if withheld:
+        table[gains] = np.nan
     rows, model, inside = scale_of(x, question.history)
-    more |= {"gain_rows": rows, "gain_model": model or "not told", "extrapolated": not inside}
-    again = np.maximum(table[[f"n_{d}" for d in domains]].to_numpy() - np.asarray(target.rows), 0)
-    more |= {f"repeats_{d}": again[:, k] for k, d in enumerate(domains)}
+    table = table.assign(gain_rows=rows, gain_model=model or "not told", extrapolated=not inside)
     for row in target.table(question.history).head(len(x)).itertuples():
-        more |= {row.quantity: row.target, f"share_of_runs_below_{row.quantity}": row.share_of_runs_below}
-    return pd.concat([table, pd.DataFrame(more, index=table.index)], axis=1)
+        table = table.assign(
+            **{row.quantity: row.target, f"share_of_runs_below_{row.quantity}": row.share_of_runs_below}
+        )
+    return _of_pool(table, np.stack([answer.weights for answer in answers.values()]), target, domains), choice
+
+
+def _of_pool(table: pd.DataFrame, W: np.ndarray, target: Target, domains: tuple[str, ...]) -> pd.DataFrame:
+    """The table with the shares and rows of the pool's domains, those that the history does not know at their own."""
+    own = np.asarray(target.rows) / np.sum(target.rows)
+    new = np.broadcast_to(own[W.shape[1] :], (len(W), len(domains) - W.shape[1]))
+    W = np.column_stack([W * (1 - new.sum(axis=1, keepdims=True)), new])
+    counts = np.stack([to_counts(w, target.n_samples) for w in W])
+    first, rest = ["method", "pool"], [name for name in table.columns[2:] if not name.startswith(("w_", "n_"))]
+    shares, rows = (pd.DataFrame(v, columns=[f"{p}_{d}" for d in domains]) for p, v in (("w", W), ("n", counts)))
+    return pd.concat([table[first], shares, table[rest], rows], axis=1)
+
+
+def _amounts(table: pd.DataFrame, target: Target, domains: tuple[str, ...], pool: Dataset) -> pd.DataFrame:
+    """Rows drawn again, how often rows come, and about how many tokens they have, for each method and domain."""
+    counts = table[[f"n_{d}" for d in domains]].to_numpy()
+    rows, length = np.asarray(target.rows), _tokens(pool, domains)
+    parts = {"repeats": np.maximum(counts - rows, 0), "epochs": counts / rows, "tokens": np.round(counts * length)}
+    return pd.DataFrame({f"{what}_{d}": part[:, k] for what, part in parts.items() for k, d in enumerate(domains)})
+
+
+def _tokens(pool: Dataset, domains: tuple[str, ...]) -> np.ndarray:
+    """About how many tokens a row of each domain has, shape (k,): four characters each."""
+    lengths = [sum(len(str(turn["content"] or "")) for turn in turns) / CHARACTERS for turns in pool["messages"]]
+    return pd.Series(lengths).groupby(list(map(str, pool["domain"][:]))).mean().reindex(list(domains)).to_numpy()

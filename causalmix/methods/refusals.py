@@ -13,6 +13,7 @@ import pandas as pd
 from causalmix.core.direction import is_lower_better, turned
 from causalmix.core.errors import InputError, brief
 from causalmix.core.history import History
+from causalmix.core.parameters import check_name
 from causalmix.core.paths import STUDIES, check_writable
 from causalmix.core.simplex import check_mixture
 from causalmix.core.sweep_files import Sweep, named, read_sweep
@@ -40,19 +41,29 @@ def checked(request: Request) -> Asked:
         sweep, history = replace(sweep, told=(*sweep.told, told)), known
     down = tuple(name for name in outcomes if is_lower_better(history, name, *stated))
     history = objective.derived(turned(history, outcomes, *stated))
-    reference = request.reference
+    reference = request.reference or "equal"
     if reference not in ("equal", "pool"):
         reference = tuple(read_mixture(Path(reference), history))
     worst = objective.outcomes if objective.worst else ()
-    caution = Caution(request.kappa, request.floor, request.trust_region, request.radius, reference, keep, worst)
-    limits(np.full(len(history.domains), 1 / len(history.domains)), request.floor)
+    floor = _floor(request.floor, history)
+    caution = Caution(
+        request.kappa, 0.0, request.trust_region, request.radius, reference, not request.reference, keep, worst
+    )
+    k = len(history.domains)
+    limits(np.full(k, 1 / k), [floor.get(d, 0) for d in history.domains] if isinstance(floor, dict) else floor or 0.0)
     pools = ["tiny", *sorted(path.stem for path in STUDIES.glob("*.yaml"))]
-    if not request.pool or not Path(request.pool).exists() and request.pool not in pools:
+    if not Path(request.pool).exists() and request.pool not in pools:
         raise InputError(
             f"Expected a pool as a path or among {', '.join(pools)}, found {request.pool!r}; correct the name."
         )
     return Asked(
-        sweep, history, down, objective, caution, None if request.state is None else read_state(request.state, history)
+        sweep,
+        history,
+        down,
+        objective,
+        caution,
+        floor,
+        None if request.state is None else read_state(request.state, history),
     )
 
 
@@ -64,6 +75,17 @@ def _sweep(request: Request, keep: Mapping[str, float]) -> tuple[Sweep, Objectiv
     files, alone = (request.history, request.ratios, request.metrics), not request.objective.strip()
     sweep = read_sweep(*files, renamed, request.outcome if alone else "", keep)
     return sweep, read_objective(request.objective, sweep.outcome, sweep.history)
+
+
+def _floor(text: str | float, history: History) -> float | dict[str, float] | None:
+    """Least shares: one for all, some by name, or None where they are left to the history."""
+    try:
+        return None if text == "" else float(text)
+    except ValueError:
+        floor = pairs(str(text).split(","), "least shares", "0.02, or math=0.1,code=0.05")
+    for name in floor:
+        check_name(name, history.domains, "domain")
+    return floor
 
 
 def _check_numbers(request: Request) -> None:

@@ -129,8 +129,11 @@ class Request:
     kappa: float = _option(
         "standard deviations that Cautious takes off a gain; default: %(default)s", KAPPA, type=float, metavar="X"
     )
-    floor: float = _option(
-        "least share of each domain, of Cautious; default: %(default)s", 0.0, type=float, metavar="SHARE"
+    floor: str | float = _option(
+        "least share, one for all domains or some by name; default: the 5th percentile of each domain's share among "
+        "the runs (at least 0.01), at most the pool's own",
+        "",
+        metavar="SHARE|NAME=SHARE,…",
     )
     trust_region: str = _option(
         "Cautious stays near the reference: tv bounds the share of rows that change domain, kl the divergence in nats",
@@ -140,8 +143,8 @@ class Request:
     radius: float | None = _option("of the trust region", None, type=float, metavar="X")
     reference: str = _option(
         "mixture that Cautious has to beat: equal, pool (its own proportions), or a CSV or JSON file of w_<domain>; "
-        "default: %(default)s",
-        "equal",
+        "default: equal, and without evidence for a move the pool's proportions where runs are near these",
+        "",
         metavar="WHAT",
     )
     keep: Sequence[str] | None = _option(
@@ -151,6 +154,10 @@ class Request:
         action="append",
         metavar="OUTCOME",
     )
+    force: bool = _option(
+        "go on where the pool lies far outside of the history's, or other models scored it: no gain is promised then",
+        False, action="store_true",
+    )  # fmt: skip
     seed: int = _option("default: %(default)s", 0, type=int, metavar="N")
     trees: int = _option("of each causal forest; default: %(default)s", 500, type=int, metavar="N")
     method: str = _option("whose training set is written; default: %(default)s", "cautious", choices=tuple(BY_LETTER))
@@ -226,6 +233,7 @@ class Asked:
     lower: tuple[str, ...]  # outcomes asked for that were better when lower, and were turned
     objective: Objective
     caution: Caution
+    floor: float | dict[str, float] | None  # least shares that are asked for; None leaves them to the history
     measured: np.ndarray | None  # covariates that were given for the pool, without its sizes
 
 
@@ -236,7 +244,8 @@ class Recommendation:
     The table has one row a method: the columns of ``mixtures.csv``, ``gain_over_pool…`` (over the pool's own
     proportions), ``gain_over_reference…`` (over what Cautious has to beat), all by one model, for ``gain_rows`` rows
     and the model ``gain_model``, ``extrapolated`` where no run is like that; ``repeats_<domain>`` rows drawn again,
-    ``x_<covariate>`` and the ``share_of_runs_below_`` each.
+    ``epochs_<domain>`` how often its rows come, ``tokens_<domain>`` about how many they have; ``x_<covariate>`` and the
+    ``share_of_runs_below_`` each.  Gains that are withheld are NaN.
     """
 
     request: Request
@@ -248,6 +257,13 @@ class Recommendation:
     scored: ScoredPool  # the same rows, domains in the history's order
     scored_by: dict[str, dict[str, str]]  # name and sha256 (empty for one on a hub) of models that measured the state
     table: pd.DataFrame
+    warnings: tuple[str, ...] = ()  # what stands at the top: what the answer does not hold for
+    withheld: bool = False  # whether no gain is promised
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The pool's, those that the history knows first."""
+        return self.scored.domains
 
     @property
     def history(self) -> History:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 FORMATS = ("table", "json", "csv")
-BY_DOMAIN = {"share": "w", "rows": "n", "repeats": "repeats"}  # prefixes of columns
+#: Prefixes of columns, and how numbers are shown that are not whole.
+BY_DOMAIN = {"share": "w", "rows": "n", "repeats": "repeats", "epochs": "epochs", "tokens": "tokens"}
+SHOWN = {"share": "{:.4f}", "epochs": "{:.2f}"}
 GAINS = {"gain_over_equal": ("predicted_gain", "gain")}
 GAINS |= {name: (name, name) for name in ("gain_over_pool", "gain_over_reference")}
 
@@ -36,30 +38,28 @@ def shown(found: Recommendation, form: str = "table") -> str:
 
 
 def _text(found: Recommendation) -> str:
-    domains, table = found.history.domains, found.table
-    shares = pd.DataFrame({"domain": domains, "pool rows": found.target.rows})
+    table, lines = found.table, found.table.set_index("method")
+    shares = pd.DataFrame({"domain": found.domains, "pool rows": found.target.rows})
     for short, method in BY_LETTER.items():
-        line = table.set_index("method").loc[method]
-        for what, prefix in BY_DOMAIN.items():
-            values = [line[f"{prefix}_{d}"] for d in domains]
-            shares[f"{short} {what}"] = [f"{v:.4f}" for v in values] if what == "share" else values
+        many = method == BY_LETTER[found.request.method]
+        for what, prefix in BY_DOMAIN.items() if many else list(BY_DOMAIN.items())[:2]:
+            values = [lines.loc[method, f"{prefix}_{d}"] for d in found.domains]
+            shares[f"{short} {what}"] = [SHOWN.get(what, "{:.0f}").format(v) for v in values]
     gains = pd.DataFrame({"method": table["method"]})
-    for what, (estimate, ends) in GAINS.items():
+    for what, (estimate, ends) in GAINS.items() if not found.withheld else ():
         columns = zip(table[estimate], table[f"{ends}_ci_low"], table[f"{ends}_ci_high"])
         gains[what.replace("_", " ")] = [f"{gain:+.4f} [{low:+.4f}, {high:+.4f}]" for gain, low, high in columns]
     gains["in support"] = ["yes" if inside else "no" for inside in table["in_support"]]
     state = found.target.table(found.history).head(len(found.target.x)).round(4)
     sizes = f"{found.target.n_samples} rows of {found.target.pool} ({len(found.pool)} rows)"
-    head = f"{sizes}, mixed by the returns of {len(found.history)} runs."
-    parts = [
-        head,
-        "Cautious, CausalMix-A and CausalMix-S; repeats are rows drawn again:",
-        shares.to_string(index=False),
-    ]
+    told = "Cautious, CausalMix-A and CausalMix-S; an epoch is all rows of a domain, tokens are about four characters:"
+    parts = ["\n".join(f"! {warning}." for warning in found.warnings)] * bool(found.warnings)
+    parts += [f"{sizes}, mixed by the returns of {len(found.history)} runs.", told, shares.to_string(index=False)]
     rows, model, inside = scale_of(found.target.x, found.history)
     aim = f"{outcome_told(found)}, for {sized(rows, model)}{'' if inside else ' (extrapolated)'}"
-    parts += [f"Predicted gain in {aim}, over Equal, the pool's own proportions and the reference of Cautious:"]
-    parts += [gains.to_string(index=False)]
+    over = "over Equal, the pool's own proportions and the reference of Cautious"
+    parts.append(f"Gains in {aim}, are withheld:" if found.withheld else f"Predicted gain in {aim}, {over}:")
+    parts.append(gains.to_string(index=False))
     if len(state):
         parts += ["State of the pool, and the share of the runs below it:", state.to_string(index=False)]
     for caption, records in hub.told(found.pool)[1].items():
@@ -71,7 +71,7 @@ def _notes(found: Recommendation) -> tuple[str, ...]:
     """What a reader has to know: where the state comes from, where it leaves the history, what is drawn again."""
     history, target = found.history, found.target
     told = [*found.asked.sweep.told, _of_state(found), *hub.told(found.pool)[0]]
-    told += [found.asked.objective.told, _judged(found)]
+    told += [found.asked.objective.told, _taken(found), _judged(found)]
     for name, value, column in zip(history.measured, target.x, history.X.T):
         if not column.min() <= value <= column.max():
             told.append(
@@ -80,7 +80,7 @@ def _notes(found: Recommendation) -> tuple[str, ...]:
             )
     told.append(scale_told(target.x, target.n_samples, history))
     for line in found.table[found.table["method"].isin(BY_LETTER.values())].to_dict("records"):
-        if again := [f"{line[f'repeats_{d}']} of {d}" for d in history.domains if line[f"repeats_{d}"]]:
+        if again := [f"{line[f'repeats_{d}']} of {d}" for d in found.domains if line[f"repeats_{d}"]]:
             told.append(f"{line['method']} draws rows again ({', '.join(again)}), which its predicted gain ignores.")
         told += [f"{line['method']}: {line['note']}."] * bool(line["note"])
     return tuple(filter(None, told))
@@ -89,6 +89,21 @@ def _notes(found: Recommendation) -> tuple[str, ...]:
 def outcome_told(found: Recommendation) -> str:
     """What is raised, and which way it is better."""
     return called(found.effects.outcome, found.effects.outcome in found.asked.lower)
+
+
+def _taken(found: Recommendation) -> str:
+    """What nobody has said: which way outcomes are better, and how many rows."""
+    down = [name for name in found.asked.objective.outcomes if name in found.asked.lower]
+    up = [name for name in found.asked.objective.outcomes if name not in down]
+    told = [f"lower {', '.join(down)}"] * bool(down) + [f"higher {', '.join(up)}"] * bool(up)
+    rows = "" if found.request.n_samples or "n_samples" in found.history.frame else (
+        f" The training set has {found.target.n_samples} rows, for neither --n-samples nor the history says how many."
+    )  # fmt: skip
+    least = "" if found.asked.floor is not None else (
+        " No share is below the 5th percentile of the runs' (or 0.01) or, where that is less, the pool's own; --floor "
+        "says otherwise."
+    )  # fmt: skip
+    return f"Taken for better: {' and '.join(told)}.{least}{rows}"
 
 
 def _judged(found: Recommendation) -> str:
@@ -112,13 +127,15 @@ def _of_state(found: Recommendation) -> str:
 
 def as_dict(found: Recommendation) -> dict:
     """A recommendation as plain values: what JSON shows and recommended.json keeps."""
-    domains, first = found.history.domains, found.table.iloc[0]
+    domains, first = found.domains, found.table.iloc[0]
     tables = hub.told(found.pool)[1]
     state = {
         c: {"value": float(first[f"x_{c}"]), "share_of_runs_below": float(first[f"share_of_runs_below_x_{c}"])}
         for c in found.history.covariates
     }
     return {
+        "warnings": list(found.warnings),
+        "withheld": found.withheld,
         "outcome": found.effects.outcome,
         "lower_is_better": found.effects.outcome in found.asked.lower,
         "n_samples": found.target.n_samples,
@@ -139,7 +156,8 @@ def _method(line: dict, domains: tuple[str, ...]) -> dict:
     """One line of the table, its columns grouped."""
     grouped = {what: {d: line[f"{prefix}_{d}"] for d in domains} for what, prefix in BY_DOMAIN.items()}
     for what, (estimate, ends) in GAINS.items():
-        grouped[what] = {"estimate": line[estimate], "low": line[f"{ends}_ci_low"], "high": line[f"{ends}_ci_high"]}
+        values = (line[estimate], line[f"{ends}_ci_low"], line[f"{ends}_ci_high"])
+        grouped[what] = {name: None if v != v else v for name, v in zip(("estimate", "low", "high"), values)}
     plain = ("in_support", "support_quantile", "gain_rows", "gain_model", "extrapolated", "note")
     return {"method": line["method"]} | grouped | {c: line[c] for c in plain}
 

@@ -1,0 +1,125 @@
+"""How far a history reaches: whether its runs can speak for a pool, for which of its domains, and down to which shares.
+
+Nothing of an estimate tells that it is asked beyond its runs, so this is looked at before, and told or refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from causalmix.core.errors import InputError
+from causalmix.core.history import History
+from causalmix.core.paths import RESULTS, study_file
+from causalmix.core.sweep_files import Sweep
+from causalmix.data import fingerprints
+from causalmix.data.recipes import Recipe
+from causalmix.effects.interface import EPS
+from causalmix.train.design import Design
+
+FAR = 0.5  # times the range of the runs: a state that far beyond it is another world
+RARE = 0.05  # quantile of a domain's share among the runs below which runs say little
+ROLES = ("scorer", "rater")
+
+
+def far(history: History, x: np.ndarray) -> list[str]:
+    """What of a state, shape (d,), lies far outside of the runs', a sentence's part each."""
+    found = []
+    for name, value, column in zip(history.measured, x, history.X.T):
+        low, high = column.min(), column.max()
+        if (beyond := max(low - value, value - high)) > FAR * (high - low) and beyond > 1e-6 * abs(high):
+            found.append(f"x_{name} at {value:.4g} against {low:.4g} to {high:.4g} in the history's runs")
+    return found
+
+
+def strangers(sweep: Sweep, identities: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Models that score a pool and are not those that the history says scored its own, a sentence's part each."""
+    known, found = _scorers(sweep), []
+    for role, model in identities.items():
+        if (wanted := known.get(role)) and not {model["name"], model["sha256"] or None} & set(wanted.values()):
+            found.append(f"the {role} {model['name']} against {wanted['name']} of the history's pools")
+    return found
+
+
+def _scorers(sweep: Sweep) -> dict[str, dict[str, str]]:
+    """Name and hash of the models that scored the history's pools, by its columns or by the study that it is of."""
+    frame, told = sweep.history.frame, {}
+    for role in ROLES:
+        if role in frame and frame[role].nunique() == 1:
+            told[role] = fingerprints.of_model(role, str(frame[role].iloc[0]))
+    path = sweep.paths[0].resolve()
+    if told or path.parent.parent != RESULTS.resolve() or not study_file(path.parent.name).is_file():
+        return told
+    pool = Design.of_study(path.parent.name).pool
+    recipe = Recipe.of(pool) if pool else Recipe("tiny")
+    return {role: fingerprints.of_model(role, getattr(recipe, role)) for role in ROLES}
+
+
+def doubts(found: Sequence[str], force: bool) -> tuple[str, ...]:
+    """The same, where it is forced; raises InputError else."""
+    if found and not force:
+        raise InputError(
+            f"Expected a pool like those of the history's runs, found {'; '.join(found)}; have it scored by the models "
+            "that scored theirs, take a history of such pools, or go on with --force, without a promise of gains."
+        )
+    return tuple(found)
+
+
+def shared_domains(history: History, rows: Mapping[str, int]) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
+    """Domains of a pool that the history knows, those that it does not, and what has to be said of all others.
+
+    Raises
+    ------
+    InputError
+        When fewer than two are the same: nothing can be told of them then.
+    """
+    same = tuple(d for d in history.domains if rows.get(d))
+    new, gone = tuple(sorted(set(rows) - set(same))), [d for d in history.domains if d not in same]
+    if len(same) < 2:
+        raise InputError(
+            f"Expected two or more of the history's domains {', '.join(history.domains)} in the pool, found "
+            f"{', '.join(sorted(rows))}; name them alike with --map OLD=NEW, or map each source to one of these."
+        )
+    told = []
+    if new:
+        share = sum(rows[d] for d in new) / sum(rows.values())
+        told.append(
+            f"The history knows nothing of {', '.join(new)}: {'it keeps its' if len(new) == 1 else 'they keep their'} "
+            f"own {share:.1%} of the rows, and every gain and interval is that of the other rows alone"
+        )
+    if gone:
+        usual = history.T[:, [history.domains.index(d) for d in gone]].sum(axis=1)
+        told.append(
+            f"The pool has no rows of {', '.join(gone)}, of which the history's runs have {usual.min():.1%} to "
+            f"{usual.max():.1%}: gains are for mixtures without, and rest on the model's form where no run is like that"
+        )
+    return same, new, told
+
+
+def least_shares(
+    history: History, rows: np.ndarray, kept: Sequence[int], given: float | Mapping[str, float] | None,
+    reference: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Least share of each of the history's domains, shape (K,); of those that the pool lacks none.
+
+    By default the 5th percentile of its share among the runs (at least one in a hundred, below which no domain is
+    learnt), at most the pool's own share, an even one, and that of a reference that was asked for.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (k,)
+        Rows of each of the pool's domains, whose places among the history's are ``kept``.
+    given : float or mapping, optional
+        A share for all, or for some by name.
+    """
+    floors = np.zeros(len(history.domains))
+    if isinstance(given, float):
+        floors[list(kept)] = given
+        return floors
+    usual = np.maximum(np.quantile(history.T[:, list(kept)], RARE, axis=0), EPS)
+    floors[list(kept)] = np.minimum.reduce([usual, rows / rows.sum(), np.full(len(rows), 1 / len(rows))])
+    floors = floors if reference is None else np.minimum(floors, reference)
+    for name, share in (given or {}).items():
+        floors[history.domains.index(name)] = share
+    return floors

@@ -1,0 +1,116 @@
+"""What a history can say of a pool: how far it reaches, for which domains, and what is proposed without evidence."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix.core.errors import InputError
+from causalmix.core.history import check_history
+from causalmix.core.sweep_files import read_sweep
+from causalmix.methods import reach
+from causalmix.methods.recommend import recommend
+from causalmix.methods.request import Request
+from causalmix.methods.training_set import shown
+
+QUICK = {"stage": "linear", "n_repeats": 1, "cv_folds": 3}
+N = 60
+DOMAINS = ("letters", "plays", "maps")
+
+
+def table(gain=0.0, **more):
+    """Runs in which letters raise the outcome."""
+    rng = np.random.default_rng(4)
+    T = rng.dirichlet(np.ones(3), N)
+    y = 0.5 + gain * np.log(T[:, 0] + 0.01) + rng.normal(0, 0.01, N)
+    return pd.DataFrame(T, columns=[f"w_{d}" for d in DOMAINS]).assign(run_id=range(N), y_dev=y, **more)
+
+
+def asked(folder, frame, counts, **options):
+    """What is answered for a pool of so many rows of each domain."""
+    frame.to_csv(folder / "h.csv", index=False)
+    turns = [{"role": "user", "content": "where is it"}, {"role": "assistant", "content": "in the north of it"}]
+    rows = [{"domain": d, "messages": turns} for d, n in counts.items() for _ in range(n)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    request = Request(folder / "h.csv", str(folder / "rows.jsonl"), **({"n_samples": 100} | options))
+    return recommend(request, **QUICK)
+
+
+def test_states_beyond_half_the_range_are_far():
+    """A little outside is told elsewhere."""
+    history = check_history(table(x_age=np.linspace(1, 3, N), x_same=2.0))
+    assert not reach.far(history, np.array([3.9, 2.0])) and not reach.far(history, np.array([0.1, 2.0]))
+    assert reach.far(history, np.array([4.1, 2.0])) == ["x_age at 4.1 against 1 to 3 in the history's runs"]
+    assert len(reach.far(history, np.array([-0.1, 5.0]))) == 2
+    assert reach.doubts(["so"], force=True) == ("so",) and reach.doubts([], force=False) == ()
+    with pytest.raises(InputError, match="found so; .*--force"):
+        reach.doubts(["so"], force=False)
+
+
+def test_scorers_that_the_history_names_have_to_be_the_same(tmp_path):
+    """By name or by hash; where it names none, nothing is known."""
+    table(x_age=1.0).to_csv(tmp_path / "h.csv", index=False)
+    theirs = {"scorer": {"name": "elm", "sha256": "1"}, "rater": {"name": "oak", "sha256": ""}}
+    assert not reach.strangers(read_sweep(tmp_path / "h.csv"), theirs)
+    table(x_age=1.0, scorer="elm", rater="ash").to_csv(tmp_path / "h.csv", index=False)
+    assert reach.strangers(read_sweep(tmp_path / "h.csv"), theirs) == [
+        "the rater oak against ash of the history's pools"
+    ]
+
+
+def test_least_shares_are_what_runs_and_pool_support():
+    """The 5th percentile, one in a hundred, the pool's own share, an even one; what is asked for wins."""
+    history = check_history(table())
+    usual = np.quantile(history.T, 0.05, axis=0)
+    floors = reach.least_shares(history, np.array([500, 499, 1]), [0, 1, 2], None)
+    assert floors == pytest.approx([max(usual[0], 0.01), max(usual[1], 0.01), 0.001])
+    assert reach.least_shares(history, np.ones(3), [0, 1, 2], 0.2).tolist() == [0.2] * 3
+    assert reach.least_shares(history, np.ones(2), [0, 2], {"maps": 0.3})[1:].tolist() == [0, 0.3]
+    assert reach.least_shares(history, np.ones(3), [0, 1, 2], None, np.array([1.0, 0, 0]))[1] == 0
+
+
+def test_no_domain_falls_to_zero_unless_asked(tmp_path):
+    """Even where its return is far below zero, in each method's mixture."""
+    frame = table(gain=0.1)
+    found = asked(tmp_path, frame, dict.fromkeys(DOMAINS, 200))
+    assert (found.table[[f"n_{d}" for d in DOMAINS]] > 0).all(axis=None)
+    bare = asked(tmp_path, frame, dict.fromkeys(DOMAINS, 200), floor=0.0)
+    assert (bare.table.set_index("method").loc["Cautious", ["w_plays", "w_maps"]] < 0.01).any()
+    line = found.table.set_index("method").loc["Cautious"]
+    assert line["epochs_letters"] == line["n_letters"] / 200 and line["tokens_letters"] == round(
+        line["n_letters"] * 29 / 4
+    )
+
+
+def test_noise_gives_no_mixture(tmp_path):
+    """The pool's own proportions are proposed where runs are near them, Equal else; it stands at the top."""
+    near = asked(tmp_path, table(), {"letters": 300, "plays": 200, "maps": 100})
+    line = near.table.set_index("method").loc["Cautious"]
+    assert [line[f"w_{d}"] for d in DOMAINS] == pytest.approx([1 / 2, 1 / 3, 1 / 6])
+    assert shown(near).startswith("! No evidence") and "the pool's own proportions are proposed" in shown(near)
+    alone = table()
+    alone[[f"w_{d}" for d in DOMAINS]] = 1 / 3 + (alone[[f"w_{d}" for d in DOMAINS]] - 1 / 3) * 0.2
+    far = asked(tmp_path, alone, {"letters": 1500, "plays": 40, "maps": 40})
+    line = far.table.set_index("method").loc["Cautious"]
+    assert [line[f"w_{d}"] for d in DOMAINS] == pytest.approx([1 / 3] * 3)
+    assert "no run is near the pool's own proportions" in shown(far)
+    equal = asked(tmp_path, table(), {"letters": 300, "plays": 200, "maps": 100}, reference="equal")
+    assert equal.table.set_index("method").loc["Cautious", "w_maps"] == pytest.approx(1 / 3)
+
+
+def test_sweep_of_other_domains_is_used_for_those_that_are_the_same(tmp_path):
+    """What it does not know keeps its share, and what the pool lacks gets nothing; both are told at the top."""
+    out = tmp_path / "set"
+    found = asked(tmp_path, table(gain=0.1), {"letters": 300, "plays": 300, "songs\x1b[1m": 200}, out=out)
+    line = found.table.set_index("method").loc["Cautious"]
+    assert found.domains == ("letters", "plays", "songs\x1b[1m") and "w_maps" not in found.table
+    assert line["w_songs\x1b[1m"] == pytest.approx(0.25) and line["w_letters"] > 0.6
+    assert (found.table[[f"n_{d}" for d in found.domains]].sum(axis=1) == 100).all()
+    assert "knows nothing of songs" in shown(found) and "no rows of maps" in shown(found)
+    rows = [json.loads(row)["domain"] for row in (out / "train.jsonl").read_text().splitlines()]
+    assert pd.Series(rows).value_counts().to_dict() == {d: line[f"n_{d}"] for d in found.domains}
+    with pytest.raises(InputError, match="two or more of the history's domains"):
+        asked(tmp_path, table(), {"songs": 300, "tales": 300})
+    named = asked(tmp_path, table(gain=0.1), {"letters": 300, "plays": 300, "songs": 200}, map=["maps=songs"])
+    assert named.warnings == ()
