@@ -164,7 +164,7 @@ def _left_out(rows: Dataset, fields: set[str], ending: str) -> dict[str, str]:
             f"{untaught} rows have turns of the assistant with weight 0, on which it would train"
         )
     elif ending == "jsonl" and fields - PLAIN - {"weight", "train"}:
-        left[TRL] = "turns hold more than text, of which files of JSON do not tell the same types; write Parquet"
+        left[TRL] = "turns hold more than text, whose types files of JSON do not all tell; give --rows-format parquet"
     if odd and LLAMA_FACTORY not in left:
         left[LLAMA_FACTORY] = f"{odd} rows do not alternate between user and assistant, which it would leave out"
     return left
