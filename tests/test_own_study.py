@@ -145,6 +145,16 @@ def test_what_cannot_be_a_study_is_refused_in_a_sentence(tmp_path, rows, out, to
     assert not [path for path in tmp_path.iterdir() if "draft" in path.name]
 
 
+def test_files_of_several_forms_are_domains(tmp_path):
+    """Where no column tells the domain, each file is one; the file says so, and the loader reads it again."""
+    (tmp_path / "rows").mkdir()
+    write_lines(tmp_path / "rows/asked.jsonl", [{"question": f"{i} ?", "answer": f"{i}"} for i in range(24)])
+    write_lines(tmp_path / "rows/told.jsonl", [{"messages": turns(f"tell {i}", f"{i} !")} for i in range(30)])
+    done = command(tmp_path, "init", tmp_path / "rows", "--out", tmp_path / "s.yaml")
+    assert done.returncode == 0 and "by file: asked 24, told 30" in done.stderr, done.stderr
+    assert read_study(str(tmp_path / "s.yaml")).parameters["pool"]["options"]["domain"] == "file"
+
+
 def test_own_tasks_are_axes(tmp_path):
     """Each task file is a benchmark of its own; y_dev is their mean then."""
     (tmp_path / "rows").mkdir()

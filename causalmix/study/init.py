@@ -66,12 +66,14 @@ def init(asked: Asked, tell: Callable[[str], None] = lambda _: None) -> Path:
     _check_out(asked)
     require_model(asked.model)
     own = _own_tasks(asked.tasks) if asked.tasks else []
-    options = {"path": str(asked.rows.resolve())}
-    pool, column = _opened(options["path"], asked.domain_column)
-    options |= {"domain_column": column} if column != "domain" else {}
+    path = str(asked.rows.resolve())
+    options = {"path": path} | _way(path, asked.domain_column)
+    pool = local.load_pool(**options)
     counts = pd.Series(pool["domain"][:]).value_counts(sort=False)
     told = ", ".join(f"{domain} {count:,}" for domain, count in counts.items())
-    tell(f"Found {len(pool):,} rows of {len(counts)} domains, by the column {column}: {told}.")
+    by = "file" if "domain" in options else f"the column {options.get('domain_column', 'domain')}"
+    tell(f"Found {len(pool):,} rows of {len(counts)} domains, by {by}: {told}.")
+    tell(pool.info.description)
     if few := [f"{domain} ({count})" for domain, count in counts.items() if count < FEWEST]:
         raise InputError(
             f"Expected at least {FEWEST} rows in every domain, found fewer in {', '.join(few)}; "
@@ -102,15 +104,13 @@ def _check_out(asked: Asked) -> None:
         )
 
 
-def _opened(path: str, column: str) -> tuple[Dataset, str]:
-    """The rows as a pool, and the column that tells their domain: the one that is named, or the first that can."""
-    first = None
-    for name in [column] if column else COLUMNS:
-        try:
-            return local.load_pool(path, domain_column=name), name
-        except InputError as error:
-            first = first or error
-    raise first
+def _way(path: str, column: str) -> dict[str, str]:
+    """What tells the domain: the column that is named, the first that all files have, else the file itself."""
+    columns = local.columns_of(path)
+    found = column or next((name for name in COLUMNS if all(name in there for there in columns.values())), "")
+    if not found and len(columns) > 1:
+        return {"domain": "file"}
+    return {"domain_column": found} if found and found != "domain" else {}
 
 
 def _lengths(pool: Dataset, model: str) -> np.ndarray:

@@ -127,6 +127,11 @@ def _parts(
     return parts, {called(file): why for file, why in others.items()}
 
 
+def columns_of(path: str) -> dict[str, tuple[str, ...]]:
+    """Columns of the first rows of each file of a folder, or of one file, by its name."""
+    return {label: _columns(part) for label, part in _parts(path, None, "train", None, None)[0].items()}
+
+
 def _columns(part: Callable[[], Iterator[Line]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for line in islice(part(), LOOK) for name in line.row))
 
