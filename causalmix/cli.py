@@ -84,7 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("book", help="render the pages to HTML")
     command.set_defaults(do=_book)
     command.add_argument("--check", action="store_true", help="only check the pages and the rendered book")
-    command.add_argument("--student", action="store_true", help="the edition without solutions, in book/_build/student")
+    command.add_argument(
+        "--student", action="store_true", help="the edition without solutions, below book/_build/student"
+    )
 
     command = commands.add_parser("sweep", parents=[study], help="train the runs that a study's ledger lacks")
     command.set_defaults(do=_sweep)
