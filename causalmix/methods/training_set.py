@@ -111,7 +111,7 @@ def _judged(found: Recommendation) -> str:
     names, stages = {"bayesian": "the Bayesian stage", "forest": "the forest"}, (found.effects, found.paper)
     judge, paper = (names.get(one.stage, f"the {one.stage} stage") for one in stages)
     told = f"All gains are predicted by {judge}, which Cautious follows; CausalMix-A and CausalMix-S follow {paper}."
-    return f"{told} {found.paper.note}".strip()
+    return " ".join(filter(None, dict.fromkeys([told, found.effects.note, found.paper.note])))
 
 
 def _of_state(found: Recommendation) -> str:
