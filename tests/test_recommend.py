@@ -525,7 +525,7 @@ REFUSED = {
     "state is no number": (bad_state("x_hes,x_normalized_loss,x_writing_style\n1,2,good\n"), "finite number"),
     "state of two pools": (bad_state("x_hes,x_normalized_loss,x_writing_style\n1,2,3\n1,2,3\n"), "one pool"),
     "state is no JSON": (bad_state("{", "state.json"), "JSON object"),
-    "recipe is a list": (recipe("- tulu\n"), "loader"),
+    "recipe is a list": (recipe("- tulu\n"), "names with values"),
     "recipe is not YAML": (recipe("loader: [\n"), "YAML"),
     "other models beside published scores": (
         recipe("loader: local\noptions: {path: POOL}\nscores: {path: published}\n"),
