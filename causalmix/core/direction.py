@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from causalmix.core.errors import InputError
@@ -59,6 +60,16 @@ def kind(outcome: str) -> str:
     """The first word of an outcome's name that is the name of a loss or of a score; empty where there is none."""
     words = re.split(r"[^a-z0-9]+", outcome.removeprefix("y_").lower())
     return next((word for word in words if word in (*LOSSES, *SCORES)), "")
+
+
+def differing(history: History, outcome: str) -> np.ndarray:
+    """The values of an outcome, shape (n,); InputError where they are the same in all runs."""
+    if np.ptp(y := history.y(outcome)) == 0:
+        raise InputError(
+            f"Expected an outcome that differs between runs, found {outcome} at {y[0]:g} in all {len(y)}; "
+            "choose another outcome."
+        )
+    return y
 
 
 def stated(outcome: str, lower_is_better: bool | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -124,12 +124,8 @@ def columns_with(frame: pd.DataFrame, prefix: str) -> tuple[str, ...]:
 
 
 def check_columns(frame: pd.DataFrame, required: Sequence[str], source: str) -> None:
-    missing = [
-        name
-        for name in required
-        if not (columns_with(frame, name[:-1]) if name.endswith("*") else name in frame.columns)
-    ]
-    if missing:
+    there = lambda name: columns_with(frame, name[:-1]) if name.endswith("*") else name in frame.columns  # noqa: E731
+    if missing := [name for name in required if not there(name)]:
         raise InputError(
             f"Expected the columns {', '.join(missing)} in {source}, "
             f"found only {brief(', '.join(map(str, frame.columns)))}; add what is missing."

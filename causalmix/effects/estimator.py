@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from causalmix.core.direction import differing
 from causalmix.core.errors import InputError
 from causalmix.core.history import ROUNDING, History
+from causalmix.core.parameters import check_name
 from causalmix.effects import bayesian, double_ml
 from causalmix.effects.interface import EPS, TREATMENTS, Effects, Problem
 
@@ -59,27 +61,19 @@ def fit_effects(
     """
     problem = Problem(history, outcome, eps, treatment, seed)
     _check_variation(problem)
-    if stage not in STAGES:
-        raise InputError(f"Expected a stage among {', '.join(STAGES)}, found {stage!r}; choose one of these.")
+    check_name(stage, STAGES, "stage")
     if treatment == "clr":
         raise InputError(
             "Expected a treatment whose coefficients are identified, found clr, whose coordinates sum to 0; "
             "choose ilr, which holds the same."
         )
-    if treatment not in TREATMENTS:
-        raise InputError(
-            f"Expected a treatment among {', '.join(TREATMENTS)}, found {treatment!r}; choose one of these."
-        )
+    check_name(treatment, TREATMENTS, "treatment")
     return STAGES[stage](problem, **settings)
 
 
 def _check_variation(problem: Problem) -> None:
-    y, history = problem.y, problem.history
-    if np.ptp(y) == 0:
-        raise InputError(
-            f"Expected an outcome that differs between runs, found {problem.outcome} at {y[0]:g} in all {len(y)}; "
-            "choose another outcome."
-        )
+    history = problem.history
+    differing(history, problem.outcome)
     # Of the whole history: in a sparse one a split may leave a domain without any run that has it.
     T = replace(history, frame=history.whole).T
     stuck = np.flatnonzero(np.ptp(T, axis=0) <= 2 * ROUNDING * T.max(axis=0))

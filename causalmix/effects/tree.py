@@ -31,41 +31,29 @@ def tree_leaves(effects: Effects, tree: DecisionTreeRegressor | None) -> pd.Data
     """Each leaf in words: its conditions, its runs and the mean return of every domain there."""
     theta = effects.theta(effects.history.X)
     leaf_of = np.zeros(len(theta), int) if tree is None else tree.apply(_states(effects))
-    rows = []
-    for leaf, conditions in [(0, ())] if tree is None else _paths(tree, _names(effects)):
+    rows, splits = [], tree_splits(effects, tree)
+    for leaf, told in zip(np.unique(leaf_of), _told(splits)):  # both from left to right
         members = leaf_of == leaf
         means = {f"theta_{d}": mean for d, mean in zip(effects.history.domains, theta[members].mean(axis=0))}
-        rows.append({"state": " and ".join(conditions) or "all", "runs": int(members.sum())} | means)
+        rows.append({"state": told, "runs": int(members.sum())} | means)
     return pd.DataFrame(rows)
 
 
 def tree_splits(effects: Effects, tree: DecisionTreeRegressor | None) -> dict | str:
     """A tree as nested dictionaries ``question, yes, no``; a leaf is the text that :func:`tree_leaves` has for it."""
-    if tree is None:
-        return "all"
-    names, inner, leaves = _names(effects), tree.tree_, iter(tree_leaves(effects, tree)["state"])
+    names = [effects.history.covariates[j] for j in effects.varying]
 
-    def nested(node: int) -> dict | str:
-        left, right = inner.children_left[node], inner.children_right[node]
+    def nested(node: int, known: tuple[str, ...]) -> dict | str:
+        left, right = tree.tree_.children_left[node], tree.tree_.children_right[node]
         if left == right:
-            return next(leaves)
-        question = f"{names[inner.feature[node]]} ≤ {inner.threshold[node]:.3g}"
-        return {"question": question, "yes": nested(left), "no": nested(right)}
+            return " and ".join(known) or "all"
+        name, cut = names[tree.tree_.feature[node]], f"{tree.tree_.threshold[node]:.3g}"
+        below, above = (nested(child, (*known, f"{name} {sign} {cut}")) for child, sign in ((left, "≤"), (right, ">")))
+        return {"question": f"{name} ≤ {cut}", "yes": below, "no": above}
 
-    return nested(0)
-
-
-def _names(effects: Effects) -> list[str]:
-    return [effects.history.covariates[j] for j in effects.varying]
+    return "all" if tree is None else nested(0, ())
 
 
-def _paths(
-    tree: DecisionTreeRegressor, names: list[str], node: int = 0, conditions: tuple[str, ...] = ()
-) -> list[tuple[int, tuple[str, ...]]]:
-    """Leaves of a tree with the conditions that lead there, left to right."""
-    left, right = tree.tree_.children_left[node], tree.tree_.children_right[node]
-    if left == right:
-        return [(node, conditions)]
-    name, cut = names[tree.tree_.feature[node]], f"{tree.tree_.threshold[node]:.3g}"
-    below, above = (*conditions, f"{name} ≤ {cut}"), (*conditions, f"{name} > {cut}")
-    return _paths(tree, names, left, below) + _paths(tree, names, right, above)
+def _told(splits: dict | str) -> list[str]:
+    """The leaves of a tree, left to right."""
+    return [splits] if isinstance(splits, str) else [*_told(splits["yes"]), *_told(splits["no"])]

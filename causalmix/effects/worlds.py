@@ -13,8 +13,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from causalmix.core.errors import InputError
 from causalmix.core.history import History, check_history
+from causalmix.core.parameters import check_name
 from causalmix.core.simplex import log_treatment
 from causalmix.effects.interface import EPS
 
@@ -118,8 +118,7 @@ def draw(
 
     or, where it is confounded, a Dirichlet whose mean follows the state.
     """
-    if world.kind not in KINDS:
-        raise InputError(f"Expected a kind of world among {', '.join(KINDS)}, found {world.kind!r}; choose one.")
+    check_name(world.kind, KINDS, "kind of world")
     k, d, rng = world.k, world.d, np.random.default_rng([seed, 41, world.k, world.d, list(KINDS).index(world.kind)])
     mean, varying = rng.normal(0.012, 0.012, k), KINDS[world.kind](rng, k, d)
     X, lean = rng.normal(size=(n + n_states, d)), rng.normal(size=(d + 1, k))

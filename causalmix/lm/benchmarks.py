@@ -47,11 +47,7 @@ class Benchmark:
     sets: tuple[str, ...] = ()  # names of the data sets that count in OpenCompass; all of the module by default
 
     def __post_init__(self) -> None:
-        if self.split not in SPLITS:
-            raise InputError(
-                f"Expected a split among {', '.join(SPLITS)} for the benchmark {self.name}, found {self.split!r}; "
-                "choose one of these."
-            )
+        check_name(self.split, SPLITS, f"split of {self.name}")
         if self.task is None and self.opencompass is None:
             raise InputError(f"Expected an evaluator's task for the benchmark {self.name}, found none; name one.")
         if self.opencompass is not None and not re.fullmatch(r"\w+(\.\w+)*", self.opencompass):  # it becomes Python

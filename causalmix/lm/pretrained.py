@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from causalmix.core.errors import InputError
+from causalmix.core.parameters import check_name
 from causalmix.core.paths import ASSETS
 from causalmix.core.yaml_file import read_yaml
 from causalmix.lm.available import available
@@ -34,8 +35,7 @@ def load_causal_lm(
     A name on the hub, a folder that ``save_pretrained`` wrote, or a GGUF file, whose quantised weights are expanded
     to ``dtype``: safetensors or GGUF only, no code from the repository.  By default it goes to the first GPU.
     """
-    if dtype not in DTYPES:
-        raise InputError(f"Expected a dtype among {list(DTYPES)}, found {dtype!r}; choose one of them.")
+    check_name(dtype, DTYPES, "dtype")
     tokenizer = tokenizer_of(name_or_path)
 
     from transformers import AutoModelForCausalLM, GgufConfig

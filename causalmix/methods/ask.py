@@ -10,8 +10,8 @@ from itertools import cycle
 import numpy as np
 import pandas as pd
 
-from causalmix.core.errors import InputError
 from causalmix.core.history import History
+from causalmix.core.parameters import check_name
 from causalmix.methods import causal
 from causalmix.methods.baselines import dmo, doremi, equal, grid, odm, proportional, regmix, ridge
 from causalmix.methods.policy import Proposal, mixtures_table
@@ -56,8 +56,8 @@ MISSED = 1e-6  # of a unit in the last digit, which a float may miss
 def names_of(text: str) -> tuple[str, ...]:
     """Static methods named in a text, by commas; all where it is empty, Equal in any case."""
     given = [name.strip() for name in text.split(",") if name.strip()] or list(STATIC)
-    if unknown := [name for name in given if name not in STATIC]:
-        raise InputError(f"Expected methods among {', '.join(STATIC)}, found {', '.join(unknown)}; correct the names.")
+    for name in given:
+        check_name(name, STATIC, "method")
     return tuple(name for name in STATIC if name in (*given, "Equal"))
 
 

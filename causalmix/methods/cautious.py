@@ -44,6 +44,14 @@ class Keep:
     margin: float = 0.0  # that it may fall by, in its own units
     level: float = LEVEL  # of the one-sided interval: at .95 the bound lies 1.645 standard deviations down
 
+    def __post_init__(self) -> None:
+        check_margin(self.effects.outcome, self.margin)
+        if not 0.5 < self.level < 1:
+            raise InputError(
+                f"Expected a level above .5 and below 1 for {self.effects.outcome}, found {self.level}; choose for "
+                "instance 0.95."
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Choice(Proposal):
@@ -68,7 +76,7 @@ def cautious(
     when kappa, a margin or a level is out of range.
     """
     goals = (goals,) if isinstance(goals, Effects) else tuple(goals)
-    _check(kappa, keep)
+    check_kappa(kappa)
     scales = [1.0] if len(goals) == 1 else [float(np.std(goal.y)) for goal in goals]
     bounds = [partial(_bound, goal, x, limits.reference, kappa, 0.0, s) for goal, s in zip(goals, scales)]
     kept = [
@@ -107,17 +115,6 @@ def _decided(
         told.append("the mixture lies outside the support of the history, so its gain rests on the model's form")
     weights = best if moves else limits.reference
     return Choice(weights, "; ".join(told), best=best, gain=gain, low=low, high=high, evidence=moves)
-
-
-def _check(kappa: float, keep: Sequence[Keep]) -> None:
-    check_kappa(kappa)
-    for one in keep:
-        check_margin(one.effects.outcome, one.margin)
-        if not 0.5 < one.level < 1:
-            raise InputError(
-                f"Expected a level above .5 and below 1 for {one.effects.outcome}, found {one.level}; choose for "
-                "instance 0.95."
-            )
 
 
 def _moments(effects: Effects, x: np.ndarray, reference: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from causalmix.core import paths
-from causalmix.core.direction import told
+from causalmix.core.direction import differing, told
 from causalmix.core.errors import InputError
 from causalmix.core.history import History, read_history
 from causalmix.core.parameters import Subject, check_name
@@ -27,7 +27,7 @@ def answer(options: Namespace) -> tuple[Proposal, list[str]]:
     room = _room(options, history, domains, rows)
     target = _target(options.target, room)
     if history is not None:
-        _check_outcome(history, options.outcome)
+        differing(history, options.outcome)
     if options.half_width is not None and history is None and options.noise is None:
         raise InputError("Expected the noise of an outcome for a half-width, found no history; give --noise.")
     if history is not None and options.outcome in told(history):
@@ -157,13 +157,6 @@ def _pairs(text: str, option: str, read: Callable, form: str) -> dict:
     except ValueError:
         raise InputError(f"Expected {option} as {form}, by commas, found {text!r}; correct it.") from None
     return found
-
-
-def _check_outcome(history: History, outcome: str) -> None:
-    if np.ptp(y := history.y(outcome)) == 0:
-        raise InputError(
-            f"Expected an outcome that differs between runs, found {outcome} at {y[0]:g} in all; choose another."
-        )
 
 
 def _told(proposal: Proposal, options: Namespace, history: History | None) -> list[str]:

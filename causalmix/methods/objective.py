@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from causalmix.core.direction import differing
 from causalmix.core.errors import InputError
 from causalmix.core.history import History
 
@@ -36,10 +37,7 @@ class Objective:
         if len(self.outcomes) == 1:
             return history
         for name in self.outcomes:
-            if np.ptp(history.y(name)) == 0:
-                raise InputError(
-                    f"Expected outcomes that differ between runs, found {name} the same in all; leave it out."
-                )
+            differing(history, name)
         frames = {part: self._added(getattr(history, part), history) for part in ("frame", "whole")}
         return replace(history, **frames)
 

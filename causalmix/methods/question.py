@@ -10,8 +10,10 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 
+from causalmix.core.direction import differing
 from causalmix.core.errors import InputError
 from causalmix.core.history import History
+from causalmix.core.parameters import check_name
 from causalmix.core.tables import is_number
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.interface import Effects
@@ -61,10 +63,8 @@ class Question:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "domains", tuple(self.domains) or self.history.domains)
-        if unknown := [d for d in self.domains if d not in self.history.domains]:
-            raise InputError(
-                f"Expected domains among {', '.join(self.history.domains)}, found {', '.join(unknown)}; correct them."
-            )
+        for name in self.domains:
+            check_name(name, self.history.domains, "domain")
         if not (is_number(self.n_samples) and self.n_samples >= 1):
             raise InputError(f"Expected a training set of at least 1 row, found {self.n_samples}; correct n_samples.")
         if self.rows is not None and not (_finite(self.rows, self.k) and (np.asarray(self.rows) > 0).all()):
@@ -136,15 +136,9 @@ class Question:
 
     def outcomes(self, method: str, least: int) -> np.ndarray:
         """The outcome of every past run, shape (n,); refuses fewer than ``least`` runs, or one outcome in all."""
-        y = self.history.y(self.outcome)
-        if len(y) < least:
-            raise InputError(f"Expected at least {least} runs for {method}, found {len(y)}; add runs to the history.")
-        if np.ptp(y) == 0:
-            raise InputError(
-                f"Expected an outcome that differs between runs, found {self.outcome} at {y[0]:g} in all {len(y)}; "
-                "choose another outcome."
-            )
-        return y
+        if (n := len(self.history)) < least:
+            raise InputError(f"Expected at least {least} runs for {method}, found {n}; add runs to the history.")
+        return differing(self.history, self.outcome)
 
     def trained(self, method: str, runs: Sequence[ProxyRun]) -> list[dict]:
         """Records of runs that a method needs; refuses where nothing can be trained or a record is of no use."""

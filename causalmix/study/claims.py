@@ -68,19 +68,11 @@ def paired_claim(
         where = f"{where} ({missing[0]} was not {tried})"
     else:
         gaps = (wide[one] - wide[other]).dropna()
-        ours = _over_seeds(100 * gaps) if trained else _over_splits(gaps, held_out_ratio(table))
+        ratio, gaps = (0.0, 100 * gaps) if trained else (held_out_ratio(table), gaps)
+        interval, p = (mean_interval, mean_p) if trained else (split_interval, split_p)
+        ours = *interval(gaps, ratio=ratio), p(gaps, ratio)
     numbers = {"reported": reported} | dict(zip(("ours", "ci_low", "ci_high", "p"), ours)) | {"unit": unit}
     return {"claim": text, "family": family} | numbers | {"measured in": where, "reported where": source}
-
-
-def _over_seeds(gaps: pd.Series) -> tuple[float, ...]:
-    """Mean, bounds and p-value."""
-    return *mean_interval(gaps), mean_p(gaps)
-
-
-def _over_splits(gaps: pd.Series, ratio: float) -> tuple[float, ...]:
-    """The same."""
-    return *split_interval(gaps, ratio), split_p(gaps, ratio)
 
 
 def judged(claims: list[dict]) -> pd.DataFrame:

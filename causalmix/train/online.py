@@ -17,6 +17,7 @@ from scipy.special import softmax
 from torch.utils.data import Sampler
 
 from causalmix.core.errors import InputError
+from causalmix.core.parameters import check_name
 from causalmix.core.tables import is_number
 
 ODM_FORMS = ("paper", "official_repo")
@@ -224,8 +225,8 @@ def make_mixer(settings: Mapping[str, object], codes: np.ndarray, weights: np.nd
         raise InputError(f"Expected mixing by one of {MIXING}, found {dict(settings)}; correct the specification.")
     given = MIXING[method] | given
     for name, value in given.items():
-        if name == "form" and value not in ODM_FORMS:
-            raise InputError(f"Expected a form of ODM among {', '.join(ODM_FORMS)}, found {value!r}; choose one.")
+        if name == "form":
+            check_name(value, ODM_FORMS, "form of ODM")
         if name == "eta" and not (is_number(value) and value > 0):
             raise InputError(f"Expected a finite step size eta above zero, found {value}; give for instance 0.1.")
         if name in ("smoothing", "memory", "warmup") and not (is_number(value) and 0 <= value < 1):

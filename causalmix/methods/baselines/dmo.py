@@ -73,8 +73,6 @@ def design(k: int, n0: int, n_seeds: int, seed: int) -> list[ProxyRun]:
     """The runs that DMO asks for: (4k + 1) sizes, each with the next ``n_seeds`` seeds; n0 rows at the base point."""
     if n0 < 3:
         raise InputError(f"Expected at least 3 rows of each domain at DMO's base point, found {n0}; raise n0.")
-    if n_seeds < 1:
-        raise InputError(f"Expected at least 1 seed for each run of DMO's design, found {n_seeds}; raise n_seeds.")
     sizes = [np.full(k, n0)]
     for domain in range(k):
         sizes += [np.where(np.arange(k) == domain, round(n0 * factor), n0) for factor in FACTORS]

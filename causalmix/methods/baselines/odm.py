@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from causalmix.core.errors import InputError
+from causalmix.core.parameters import check_name
 from causalmix.methods.question import Answer, ProxyRun, Question
 from causalmix.train.online import MIXING, ODM_FORMS
 
@@ -23,8 +23,7 @@ def proxies(k: int, n_samples: int, seed: int, form: str = "paper") -> list[Prox
 
 def mixture(question: Question, form: str = "paper") -> Answer:
     """The shares that the bandit's run took; detail ``trajectory``: those on the way."""
-    if form not in ODM_FORMS:
-        raise InputError(f"Expected a form of ODM among {', '.join(ODM_FORMS)}, found {form!r}; choose one of these.")
+    check_name(form, ODM_FORMS, "form of ODM")
     runs = proxies(question.k, question.proxy_samples, question.seed, form)
     found = question.trained("ODM", runs)[0]["training"]["mixing"]
     trajectory = pd.DataFrame(found["trajectory"], columns=[f"w_{d}" for d in question.history.domains])
