@@ -66,8 +66,7 @@ def differing(history: History, outcome: str) -> np.ndarray:
     """The values of an outcome, shape (n,); InputError where they are the same in all runs."""
     if np.ptp(y := history.y(outcome)) == 0:
         raise InputError(
-            f"Expected an outcome that differs between runs, found {outcome} at {y[0]:g} in all {len(y)}; "
-            "choose another outcome."
+            f"Expected an outcome that differs between runs, found {outcome} at {y[0]:g} in all; choose another."
         )
     return y
 

@@ -226,9 +226,7 @@ def read(model: type[Model], given: Mapping[str, object]) -> Model:
         return model(**{name: _from_text(value, _kind(schema[name])) for name, value in given.items()})
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
-        raise InputError(
-            f"Expected {name} to be {allowed(schema[name])}, found {given[name]!r}; give such a value."
-        ) from None
+        raise InputError(f"Expected {name} to be {allowed(schema[name])}, found {given[name]!r}; correct it.") from None
 
 
 def _kind(schema: Mapping[str, Any]) -> type:

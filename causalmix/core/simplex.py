@@ -23,9 +23,7 @@ def check_mixture(w: Sequence[float], domains: Sequence[str]) -> np.ndarray:
     """
     w = np.asarray(w, dtype=float)
     if w.shape != (len(domains),):
-        raise InputError(
-            f"Expected one weight for each of {', '.join(domains)}, found {w.size}; give {len(domains)} weights."
-        )
+        raise InputError(f"Expected one weight for each of {', '.join(domains)}, found {w.size}; give {len(domains)}.")
     off = ~np.isfinite(w) | (w < 0)
     if off.any():
         i = int(np.argmax(off))

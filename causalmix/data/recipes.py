@@ -125,9 +125,7 @@ class Recipe:
         asked = self.benchmarks()
         names = [b.name for b in asked]
         if twice := sorted({name for name in names if names.count(name) > 1}) or [b.name for b in asked if not b.axis]:
-            raise InputError(
-                f"Expected benchmarks with names of their own and an axis, found {', '.join(twice)}; rename them."
-            )
+            raise InputError(f"Expected benchmarks with own names and an axis, found {', '.join(twice)}; rename them.")
         module.check(asked, settings)
 
     def models(self) -> tuple[str, ...]:

@@ -124,9 +124,7 @@ def load_named(name: WorldName) -> World:
         return _load(name._replace(candidates=None), folder, recipe.domains or None)
     found = load_world(name.rows, name.seed, name.family)
     if WorldName.read(found.name).digest != name.digest:
-        raise InputError(
-            f"Expected the world {name.digest}, found {found.name}; check out the version that recorded this run."
-        )
+        raise InputError(f"Expected the world {name.digest}, found {found.name}; check out the version of this run.")
     return found
 
 

@@ -45,8 +45,7 @@ class ScoredPool:
         names = tuple(SCORES if names is None else names)
         if missing := [c for c in ("domain", *names) if c not in table]:
             raise InputError(
-                f"Expected pool columns domain, {', '.join(names)}; {', '.join(missing)} not found; "
-                "score the pool first."
+                f"Expected the columns domain, {', '.join(names)}, found no {', '.join(missing)}; score the pool."
             )
         found, scores = set(table["domain"]), table[list(names)].to_numpy(float)
         unknown, empty = sorted(found - set(domains)), sorted(set(domains) - found)

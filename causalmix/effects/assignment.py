@@ -67,8 +67,7 @@ def reading_scores(before: History, after: History, **settings) -> pd.DataFrame:
     """
     if before.frame["run_id"].tolist() != after.frame["run_id"].tolist():
         raise InputError(
-            "Expected the same runs in the same order for X before and after mixing, found others; "
-            "write both histories again."
+            "Expected the same runs before and after mixing, in one order, found others; write both histories again."
         )
     designed, parts = np.flatnonzero(before.frame["run_id"].isin(before.designed.frame["run_id"])), []
     for name, history in zip(READINGS, (before.take(designed), after.take(designed))):

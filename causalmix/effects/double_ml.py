@@ -135,10 +135,7 @@ def learner(seed: int) -> LGBMRegressor:
 def folds(clusters: np.ndarray, n: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Rows to fit and rows to predict in each of n folds of the mixtures; ``History.clusters`` tells the rows' ones."""
     if (found := clusters.max() + 1) < n:
-        raise InputError(
-            f"Expected at least {n} different mixtures for {n} folds, found {found}; "
-            "add runs with other mixtures, or lower cv_folds."
-        )
+        raise InputError(f"Expected at least {n} different mixtures for {n} folds, found {found}; add some.")
     parts = KFold(n, shuffle=True, random_state=seed).split(np.arange(found))
     return [tuple(np.flatnonzero(np.isin(clusters, part)) for part in both) for both in parts]
 

@@ -63,10 +63,7 @@ def fit_effects(
     _check_variation(problem)
     check_name(stage, STAGES, "stage")
     if treatment == "clr":
-        raise InputError(
-            "Expected a treatment whose coefficients are identified, found clr, whose coordinates sum to 0; "
-            "choose ilr, which holds the same."
-        )
+        raise InputError("Expected a treatment with identified coefficients, found clr, which sums to 0; choose ilr.")
     check_name(treatment, TREATMENTS, "treatment")
     return STAGES[stage](problem, **settings)
 

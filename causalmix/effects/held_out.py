@@ -56,7 +56,7 @@ def split_rows(n: int, n_test: int, seed: int, clusters: np.ndarray | None = Non
     """
     if n - n_test < MIN_ROWS // 2:
         raise InputError(
-            f"Expected at least {MIN_ROWS // 2} runs besides the {n_test} held out, found {n - n_test}; lower n_test."
+            f"Expected at least {MIN_ROWS // 2} runs besides {n_test} held out, found {n - n_test}; lower n_test."
         )
     clusters = np.arange(n) if clusters is None else clusters
     sizes, held, room = np.bincount(clusters), [], n_test
@@ -66,8 +66,7 @@ def split_rows(n: int, n_test: int, seed: int, clusters: np.ndarray | None = Non
             room -= sizes[mixture]
     if len(held) < min(FEWEST_MIXTURES, n_test):
         raise InputError(
-            f"Expected {FEWEST_MIXTURES} or more mixtures among {n_test} runs to hold out, found {len(held)}, for runs "
-            "of one mixture stay together; add runs with other mixtures, or raise n_test."
+            f"Expected {FEWEST_MIXTURES} or more mixtures among {n_test} runs held out, found {len(held)}; add some."
         )
     tested = np.isin(clusters, held)
     return np.flatnonzero(~tested), np.flatnonzero(tested)

@@ -91,8 +91,7 @@ class Problem:
         known = len(_moved(log_treatment(whole.T, self.eps), basis))
         if known < len(basis):
             raise InputError(
-                f"Expected mixtures that differ in {len(basis)} directions, found {known}; "
-                "add runs with other mixtures, or leave out domains."
+                f"Expected mixtures that differ in {len(basis)} directions, found {known}; add others, or drop domains."
             )
         return _moved(self.Z, basis)
 

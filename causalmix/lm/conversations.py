@@ -47,9 +47,7 @@ def _encode(
     for place, turns, row_ids, mask in zip(places, conversations, encoded["input_ids"], encoded["assistant_masks"]):
         mask = _weighted(mask, turns)
         if 1 not in mask:
-            raise InputError(
-                f"Expected an assistant turn in every row, found none in row {place + 1}; leave such rows out."
-            )
+            raise InputError(f"Expected an assistant turn in every row, found none in row {place + 1}; leave it out.")
         end = len(mask) - mask[::-1].index(1)
         ids.append(row_ids[:end])
         masks.append(mask[:end])
@@ -80,9 +78,7 @@ def labelled(dataset: Dataset, max_length: int, file: str | Path | None = None) 
     label = partial(label_batch, max_length=max_length)
     rows = dataset.map(label, batched=True, remove_columns=dataset.column_names, features=LABELLED, **place)
     if not len(rows):
-        raise InputError(
-            f"Expected rows with a completion within max_length={max_length}, found none; raise max_length."
-        )
+        raise InputError(f"Expected rows with a completion within max_length={max_length}, found none; raise it.")
     return rows
 
 

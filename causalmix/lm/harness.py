@@ -100,9 +100,7 @@ def check_context(config: PreTrainedConfig, max_new_tokens: int) -> None:
     """Raise InputError unless answers of that length fit the context of a model."""
     context = getattr(config, "max_position_embeddings", None)
     if context is not None and max_new_tokens >= context:
-        raise InputError(
-            f"Expected max_new_tokens below the model's context of {context} tokens, found {max_new_tokens}; lower it."
-        )
+        raise InputError(f"Expected max_new_tokens below the context of {context}, found {max_new_tokens}; lower it.")
 
 
 def check_benchmarks(benchmarks: Sequence[Benchmark], field: str, whose: str, other: str, allow_code: bool) -> None:
@@ -111,8 +109,7 @@ def check_benchmarks(benchmarks: Sequence[Benchmark], field: str, whose: str, ot
         raise InputError("Expected at least one benchmark, found none; name one.")
     if missing := [b.name for b in benchmarks if getattr(b, field) is None]:
         raise InputError(
-            f"Expected benchmarks that {whose} has, found {', '.join(missing)}, which it lacks; "
-            f"leave them out, or set evaluator: {other}."
+            f"Expected benchmarks that {whose} has, found {', '.join(missing)}; leave them out, or ask {other}."
         )
     refuse_code(benchmarks, allow_code)
 

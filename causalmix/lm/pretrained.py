@@ -107,8 +107,7 @@ def _loading(name: str | Path, what: str = "a causal language model") -> Iterato
     except Exception as error:  # transformers raises whatever its readers meet
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(".")
         raise InputError(
-            f"Expected {name} to load as {what} with its tokenizer, found {reason}; "
-            "check its files, or choose another model."
+            f"Expected {name} to load as {what} with its tokenizer, found {reason}; check its files, or choose another."
         ) from error
 
 

@@ -48,8 +48,7 @@ class Keep:
         check_margin(self.effects.outcome, self.margin)
         if not 0.5 < self.level < 1:
             raise InputError(
-                f"Expected a level above .5 and below 1 for {self.effects.outcome}, found {self.level}; choose for "
-                "instance 0.95."
+                f"Expected a level above .5 and below 1 for {self.effects.outcome}, found {self.level}; correct it."
             )
 
 

@@ -78,9 +78,7 @@ def _domains_of(study: Subject) -> tuple[str, ...]:
 
     found = Recipe.of(study.pool).domains if study.pool else DOMAINS
     if not found:
-        raise InputError(
-            f"Expected the domains in the recipe of the study {study.study}, found none; give --domains instead."
-        )
+        raise InputError(f"Expected domains in the recipe of {study.study}, found none; give --domains instead.")
     return tuple(found)
 
 

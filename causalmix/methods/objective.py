@@ -81,9 +81,7 @@ def read_objective(text: str, outcome: str, history: History) -> Objective:
 
 def _axes(history: History) -> tuple[str, ...]:
     if len(history.axes) < 2:
-        raise InputError(
-            f"Expected two or more axes for an objective over them, found {len(history.axes)}; name one outcome."
-        )
+        raise InputError(f"Expected two or more axes to raise together, found {len(history.axes)}; name one outcome.")
     return tuple(f"y_{name}" for name in history.axes)
 
 

@@ -76,9 +76,7 @@ def causalmix_s(
     """
     theta, reference, caps = _checked(theta, reference, radius, caps)
     if not 1 <= top <= n_candidates:
-        raise InputError(
-            f"Expected top between 1 and n_candidates={n_candidates}, found {top}; average fewer candidates."
-        )
+        raise InputError(f"Expected top between 1 and n_candidates={n_candidates}, found {top}; average fewer.")
     drawn = sample_dirichlet(n_candidates, alpha, len(theta), seed)
     candidates = _inside(capped(drawn, caps), reference, radius)
     best = np.argsort(-(log_treatment(candidates, eps) @ theta), kind="stable")[:top]
@@ -181,9 +179,7 @@ def _checked(
     """Arguments as arrays; the reference already within the caps."""
     theta = np.asarray(theta, float)
     if theta.ndim != 1 or not np.isfinite(theta).all():
-        raise InputError(
-            f"Expected one finite return for each domain, found {theta.tolist()}; estimate the effects again."
-        )
+        raise InputError(f"Expected one finite return for each domain, found {theta.tolist()}; estimate them again.")
     if radius is not None and not 0 <= radius <= 1:
         raise InputError(f"Expected a trust region radius in [0, 1], found {radius}; it is a total variation distance.")
     names = [f"domain {k}" for k in range(len(theta))]
@@ -197,8 +193,7 @@ def check_caps(caps: np.ndarray | None, k: int) -> np.ndarray:
     caps = np.ones(k) if caps is None else np.asarray(caps, float)
     if caps.shape != (k,) or not (caps >= 0).all() or caps.sum() < 1 - ROUNDED:
         raise InputError(
-            f"Expected one cap for each of {k} domains and a sum of at least 1, found {caps.tolist()}; "
-            "allow repeats or train on fewer rows."
+            f"Expected {k} caps and a sum of at least 1, found {caps.tolist()}; repeat rows or train on fewer."
         )
     return caps
 

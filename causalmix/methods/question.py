@@ -144,13 +144,12 @@ class Question:
         """Records of runs that a method needs; refuses where nothing can be trained or a record is of no use."""
         if self.train is None:
             raise NothingTrains(
-                f"Expected a way to train proxies for {method}, found none; give `train`, or leave {method} out."
+                f"Expected a way to train proxies of {method}, found none; give `train`, or leave it out."
             )
         records = self.train(runs)
         if len(records) != len(runs):
             raise InputError(
-                f"Expected {len(runs)} records of proxy runs for {method}, found {len(records)}; "
-                "let `train` return one for each run."
+                f"Expected {len(runs)} records of runs for {method}, found {len(records)}; return one for each."
             )
         if failed := [r for r in records if r["status"] != "finished"]:
             why = " ".join(str(failed[0].get("error", "no reason told")).split())

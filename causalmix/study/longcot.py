@@ -28,9 +28,7 @@ def load(recipe: Mapping, pool_rows: int = 12_000, pool_seed: int = 0) -> World:
 def with_outcome(history: History, axes: Sequence[str] = AXES) -> History:
     """The same records with the mean of some axes, all of which they need, as a further outcome, :data:`OUTCOME`."""
     if missing := [axis for axis in axes if axis not in history.axes]:
-        raise InputError(
-            f"Expected the axes {', '.join(axes)} in the history, found no {missing[0]}; choose axes that it has."
-        )
+        raise InputError(f"Expected the axes {', '.join(axes)} in the history, found no {missing[0]}; add it.")
     mean = history.frame[[f"y_{axis}" for axis in axes]].mean(axis=1)
     return replace(history, frame=history.frame.assign(**{OUTCOME: mean}))
 

@@ -44,8 +44,7 @@ def recorded_or_trained(
     kept = [t for t in trials if t.spec.run_id in finished]
     if not kept:
         raise InputError(
-            f"Expected recorded runs of these mixtures in {ledger.path.name}, found none; "
-            f"set train_missing to train {len(trials)}."
+            f"Expected recorded runs of these mixtures in {ledger.path.name}, found none; set train_missing."
         )
     return kept, [finished[t.spec.run_id] for t in kept]
 
@@ -64,8 +63,7 @@ def trial_table(trials: Iterable[Trial], records: Iterable[dict]) -> pd.DataFram
     for trial, record in zip(trials, records):
         if record["status"] != "finished":
             raise InputError(
-                f"Expected a finished run of {trial.method} in {trial.pool}, found {record['error']}; "
-                "sweep again with --retry-failed."
+                f"Expected a finished run of {trial.method}, found {record['error']}; sweep again with --retry-failed."
             )
         spec = trial.spec
         rows.append(

@@ -129,8 +129,5 @@ def panel_history(ledger: Ledger, design: Design, specs: list[RunSpec]) -> pd.Da
         if len(records) == design.noise_seeds:
             parts.append(history(records).assign(spec=number))
     if len(parts) < 2:
-        raise InputError(
-            "Expected a noise panel with all its seeds, found fewer than 2 complete specifications; "
-            "train the rest (causalmix sweep)."
-        )
+        raise InputError("Expected 2 or more specifications with all seeds in the noise panel, found fewer; train it.")
     return pd.concat(parts, ignore_index=True)

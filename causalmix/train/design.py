@@ -61,9 +61,7 @@ class Design:
         for role, given in self.models.items():
             check_name(role, ROLES, "role of a model")
             if not isinstance(given, str) and not (isinstance(given, dict) and isinstance(given.get("name"), str)):
-                raise InputError(
-                    f"Expected the model of the role {role} as its name, or with a name, found {given!r}; add the name."
-                )
+                raise InputError(f"Expected the model of the {role} as its name, or with one, found {given!r}; add it.")
 
     def settings_of(self, role: str) -> SFTSettings:
         """Hyper-parameters of a role's runs."""
@@ -124,9 +122,7 @@ def _assign(design: Design, tilts: np.ndarray, k: int) -> np.ndarray:
         lean = np.exp(0.5 * tilts @ np.random.default_rng(11).normal(size=(tilts.shape[1], k)))
         means = lean / lean.sum(axis=1, keepdims=True)
         return np.stack([rng.dirichlet(design.concentration * k * m + 0.05) for m in means])
-    raise InputError(
-        f"Expected assignment randomized or confounded, found {design.assignment!r}; choose one of the two."
-    )
+    raise InputError(f"Expected assignment randomized or confounded, found {design.assignment!r}; choose one.")
 
 
 def spec_of(
@@ -151,8 +147,7 @@ def spec_of(
     launch = design.launch_of(role)
     if mixing and launch:
         raise InputError(
-            f"Expected the {role} in one process for a method that mixes while it trains, found it launched; "
-            "leave launch out, or DoReMi and ODM."
+            f"Expected the {role} in one process where a method mixes in training, found it launched; drop one of them."
         )
     return RunSpec(
         world=f"{world}/{candidates or design.candidates}",

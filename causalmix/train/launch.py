@@ -97,8 +97,7 @@ def _configuration(config: object) -> tuple[Path, ClusterConfig]:
     file = shipped.get(str(config), Path(str(config)))
     if not file.is_file():
         raise InputError(
-            f"Expected a launch config among {', '.join(sorted(shipped))}, or a file, found {config!r}; "
-            "name one of these."
+            f"Expected a launch config, {', '.join(sorted(shipped))} or a file, found {config!r}; correct it."
         )
     try:
         return file, ClusterConfig.from_yaml_file(str(file))
@@ -119,8 +118,7 @@ def _check_config(config: str | Path, settings: SFTSettings, processes: int | No
         raise InputError(f"Expected processes on one machine, found num_machines in {file}; set it to 1.")
     if _checkpoints(loaded) and settings.activation_checkpointing:
         raise InputError(
-            f"Expected activation checkpointing in one place, found it in {file.name} and in the settings; "
-            "set activation_checkpointing=False."
+            f"Expected activation checkpointing in one place, found it in {file.name} and the settings; leave one out."
         )
     return file, bool(loaded.use_cpu)
 

@@ -125,8 +125,7 @@ def finetune(
     rows = labelled(dataset, settings.max_length)
     if mixer is not None and len(rows) != len(dataset):
         raise InputError(
-            f"Expected rows that all fit max_length={settings.max_length}, found {len(dataset) - len(rows)} too long; "
-            "raise max_length."
+            f"Expected rows within max_length={settings.max_length}, found {len(dataset) - len(rows)} longer; raise it."
         )
     with tempfile.TemporaryDirectory(prefix="causalmix-sft-") as scratch:
         trainer, facts = fit(model, tokenizer, rows, trainer_config(settings, seed, scratch), mixer)

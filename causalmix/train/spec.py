@@ -55,9 +55,7 @@ class RunSpec:
         try:
             text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise InputError(
-                f"Expected a run's values to be finite numbers, text or booleans, found {error}; correct the spec."
-            ) from error
+            raise InputError(f"Expected numbers, texts or booleans in a run, found {error}; correct it.") from error
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
@@ -94,7 +92,7 @@ class RunSpec:
         names = {field.name for field in fields(cls)}
         if off := sorted(names ^ set(values)):
             raise InputError(
-                f"Expected the fields {', '.join(sorted(names))} in a run, found {', '.join(off)} amiss; correct them."
+                f"Expected the fields {', '.join(sorted(names))} in a run, found {', '.join(off)} amiss; correct it."
             )
         return cls(**values)
 

@@ -109,8 +109,7 @@ def _parsed(line: bytes, file: Path, number: int) -> Any:
         return json.loads(line)
     except ValueError as error:
         raise InputError(
-            f"Expected a JSON object in each line of {file}, found another text in line {number + 1}; "
-            "download the file again."
+            f"Expected a JSON object in each line of {file}, found other text in line {number + 1}; download it again."
         ) from error
 
 

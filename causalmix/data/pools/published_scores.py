@@ -72,8 +72,7 @@ def _check_schema(rows: Dataset) -> None:
         )
     if missing := {"instruction", "output", "raw_scores"} - columns:
         raise InputError(
-            f"Expected published scores with {', '.join(sorted(missing))}, found the columns {found}; "
-            "use OpenDataArena-scored-data-2603."
+            f"Expected {', '.join(sorted(missing))} in published scores, found {found}; use the release 2603."
         )
     metrics = rows.features["raw_scores"]
     if isinstance(metrics, Value):
@@ -83,8 +82,7 @@ def _check_schema(rows: Dataset) -> None:
         )
     if isinstance(metrics, Mapping) and (lacking := {s.published for s in SCORES.values()} - {None, *metrics}):
         raise InputError(
-            f"Expected {', '.join(sorted(lacking))} in raw_scores, found {', '.join(metrics)}; "
-            "choose rows that have them."
+            f"Expected {', '.join(sorted(lacking))} in raw_scores, found {', '.join(metrics)}; choose other rows."
         )
 
 

@@ -89,13 +89,10 @@ def fit(sizes: np.ndarray, losses: np.ndarray, domains: Sequence[str] = ()) -> L
     sizes, losses = np.asarray(sizes, float), np.asarray(losses, float)
     if not np.isfinite(losses).all():
         bad = (~np.isfinite(losses)).any(axis=1).sum()
-        raise InputError(
-            f"Expected a finite validation loss of each domain for DMO, found {bad} runs without; leave them out."
-        )
+        raise InputError(f"Expected finite validation losses of each domain, found {bad} runs without; leave them out.")
     if not np.ptp(losses, axis=0).any():
         raise InputError(
-            f"Expected validation losses that differ between DMO's runs, found the same in all {len(losses)}; "
-            "vary the mixtures."
+            "Expected validation losses that differ between DMO's runs, found the same; vary the mixtures."
         )
     # What rounding of shares makes of one number of rows is not a design.
     stuck = np.flatnonzero(np.ptp(sizes, axis=0) <= 2 * ROUNDING * sizes.max(axis=0))
@@ -224,8 +221,7 @@ def validation_losses(records: Sequence[dict], domains: Sequence[str]) -> np.nda
     found = [record["training"].get("validation_loss", {}) for record in records]
     if missing := sorted({d for row in found for d in domains if d not in row}):
         raise InputError(
-            f"Expected a validation loss of each domain for DMO, found none of {', '.join(missing)}; "
-            "train again with validation rows."
+            f"Expected validation losses for DMO, found none of {', '.join(missing)}; train with such rows."
         )
     return np.array([[row[d] for d in domains] for row in found], float)
 
@@ -239,8 +235,7 @@ def table_fit(question: Question, losses: np.ndarray) -> Answer:
     losses = np.asarray(losses, float)
     if losses.shape != history.T.shape:
         raise InputError(
-            f"Expected losses of {history.T.shape} runs and domains for {TABLE_FIT}, found {losses.shape}; "
-            "give one for each."
+            f"Expected losses of {history.T.shape} runs and domains for {TABLE_FIT}, found {losses.shape}; correct it."
         )
     if len(losses) < MIN_ROWS:
         raise InputError(f"Expected at least {MIN_ROWS} runs for {TABLE_FIT}, found {len(losses)}; add runs.")
