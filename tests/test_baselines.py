@@ -9,11 +9,11 @@ import pytest
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
-from causalmix.methods.baselines import dmo, equal, grid, proportional, regmix, ridge
+from causalmix.methods.baselines import dmo, regmix, ridge, simple
 from causalmix.methods.question import Question
 
 BEST = np.array([0.5, 0.3, 0.2])
-FROM_RUNS = {"Grid": grid.mixture, "RegMix": regmix.mixture, "RegMix-ridge": ridge.mixture}
+FROM_RUNS = {"Grid": simple.grid, "RegMix": regmix.mixture, "RegMix-ridge": ridge.mixture}
 LAW = dmo.Law(
     beta=np.array([0.051, 0.043, 0.0439]), c=np.array([1.156484, 0.750850, 0.982818]),
     gamma=np.array([0.197807, 0.040025, 0.126060]), alpha=np.array([0.475964, 0.435039, 0.467028]),
@@ -73,11 +73,11 @@ def bare(question):
 
 def test_equal_and_proportional_need_no_run(question, bare):
     """Proportional is refused where the pool is not known."""
-    assert equal.mixture(question).weights == pytest.approx(np.full(3, 1 / 3))
-    told = proportional.mixture(question)
+    assert simple.equal(question).weights == pytest.approx(np.full(3, 1 / 3))
+    told = simple.proportional(question)
     assert told.weights == pytest.approx([0.45, 0.3, 0.25]) and told.runs_used == 0
     with pytest.raises(InputError, match="leave Proportional out"):
-        proportional.mixture(bare)
+        simple.proportional(bare)
 
 
 def test_grid_takes_the_first_of_the_best_runs(bare):
@@ -86,14 +86,14 @@ def test_grid_takes_the_first_of_the_best_runs(bare):
     y = np.linspace(0, 0.5, 30)
     y[[7, 12]] = 0.9
     asked = replace(bare, history=history_of(T, y))
-    told = grid.mixture(asked)
+    told = simple.grid(asked)
     assert told.weights == pytest.approx(T[7]) and told.runs_used == 30
     assert len(told.details["runs"]) == 10 and told.details["runs"]["y_dev"].is_monotonic_decreasing
     y[25] = 1.0
-    part = grid.mixture(replace(bare, history=history_of(T, y)), n_runs=20)
+    part = simple.grid(replace(bare, history=history_of(T, y)), n_runs=20)
     assert part.weights == pytest.approx(T[7]) and part.runs_used == 20
     with pytest.raises(InputError, match="Expected n_runs from 20"):
-        grid.mixture(asked, n_runs=31)
+        simple.grid(asked, n_runs=31)
 
 
 @pytest.mark.parametrize("method", [regmix.mixture, ridge.mixture])

@@ -8,7 +8,7 @@ from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
 from causalmix.core.simplex import sample_dirichlet, to_counts
 from causalmix.methods import ask
-from causalmix.methods.baselines import dmo, doremi, equal, grid, odm, proportional, regmix, ridge
+from causalmix.methods.baselines import dmo, doremi, odm, regmix, ridge, simple
 from causalmix.methods.policy import capped
 from causalmix.methods.question import ProxyRun, Question
 from causalmix.study import campaign
@@ -148,7 +148,7 @@ def test_search_keeps_within_the_rows_that_exist():
 def test_grid_is_the_best_run_as_it_is():
     """Nothing is interpolated, and the sweep's runs are its cost."""
     runs = history()
-    answer = grid.mixture(Question(runs, 900))
+    answer = simple.grid(Question(runs, 900))
     assert answer.weights == pytest.approx(runs.T[np.argmax(runs.y())])
     assert answer.runs_used == len(runs)
     assert answer.details["runs"]["y_dev"].is_monotonic_decreasing
@@ -157,11 +157,11 @@ def test_grid_is_the_best_run_as_it_is():
 def test_free_baselines_need_no_run():
     """Equal and Proportional cost nothing; Proportional needs the pool's rows."""
     asked = Question(history(), 900, np.array([100, 300, 600]))
-    assert equal.mixture(asked).weights == pytest.approx([1 / 3] * 3)
-    assert proportional.mixture(asked).weights == pytest.approx([0.1, 0.3, 0.6])
-    assert equal.mixture(asked).runs_used == proportional.mixture(asked).runs_used == 0
+    assert simple.equal(asked).weights == pytest.approx([1 / 3] * 3)
+    assert simple.proportional(asked).weights == pytest.approx([0.1, 0.3, 0.6])
+    assert simple.equal(asked).runs_used == simple.proportional(asked).runs_used == 0
     with pytest.raises(InputError, match="Proportional"):
-        proportional.mixture(Question(history(), 900))
+        simple.proportional(Question(history(), 900))
 
 
 @pytest.mark.parametrize("name", list(ask.STATIC))
@@ -174,11 +174,11 @@ def test_each_method_answers_the_same_twice(name):
     assert (first.weights >= 0).all()
 
 
-@pytest.mark.parametrize("method", [grid, regmix, ridge])
+@pytest.mark.parametrize("method", [simple.grid, regmix.mixture, ridge.mixture])
 def test_methods_that_learn_refuse_what_teaches_nothing(method):
     """Outcomes that are all alike are refused in one sentence."""
     with pytest.raises(InputError, match="differs between runs"):
-        method.mixture(Question(history(flat=True), 900))
+        method(Question(history(flat=True), 900))
 
 
 def test_too_few_runs_are_refused():
@@ -247,7 +247,7 @@ def test_bad_settings_are_refused():
         (lambda: doremi.mixture(asked, eta=0), "eta above zero"),
         (lambda: doremi.mixture(asked, eta=float("inf")), "finite step sizes eta above zero"),
         (lambda: doremi.mixture(asked, eta="0.1"), "finite step sizes eta above zero"),
-        (lambda: grid.mixture(asked, n_runs=50.5), "Expected n_runs from 20 .*found 50.5"),
+        (lambda: simple.grid(asked, n_runs=50.5), "Expected n_runs from 20 .*found 50.5"),
         (lambda: odm.mixture(asked, form="exp4"), "form of ODM"),
         (lambda: dmo.mixture(asked, n0=1), "base point"),
         (lambda: ask.names_of("RegMix,Regmax"), "Regmax"),

@@ -72,4 +72,3 @@ def test_trees_of_many_domains_are_drawn(axis, names):
     told = next(text.get_text() for text in ax.texts if text.get_text().startswith("30 runs")).splitlines()
     assert len(told) == min(len(names), 13) + 1
     assert told[min(12, len(names))] == f"{names[-1]} {0.01 * (len(names) - 1):+.3f}"
-    effects.cate_tree(leaves, axis(7, 2)).figure.canvas.draw()

@@ -354,8 +354,11 @@ def test_only_rows_without_scores_are_computed(tmp_path):
 @pytest.mark.parametrize(
     "columns, told",
     [
-        ({"instruction": ["a"], "output": ["b"], "Q_scores": [{"HES": 1.0}], "QA_scores": [{"IFD": 1.0}]}, "older"),
-        ({"instruction": ["a"], "output": ["b"]}, "with raw_scores, found the columns instruction, output"),
+        (
+            {"instruction": ["a"], "output": ["b"], "Q_scores": [{"HES": 1.0}], "QA_scores": [{"IFD": 1.0}]},
+            "release 2603",
+        ),
+        ({"instruction": ["a"], "output": ["b"]}, "raw_scores in published scores, found instruction, output"),
         ({"instruction": ["a"], "output": ["b"], "raw_scores": [{"HES": 1.0}]}, "Normalized_Loss, Writing_Style in"),
         ({"instruction": ["a"], "output": ["b"], "raw_scores": ['{"HES": 1.0}']}, "found values of the type string"),
     ],

@@ -13,15 +13,15 @@ import pandas as pd
 from causalmix.core.history import History
 from causalmix.core.parameters import check_name
 from causalmix.methods import causal
-from causalmix.methods.baselines import dmo, doremi, equal, grid, odm, proportional, regmix, ridge
+from causalmix.methods.baselines import dmo, doremi, odm, regmix, ridge, simple
 from causalmix.methods.policy import Proposal, mixtures_table
 from causalmix.methods.question import Answer, NothingTrains, ProxyRun, Question
 
 #: Methods that give every state of a pool the same mixture, by the name that tables use.
 STATIC: dict[str, Callable[[Question], Answer]] = {
-    "Equal": equal.mixture,
-    "Proportional": proportional.mixture,
-    "Grid": grid.mixture,
+    "Equal": simple.equal,
+    "Proportional": simple.proportional,
+    "Grid": simple.grid,
     "RegMix": regmix.mixture,
     "RegMix-ridge": ridge.mixture,
     "DoReMi": doremi.mixture,

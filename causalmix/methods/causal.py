@@ -50,7 +50,7 @@ def choice(question: Question) -> Choice:
     caution = question.caution
     goals = [question.posterior(name) for name in caution.worst or (question.outcome,)]
     keep = [Keep(question.posterior(name), margin) for name, margin in caution.keep.items()]
-    own = None if question.rows is None else question.whole(proportions(question))
+    own = None if question.rows is None else question.whole(question.proportions)
     return cautious(goals, question.x, allowed(question), caution.kappa, keep, own, question.seed)
 
 
@@ -83,12 +83,5 @@ def reference(question: Question) -> np.ndarray:
     if named == "equal":
         return question.whole(question.even)
     if named == "pool":
-        return question.whole(proportions(question))
+        return question.whole(question.proportions)
     return question.whole(question.of_pool(np.array(named, float)))
-
-
-def proportions(question: Question) -> np.ndarray:
-    """The pool's own proportions, shape (k,)."""
-    if question.rows is None:
-        raise InputError("Expected the rows of each domain for the pool's proportions, found none; give `rows`.")
-    return np.asarray(question.rows, float) / np.sum(question.rows)

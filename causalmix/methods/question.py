@@ -90,6 +90,15 @@ class Question:
         """The same share for each of the pool's domains."""
         return np.full(self.k, 1 / self.k)
 
+    @property
+    def proportions(self) -> np.ndarray:
+        """The pool's own, shape (k,)."""
+        if self.rows is None:
+            raise InputError(
+                "Expected the rows that each domain has, found none; give `rows`, or leave Proportional out."
+            )
+        return np.asarray(self.rows, float) / np.sum(self.rows)
+
     def of_pool(self, weights: np.ndarray) -> np.ndarray:
         """A mixture of the history's domains as one of the pool's: their shares, divided by their sum."""
         if self.domains == self.history.domains:

@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from causalmix.book.plots.style import colour, grow, hatch, legend_above, name_rows, nought
+from causalmix.book.plots.style import colour, hatch, legend_above, name_rows, nought
 from causalmix.effects.interface import Effects
 from causalmix.methods.policy import Proposal
 
-MOST_NAMED = 12  # domains that a leaf lists, and that a coloured table has numbers for
-MOST_LETTERS, LETTER = 70, 0.08  # of names side by side below an axis; height of one where they stand, inches
+MOST_NAMED = 12  # domains that a leaf lists
 
 
 def returns(effects: Effects, states: Mapping[str, np.ndarray], ax: Axes) -> Axes:
@@ -99,30 +98,6 @@ def _largest(row: pd.Series) -> list[str]:
 
 def _depth(splits: Mapping | str) -> int:
     return 0 if isinstance(splits, str) else 1 + max(_depth(splits["yes"]), _depth(splits["no"]))
-
-
-def cate_tree(leaves: pd.DataFrame, ax: Axes) -> Axes:
-    """Leaves of a CATE tree (``tree_leaves``) as a coloured table of mean returns."""
-    columns = [c for c in leaves if c.startswith("theta_")]
-    values = leaves[columns].to_numpy()
-    reach = np.abs(values).max()
-    image = ax.imshow(values, cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto")
-    for (i, k), value in np.ndenumerate(values):
-        light = abs(value) > 0.6 * reach
-        if len(columns) <= MOST_NAMED:
-            ax.text(k, i, f"{value:+.3f}", ha="center", va="center", fontsize=8, color="white" if light else "black")
-    conditions = [state.replace(" and ", "\n") for state in leaves["state"]]
-    ax.set_yticks(
-        range(len(leaves)), [f"{state}\n({runs} runs)" for state, runs in zip(conditions, leaves["runs"])], fontsize=8
-    )
-    names = [c.removeprefix("theta_") for c in columns]
-    upright = len("".join(names)) > MOST_LETTERS
-    ax.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
-    grow(ax, LETTER * max(map(len, names)) * upright)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    ax.figure.colorbar(image, ax=ax, label="mean return", fraction=0.04)
-    return ax
 
 
 def mixtures(proposals: Mapping[str, Proposal], domains: Sequence[str], ax: Axes) -> Axes:

@@ -65,11 +65,6 @@ def complete(found: Dataset, compute: Callable[[Dataset], pd.DataFrame]) -> Data
 
 def _check_schema(rows: Dataset) -> None:
     columns, found = set(rows.column_names), ", ".join(rows.column_names)
-    if columns & {"Q_scores", "QA_scores"} and "raw_scores" not in columns:
-        raise InputError(
-            "Expected published scores with the column raw_scores, found Q_scores and QA_scores of the older "
-            "OpenDataArena-scored-data; use OpenDataArena-scored-data-2603."
-        )
     if missing := {"instruction", "output", "raw_scores"} - columns:
         raise InputError(
             f"Expected {', '.join(sorted(missing))} in published scores, found {found}; use the release 2603."

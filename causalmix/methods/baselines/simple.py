@@ -1,8 +1,9 @@
-"""Grid: the best of the mixtures that have been run.
+"""The simplest methods: Equal and Proportional, which need no run, and Grid, the best of the mixtures that were run.
 
-The word has two meanings: the best row of a sweep that exists, which is the one here, or a lattice
-of designed points.  Nothing is interpolated, so the winner is the luckiest of many noisy runs
-(the winner's curse): its score in the sweep flatters, and only a re-run with fresh seeds counts.
+No method is reported to beat Equal consistently, so it is run with the same seeds as the others.  The word grid has two
+meanings: the best row of a sweep that exists, which is the one here, or a lattice of designed points.  Nothing is
+interpolated, so its winner is the luckiest of many noisy runs (the winner's curse): its score in the sweep flatters,
+and only a re-run with fresh seeds counts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,17 @@ from causalmix.methods.question import Answer, Question
 SHOWN = 10
 
 
-def mixture(question: Question, n_runs: int | None = None) -> Answer:
+def equal(question: Question) -> Answer:
+    """The uniform mixture."""
+    return Answer(question.even, 0)
+
+
+def proportional(question: Question) -> Answer:
+    """The share that each domain has of the pool's rows."""
+    return Answer(question.proportions, 0)
+
+
+def grid(question: Question, n_runs: int | None = None) -> Answer:
     """The mixture of the run with the best outcome among the first ``n_runs``; detail ``runs``: the best ten."""
     y, history = question.outcomes("Grid", MIN_ROWS), question.history
     if n_runs is not None and not (isinstance(n_runs, Integral) and MIN_ROWS <= n_runs <= len(y)):
