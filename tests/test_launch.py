@@ -28,17 +28,11 @@ def checkpoint(tmp_path):
     return tmp_path / "base"
 
 
-@pytest.fixture
-def rows_path(tmp_path):
-    """Four conversations as JSON lines."""
-    path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in ROWS))
-    return path
-
-
-def test_two_processes_train_like_one_with_twice_the_batch(checkpoint, rows_path, tmp_path):
+def test_two_processes_train_like_one_with_twice_the_batch(checkpoint, tmp_path):
     out = tmp_path / "out"
-    facts = launch.finetune_distributed(checkpoint, rows_path, out, SETTINGS, 3, config="cpu_two_processes")
+    facts = launch.finetune_distributed(
+        checkpoint, Dataset.from_list(ROWS), out, SETTINGS, 3, config="cpu_two_processes"
+    )
     alone, tokenizer = pretrained.load_causal_lm(checkpoint, dtype="float32", device="cpu")
     start = [weight.detach().clone() for weight in alone.parameters()]
     pretrained.use_chat_form(tokenizer, alone)
@@ -59,23 +53,13 @@ def test_two_processes_train_like_one_with_twice_the_batch(checkpoint, rows_path
     assert not (out / "cache").exists()
 
 
-def test_a_process_that_fails_is_told_with_its_error(checkpoint, rows_path, tmp_path):
+def test_a_process_that_fails_is_told_with_its_error(checkpoint, tmp_path):
     settings = replace(SETTINGS, learning_rate=1e30, epochs=2)
     with pytest.raises(RuntimeError, match="FloatingPointError: Training diverged at step"):
         launch.finetune_distributed(
-            checkpoint, rows_path, tmp_path / "out", settings, 0, config="cpu_two_processes", processes=1
+            checkpoint, Dataset.from_list(ROWS), tmp_path / "out", settings, 0, config="cpu_two_processes", processes=1
         )
     assert not (tmp_path / "out" / "training.json").exists()
-
-
-def test_a_saved_dataset_is_labelled_as_json_lines_are(rows_path, tmp_path):
-    Dataset.from_list([line | {"source": "x"} for line in ROWS]).save_to_disk(tmp_path / "saved")
-    labelled = []
-    for i, path in enumerate((rows_path, tmp_path / "saved")):
-        cache = tmp_path / f"cache{i}"
-        cache.mkdir()
-        labelled.append(launch._label(launch._read_rows(path, cache), chat_tokenizer(), 4096, cache)[:])
-    assert labelled[0] == labelled[1] == conversations.labelled(conversations.tokenize(ROWS, chat_tokenizer()), 4096)[:]
 
 
 def test_rows_whose_answer_is_cut_away_are_dropped(tmp_path):
@@ -83,7 +67,8 @@ def test_rows_whose_answer_is_cut_away_are_dropped(tmp_path):
     longest = len(conversations.tokenize(ROWS[1:2], chat_tokenizer())[0]["input_ids"])
     prompt = row("cold " * longest, "hot")
     rows = Dataset.from_list([prompt, *[ROWS[0]] * 999, prompt])
-    assert len(launch._label(rows, chat_tokenizer(), longest, tmp_path)) == 999
+    tokens = conversations.tokenize_all(rows, chat_tokenizer(), tmp_path / "tokens.arrow")
+    assert len(conversations.labelled(tokens, longest, tmp_path / "labelled.arrow")) == 999
 
 
 def test_a_row_without_an_answer_is_told_by_its_place(tmp_path):
@@ -95,46 +80,34 @@ def test_a_row_without_an_answer_is_told_by_its_place(tmp_path):
         conversations.tokenize([ROWS[0], row("cold ?")], chat_tokenizer())
 
 
-def test_a_folder_that_cannot_be_made_is_the_error_that_is_told(checkpoint, rows_path, tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_made_is_the_error_that_is_told(checkpoint, tmp_path, monkeypatch):
     """Not that it is not there to be removed."""
     monkeypatch.setattr(launch.Path, "mkdir", Mock(side_effect=PermissionError))
     with pytest.raises(PermissionError):
-        launch.finetune_distributed(checkpoint, rows_path, tmp_path / "out", SETTINGS, 0, config="cpu_two_processes")
+        launch.finetune_distributed(
+            checkpoint, Dataset.from_list(ROWS), tmp_path / "out", SETTINGS, 0, config="cpu_two_processes"
+        )
 
 
-def refuse(match, checkpoint, rows_path, out, settings=SETTINGS, config="cpu_two_processes", **options):
+def refuse(match, checkpoint, out, settings=SETTINGS, config="cpu_two_processes"):
     """Assert that nothing is started."""
     with pytest.raises(InputError, match=match):
-        launch.finetune_distributed(checkpoint, rows_path, out, settings, 0, config=config, **options)
+        launch.finetune_distributed(checkpoint, Dataset.from_list(ROWS), out, settings, 0, config=config)
     assert not (out / launch.LOG).exists()
 
 
-def test_bad_input_is_refused_before_a_process_starts(checkpoint, rows_path, tmp_path, monkeypatch):
+def test_bad_input_is_refused_before_a_process_starts(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "_launch", lambda *_: pytest.fail("a process was started"))
     out = tmp_path / "out"
-    refuse("new folder", checkpoint, rows_path, checkpoint)
-    refuse("launch config among .*fsdp2.*found 'none.yaml'", checkpoint, rows_path, out, config="none.yaml")
-    refuse("at least one process, found 0", checkpoint, rows_path, out, processes=0)
-    refuse("Expected rows at", checkpoint, tmp_path / "none.jsonl", out)
-    refuse("raise max_length", checkpoint, rows_path, out, replace(SETTINGS, max_length=3))
+    refuse("launch config, .*fsdp2.*found 'none.yaml'", checkpoint, out, config="none.yaml")
+    refuse("raise it", checkpoint, out, replace(SETTINGS, max_length=3))
     both = replace(SETTINGS, activation_checkpointing=True)
-    refuse("activation checkpointing in one place", checkpoint, rows_path, out, both, "fsdp2_longcot")
+    refuse("activation checkpointing in one place", checkpoint, out, both, "fsdp2_longcot")
     two_nodes = (launch.CONFIGS / "fsdp2.yaml").read_text().replace("num_machines: 1", "num_machines: 2")
     (tmp_path / "nodes.yaml").write_text(two_nodes)
-    refuse("one machine", checkpoint, rows_path, out, config=tmp_path / "nodes.yaml")
+    refuse("one machine", checkpoint, out, config=tmp_path / "nodes.yaml")
     (tmp_path / "bad.yaml").write_text("no_such_key: 1\n")
-    refuse("configuration of accelerate", checkpoint, rows_path, out, config=tmp_path / "bad.yaml")
-    (tmp_path / "other.jsonl").write_text('{"text": "hot"}\n')
-    refuse("column messages", checkpoint, tmp_path / "other.jsonl", out)
-    (tmp_path / "broken.jsonl").write_text('{"messages": [\n')
-    refuse("saved dataset or JSON lines", checkpoint, tmp_path / "broken.jsonl", out)
-
-
-def test_a_template_without_markers_is_refused(checkpoint, rows_path, tmp_path):
-    tokenizer = chat_tokenizer()
-    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
-    tokenizer.save_pretrained(checkpoint)
-    refuse("generation markers", checkpoint, rows_path, tmp_path / "out", chat_form=False)
+    refuse("configuration of accelerate", checkpoint, out, config=tmp_path / "bad.yaml")
 
 
 def test_the_configurations_are_valid():

@@ -21,7 +21,6 @@ from typing import Any
 import torch
 from accelerate.commands.config.config_args import ClusterConfig
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
 
 from causalmix.core.errors import InputError
 from causalmix.core.paths import ASSETS
@@ -37,46 +36,31 @@ _CAUSE = re.compile(r"(\[rank\d+\]:\s*)?[\w.]*(Error|Exception|Interrupt)\b")
 
 
 def finetune_distributed(
-    model: str | Path,
-    rows_path: str | Path,
-    out: str | Path,
-    settings: SFTSettings,
-    seed: int,
-    *,
-    config: str | Path,
+    model: str | Path, rows: Dataset, out: str | Path, settings: SFTSettings, seed: int, *, config: str | Path,
     processes: int | None = None,
-    chat_form: bool = True,
-) -> dict[str, Any]:
-    """Fine-tune a model in several processes of one machine and save it.
+) -> dict[str, Any]:  # fmt: skip
+    """Fine-tune a model on conversations (``messages``) in several processes of one machine and save it.
 
-    ``rows_path`` is a folder that ``Dataset.save_to_disk`` wrote or a file of JSON lines, with ``messages``; ``out`` a
-    new folder for the checkpoint (safetensors, float32), its tokenizer, ``training.json`` and ``launch.log``.  Weights
-    are trained in float32, under bfloat16 autocast or sharded mixed precision where ``settings.bf16``; the batch size
-    is that of each process.  ``config`` names a file in ``assets/accelerate`` or a configuration of accelerate of your
-    own, ``processes`` overrides the number in it.  Without ``chat_form`` the model keeps its own template, which must
-    mark the assistant's turns.
+    ``out`` is a folder for the checkpoint (safetensors, float32), its tokenizer, ``training.json`` and ``launch.log``.
+    Weights are trained in float32, under bfloat16 autocast or sharded mixed precision where ``settings.bf16``; the
+    batch size is that of each process.  ``config`` names a file in ``assets/accelerate`` or a configuration of
+    accelerate of your own, ``processes`` overrides the number in it.
     """
-    out = Path(out)
-    if found := sorted({path.name for path in out.glob("*")} - {LOG}):
-        raise InputError(f"Expected a new folder for the checkpoint, found {found[0]} in {out}; choose another.")
-    file, use_cpu = _check_config(config, settings, processes)
+    file, use_cpu = _check_config(config, settings)
     tokenizer = tokenizer_of(model)
-    if chat_form:
-        use_chat_form(tokenizer)
-    cache = out / "cache"
+    use_chat_form(tokenizer)
+    cache = Path(out) / "cache"
     cache.mkdir(parents=True)
     try:
-        rows = _read_rows(Path(rows_path), cache)
-        _label(rows, tokenizer, settings.max_length, cache).save_to_disk(cache / "rows")
-        spec = {
-            "model": str(model), "rows": str(cache / "rows"), "out": str(out), "seed": seed,
-            "settings": asdict(settings), "chat_form": chat_form,
-        }  # fmt: skip
+        tokens = tokenize_all(rows, tokenizer, cache / "tokens.arrow")
+        labelled(tokens, settings.max_length, cache / "labelled.arrow").save_to_disk(cache / "rows")
+        spec = {"model": str(model), "rows": str(cache / "rows"), "out": str(out), "seed": seed,
+                "settings": asdict(settings)}  # fmt: skip
         (cache / "spec.json").write_text(json.dumps(spec, indent=1))
-        _launch(file, out, settings.bf16, use_cpu, processes)
+        _launch(file, Path(out), settings.bf16, use_cpu, processes)
     finally:
         shutil.rmtree(cache)
-    return json.loads((out / RESULT).read_text())
+    return json.loads((Path(out) / RESULT).read_text())
 
 
 def launcher_of(launch: Mapping[str, object]) -> dict[str, object]:
@@ -109,11 +93,9 @@ def _checkpoints(loaded: ClusterConfig) -> bool:
     return bool((loaded.fsdp_config or {}).get("fsdp_activation_checkpointing"))
 
 
-def _check_config(config: str | Path, settings: SFTSettings, processes: int | None) -> tuple[Path, bool]:
+def _check_config(config: str | Path, settings: SFTSettings) -> tuple[Path, bool]:
     """The configuration's file, and whether it wants the CPU."""
     file, loaded = _configuration(config)
-    if processes is not None and processes < 1:
-        raise InputError(f"Expected at least one process, found {processes}; leave it out to follow the file.")
     if loaded.num_machines > 1:
         raise InputError(f"Expected processes on one machine, found num_machines in {file}; set it to 1.")
     if _checkpoints(loaded) and settings.activation_checkpointing:
@@ -121,29 +103,6 @@ def _check_config(config: str | Path, settings: SFTSettings, processes: int | No
             f"Expected activation checkpointing in one place, found it in {file.name} and the settings; leave one out."
         )
     return file, bool(loaded.use_cpu)
-
-
-def _read_rows(path: Path, cache: Path) -> Dataset:
-    if not path.exists():
-        raise InputError(f"Expected rows at {path}, found nothing; give a saved dataset or a file of JSON lines.")
-    try:
-        rows = Dataset.load_from_disk(path) if path.is_dir() else Dataset.from_json(str(path), cache_dir=str(cache))
-    except Exception as error:  # datasets raises whatever its readers meet
-        raise InputError(
-            f"Expected a saved dataset or JSON lines in {path}, found: {' '.join(str(error).split())[:200]}; "
-            'write each row as {"messages": [...]}.'
-        ) from error
-    if "messages" not in rows.column_names:
-        raise InputError(f"Expected the column messages in {path}, found {rows.column_names}; rename or add it.")
-    return rows
-
-
-def _label(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path) -> Dataset:
-    """Rows as the trainer takes them; those without a completion within ``max_length`` are dropped."""
-    if "generation" not in (tokenizer.chat_template or ""):
-        raise InputError("Expected a chat template with generation markers, found none; set chat_form=True.")
-    tokens = tokenize_all(rows, tokenizer, cache / "tokens.arrow")
-    return labelled(tokens, max_length, cache / "labelled.arrow")
 
 
 def _launch(file: Path, out: Path, bf16: bool, use_cpu: bool, processes: int | None) -> None:
@@ -189,8 +148,7 @@ def _train(spec: Mapping[str, Any]) -> dict[str, Any]:
         # Joins the processes; then only rank 0 reads weights.
         args = trainer_config(settings, spec["seed"], scratch)
         model, tokenizer = load_causal_lm(spec["model"], dtype="float32", device="cpu")
-        if spec["chat_form"]:
-            use_chat_form(tokenizer, model)
+        use_chat_form(tokenizer, model)
         trainer, facts = fit(model, tokenizer, rows, args, mixer=None)
     trainer.save_model(spec["out"])
     mean_loss = trainer.accelerator.gather(torch.tensor([facts["loss"]], device=args.device)).mean()

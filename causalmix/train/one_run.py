@@ -83,8 +83,7 @@ def _train_mixing(codes: np.ndarray, tokens: Dataset, candidates: np.ndarray, sa
 def _train_launched(world: World, sample: np.ndarray, spec: RunSpec, settings: SFTSettings) -> tuple:
     """Train on several devices in processes of their own, and load what they leave."""
     with tempfile.TemporaryDirectory(prefix="causalmix-launch-") as scratch:
-        rows, out = os.path.join(scratch, "rows"), os.path.join(scratch, "model")
-        world.pool.select(sample).select_columns(["messages"]).save_to_disk(rows)
+        out, rows = os.path.join(scratch, "model"), world.pool.select(sample)
         training = finetune_distributed(place(spec.model), rows, out, settings, spec.seed, **spec.launch)
         model, tokenizer = load_model(out)
     return training, model, tokenizer
