@@ -247,7 +247,6 @@ def test_bad_settings_are_refused():
         (lambda: doremi.mixture(asked, eta=0), "eta above zero"),
         (lambda: doremi.mixture(asked, eta=float("inf")), "finite step sizes eta above zero"),
         (lambda: doremi.mixture(asked, eta="0.1"), "finite step sizes eta above zero"),
-        (lambda: simple.grid(asked, n_runs=50.5), "Expected n_runs from 20 .*found 50.5"),
         (lambda: odm.mixture(asked, form="exp4"), "form of ODM"),
         (lambda: dmo.mixture(asked, n0=1), "base point"),
         (lambda: ask.names_of("RegMix,Regmax"), "Regmax"),

@@ -121,22 +121,6 @@ def test_unknown_mixing_is_refused(settings):
         online.make_mixer(settings, CODES, np.full(3, 1 / 3), 80, 8, 0)
 
 
-@pytest.mark.parametrize(
-    ("settings", "told"),
-    [
-        ({"method": "doremi", "eta": 0}, "step size eta above zero, found 0"),
-        ({"method": "doremi", "eta": float("nan")}, "step size eta above zero, found nan"),
-        ({"method": "doremi", "smoothing": 1}, "smoothing from 0 to below 1, found 1"),
-        ({"method": "odm", "memory": -0.1}, "memory from 0 to below 1, found -0.1"),
-        ({"method": "odm", "warmup": "half"}, "warmup from 0 to below 1, found half"),
-    ],
-)
-def test_settings_out_of_range_are_refused(settings, told):
-    """Before a batch is drawn."""
-    with pytest.raises(InputError, match=told):
-        online.make_mixer(settings, CODES, np.full(3, 1 / 3), 80, 8, 0, reference=[], vocabulary=2)
-
-
 def test_a_domain_without_rows_is_refused():
     """Whatever its weight, for exploration visits every domain."""
     for weights in (np.full(4, 0.25), np.array([0.5, 0.25, 0.25, 0.0])):

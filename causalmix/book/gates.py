@@ -18,16 +18,9 @@ from causalmix.core.paths import ROOT
 from causalmix.core.yaml_file import read_yaml
 
 FETCHING = {
-    "script": "src",
-    "img": "src",
-    "iframe": "src",
-    "source": "src",
-    "video": "src",
-    "audio": "src",
-    "embed": "src",
-    "object": "data",
-    "link": "href",
-}
+    "script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "audio": "src", "embed": "src",
+    "object": "data", "link": "href",
+}  # fmt: skip
 
 LAZY_LINKS = {"canonical", "next", "prev", "search", "author", "license", "copyright", "index", "genindex"}
 REMOTE = re.compile(r"^\s*(https?:)?//", re.I)

@@ -152,14 +152,9 @@ def make_stamp(
 ) -> dict:
     """The stamp of a page; inputs and outputs are files with their hashes."""
     return {
-        "study": study,
-        "parameters": dict(parameters),
-        "source": source_hash(source),
-        "code": code_hash(source),
-        "inputs": dict(inputs),
-        "outputs": dict(outputs),
-        "page": page_hash(page),
-    }
+        "study": study, "parameters": dict(parameters), "source": source_hash(source), "code": code_hash(source),
+        "inputs": dict(inputs), "outputs": dict(outputs), "page": page_hash(page),
+    }  # fmt: skip
 
 
 def state(page: Path, root: Path = paths.ROOT) -> tuple[str, list[str]]:

@@ -17,20 +17,12 @@ from causalmix.core.errors import InputError, brief
 #: Columns that each table must have; a name that ends in ``*`` asks for one or more of that prefix.
 SCHEMAS = {
     "history.csv": ("run_id", "w_*", "y_*"),
-    "mixtures.csv": (
-        "method",
-        "pool",
-        "w_*",
-        "predicted_gain",
-        "gain_ci_low",
-        "gain_ci_high",
-        "in_support",
-        "proxy_runs_used",
-    ),  # fmt: skip
+    "mixtures.csv": ("method", "pool", "w_*", "predicted_gain", "gain_ci_low", "gain_ci_high", "in_support",
+                     "proxy_runs_used"),
     "targets.csv": ("method", "model", "n_samples", "seed", "y_*"),
     "longcot.csv": ("method", "model", "n_samples", "seed", "y_*"),
     "ablations.csv": ("ablation", "variant", "split", "spearman", "r2"),
-}
+}  # fmt: skip
 
 
 #: What may part cells, with its name, and a number with a decimal comma.

@@ -90,13 +90,9 @@ def further() -> list[str]:
 
 
 def score_rows(
-    rows: Sequence[Mapping[str, Any]],
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    rater: Rater,
-    batch_tokens: int | None = None,
-    tell: Callable[[int], None] | None = None,
-) -> pd.DataFrame:
+    rows: Sequence[Mapping[str, Any]], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rater: Rater,
+    batch_tokens: int | None = None, tell: Callable[[int], None] | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Every score of each row (``messages``) by the reference model and the rater, one line a row, in order.
 
     ``batch_tokens`` (padding included) bounds a forward pass; by default what suits a CPU's cache, or a GPU.
@@ -171,13 +167,9 @@ def _nll_nats(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def _per_token(
-    model: PreTrainedModel,
-    ids: Sequence[list[int]],
-    first: Sequence[int],
-    measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    batch_tokens: int,
-    seen: Callable[[int], None],
-) -> list[np.ndarray]:
+    model: PreTrainedModel, ids: Sequence[list[int]], first: Sequence[int],
+    measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], batch_tokens: int, seen: Callable[[int], None],
+) -> list[np.ndarray]:  # fmt: skip
     """Measure (logits, target) at every token from position ``first`` of each row on (never the very first)."""
     values = [np.empty(0)] * len(ids)
     starts = [max(1, start) for start in first]

@@ -72,13 +72,9 @@ def _losses(model: PreTrainedModel, states: torch.Tensor, targets: torch.Tensor)
 
 @torch.inference_mode()
 def row_losses(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    dataset: Dataset,
-    max_length: int | None = None,
-    max_rows: int = 64,
-    max_tokens: int = 16_384,
-) -> list[np.ndarray]:
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dataset: Dataset, max_length: int | None = None,
+    max_rows: int = 64, max_tokens: int = 16_384,
+) -> list[np.ndarray]:  # fmt: skip
     """For each row of :func:`tokenize`, the loss on its scored tokens in nats; rows without one are left out.
 
     Rows are cut at the model's context by default; ``max_rows`` and ``max_tokens`` (padding included) bound a pass.

@@ -53,12 +53,9 @@ def _greedy_hits(model: PreTrainedModel, rows: list[tuple[list[int], list[int]]]
 
 @torch.inference_mode()
 def generate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
-    max_new_tokens: int = 64,
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_new_tokens: int = 64,
     batch_size: int = 64,
-) -> list[str]:
+) -> list[str]:  # fmt: skip
     """Greedy answers to prompts without template, each up to the end of its turn, special tokens removed.
 
     An answer that has not ended by ``max_new_tokens`` is cut; ``batch_size`` prompts are padded on the left.
@@ -69,12 +66,9 @@ def generate(
     for chosen in _by_length([len(row) for row in rows], batch_size):
         batch = tokenizer.pad({"input_ids": [rows[i] for i in chosen]}, padding_side="left", return_tensors="pt")
         written = model.generate(
-            **batch.to(model.device),
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )[:, batch["input_ids"].shape[1] :]
+            **batch.to(model.device), max_new_tokens=max_new_tokens, do_sample=False,
+            eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+        )[:, batch["input_ids"].shape[1] :]  # fmt: skip
         for i, answer in zip(chosen, tokenizer.batch_decode(written, skip_special_tokens=True)):
             answers[i] = answer
     return answers

@@ -51,13 +51,9 @@ class StyleRater:
         self.weights = torch.zeros(n_buckets)
 
     def fit(
-        self,
-        pairs: Sequence[tuple[str, str]],
-        seed: int = 0,
-        epochs: int = 20,
-        learning_rate: float = 0.1,
+        self, pairs: Sequence[tuple[str, str]], seed: int = 0, epochs: int = 20, learning_rate: float = 0.1,
         decay: float = 1e-4,
-    ) -> StyleRater:
+    ) -> StyleRater:  # fmt: skip
         """Maximise the Bradley-Terry likelihood that the first text of each pair is preferred; returns itself.
 
         The seed fixes the order of the pairs; ``decay`` is the weight of the squared norm (ours).

@@ -126,18 +126,10 @@ def _assign(design: Design, tilts: np.ndarray, k: int) -> np.ndarray:
 
 
 def spec_of(
-    design: Design,
-    world: str,
-    weights: Iterable[float],
-    tilt: Iterable[float],
-    seed: int,
-    *,
-    role: str = "proxy",
-    n_samples: int | None = None,
-    candidates: int | None = None,
-    domains: tuple[str, ...] = DOMAINS,
+    design: Design, world: str, weights: Iterable[float], tilt: Iterable[float], seed: int, *, role: str = "proxy",
+    n_samples: int | None = None, candidates: int | None = None, domains: tuple[str, ...] = DOMAINS,
     mixing: Mapping[str, object] | None = None,
-) -> RunSpec:
+) -> RunSpec:  # fmt: skip
     """One run of a study's kind; what is not given is the design's.
 
     Six digits of the mixture ``weights`` (K,) are kept, four of the state ``tilt``.  ``role`` says whose model and

@@ -17,8 +17,6 @@ from scipy.special import softmax
 from torch.utils.data import Sampler
 
 from causalmix.core.errors import InputError
-from causalmix.core.parameters import check_name
-from causalmix.core.tables import is_number
 
 ODM_FORMS = ("paper", "official_repo")
 MIXING = {
@@ -224,12 +222,5 @@ def make_mixer(settings: Mapping[str, object], codes: np.ndarray, weights: np.nd
     if method not in MIXING or set(given) - set(MIXING[method]):
         raise InputError(f"Expected mixing by one of {MIXING}, found {dict(settings)}; correct the specification.")
     given = MIXING[method] | given
-    for name, value in given.items():
-        if name == "form":
-            check_name(value, ODM_FORMS, "form of ODM")
-        if name == "eta" and not (is_number(value) and value > 0):
-            raise InputError(f"Expected a finite step size eta above zero, found {value}; give for instance 0.1.")
-        if name in ("smoothing", "memory", "warmup") and not (is_number(value) and 0 <= value < 1):
-            raise InputError(f"Expected {name} from 0 to below 1, found {value}; it is a share.")
     weights = np.asarray(weights, float) / np.sum(weights)  # six digits of a specification may not sum to 1
     return {"doremi": DoReMi, "odm": ODM}[method](codes, weights, n_rows, batch_size, seed, **given, **known)

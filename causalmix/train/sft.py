@@ -96,13 +96,9 @@ def _check_tracker(name: str) -> None:
 
 
 def finetune(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    dataset: Dataset,
-    settings: SFTSettings,
-    seed: int,
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dataset: Dataset, settings: SFTSettings, seed: int,
     mixer: Mixer | None = None,
-) -> dict[str, float]:
+) -> dict[str, float]:  # fmt: skip
     """Fine-tune a causal language model in place on rows that :func:`causalmix.lm.conversations.tokenize` made.
 
     The seed fixes the order of the rows: equal seeds give bit-identical weights on one machine.  A ``mixer``
@@ -149,12 +145,9 @@ def fit(
     if not all(bool(shard.isfinite().all()) for shard in shards):
         raise FloatingPointError(DIVERGED.format(step=result.global_step))
     return trainer, {
-        "loss": float(result.training_loss),
-        "tokens": int(sum(rows["length"][:]) * args.num_train_epochs),
-        "rows": len(rows),
-        "steps": result.global_step,
-        "seconds": seconds,
-    }
+        "loss": float(result.training_loss), "tokens": int(sum(rows["length"][:]) * args.num_train_epochs),
+        "rows": len(rows), "steps": result.global_step, "seconds": seconds,
+    }  # fmt: skip
 
 
 class Trainer(SFTTrainer):
@@ -235,21 +228,15 @@ def _quick_collection() -> Iterator[None]:
 def trainer_config(settings: SFTSettings, seed: int, scratch: str) -> SFTConfig:
     """Settings in the trainer's terms; nothing is saved or shown, and reported only where that is asked for."""
     config = SFTConfig(
+        **{name: getattr(settings, name) for name in SAME},
         output_dir=scratch,
         seed=seed,
         data_seed=seed,
-        learning_rate=settings.learning_rate,
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size,
         gradient_accumulation_steps=settings.gradient_accumulation,
         lr_scheduler_type=settings.schedule,
         warmup_steps=settings.warmup,  # below 1 it is a share of all steps
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        max_length=settings.max_length,
-        packing=settings.packing,
-        bf16=settings.bf16,
-        activation_checkpointing=settings.activation_checkpointing,
         use_cpu=not torch.cuda.is_available(),
         dataset_kwargs={"skip_prepare_dataset": not settings.packing},  # packing is a preparation
         dataloader_pin_memory=torch.cuda.is_available(),

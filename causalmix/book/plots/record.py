@@ -20,13 +20,9 @@ def label(score: str) -> str:
 def _horizontal_boxes(values: Sequence[np.ndarray], names: Sequence[str], ax: Axes) -> Axes:
     """Box plots from top to bottom, whiskers from the 5th to the 95th percentile."""
     ax.boxplot(
-        list(values)[::-1],
-        orientation="horizontal",
-        tick_labels=list(names)[::-1],
-        whis=(5, 95),
-        showfliers=False,
+        list(values)[::-1], orientation="horizontal", tick_labels=list(names)[::-1], whis=(5, 95), showfliers=False,
         medianprops={"color": "black"},
-    )
+    )  # fmt: skip
     return ax
 
 

@@ -31,12 +31,9 @@ FORM = THINKING
 
 
 def load_pool(
-    path: str = "a-m-team/AM-Thinking-v1-Distilled",
-    files: Mapping[str, str] | None = None,
-    max_rows: int = 0,
-    seed: int = 0,
-    revision: str | None = None,
-) -> Dataset:
+    path: str = "a-m-team/AM-Thinking-v1-Distilled", files: Mapping[str, str] | None = None, max_rows: int = 0,
+    seed: int = 0, revision: str | None = None,
+) -> Dataset:  # fmt: skip
     """Questions with a chain of thought in ``<think>`` tags and the answer after it.
 
     Rows without a chain or without an answer are left out; the pool's ``info.description`` tells how many.

@@ -8,11 +8,8 @@ and only a re-run with fresh seeds counts.
 
 from __future__ import annotations
 
-from numbers import Integral
-
 import numpy as np
 
-from causalmix.core.errors import InputError
 from causalmix.core.history import MIN_ROWS
 from causalmix.methods.question import Answer, Question
 
@@ -29,12 +26,9 @@ def proportional(question: Question) -> Answer:
     return Answer(question.proportions, 0)
 
 
-def grid(question: Question, n_runs: int | None = None) -> Answer:
-    """The mixture of the run with the best outcome among the first ``n_runs``; detail ``runs``: the best ten."""
+def grid(question: Question) -> Answer:
+    """The mixture of the run with the best outcome; detail ``runs``: the best ten."""
     y, history = question.outcomes("Grid", MIN_ROWS), question.history
-    if n_runs is not None and not (isinstance(n_runs, Integral) and MIN_ROWS <= n_runs <= len(y)):
-        raise InputError(f"Expected n_runs from {MIN_ROWS} to the history's {len(y)} runs, found {n_runs}; change it.")
-    y = y[:n_runs]
     order = np.argsort(-y, kind="stable")
     columns = ["run_id", *(f"w_{d}" for d in history.domains), question.outcome]
     best = history.frame.iloc[order[:SHOWN]][columns].reset_index(drop=True)
