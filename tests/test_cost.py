@@ -240,7 +240,7 @@ def target(**settings) -> dict:
             "launch config among .*found 'fsdp3'",
         ),
         (changed("laptop", n_samples=5), "n_samples to be int in .*found 5"),
-        (changed("laptop", methods="Luck"), "methods among .*found Luck"),
+        (changed("laptop", methods="Luck"), "method among .*found 'Luck'"),
     ],
 )
 def test_a_study_that_does_not_fit_is_refused_with_a_remedy(what, pattern):

@@ -99,7 +99,7 @@ def refuse(match, checkpoint, out, settings=SETTINGS, config="cpu_two_processes"
 def test_bad_input_is_refused_before_a_process_starts(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "_launch", lambda *_: pytest.fail("a process was started"))
     out = tmp_path / "out"
-    refuse("launch config, .*fsdp2.*found 'none.yaml'", checkpoint, out, config="none.yaml")
+    refuse("launch config among .*fsdp2.*found 'none.yaml'", checkpoint, out, config="none.yaml")
     refuse("raise it", checkpoint, out, replace(SETTINGS, max_length=3))
     both = replace(SETTINGS, activation_checkpointing=True)
     refuse("activation checkpointing in one place", checkpoint, out, both, "fsdp2_longcot")

@@ -240,7 +240,7 @@ def test_launches_that_cannot_be_are_refused():
     """A method that mixes trains in one process; a launch without a number of processes has its file's."""
     launched = {"proxy": {"name": "proxy", "launch": {"config": "cpu_two_processes"}}}
     assert Design(models=launched).launch_of("proxy")["processes"] == 2
-    with pytest.raises(InputError, match="in one process for a method that mixes"):
+    with pytest.raises(InputError, match="in one process where a method mixes"):
         spec_of(Design(models=launched), "w/1/0/x", [0.2] * 5, (0, 0, 0), 0, mixing={"method": "odm"})
     with pytest.raises(InputError, match="to launch the target among config, processes, found 'proceses'"):
         Design(models={"target": {"name": "target", "launch": {"config": "fsdp2", "proceses": 2}}}).launch_of("target")

@@ -94,9 +94,7 @@ class Question:
     def proportions(self) -> np.ndarray:
         """The pool's own, shape (k,)."""
         if self.rows is None:
-            raise InputError(
-                "Expected the rows that each domain has, found none; give `rows`, or leave Proportional out."
-            )
+            raise InputError("Expected the rows of each domain, found none; give `rows`, or leave Proportional out.")
         return np.asarray(self.rows, float) / np.sum(self.rows)
 
     def of_pool(self, weights: np.ndarray) -> np.ndarray:

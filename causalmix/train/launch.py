@@ -81,7 +81,7 @@ def _configuration(config: object) -> tuple[Path, ClusterConfig]:
     file = shipped.get(str(config), Path(str(config)))
     if not file.is_file():
         raise InputError(
-            f"Expected a launch config, {', '.join(sorted(shipped))} or a file, found {config!r}; correct it."
+            f"Expected a launch config among {', '.join(sorted(shipped))}, or a file, found {config!r}; correct it."
         )
     try:
         return file, ClusterConfig.from_yaml_file(str(file))

@@ -55,7 +55,9 @@ class RunSpec:
         try:
             text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise InputError(f"Expected numbers, texts or booleans in a run, found {error}; correct it.") from error
+            raise InputError(
+                f"Expected finite numbers, texts or booleans in a run, found {error}; correct the spec."
+            ) from error
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
