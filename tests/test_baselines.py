@@ -144,7 +144,7 @@ def test_search_averages_the_best_candidates_within_the_caps():
     by_hand = drawn[np.argsort(-drawn[:, 0])[:7]].mean(axis=0)
     assert regmix.search(lambda T: T[:, 0], 3, 3, caps, n_candidates=500, top=7) == pytest.approx(by_hand)
     assert regmix.search(lambda T: T[:, 0], 3, 0, np.full(3, 1 / 3)) == pytest.approx(np.full(3, 1 / 3))
-    with pytest.raises(InputError, match="each of 3 domains and a sum of at least 1"):
+    with pytest.raises(InputError, match="3 caps and a sum of at least 1"):
         regmix.search(lambda T: T[:, 0], 3, 0, np.full(3, 0.3))
     tight = np.array([0.36, 0.34, 0.34])  # sums to 1.04, as the paper's largest pool
     assert regmix.search(lambda T: T[:, 0], 3, 0, tight)[0] == pytest.approx(0.36)

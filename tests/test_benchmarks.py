@@ -80,7 +80,7 @@ def test_names_that_do_not_exist_are_refused():
         benchmarks.select(["gsm9k"])
     with pytest.raises(InputError, match="Expected a module below opencompass.configs"):
         Benchmark("b", "math", opencompass="a; import os")
-    with pytest.raises(InputError, match="Expected a split among dev, unseen"):
+    with pytest.raises(InputError, match="Expected a split of b among dev, unseen"):
         Benchmark("b", "math", "test", task="t")
     with pytest.raises(InputError, match="Expected an evaluator's task for the benchmark b"):
         Benchmark("b", "math")

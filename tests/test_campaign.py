@@ -81,7 +81,7 @@ def test_shares_of_some_domains_are_divided_by_their_sum():
     assert question.of_pool(np.array([0.2, 0.6, 0.2])) == pytest.approx([0.25, 0.75])
     assert question.of_pool(np.array([0.0, 0.0, 1.0])) == pytest.approx([0.5, 0.5])
     assert question.whole(question.even) == pytest.approx([0.5, 0.5, 0])
-    with pytest.raises(InputError, match="Expected domains among a, b, c, found d"):
+    with pytest.raises(InputError, match="Expected a domain among a, b, c, found 'd'"):
         replace(question, domains=("a", "d"))
 
 

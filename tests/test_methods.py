@@ -226,7 +226,7 @@ def test_questions_of_wrong_numbers_are_refused(changes, told):
 @pytest.mark.parametrize(
     ("records", "told"),
     [
-        ([], "Expected 1 records of proxy runs for ODM, found 0"),
+        ([], "Expected 1 records of runs for ODM, found 0"),
         ([{"status": "finished", "training": {}}], "a mixture of 3 domains in each record for ODM, found None"),
         ([{"status": "finished", "training": {"mixing": {"weights": [0.5, 0.5]}}}], "found .0.5, 0.5.;"),
         ([{"status": "finished", "training": {"mixing": {"weights": [0.5, float("nan"), 0.5]}}}], "found .0.5, nan"),

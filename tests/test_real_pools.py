@@ -288,7 +288,7 @@ def test_am_thinking_tells_of_a_missing_file_a_broken_line_and_no_rows(tmp_path)
     with pytest.raises(InputError, match="found none; check"):
         am_thinking.load_pool(str(tmp_path))
     (tmp_path / "code.jsonl").write_text('{"system": "", \n')
-    with pytest.raises(InputError, match="code.jsonl, found another text in line 1"):
+    with pytest.raises(InputError, match="code.jsonl, found other text in line 1"):
         am_thinking.load_pool(str(tmp_path))
 
 

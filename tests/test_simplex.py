@@ -12,7 +12,7 @@ DOMAINS = ("coding", "math", "safety")
 @pytest.mark.parametrize(
     ("weights", "sentence"),
     [
-        ([0.5, 0.5], "Expected one weight for each of coding, math, safety, found 2; give 3 weights."),
+        ([0.5, 0.5], "Expected one weight for each of coding, math, safety, found 2; give 3."),
         ([0.5, 0.7, -0.2], "Expected weights of at least 0, found -0.2 for safety; give a share in [0, 1]."),
         ([0.5, float("nan"), 0.5], "Expected weights of at least 0, found nan for math; give a share in [0, 1]."),
         ([50, 30, 20], "Expected weights that sum to 1, found a sum of 100; divide them by their sum."),
