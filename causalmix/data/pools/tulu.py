@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
+import yaml
 from datasets import Dataset
 
+from causalmix.core.paths import ASSETS
 from causalmix.data.pools import local
 
 #: Domain of each group of the Tulu 3 paper; the CausalMix paper merges General and Precise IF and drops Multilingual.
@@ -36,29 +38,9 @@ class Source(NamedTuple):
         return DOMAIN_OF[self.group]
 
 
-#: By the column ``source``: Tulu 3 (arXiv 2411.15124), Table 7.  It has one row more than the data set itself.
+#: By the column ``source``.
 SOURCES = {
-    "ai2-adapt-dev/tulu_hard_coded_repeated_10": Source("General", 240),
-    "ai2-adapt-dev/oasst1_converted": Source("General", 7_132),
-    "ai2-adapt-dev/no_robots_converted": Source("General", 9_500),
-    "ai2-adapt-dev/tulu_v3.9_wildchat_100k": Source("General", 100_000),
-    "ai2-adapt-dev/personahub_ifdata_manual_seed_v3_29980": Source("Precise IF", 29_980),
-    "ai2-adapt-dev/flan_v2_converted": Source("Knowledge Recall", 89_982),
-    "ai2-adapt-dev/tulu_v3.9_sciriff_10k": Source("Knowledge Recall", 10_000),
-    "ai2-adapt-dev/tulu_v3.9_table_gpt_5k": Source("Knowledge Recall", 5_000),
-    "ai2-adapt-dev/personahub_math_v5_regen_149960": Source("Math Reasoning", 149_960),
-    "allenai/tulu-3-sft-personas-math-grade": Source("Math Reasoning", 49_980),
-    "ai2-adapt-dev/tulu_v3.9_personahub_math_interm_algebra_20k": Source("Math Reasoning", 20_000),
-    "ai2-adapt-dev/tulu_v3.9_open_math_2_gsm8k_50k": Source("Math Reasoning", 50_000),
-    "ai2-adapt-dev/numinamath_tir_math_decontaminated": Source("Math Reasoning", 64_312),
-    "ai2-adapt-dev/personahub_code_v2_34999": Source("Coding", 34_999),
-    "ai2-adapt-dev/evol_codealpaca_heval_decontaminated": Source("Coding", 107_276),
-    "ai2-adapt-dev/coconot_converted": Source("Safety & Non-Compliance", 10_983),
-    "ai2-adapt-dev/tulu_v3.9_wildjailbreak_decontaminated_50k": Source("Safety & Non-Compliance", 50_000),
-    "ai2-adapt-dev/tulu_v3.9_synthetic_finalresp_wildguardmixtrain_decontaminated_50k": Source(
-        "Safety & Non-Compliance", 50_000
-    ),
-    "ai2-adapt-dev/tulu_v3.9_aya_100k": Source("Multilingual", 100_000),
+    name: Source(**about) for name, about in yaml.safe_load((ASSETS / "tulu.yaml").read_text(encoding="utf-8")).items()
 }
 
 
