@@ -101,8 +101,7 @@ def split_verdict(gaps: Sequence[float], ratio: float) -> str:
 def explained_by_mixture(covariates: np.ndarray, mixtures: np.ndarray) -> np.ndarray:
     """Share of each covariate's variance that the mixture explains linearly, shape (n_covariates,).
 
-    Near zero for covariates that were measured before mixing; near one where X is a function of T,
-    and no run then shows the same state under another mixture (no overlap).
+    Near zero where it was measured before mixing; near one where X is a function of T, and there is no overlap.
     """
     design = np.column_stack([np.ones(len(mixtures)), np.asarray(mixtures)[:, :-1]])
     residuals = covariates - design @ np.linalg.lstsq(design, covariates, rcond=None)[0]

@@ -31,8 +31,7 @@ def reader_of(file: Path) -> str:
 def available(name: str | Path, kind: str) -> None:
     """Raise InputError unless a ``model`` or a ``dataset`` can be had.
 
-    What exists on this machine is read from there; any other name is looked for in the hub's caches, then
-    on the hub unless ``HF_HUB_OFFLINE`` is set.
+    It is looked for on this machine, in the hub's caches, then on the hub unless ``HF_HUB_OFFLINE`` is set.
     """
     path = Path(name)
     if path.suffix == ".gguf" and kind == "model":

@@ -90,10 +90,9 @@ def score_tasks(
 
 
 def axis_scores(scores: Mapping[str, float], tasks: Sequence[Task]) -> dict[str, float]:
-    """Outcomes Y from accuracies by task name.
+    """Outcomes Y from accuracies by task name: ``y_dev`` and ``y_unseen``, then ``y_<axis>`` and ``y_<axis>_unseen``.
 
-    ``y_dev`` and ``y_unseen`` (plain means over the axes that have such tasks), then ``y_<axis>`` and
-    ``y_<axis>_unseen`` (plain means over the axis's tasks).  A split without tasks gives no column.
+    All are plain means, over an axis's tasks or over the axes that have such; a split without tasks gives no column.
     """
     if missing := [task.name for task in tasks if task.name not in scores]:
         raise InputError(f"Expected a score for every task, found none for {missing}; score these tasks too.")

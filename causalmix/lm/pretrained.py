@@ -32,8 +32,8 @@ def load_causal_lm(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A causal language model in evaluation mode, and its tokenizer as published (see :func:`use_chat_form`).
 
-    A name on the hub, a folder that ``save_pretrained`` wrote, or a GGUF file, whose quantised weights are expanded
-    to ``dtype``: safetensors or GGUF only, no code from the repository.  By default it goes to the first GPU.
+    A name on the hub, a folder of ``save_pretrained``, or a GGUF file, whose weights are expanded to ``dtype``: no code
+    from a repository, and no pickle.  By default it goes to the first GPU.
     """
     check_name(dtype, DTYPES, "dtype")
     tokenizer = tokenizer_of(name_or_path)
@@ -114,9 +114,8 @@ def _loading(name: str | Path, what: str = "a causal language model") -> Iterato
 def use_chat_form(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None = None) -> None:
     """Give a tokenizer, and a model, this package's ChatML template in place, with the tokens that they lack.
 
-    The template marks the assistant's turns, so that only these are scored.  ``<|im_end|>`` becomes
-    the end-of-sequence token of the tokenizer, the model's configuration and its generation
-    settings: a base model that keeps its own learns to write ``<|im_end|>`` and never stops there.
+    The template marks the assistant's turns, so that only these are scored.  ``<|im_end|>`` becomes the end-of-sequence
+    token of tokenizer and model: a base model that keeps its own learns to write ``<|im_end|>`` and never stops there.
     """
     tokenizer.chat_template = (ASSETS / "chatml.jinja").read_text()
     tokenizer.add_tokens([token for token in CHAT_TOKENS if token not in tokenizer.get_vocab()], special_tokens=True)

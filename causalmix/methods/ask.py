@@ -92,10 +92,9 @@ def in_pools(table: pd.DataFrame, question: Question, states: Mapping[str, np.nd
 
 
 def in_part(table: pd.DataFrame, question: Question, pool: str) -> pd.DataFrame:
-    """Mixtures for a pool that holds only some of the history's domains, with another outcome.
+    """Mixtures for a pool that has only some of the history's domains, with an outcome of its own.
 
-    The question has the domains, the rows, the state and the outcome of the pool.  All methods are asked anew, but for
-    those that would have to train proxies again: these keep their shares.  Domains that the pool lacks have share 0.
+    All methods are asked anew, but for those that would have to train proxies again: these keep their shares.
     """
     answers = {}
     for name, kept in _recorded(table, question).items():

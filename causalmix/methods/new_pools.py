@@ -74,8 +74,7 @@ class Source:
     def scored(self, pool: Dataset) -> Dataset:
         """The rows with their scores, from the cache where they are known there.
 
-        A study's pool lacks the rows that the study holds out.  Of a user's none is held out, and scores are
-        kept by the content of the rows, so that a file may move.
+        A study's pool lacks the rows that the study holds out; a user's scores are kept by the content of the rows.
         """
         if self.design:
             return world_for(self.design).pool

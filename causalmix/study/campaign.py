@@ -45,11 +45,10 @@ ASKED = ("pool_rows", "pool_seed", "candidates", "n_runs", "n_samples", "epochs"
 
 @dataclass(frozen=True)
 class Campaign:
-    """Trials of one study.
+    """Trials of one study: its folder of tables, its pool, and the pool that mixtures are for, ``goal``.
 
-    ``out`` is the folder of its tables, ``world`` its pool, ``goal`` the pool that mixtures are for; trials and the
-    proxies of methods are recorded in ``ledger``.  Static methods of these ``names`` are asked to maximise
-    ``outcome``; how many seeds and which sizes are tried the settings of the subjects target and longcot say.
+    Trials and the proxies of methods are recorded in ``ledger``; static methods, of these ``names``, maximise
+    ``outcome``. Seeds and sizes that are tried are those of the subjects target and longcot.
     """
 
     out: Path
@@ -240,8 +239,7 @@ def _check_record(history: History, ledger: Ledger, design: Design, world: World
 def trainer(design: Design, pool: Pool, ledger: Ledger, progress=None, train_missing: bool = True, **options) -> Train:
     """How methods that need proxies of their own get them: from the ledger, or trained on the pool as it is.
 
-    Where ``train_missing`` is false they are refused if the ledger lacks them.  Further options are
-    those of :func:`causalmix.train.sweep.run_sweep`.
+    Without ``train_missing`` those that the ledger lacks are refused; options are those of ``run_sweep``.
     """
 
     def trained(runs: Sequence[ProxyRun]) -> list[dict]:
@@ -260,8 +258,8 @@ def trainer(design: Design, pool: Pool, ledger: Ledger, progress=None, train_mis
 def fixed(path: Path, question: dict, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """A table of mixtures that was fixed for a question (all that determines it, in plain values), or a new one.
 
-    Runs are identified by their mixtures to the last digit, and estimates differ in theirs between
-    machines; so the mixtures that were trained are read where the question is still the same, by its digest.
+    Runs are identified by their mixtures to the last digit, in which estimates differ between machines; so those that
+    were trained are read where the question is still the same, by its digest.
     """
     digest = digest_of(question)
     if not (path.exists() and set(read_table(path).get("question", [])) == {digest}):

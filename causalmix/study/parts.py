@@ -78,10 +78,10 @@ def study_parts(
     design: Design, target: TargetParameters, long: LongCoTParameters,
     pool_of: Callable[[str], Pool | None], mixtures: Callable[[str], pd.DataFrame],
 ) -> Iterator[Part]:  # fmt: skip
-    """All trials of a study, and its second history.
+    """All trials of a study, and its second history; pools and tables are asked for when their part is reached.
 
     ``pool_of`` gives the pool of proxies, ``pool``, and that of long chains, ``longcot``, or None to leave these out;
-    ``mixtures`` a table by its name.  Both are asked when a part is reached.
+    ``mixtures`` a table by its name.
     """
     pool = pool_of("pool")
     sizes = target.largest_scale, target.seeds, target.target_seeds

@@ -165,11 +165,10 @@ def in_group(table: pd.DataFrame, group: dict) -> pd.DataFrame:
 def rank_agreement(
     table: pd.DataFrame, one: dict, other: dict, outcome: str = "y_dev", draws: int = 2000, seed: int = 0
 ) -> dict[str, float]:
-    """How far two groups of trials order the methods alike.
+    """How alike two groups of trials order the methods: ``methods, spearman, spearman_low, spearman_high, kendall``.
 
-    Told are ``methods, spearman, spearman_low, spearman_high, kendall``.  The interval holds the middle 95% of a
-    bootstrap, in which seeds are drawn anew within each method and group.  NaN where fewer than 3 methods are in both
-    groups, the interval also where a method has one seed alone.
+    The interval holds the middle 95% of a bootstrap, in which seeds are drawn anew within each method and group.  NaN
+    where fewer than 3 methods are in both groups, the interval also where a method has one seed alone.
     """
     by_method = [in_group(table, group).groupby("method", sort=False)[outcome] for group in (one, other)]
     groups = [{method: values.to_numpy() for method, values in grouped} for grouped in by_method]
@@ -215,8 +214,8 @@ def variants_compared(tried: pd.DataFrame, outcome: str) -> pd.DataFrame:
 def growth(table: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
     """What each method's mixture gained from the smallest to the largest number of runs, paired by seed.
 
-    ``table`` has ``method, n_runs, seed, <outcome>``; told are ``method, fewest_runs, most_runs, difference,
-    difference_low, difference_high, verdict``.
+    ``method, fewest_runs, most_runs, difference, difference_low, difference_high, verdict``, of ``method, n_runs, seed,
+    y_…``.
     """
     few, many, rows = table["n_runs"].min(), table["n_runs"].max(), []
     for method, part in table.groupby("method", sort=False):

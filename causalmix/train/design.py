@@ -132,9 +132,8 @@ def spec_of(
 ) -> RunSpec:  # fmt: skip
     """One run of a study's kind; what is not given is the design's.
 
-    Six digits of the mixture ``weights`` (K,) are kept, four of the state ``tilt``.  ``role`` says whose model and
-    hyper-parameters, ``mixing`` how the mixture changes during training
-    (:func:`causalmix.train.online.make_mixer`).
+    Six digits of the mixture, (K,), are kept, four of the state.  ``role`` says whose model and hyper-parameters,
+    ``mixing`` how the mixture changes during training (:func:`causalmix.train.online.make_mixer`).
     """
     launch = design.launch_of(role)
     if mixing and launch:

@@ -44,9 +44,8 @@ def odm_floor(step: int, k: int) -> float:
 def odm_policy(rewards: np.ndarray, step: int, form: str = "paper") -> np.ndarray:
     """ODM's sampling shares at a step counted from 1, shape (K,), from moving averages of the rewards.
 
-    ``paper``: exponential weights at the rate of the floor before this update.  ``official_repo``: shares linear
-    in the moving average of exp(loss), a perplexity, which is what the class does that the authors' repository
-    names as the paper's method.
+    ``paper``: exponential weights at the rate of the floor before this update.  ``official_repo``, the class that the
+    authors' repository names as the paper's method: shares linear in the moving average of exp(loss).
     """
     k, floor = len(rewards), odm_floor(step, len(rewards))
     if form == "paper":
@@ -65,8 +64,8 @@ def odm_reward(reward: float, loss: float, share: float, memory: float, form: st
 class Mixer(Sampler[int], ABC):
     """Hands out ``n_rows`` rows in batches by domain and learns from their losses; base of the two methods.
 
-    ``codes`` has the domain of each row of the data set, ``weights`` (K,) the shares at the start.  A domain
-    without a row is refused: both methods visit every domain, whatever its weight.
+    ``codes`` has each row's domain, ``weights`` (K,) the shares at the start; every domain needs rows, whatever its
+    share.
     """
 
     def __init__(self, codes: np.ndarray, weights: np.ndarray, n_rows: int, batch_size: int, seed: int) -> None:
@@ -136,11 +135,9 @@ class _Stream:
 class DoReMi(Mixer):
     """Group DRO over domains against the losses of a reference model (Xie et al. 2023, arXiv:2305.10429).
 
-    Rows are drawn by the reference weights; a token's loss counts alpha / weight of its domain, so
-    the proxy descends its own loss under alpha.  The excess is clipped token by token; a domain
-    that is absent from a batch keeps its last excess, at first log(vocabulary).
-
-    ``reference`` has the reference model's losses on the scored tokens of each row, in nats.
+    Rows are drawn by the reference weights; a token's loss counts alpha / weight of its domain, so the proxy descends
+    its own loss under alpha.  The excess over ``reference``, that model's losses on each row's scored tokens in nats,
+    is clipped token by token; a domain that is absent from a batch keeps its last excess, at first log(vocabulary).
     """
 
     def __init__(self, *args, reference: Sequence[np.ndarray], vocabulary: int, eta: float, smoothing: float) -> None:

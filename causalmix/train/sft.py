@@ -153,10 +153,9 @@ def fit(
 class Trainer(SFTTrainer):
     """TRL's trainer, minus what would dominate a run of a few seconds on one core.
 
-    On a GPU the loss is TRL's own.  On a CPU TRL projects every position onto the vocabulary,
-    twice; here only scored positions are projected, and since padding is on the right, causal
-    attention needs no mask.  Both give the same loss (a test compares them).  Several processes need
-    TRL's: it calls the wrapped model, where they meet, and counts the tokens of all.
+    On a CPU TRL projects every position onto the vocabulary, twice; here only scored positions are, and since padding
+    is on the right, causal attention needs no mask.  The loss is the same (a test compares them).  Several processes
+    need TRL's own: it calls the wrapped model, where they meet, and counts the tokens of all.
     """
 
     mixer: Mixer | None = None
@@ -194,8 +193,7 @@ class Trainer(SFTTrainer):
 class GroupedSampler(Sampler[int]):
     """Rows in random order, neighbours of similar length, so that little of a batch is padding.
 
-    Unlike the sampler of transformers it also shuffles the batches: otherwise the rows seen last,
-    at the lowest learning rate, would always be the short ones.
+    Unlike that of transformers it also shuffles the batches: else the rows seen last would always be the short ones.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:

@@ -36,12 +36,10 @@ def load_pool(
 ) -> Dataset:  # fmt: skip
     """Questions with a chain of thought in ``<think>`` tags and the answer after it.
 
-    Rows without a chain or without an answer are left out; the pool's ``info.description`` tells how many.
-    ``system`` is not used, as in the data set's own training.  A row is named by its file and line, from 0.
-
-    ``path`` is the name on the hub or a folder with the files, ``files`` the domain by file, ``max_rows`` and ``seed``
-    as many rows at most, in the files' own shares (0 for all), and which; only these are written to the cache.
-    ``revision`` is a branch, tag or commit on the hub.
+    Rows without either are left out, as ``info.description`` tells; ``system`` is not used, as in the data set's own
+    training.  A row is named by its file and line, from 0.  ``path`` is the name on the hub, at a ``revision``, or a
+    folder with the files, ``files`` the domain by file; at most ``max_rows`` rows, in the files' own shares (0 for
+    all), are taken and written to the cache.
     """
     files = FILES if files is None else files
     found = {name: _file(path, name, revision) for name in files}

@@ -42,8 +42,8 @@ def check_scorers(scorer: str, rater: str) -> None:
 def attach(pool: Dataset, scored_rows: Dataset) -> Dataset:
     """The rows of a pool (``messages``) with their published scores, all of them null where the text is not found.
 
-    ``scored_rows`` have ``instruction``, ``output`` and the struct ``raw_scores``; of rows with the same text the first
-    with all scores counts.  Texts are compared without white space and without the tags think and answer.
+    ``scored_rows`` have ``instruction``, ``output`` and the struct ``raw_scores``; of rows with the same text, compared
+    without white space and the tags think and answer, the first with all scores counts.
     """
     _check_schema(scored_rows)
     published = _mapped(scored_rows.select_columns(["instruction", "output", "raw_scores"]), _published, list(SCORES))

@@ -47,13 +47,11 @@ SOURCES = {
 def load_pool(
     path: str = "allenai/tulu-3-sft-mixture", max_rows: int = 0, seed: int = 0, revision: str | None = None
 ) -> Dataset:
-    """The rows of the five domains, each named by its place in the data set.
+    """The rows of the five domains, each named by its place in the data set; ``path`` its name on the hub, or a file.
 
-    Left out are the multilingual source and the rows with an empty assistant turn, 716 as others have
-    counted (all of them safety): trained on, they would teach to answer nothing.
-
-    ``path`` is the name on the hub, or a file or folder with the same columns ``messages`` and ``source``; ``max_rows``
-    and ``seed`` as many rows at most, in the pool's own shares of domains (0 for all), and which.
+    Left out are the multilingual source and the rows with an empty assistant turn, 716 as others have counted (all of
+    them safety): trained on, they would teach to answer nothing.  At most ``max_rows`` rows, in the pool's own shares
+    of domains (0 for all), are taken.
     """
     return local.load_pool(
         path, source_to_domain={name: source.domain for name, source in SOURCES.items()}, id_column="",

@@ -156,8 +156,7 @@ def _linear(effective: np.ndarray, beta: float, loss: np.ndarray) -> tuple[float
 def optimal_weights(law: Law, n: float, caps: np.ndarray | None = None) -> tuple[np.ndarray, float]:
     """The mixture of ``n`` rows with the smallest sum of losses, shape (K,), and that sum (SLSQP from Equal).
 
-    A sum of convex functions of one share each, so that the minimum it finds is the only one.  ``n`` is in rows, the
-    unit of the law; ``caps``, shape (K,), are largest shares.
+    Each loss is convex in one share, so the minimum is the only one.  ``caps``, shape (K,), are largest shares.
     """
     k = len(law.beta)
     upper = np.minimum(check_caps(caps, k), 1.0)
@@ -204,9 +203,9 @@ def _left_to_gain(gradient: np.ndarray, w: np.ndarray, upper: np.ndarray) -> flo
 def mixture(question: Question, n0: int | None = None, n_seeds: int = 2) -> Answer:
     """DMO by its own design of runs; the history's outcomes are not used.
 
-    The base point has ``n0`` rows of each domain, those of an equal proxy run by default (300 of 1500 rows in five
-    domains), and each run ``n_seeds`` seeds, where the authors have one.  Details are ``law`` and ``predicted``: sum of
-    losses of the mixture and of Equal, nats.
+    The base point has ``n0`` rows of each domain, by default those of an equal proxy run, and each run ``n_seeds``
+    seeds, where the authors have one.  Details: ``law``, and ``predicted``, sums of losses of the mixture and of Equal,
+    nats.
     """
     n_samples = question.proxy_samples if n0 is None else n0 * question.k
     runs = proxies(question.k, n_samples, question.seed, n_seeds)
