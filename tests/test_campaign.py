@@ -47,7 +47,7 @@ def test_methods_share_their_seeds_and_the_designs_own_are_others():
 def test_what_is_not_on_record_is_told_and_not_trained(tmp_path):
     """Without leave to train, the chapter shows the recorded part and says what is missing."""
     ledger, planned = Ledger(tmp_path / "trials.jsonl"), [t for t in trials(3) if t.method == "A"]
-    with pytest.raises(InputError, match="set train_missing to train 3"):
+    with pytest.raises(InputError, match="set train_missing"):
         recorded_or_trained(planned, ledger, False)
     with ledger.writer():
         ledger.append(finished(planned[0]))

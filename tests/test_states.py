@@ -91,7 +91,7 @@ def test_sample_has_the_mixtures_counts_and_reports_repeats(pool):
         (table(domain=["a", "a", "b", "c"]), "found c"),
         (table(domain=["a"] * 4), "none in b"),
         (table(hes=[0.0, np.nan, 1.0, 2.0]), "1 NaN"),
-        (table().drop(columns="hes"), "hes not found"),
+        (table().drop(columns="hes"), "found no hes"),
     ],
 )
 def test_bad_pools_are_refused(frame, message):
