@@ -33,6 +33,7 @@ from causalmix.train.online import Mixer
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 TRACKERS, LOGS = ("wandb", "mlflow", "tensorboard", "trackio"), "TENSORBOARD_LOGGING_DIR"
+SAME = ("learning_rate", "weight_decay", "max_grad_norm", "max_length", "packing", "bf16", "activation_checkpointing")
 DIVERGED = "Training diverged at step {step}: the loss or a weight is no longer finite; lower learning_rate."
 
 
