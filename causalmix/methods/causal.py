@@ -59,7 +59,7 @@ def without_evidence(question: Question, found: Choice) -> Choice:
 
     They stay behind where the runs speak against them: where all of the interval of their gain is below zero.
     """
-    own = allowed(question).inside(question.whole(proportions(question))[None])[0]
+    own = allowed(question).inside(question.whole(question.proportions)[None])[0]
     goals = map(question.posterior, question.caution.worst or (question.outcome,))
     high = min(float(np.ravel(goal.gain(question.x, found.weights, own)[2])[0]) for goal in goals)
     interval = f"{found.gain:+.4g} [{found.low:+.4g}, {found.high:+.4g}]"
