@@ -166,7 +166,7 @@ def mixtures(
     whole = {name: Proposal(question.whole(answer.weights), answer.note) for name, answer in answers.items()}
     W = np.stack([one.weights for one in whole.values()])
     table = mixtures_table(judge, x, target.pool, whole, question.whole(question.even), question.n_samples)
-    own = question.whole(causal.proportions(question))
+    own = question.whole(question.proportions)
     for name, mixture in (("pool", own), ("reference", allowed.reference)):
         columns = (f"gain_over_{name}{end}" for end in ("", "_ci_low", "_ci_high"))
         table = table.assign(**dict(zip(columns, judge.gain(x, mixture, W))))
