@@ -222,7 +222,7 @@ def test_changed_rows_are_read_whatever_the_clock_says(tmp_path):
         ("only.json", b"null"),
         ("deep.json", b"[" * 5000 + b"]" * 5000),
         ("deep.jsonl", b'{"a": ' * 5000 + b"1" + b"}" * 5000),
-        ("cut.jsonl.gz", gzip.compress(b'{"prompt": "q", "response": "a"}\n' * 9)[:-9]),
+        ("cut.jsonl.gz", gzip.compress(b'{"prompt": "q", "response": "a"}\n' * 9, mtime=0)[:-9]),
         ("none.jsonl.zst", b"no zstd"),
         ("none.parquet", b"no parquet"),
         ("rows.jsonl", b"[1, 2]\n"),
