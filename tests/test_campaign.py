@@ -86,8 +86,8 @@ def test_shares_of_some_domains_are_divided_by_their_sum():
 
 
 def test_two_shifted_pools_lie_within_the_states_seen_and_one_beyond():
-    """Components of a state are drawn from [-tilt, tilt]."""
-    inside = [max(map(abs, tilt)) <= Design().tilt for tilt in parts.SHIFTS.values()]
+    """Components of a state are drawn from minus to plus their widths."""
+    inside = [bool((np.abs(tilt) <= Design().widths).all()) for tilt in parts.SHIFTS.values()]
     assert sorted(inside) == [False, True, True]
 
 

@@ -35,7 +35,10 @@ class PoolParameters(Subject):
     pool_seed: int = Field(0, ge=0, le=1_000_000, description="seed of the pool")
     candidates: int = Field(2_000, ge=10, le=100_000, description="candidate rows per domain in one state")
     n_samples: int = Field(1_500, ge=50, le=100_000, description="rows of one training sample")
-    tilt: float = Field(1.0, ge=0, le=5, description="half-width of the range of each component of a state")
+    tilt: dict[str, Annotated[float, Field(ge=0, le=5)]] = Field(
+        {"hes": 0.5, "normalized_loss": 0.25, "writing_style": 2.0},
+        description="half-width of the range of each component of a state, by score; 1 of one that is not named",
+    )
     seed: int = Field(0, ge=0, le=1_000_000, description="seed of mixtures and states")
     pool: dict[str, Any] = Field({}, description="recipe of a real pool; empty means the embedded world's")
 
@@ -52,7 +55,7 @@ class RunsParameters(PoolParameters):
 
     n_runs: int = Field(512, ge=2, le=100_000, description="proxy runs")
     epochs: int = Field(1, ge=1, le=20, description="passes over the sample")
-    learning_rate: float = Field(7e-4, ge=1e-7, le=0.1, description="peak learning rate")
+    learning_rate: float = Field(1.5e-4, ge=1e-7, le=0.1, description="peak learning rate")
     batch_size: int = Field(8, ge=1, le=4_096, description="rows per step")
     concentration: float = Field(1.0, ge=0.05, le=100, description="Dirichlet concentration of the mixtures")
     assignment: Literal["randomized", "confounded"] = Field("randomized", description="how T is drawn")

@@ -21,12 +21,11 @@ from causalmix.train.spec import RunSpec
 
 AS_IT_IS = tilt()
 
-#: Tilts λ of pools whose state has shifted: two within the range of states that runs were drawn
-#: from (each component in [-1, 1]), one beyond it.
+#: Tilts λ of pools whose state has shifted: two within the range of states that runs were drawn from, one beyond it.
 SHIFTS = {
-    "clean": tilt(hes=0.6, normalized_loss=-0.6, writing_style=0.8),
-    "sloppy": tilt(hes=-0.6, normalized_loss=0.6, writing_style=-0.8),
-    "sloppier than seen": tilt(hes=-1.0, normalized_loss=1.0, writing_style=-2.0),
+    "polished": tilt(hes=0.25, normalized_loss=-0.12, writing_style=1.6),
+    "careless": tilt(hes=-0.25, normalized_loss=0.12, writing_style=-1.6),
+    "more careless than seen": tilt(hes=-0.5, normalized_loss=0.25, writing_style=-3.0),
 }
 CONFOUNDED_RUNS = 256
 LEARNING_SEEDS = 3  # runs of each mixture of the learning curve

@@ -43,8 +43,9 @@ class Design:
         Of every run; the other hyper-parameters are the defaults of :class:`causalmix.train.sft.SFTSettings`.
     concentration : float
         Dirichlet concentration of each domain: 1 is uniform over the simplex.
-    tilt : float
-        Each component of a state λ is uniform in [-tilt, tilt].
+    tilt : dict of float
+        Half-widths by score: each component of a state λ is uniform between minus and plus its own; 1 where a score
+        is not named.
     assignment : {"randomized", "confounded"}
         Whether T is drawn independently of the state, or its Dirichlet mean follows the state.
     noise_specs, noise_seeds : int
@@ -69,10 +70,10 @@ class Design:
     n_runs: int = 512
     n_samples: int = 1_500
     epochs: int = 1
-    learning_rate: float = 7e-4
+    learning_rate: float = 1.5e-4
     batch_size: int = 8
     concentration: float = 1.0
-    tilt: float = 1.0
+    tilt: dict = field(default_factory=lambda: {"hes": 0.5, "normalized_loss": 0.25, "writing_style": 2.0})
     assignment: str = "randomized"
     noise_specs: int = 24
     noise_seeds: int = 4
@@ -83,12 +84,19 @@ class Design:
     training: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for score in self.tilt:
+            check_name(score, SCORES, "score")
         for role, given in self.models.items():
             check_name(role, ROLES, "role of a model")
             if not isinstance(given, str) and not (isinstance(given, dict) and isinstance(given.get("name"), str)):
                 raise InputError(
                     f"Expected the model of the role {role} as its name, or with a name, found {given!r}; add the name."
                 )
+
+    @property
+    def widths(self) -> np.ndarray:
+        """Half-widths of the components of a state, in the order of the scores."""
+        return np.array([self.tilt.get(score, 1.0) for score in SCORES])
 
     def settings_of(self, role: str) -> SFTSettings:
         """Hyper-parameters of a role's runs."""
@@ -139,22 +147,22 @@ def specs_of(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) -> 
         Of the pool.
     """
     rng = np.random.default_rng([design.seed, 10])
-    tilts = rng.uniform(-design.tilt, design.tilt, (design.n_runs, len(SCORES)))
-    mixtures = _assign(design, tilts, len(domains))
+    units = rng.uniform(-1, 1, (design.n_runs, len(SCORES)))
+    mixtures, tilts = _assign(design, units, len(domains)), units * design.widths
     return [
         spec_of(design, world, weights, tilt, seed=design.seed * 100_000 + i, domains=domains)
         for i, (weights, tilt) in enumerate(zip(mixtures, tilts))
     ]
 
 
-def _assign(design: Design, tilts: np.ndarray, k: int) -> np.ndarray:
-    """Mixtures of a design, shape (n_runs, k)."""
+def _assign(design: Design, units: np.ndarray, k: int) -> np.ndarray:
+    """Mixtures of a design, shape (n_runs, k); ``units`` are the states, each component in [-1, 1]."""
     if design.assignment == "randomized":
         return sample_dirichlet(design.n_runs, design.concentration, k, design.seed)
     if design.assignment == "confounded":
         # Practice that looks at the data first: the expected share of a domain follows the state.
         rng = np.random.default_rng([design.seed, 11])
-        lean = np.exp(0.5 * tilts @ np.random.default_rng(11).normal(size=(tilts.shape[1], k)))
+        lean = np.exp(0.5 * units @ np.random.default_rng(11).normal(size=(units.shape[1], k)))
         means = lean / lean.sum(axis=1, keepdims=True)
         return np.stack([rng.dirichlet(design.concentration * k * m + 0.05) for m in means])
     raise InputError(
