@@ -17,7 +17,7 @@ from causalmix.train.design import Design, noise_panel, specs_of
 from causalmix.train.one_run import train
 from causalmix.train.records import history
 
-SMALL = Design(pool_rows=600, candidates=60, n_runs=24, n_samples=48, noise_specs=2, noise_seeds=3)
+SMALL = Design(pool_rows=600, candidates=60, n_runs=24, n_samples=48, noise_specs=2, noise_seeds=3, scale_runs=0)
 
 
 @pytest.fixture(scope="module")

@@ -61,6 +61,7 @@ class RunsParameters(PoolParameters):
     assignment: Literal["randomized", "confounded"] = Field("randomized", description="how T is drawn")
     noise_specs: int = Field(24, ge=2, le=1_000, description="runs of the noise panel")
     noise_seeds: int = Field(4, ge=2, le=8, description="seeds of each run in the noise panel")
+    scale_runs: int = Field(192, ge=0, le=10_000, description="further runs over sizes of sample and model")
     models: dict[str, Any] = Field({}, description="models by role; a role that is absent is the embedded world's")
     training: dict[str, Any] = Field({}, description="further training settings")
 

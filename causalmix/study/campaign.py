@@ -40,7 +40,7 @@ from causalmix.train.sweep import run_sweep
 
 #: What a table's question names of a design; pools, models and settings are in the run ids of the history, by content.
 ASKED = ("pool_rows", "pool_seed", "candidates", "n_runs", "n_samples", "epochs", "learning_rate", "batch_size",
-         "concentration", "tilt", "assignment", "noise_specs", "noise_seeds", "seed")  # fmt: skip
+         "concentration", "tilt", "assignment", "noise_specs", "noise_seeds", "scale_runs", "seed")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ from causalmix.train.spec import RunSpec, training_of
 
 ROLES = ("proxy", "target", "longcot")
 
+SCALE_SEED = 40  # is added to a design's seed for its runs over sizes
+
 SUBJECTS = ("proxy_sft", "longcot")  # those that have the fields of a design; the first comes first
 
 
@@ -50,6 +52,8 @@ class Design:
         Whether T is drawn independently of the state, or its Dirichlet mean follows the state.
     noise_specs, noise_seeds : int
         The noise panel: so many of the runs, each trained with so many seeds in all.
+    scale_runs : int
+        Further runs over sizes of the sample and of the model (:func:`scale_specs`).
     seed : int
         Seed of the design (mixtures, states) and of every run's own seed.
     pool, longcot_pool : dict
@@ -77,6 +81,7 @@ class Design:
     assignment: str = "randomized"
     noise_specs: int = 24
     noise_seeds: int = 4
+    scale_runs: int = 192
     seed: int = 0
     pool: dict = field(default_factory=dict)
     longcot_pool: dict = field(default_factory=dict)
@@ -214,6 +219,23 @@ def noise_panel(design: Design, specs: list[RunSpec]) -> list[RunSpec]:
     for spec in specs[: design.noise_specs]:
         again += [replace(spec, seed=spec.seed + 10_000 * (j + 1)) for j in range(design.noise_seeds - 1)]
     return again
+
+
+def scale_specs(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) -> list[RunSpec]:
+    """The study's runs over sizes: other mixtures and states, at a half, one, two and four times the rows of a run.
+
+    Every third is of the target's model, so that the size of rows and of models can be told apart.
+    """
+    if not design.scale_runs:
+        return []
+    second = replace(design, n_runs=design.scale_runs, seed=design.seed + SCALE_SEED)
+    return [
+        spec_of(
+            design, world, spec.weights, spec.state, spec.seed, domains=domains,
+            role="target" if i % 3 == 2 else "proxy", n_samples=int(design.n_samples * 2.0 ** (i // 3 % 4 - 1)),
+        )
+        for i, spec in enumerate(specs_of(second, world, domains))
+    ]  # fmt: skip
 
 
 def is_scored(design: Design) -> bool:

@@ -13,7 +13,7 @@ from causalmix.data.named_models import load_model
 from causalmix.data.scored_pools import one_thread
 from causalmix.data.scores import SCORES
 from causalmix.lm.outcomes import axis_scores
-from causalmix.train.design import Design, noise_panel, specs_of, world_for
+from causalmix.train.design import Design, noise_panel, scale_specs, specs_of, world_for
 from causalmix.train.ledger import Ledger
 from causalmix.train.one_run import train
 from causalmix.train.spec import RunSpec
@@ -39,6 +39,7 @@ def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFra
         spec = record["spec"]
         rows.append(
             {"run_id": record["run_id"], "seed": spec["seed"], "n_samples": spec["n_samples"], "model": spec["model"]}
+            | {"model_size": record["training"]["parameters"]}
             | {f"w_{d}": w for d, w in zip(spec["domains"], spec["weights"])}
             | {f"x_{s}": record["covariates"][f"x_{s}{suffix}"] for s in SCORES}
             | axis_scores(record["scores"], kind_of(spec["world"]).tasks())
@@ -47,14 +48,15 @@ def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFra
 
 
 def sweep(study: str, *, limit: int | None = None, **options) -> list[dict]:
-    """Train what a study's ledger lacks: its runs (the first ``limit`` of them), then its noise panel.
+    """Train what a study's ledger lacks: its runs (the first ``limit``), its noise panel, its runs over sizes.
 
     Further options are those of :func:`causalmix.train.sweep.run_sweep`.
     """
     design = Design.of_study(study)
     world = world_for(design)
-    specs = specs_of(design, world.name, world.scored.domains)
-    wanted = [*specs, *noise_panel(design, specs)][:limit]
+    pool = world.name, world.scored.domains
+    specs = specs_of(design, *pool)
+    wanted = [*specs, *noise_panel(design, specs), *scale_specs(design, *pool)][:limit]
     return run_sweep(wanted, ledger_of(study), train, **options)
 
 

@@ -1,8 +1,8 @@
 """The models of the embedded world: tokenizer, base checkpoints and style rater, and how to rebuild them.
 
 ``causalmix world`` runs :func:`build`; the result ships with the package (safetensors and JSON).
-The base is pre-trained on text of the same world: easy items more often than hard ones, well-known
-facts more often than obscure ones, refusals for some kinds of harm only, and a little of it in chat form.
+The base is pre-trained on statements and quizzes of the same world: well-known facts more often than obscure ones,
+refusals for some kinds of harm only, a few dialogues in plain text, and never the tokens of a chat.
 """
 
 from __future__ import annotations

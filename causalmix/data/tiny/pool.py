@@ -1,8 +1,8 @@
 """The embedded world's pool: rows of five domains whose difficulty, complexity and quality vary.
 
-A share of each domain's rows is *spoiled*: the completion carries filler words and often a wrong
-answer.  Style and correctness go together, as in scraped data, so a rater that only sees style
-can tell which rows would teach the wrong thing.
+A share of each domain's rows is wrong, each with the mistake that is usual in its domain.  How a row's writer opens
+tells which rows these may be, but not in the same way everywhere (:data:`STYLE_SIGN`): a state that leans to polish
+makes some domains good and others bad, and so turns the order of their returns.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def make_pool(n_rows: int = 40_000, seed: int = 0) -> Dataset:
     """A pool of at least 100 rows, divided over the domains by :data:`POOL_SHARE`; the seed determines every row.
 
     Columns ``row_id, domain, source, messages`` and, for those who check the scores, ``level`` (difficulty in
-    [0, 1]) and ``spoiled``; no method reads these two.
+    [0, 1]) and ``spoiled`` (wrong); no method reads these two.
     """
     if n_rows < 100:
         raise InputError(f"Expected a pool of at least 100 rows, found {n_rows}; raise n_rows.")
@@ -120,17 +120,18 @@ def what_scores_see(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Per domain: the share of spoiled rows, the probability that a clean row outranks a spoiled
-        one in Writing_Style (area under the ROC curve; 0.5 is blind), and the rank correlation of
-        Normalized_Loss and of HES with the rows' difficulty.
+        Per domain: the share of wrong rows; the probability that a right row outranks a wrong one in Writing_Style and
+        that a wrong one outranks a right one in Normalized_Loss (areas under the ROC curve; 0.5 is blind); and the
+        rank correlation of Normalized_Loss and of HES with the rows' difficulty.
     """
     rows = []
     for domain, part in table.groupby("domain", sort=False):
         rows.append(
             {
                 "domain": domain,
-                "spoiled_share": part["spoiled"].mean(),
+                "wrong_share": part["spoiled"].mean(),
                 "style_auc": roc_auc_score(~part["spoiled"], part["writing_style"]),
+                "loss_auc": roc_auc_score(part["spoiled"], part["normalized_loss"]),
                 "loss_level_rank_correlation": part["normalized_loss"].corr(part["level"], method="spearman"),
                 "hes_level_rank_correlation": part["hes"].corr(part["level"], method="spearman"),
             }
