@@ -47,7 +47,7 @@ def test_every_axis_has_enough_dev_items():
     """Dev tasks have 200 items on an axis, or nearly so, so that one item is half a point."""
     sizes = {(t.axis, t.split): len(t.prompts) for t in tiny_tasks()}
     assert min(sizes[axis, "dev"] for axis in AXES) >= 190
-    assert min(sizes[axis, "unseen"] for axis in AXES) >= 70
+    assert min(sizes[axis, "unseen"] for axis in AXES) >= 50
 
 
 def test_seed_determines_the_pool():
