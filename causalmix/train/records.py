@@ -39,7 +39,7 @@ def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFra
         spec = record["spec"]
         rows.append(
             {"run_id": record["run_id"], "seed": spec["seed"], "n_samples": spec["n_samples"], "model": spec["model"]}
-            | {"model_size": record["training"]["parameters"]}
+            | {"model_size": size for size in [record["training"].get("parameters")] if size}
             | {f"w_{d}": w for d, w in zip(spec["domains"], spec["weights"])}
             | {f"x_{s}": record["covariates"][f"x_{s}{suffix}"] for s in SCORES}
             | axis_scores(record["scores"], kind_of(spec["world"]).tasks())
