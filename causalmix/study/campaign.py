@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.core.errors import InputError
-from causalmix.core.history import History, read_history
+from causalmix.core.history import DESIGN, SCALE, History, read_history
 from causalmix.core.parameters import LongCoTParameters, TargetParameters
 from causalmix.core.paths import results_dir
 from causalmix.core.study_file import read_study
@@ -31,7 +31,6 @@ from causalmix.methods.target import Target, find_target
 from causalmix.study import longcot, parts
 from causalmix.study.parts import Part, Pool, Trial
 from causalmix.study.trials import trial_table
-from causalmix.train import records
 from causalmix.train.design import Design, spec_of, world_for
 from causalmix.train.ledger import Ledger
 from causalmix.train.one_run import train
@@ -50,6 +49,7 @@ class Campaign:
     ``out`` is the folder of its tables, ``world`` its pool, ``goal`` the pool that mixtures are for; trials and the
     proxies of methods are recorded in ``ledger``.  Static methods of these ``names`` are asked to maximise
     ``outcome``; how many seeds and which sizes are tried the settings of the subjects target and longcot say.
+    ``history`` has the designed runs, ``scaled`` those over sizes as well, where there are any.
     """
 
     out: Path
@@ -64,6 +64,7 @@ class Campaign:
     names: tuple[str, ...] = tuple(asking.STATIC)
     sizes: TargetParameters = TargetParameters()
     longcot_sizes: LongCoTParameters = LongCoTParameters()
+    scaled: History | None = None
     progress: Callable | None = None
 
     @classmethod
@@ -74,7 +75,9 @@ class Campaign:
         sizes = found.of("target")
         usual = {name: getattr(sizes, name) for name in ("outcome", "n_trees", "seed")}
         usual |= {"names": asking.names_of(sizes.methods), "sizes": sizes, "longcot_sizes": found.of("longcot")}
-        history, world = read_history(out / "history.csv"), world_for(design)
+        whole, world = read_history(out / "history.csv"), world_for(design)
+        history = whole.parts((DESIGN,))
+        usual["scaled"] = whole.parts((DESIGN, SCALE)) if (whole.part == SCALE).any() else None
         _check_record(history, Ledger(out / "runs.jsonl"), design, world)
         goal = find_target(history, out)
         return cls(out, design, world, history, goal, Ledger(out / "trials.jsonl"), **usual | settings)
@@ -105,9 +108,39 @@ class Campaign:
 
     def shifted(self, mixtures: pd.DataFrame) -> pd.DataFrame:
         """Every method's mixture in the shifted pools."""
-        question = replace(self._question, n_samples=self.design.n_samples, rows=None)
-        make = lambda: asking.in_pools(mixtures, question, self.shifted_states())  # noqa: E731
+        make = lambda: asking.in_pools(mixtures, self._free, self.shifted_states())  # noqa: E731
         return fixed(self.out / "shifted.csv", self._asked(mixtures=mixtures.to_csv()), make)
+
+    def sized(self, largest: int = 0) -> pd.DataFrame | None:
+        """The mixtures of Cautious with scale, for each pool, model and size that is tried; None without such runs.
+
+        What is not given of the sizes is the study's.
+        """
+        if self.scaled is None:
+            return None
+        largest = largest or self.sizes.largest_scale
+        parameters = self.scaled.frame.groupby("model")["model_size"].first()
+        size = lambda role, scale: (  # noqa: E731
+            role, scale * self.design.n_samples, parameters.get(self.design.model_of(role))
+        )  # fmt: skip
+        whole = [*(size("proxy", scale) for scale in parts.whole_scales(largest)), size("target", largest)]
+        moved = [size("proxy", scale) for scale in parts.shift_scales(largest)]
+        question = replace(self._question, history=self.scaled)
+
+        def make() -> pd.DataFrame:
+            shifted = replace(question, rows=None)
+            tables = (asking.at_sizes(question, {self.goal.pool: self.goal.x}, whole),
+                      asking.at_sizes(shifted, self.shifted_states(), moved))  # fmt: skip
+            return pd.concat(tables, ignore_index=True)
+
+        asked = self._asked(**self._aim, scaled=self.scaled.frame.to_csv(index=False), largest=largest)
+        return fixed(self.out / "sized.csv", asked, make)
+
+    def tried(self, mixtures: pd.DataFrame, largest: int = 0) -> pd.DataFrame:
+        """A table of mixtures with those of :meth:`sized` for the same pools below, as both are tried."""
+        sized = self.sized(largest)
+        parts = [mixtures] if sized is None else [mixtures, sized[sized["pool"].isin(mixtures["pool"])]]
+        return pd.concat(parts, ignore_index=True)
 
     def longcot(self, mixtures: pd.DataFrame, pool: World) -> pd.DataFrame:
         """Every method's mixture for the long-CoT pool, from the same records with another outcome."""
@@ -119,10 +152,14 @@ class Campaign:
         return fixed(self.out / "longcot_mixtures.csv", self._asked(x=x, mixtures=mixtures.to_csv()), make)
 
     def learning(self) -> pd.DataFrame:
-        """Mixtures of four methods from parts of the history."""
-        question = replace(self._question, n_samples=self.design.n_samples, rows=None)
-        make = lambda: variants.learning_mixtures(question)  # noqa: E731
-        return fixed(self.out / "learning_mixtures.csv", self._asked(x=self.goal.x), make)
+        """Mixtures of some methods from random and from designed parts of the history."""
+        make = lambda: variants.learning_mixtures(self._free)  # noqa: E731
+        return fixed(self.out / "learning_mixtures.csv", self._asked(x=self.goal.x, learners=variants.LEARNERS), make)
+
+    def refits(self) -> pd.DataFrame:
+        """Mixtures of some methods from halves of the history."""
+        make = lambda: variants.refitted_mixtures(self._free)  # noqa: E731
+        return fixed(self.out / "refits.csv", self._asked(x=self.goal.x, refitted=variants.REFITTED), make)
 
     def variants(self) -> pd.DataFrame:
         """Mixtures of two variants that the ablations try beside the methods."""
@@ -147,8 +184,9 @@ class Campaign:
         chosen, later = self.mixtures(**options), []
         long = set(longcot.AXES) <= set(self.history.axes)  # a study may leave out benchmarks that execute code
         pools = {"pool": lambda: self.pool, "longcot": lambda: Pool.of(self.long_base) if long else None}
-        tables = {"methods": lambda: chosen, "shifted": lambda: self.shifted(chosen), "learning": self.learning,
-                  "longcot": lambda: self.longcot(chosen, self.long_base), "variants": self.variants}  # fmt: skip
+        tables = {"methods": lambda: self.tried(chosen), "shifted": lambda: self.tried(self.shifted(chosen)),
+                  "longcot": lambda: self.longcot(chosen, self.long_base), "learning": self.learning,
+                  "refits": self.refits, "variants": self.variants}  # fmt: skip
         asked = (lambda name: pools[name](), lambda name: tables[name]())
         for part in parts.study_parts(self.design, self.sizes, self.longcot_sizes, *asked):
             if part.role == "target" or any(spec.n_samples > self.design.n_samples for spec in part.specs):
@@ -166,20 +204,21 @@ class Campaign:
         self.write_tables()
 
     def write_tables(self) -> None:
-        """Tables of the confounded history, the learning curve and the variants, from what is on record."""
+        """Tables of the learning curve, of halves of the history and of the variants, from what is on record."""
         finished = self.ledger.finished()
 
         def recorded(specs: Sequence[RunSpec]) -> list[dict] | None:
             there = all(spec.run_id in finished for spec in specs)
             return [finished[spec.run_id] for spec in specs] if there else None
 
-        if found := recorded(parts.confounded_specs(self.design, self.pool)):
-            write_table(self.out / "confounded.csv", records.history(found))
-        trials = parts.learning_trials(self.design, self.pool, self.learning())
-        if found := recorded([t.spec for t in trials]):
-            table = trial_table(trials, found)
-            named = table["method"].str.split("/", expand=True)
-            write_table(self.out / "learning_trained.csv", table.assign(method=named[0], n_runs=named[1].astype(int)))
+        numbered = (("learning", parts.learning_trials, self.learning(), "n_runs"),
+                    ("refits", parts.refit_trials, self.refits(), "refit"))  # fmt: skip
+        for name, trials_of, mixtures, number in numbered:
+            trials = trials_of(self.design, self.pool, mixtures)
+            if found := recorded([t.spec for t in trials]):
+                table = trial_table(trials, found)
+                method, of = table["method"].str.split("/", expand=True).to_numpy().T
+                write_table(self.out / f"{name}_trained.csv", table.assign(method=method, **{number: of.astype(int)}))
         trials = self.size_trials(self.variants())
         if found := recorded([t.spec for t in trials]):
             write_table(self.out / "variants_trained.csv", trial_table(trials, found))
@@ -191,6 +230,11 @@ class Campaign:
                         settings={"n_trees": self.n_trees})  # fmt: skip
 
     @property
+    def _free(self) -> Question:
+        """The same for as many rows as a recorded run has, which no domain is short of."""
+        return replace(self._question, n_samples=self.design.n_samples, rows=None)
+
+    @property
     def _aim(self) -> dict:
         """What mixtures for the whole pool depend on besides the records: its state, and the caps of its rows."""
         rows = None if self.goal.rows is None else np.asarray(self.goal.rows).astype(int).tolist()
@@ -199,7 +243,7 @@ class Campaign:
     @property
     def files(self) -> list[Path]:
         """What chapters read of it: the history, the target's state, the fixed mixtures and the ledger."""
-        names = ("history.csv", "methods.csv", "shifted.csv")
+        names = ("history.csv", "methods.csv", "shifted.csv", *(["sized.csv"] if self.scaled else []))
         return [*(self.out / name for name in names), self.ledger.path, *self.goal.files]
 
     def _asked(self, x: np.ndarray | None = None, **further: object) -> dict:
