@@ -19,6 +19,7 @@ from causalmix.core.paths import RESULTS
 from causalmix.core.study_file import Study, read_study
 from causalmix.data.tiny.items import DOMAINS
 from causalmix.lm import conversations
+from causalmix.methods import ask
 from causalmix.study import campaign, longcot
 from causalmix.study.plan import cost, workload
 from causalmix.study.plan.hardware import Hardware
@@ -90,7 +91,7 @@ def test_trials_are_those_of_the_campaign(plans, monkeypatch):
     world = lambda domains: SimpleNamespace(name="w/1/0/x", scored=SimpleNamespace(codes=[0], domains=domains))  # noqa: E731
     monkeypatch.setattr(longcot, "load", lambda *_: world(longcot.AXES))
     tables = {"mixtures": "methods", "longcot": "longcot_mixtures", "learning": "learning_mixtures"}
-    for method, file in (tables | {name: name for name in ("shifted", "variants")}).items():
+    for method, file in (tables | {name: name for name in ("shifted", "variants", "refits", "sized")}).items():
         table = pd.read_csv(RESULTS / "laptop" / f"{file}.csv")
         monkeypatch.setattr(campaign.Campaign, method, lambda *_, table=table: table)
     sizes, longcot_sizes = (study("laptop").of(subject) for subject in ("target", "longcot"))
@@ -122,19 +123,20 @@ def test_proxies_of_methods_are_those_on_record():
 
 def test_twice_the_runs_cost_twice_and_nothing_else_changes(plans):
     """The proxy part is linear in the runs; rows of a sample scale what they are seen by."""
+    moved = lambda found: found.parts[found.parts["part"].str.startswith("shifted")].sum(numeric_only=True)  # noqa: E731
     twice = cost.plan(changed("laptop", n_runs=1024))
     for name in ("runs", "rows", "tokens", "flops", "hours"):
         assert part(twice, "proxy runs")[name] == pytest.approx(2 * part(plans["laptop"], "proxy runs")[name])
-        assert part(twice, "shifted pools")[name] == part(plans["laptop"], "shifted pools")[name]
+        assert moved(twice)[name] == moved(plans["laptop"])[name]
     longer = cost.plan(changed("laptop", n_samples=3000))
-    assert part(longer, "shifted pools")["flops"] == pytest.approx(2 * part(plans["laptop"], "shifted pools")["flops"])
+    assert moved(longer)["flops"] == pytest.approx(2 * moved(plans["laptop"])["flops"])
 
 
 def test_fewer_methods_try_fewer_mixtures():
-    """Methods that are not asked train no proxies; the three of CausalMix are always there, and Equal."""
+    """Methods that are not asked train no proxies; those that know the state are always there, and Equal."""
     few = cost.plan(changed("laptop", methods="Equal"))
     assert "proxies that methods ask for" not in set(few.parts["part"])
-    assert part(few, "long chains of thought")["runs"] == 4 * 3
+    assert part(few, "long chains of thought")["runs"] == (1 + len(ask.ALWAYS)) * 5
 
 
 def test_hours_and_money_follow_from_the_hardware():

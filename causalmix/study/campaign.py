@@ -6,7 +6,6 @@ trains it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from causalmix.core.history import DESIGN, SCALE, History, read_history
 from causalmix.core.parameters import LongCoTParameters, TargetParameters
 from causalmix.core.paths import results_dir
 from causalmix.core.study_file import read_study
-from causalmix.core.tables import read_table, write_table
+from causalmix.core.tables import write_table
 from causalmix.data import states
 from causalmix.data.scored_pools import World
 from causalmix.methods import ask as asking, variants
@@ -29,6 +28,7 @@ from causalmix.methods.baselines import dmo
 from causalmix.methods.question import ProxyRun, Question, Train
 from causalmix.methods.target import Target, find_target
 from causalmix.study import longcot, parts
+from causalmix.study.fixed_tables import fixed
 from causalmix.study.parts import Part, Pool, Trial
 from causalmix.study.trials import trial_table
 from causalmix.train.design import Design, spec_of, world_for
@@ -120,17 +120,16 @@ class Campaign:
             return None
         largest = largest or self.sizes.largest_scale
         parameters = self.scaled.frame.groupby("model")["model_size"].first()
-        size = lambda role, scale: (  # noqa: E731
-            role, scale * self.design.n_samples, parameters.get(self.design.model_of(role))
-        )  # fmt: skip
-        whole = [*(size("proxy", scale) for scale in parts.whole_scales(largest)), size("target", largest)]
-        moved = [size("proxy", scale) for scale in parts.shift_scales(largest)]
-        question = replace(self._question, history=self.scaled)
+
+        def sizes(scales: list[int], role: str = "proxy") -> list[tuple[str, int, float | None]]:
+            model = parameters.get(self.design.model_of(role))
+            return [(role, scale * self.design.n_samples, model) for scale in scales]
 
         def make() -> pd.DataFrame:
-            shifted = replace(question, rows=None)
-            tables = (asking.at_sizes(question, {self.goal.pool: self.goal.x}, whole),
-                      asking.at_sizes(shifted, self.shifted_states(), moved))  # fmt: skip
+            whole, shifted = (replace(q, history=self.scaled) for q in (self._question, self._free))
+            each = [*sizes(parts.whole_scales(largest)), *sizes([largest], "target")]
+            tables = (asking.at_sizes(whole, {self.goal.pool: self.goal.x}, each),
+                      asking.at_sizes(shifted, self.shifted_states(), sizes(parts.shift_scales(largest))))  # fmt: skip
             return pd.concat(tables, ignore_index=True)
 
         asked = self._asked(**self._aim, scaled=self.scaled.frame.to_csv(index=False), largest=largest)
@@ -299,20 +298,3 @@ def trainer(design: Design, pool: Pool, ledger: Ledger, progress=None, train_mis
         return run_sweep(specs, ledger, train, progress=progress, **options)
 
     return trained
-
-
-def fixed(path: Path, question: dict, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """A table of mixtures that was fixed for a question (all that determines it, in plain values), or a new one.
-
-    Runs are identified by their mixtures to the last digit, and estimates differ in theirs between
-    machines; so the mixtures that were trained are read where the question is still the same, by its digest.
-    """
-    digest = digest_of(question)
-    if not (path.exists() and set(read_table(path).get("question", [])) == {digest}):
-        write_table(path, make().assign(question=digest))
-    return read_table(path).drop(columns="question")
-
-
-def digest_of(question: dict) -> str:
-    """Twelve digits that stand for a question: of its canonical JSON, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(question, sort_keys=True, allow_nan=False).encode()).hexdigest()[:12]

@@ -12,8 +12,9 @@ from causalmix.core.history import CONFOUNDED, DESIGN, SCALE
 from causalmix.core.paths import results_dir
 from causalmix.data.families import Kind, kind_of
 from causalmix.data.named_models import load_model
-from causalmix.data.scored_pools import World, one_thread
+from causalmix.data.scored_pools import one_thread
 from causalmix.data.scores import SCORES
+from causalmix.data.tiny.items import DOMAINS
 from causalmix.lm.outcomes import axis_scores
 from causalmix.train.design import Design, confounded_specs, noise_panel, scale_specs, specs_of, world_for
 from causalmix.train.ledger import Ledger
@@ -49,12 +50,15 @@ def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def whole_history(folder: Path, design: Design, world: World, covariates_on: str = "candidate") -> pd.DataFrame:
+def whole_history(
+    folder: Path, design: Design, world: str, domains: tuple[str, ...] = DOMAINS, covariates_on: str = "candidate"
+) -> pd.DataFrame:
     """All that a study has on record in a folder, its ``part`` told: designed runs, those over sizes, confounded ones.
 
-    InputError when fewer than 20 designed runs are on record; of the others there may be any number.
+    The pool is told as in :func:`causalmix.train.design.specs_of`.  InputError when fewer than 20 designed runs are on
+    record; of the others there may be any number.
     """
-    pool = world.name, world.scored.domains
+    pool = world, domains
     runs, trials = (Ledger(folder / f"{name}.jsonl") for name in ("runs", "trials"))
     further = ((SCALE, runs, scale_specs), (CONFOUNDED, trials, confounded_specs))
     found = {DESIGN: recorded(runs, specs_of(design, *pool))}
