@@ -83,6 +83,7 @@ def test_runs_are_those_of_the_design(plans):
     specs = specs_of(design, "w")
     assert part(plans["laptop"], "proxy runs")["runs"] == len(specs) == 512
     assert part(plans["laptop"], "noise panel")["runs"] == len(noise_panel(design, specs)) == 72
+    assert [part(plans["laptop"], f"runs over sizes, {role}")["runs"] for role in ("proxy", "target")] == [128, 64]
     assert part(plans["laptop"], "proxy runs")["rows"] == sum(s.n_samples * s.epochs for s in specs)
 
 
@@ -103,7 +104,7 @@ def test_trials_are_those_of_the_campaign(plans, monkeypatch):
     for made in trained:
         assert counted.loc[made.name, "runs"] == len(made.specs) > 0, made.name
         assert counted.loc[made.name, "rows"] == sum(s.n_samples * s.epochs for s in made.specs), made.name
-    others = r"proxy runs|noise panel|proxies that|recorded .* again"
+    others = r"proxy runs|noise panel|runs over sizes|proxies that|recorded .* again"
     rest = counted[(counted["kind"] == "training") & ~counted.index.str.match(others)]
     assert set(rest.index) == {made.name for made in trained}
     costs = [max(spec.n_samples for spec in made.specs) for made in trained if made.role != "target"]
