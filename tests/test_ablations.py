@@ -14,6 +14,7 @@ from causalmix.core.simplex import sample_dirichlet
 from causalmix.core.tables import write_table
 from causalmix.effects import ablations, assignment, estimator, held_out
 from causalmix.effects.estimator import fit_effects
+from causalmix.methods.variants import DESIGNED
 from causalmix.study import trials
 
 
@@ -220,6 +221,15 @@ def test_growth_has_an_interval_only_where_there_are_seeds(seeds, verdict):
     (told,) = trials.growth(pd.concat([few, many])).to_dict("records")
     assert (told["fewest_runs"], told["most_runs"], told["verdict"]) == (32, 64, verdict)
     assert told["difference"] > 0 and np.isnan(told["difference_low"]) == (seeds == 1)
+
+
+def test_designed_runs_are_held_against_as_many_random_ones():
+    """Paired by seed at each number of runs; at the most both are all the runs, and nothing is told."""
+    tables = [trained(["A"], n_runs=n) for n in (32, 64)]
+    better = [t.assign(method="A" + DESIGNED, y_dev=t["y_dev"] + 0.01) for t in tables]
+    (told,) = trials.designed_gains(pd.concat([*tables, *better])).to_dict("records")
+    assert (told["method"], told["n_runs"], told["verdict"]) == ("A", 32, "better")
+    assert told["difference"] == pytest.approx(0.01)
 
 
 def test_spread_tells_histories_from_seeds():

@@ -112,10 +112,7 @@ class Campaign:
         return fixed(self.out / "shifted.csv", self._asked(mixtures=mixtures.to_csv()), make)
 
     def sized(self, largest: int = 0) -> pd.DataFrame | None:
-        """The mixtures of Cautious with scale, for each pool, model and size that is tried; None without such runs.
-
-        What is not given of the sizes is the study's.
-        """
+        """The mixtures of Cautious with scale, for each pool, model and size that is tried; None without such runs."""
         if self.scaled is None:
             return None
         largest = largest or self.sizes.largest_scale

@@ -20,6 +20,7 @@ from causalmix.core.intervals import mean_interval, verdict
 from causalmix.core.tables import read_table
 from causalmix.data.families import kind_of
 from causalmix.lm.outcomes import axis_scores
+from causalmix.methods.variants import DESIGNED
 from causalmix.study.parts import Trial
 from causalmix.train.ledger import Ledger
 from causalmix.train.one_run import train
@@ -240,6 +241,19 @@ def growth(table: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
         gained = mean_interval((wide[many] - wide[few]).dropna())
         rows.append((method, few, many, *gained, verdict(*gained[1:])))
     return pd.DataFrame(rows, columns=["method", "fewest_runs", "most_runs", *DIFFERENCE, "verdict"])
+
+
+def designed_gains(table: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
+    """What designed runs gained over as many random ones, paired by seed, where they are not all the runs.
+
+    ``table`` is as for :func:`growth`; told are ``method, n_runs``, the difference with its interval, and ``verdict``.
+    """
+    wide, rows = table.pivot(index="seed", columns=["method", "n_runs"], values=outcome), []
+    for method, n_runs in wide.columns:
+        if (method + DESIGNED, n_runs) in wide and n_runs < table["n_runs"].max():
+            gained = mean_interval((wide[method + DESIGNED, n_runs] - wide[method, n_runs]).dropna())
+            rows.append((method, n_runs, *gained, verdict(*gained[1:])))
+    return pd.DataFrame(rows, columns=["method", "n_runs", *DIFFERENCE, "verdict"])
 
 
 def spread(table: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
