@@ -87,10 +87,18 @@ class FitParameters(Subject):
     seed: int = Field(0, ge=0, le=1_000_000, description="seed of everything random")
 
 
-class EstimateParameters(FitParameters):
-    """A fit to any history of the contract, by either final stage."""
+class HistoryParameters(FitParameters):
+    """A fit to any history of the contract."""
 
     history: str = Field("", description="path of another history of the contract; empty means the study's own")
+    parts: list[Literal["design", "scale", "confounded"]] = Field(
+        ["design"], min_length=1, description="parts of the history that are fitted"
+    )
+
+
+class EstimateParameters(HistoryParameters):
+    """A fit to any history of the contract, by either final stage."""
+
     stage: Literal["forest", "linear", "bayesian"] = Field("forest", description="final stage")
     cv_folds: int = Field(5, ge=2, le=10, description="folds of the cross-fitting")
     n_repeats: int = Field(5, ge=1, le=100, description="repeats with other folds and trees")
@@ -131,7 +139,7 @@ class TargetParameters(TrialsParameters):
     """Every method's mixture at larger sizes, on a larger model, on shifted pools."""
 
     largest_scale: int = Field(8, ge=1, le=64, description="rows of the largest sample per row of a proxy run")
-    target_seeds: int = Field(3, ge=2, le=100, description="runs of each mixture with the target model")
+    target_seeds: int = Field(5, ge=2, le=100, description="runs of each mixture with the target model")
     shift_seeds: int = Field(5, ge=2, le=100, description="runs of each mixture in each shifted pool")
 
 
@@ -142,14 +150,13 @@ class LongCoTParameters(TrialsParameters):
     longcot_pool: dict[str, Any] = Field(
         {}, description="recipe of a real pool of long reasoning; empty means the embedded world's"
     )
-    seeds: int = Field(3, ge=2, le=100, description="runs of each mixture")
+    seeds: int = Field(5, ge=2, le=100, description="runs of each mixture")
     n_audit: int = Field(1, ge=1, le=100, description="recorded trials trained again")
 
 
-class AblationsParameters(FitParameters):
+class AblationsParameters(HistoryParameters):
     """The method with one part taken out."""
 
-    history: str = Field("", description="path of another history of the contract; empty means the study's own")
     n_test: int = Field(64, ge=5, le=10_000, description="runs held out in each split")
     n_splits: int = Field(10, ge=2, le=100, description="random splits")
     n_trees: int = Field(100, ge=8, le=5_000, description="trees of each causal forest")

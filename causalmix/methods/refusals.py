@@ -37,7 +37,7 @@ def checked(request: Request) -> Asked:
     _check_numbers(request)
     if request.out is not None:
         check_free(Path(request.out))
-    history = read_history(request.history)
+    history = read_history(request.history).parts(request.parts)
     objective = read_objective(request.objective, request.outcome, history)
     keep = pairs(request.keep or (), "an outcome to keep", "y_safety or y_safety=0.01", default=0.0)
     stated = request.lower_is_better or (), request.higher_is_better or ()

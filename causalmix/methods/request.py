@@ -39,6 +39,12 @@ class Request:
 
     history: Path = _option("the sweep: a CSV file of run_id, w_<domain>, x_<covariate>, y_<axis>", type=Path)
     pool: str = _option("rows as a file or folder, a recipe as a YAML file, a study, or tiny")
+    parts: Sequence[str] = _option(
+        "parts of a study's history to learn from: design, scale (runs over sizes), confounded; default: design",
+        ("design",),
+        nargs="+",
+        metavar="PART",
+    )
     domain_column: str = _option("column of the rows that holds the domain; default: domain", "", metavar="NAME")
     max_rows: int = _option("most rows of the pool; default: all", 0, type=int, metavar="N")
     scorer: str = _option(

@@ -24,7 +24,9 @@ from causalmix.train.spec import RunSpec, training_of
 
 ROLES = ("proxy", "target", "longcot")
 
-SCALE_SEED = 40  # is added to a design's seed for its runs over sizes
+# Are added to a design's seed for its further histories.
+CONFOUNDED_SEED, SCALE_SEED = 1, 40
+CONFOUNDED_RUNS = 256
 
 SUBJECTS = ("proxy_sft", "longcot")  # those that have the fields of a design; the first comes first
 
@@ -236,6 +238,12 @@ def scale_specs(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) 
         )
         for i, spec in enumerate(specs_of(second, world, domains))
     ]  # fmt: skip
+
+
+def confounded_specs(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) -> list[RunSpec]:
+    """Runs of a history in which practice looked at the data before it chose a mixture; at most as many as designed."""
+    n_runs, seed = min(CONFOUNDED_RUNS, design.n_runs), design.seed + CONFOUNDED_SEED
+    return specs_of(replace(design, assignment="confounded", n_runs=n_runs, seed=seed), world, domains)
 
 
 def is_scored(design: Design) -> bool:

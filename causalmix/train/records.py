@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pandas as pd
 
 from causalmix.core.errors import InputError
+from causalmix.core.history import CONFOUNDED, DESIGN, SCALE
 from causalmix.core.paths import results_dir
 from causalmix.data.families import Kind, kind_of
 from causalmix.data.named_models import load_model
 from causalmix.data.scored_pools import one_thread
 from causalmix.data.scores import SCORES
+from causalmix.data.tiny.items import DOMAINS
 from causalmix.lm.outcomes import axis_scores
-from causalmix.train.design import Design, noise_panel, scale_specs, specs_of, world_for
+from causalmix.train.design import Design, confounded_specs, noise_panel, scale_specs, specs_of, world_for
 from causalmix.train.ledger import Ledger
 from causalmix.train.one_run import train
 from causalmix.train.spec import RunSpec
@@ -45,6 +48,25 @@ def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFra
             | axis_scores(record["scores"], kind_of(spec["world"]).tasks())
         )
     return pd.DataFrame(rows)
+
+
+def whole_history(
+    folder: Path, design: Design, world: str, domains: tuple[str, ...] = DOMAINS, covariates_on: str = "candidate"
+) -> pd.DataFrame:
+    """All that a study has on record in a folder, its ``part`` told: designed runs, those over sizes, confounded ones.
+
+    The pool is told as in :func:`causalmix.train.design.specs_of`.  InputError when fewer than 20 designed runs are on
+    record; of the others there may be any number.
+    """
+    pool = world, domains
+    runs, trials = (Ledger(folder / f"{name}.jsonl") for name in ("runs", "trials"))
+    further = ((SCALE, runs, scale_specs), (CONFOUNDED, trials, confounded_specs))
+    found = {DESIGN: recorded(runs, specs_of(design, *pool))}
+    for part, ledger, specs in further:
+        finished = ledger.finished()
+        found[part] = [finished[s.run_id] for s in specs(design, *pool) if s.run_id in finished]
+    tables = [history(part, covariates_on).assign(part=name) for name, part in found.items() if part]
+    return pd.concat(tables, ignore_index=True)
 
 
 def sweep(study: str, *, limit: int | None = None, **options) -> list[dict]:
