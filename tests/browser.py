@@ -114,12 +114,26 @@ def _endpoint(profile: Path, patience: float = 60) -> str:
 async def _visit_all(endpoint: str, addresses: list[str]) -> list[Visit]:
     socket = await websocket_connect(endpoint)
     visits = [await asyncio.wait_for(_visit_one(_Session(socket), address), 120) for address in addresses]
-    await _Session(socket).call("Browser.close")
+    await _leave(socket)
     return visits
 
 
-async def _ask(endpoint: str, address: str, script: str, width: int, dark: bool, shot: Path | None) -> object:
-    session = _Session(await websocket_connect(endpoint, max_message_size=2**28))
+async def _leave(socket: WebSocketClientConnection) -> None:
+    """End the browser, and wait until the connection has gone."""
+    await _Session(socket).call("Browser.close")
+    while await socket.read_message() is not None:
+        pass
+
+
+async def _ask(endpoint: str, *what: object) -> object:
+    socket = await websocket_connect(endpoint, max_message_size=2**28)
+    try:
+        return await _asked(_Session(socket), *what)
+    finally:
+        await _leave(socket)
+
+
+async def _asked(session: _Session, address: str, script: str, width: int, dark: bool, shot: Path | None) -> object:
     await _open(session)
     size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}
     await session.call("Emulation.setDeviceMetricsOverride", **size)

@@ -140,7 +140,7 @@ def test_readings_are_compared_on_the_same_runs():
 def test_readings_of_other_runs_are_refused():
     """Held-out runs would not be the same."""
     runs = history()
-    with pytest.raises(InputError, match="same runs in the same order"):
+    with pytest.raises(InputError, match="same runs before and after mixing, in one order"):
         assignment.reading_scores(runs, runs.take(np.arange(len(runs))[::-1]), **SETTINGS)
 
 

@@ -427,7 +427,7 @@ def test_objectives_over_axes_need_axes_that_differ():
     with pytest.raises(InputError, match="two or more axes"):
         read_objective("mean", "y_dev", runs(3))
     still = outcomes(math=(0, 1), code=(0.5, 0))
-    with pytest.raises(InputError, match="found y_code the same"):
+    with pytest.raises(InputError, match="found y_code at 0.5 in all"):
         read_objective("worst", "y_dev", still).derived(still)
 
 

@@ -247,7 +247,7 @@ def test_benchmarks_that_the_harness_lacks_are_refused(folder):
 
 
 def test_an_answer_longer_than_the_models_context_is_refused(trained, folder):
-    with pytest.raises(InputError, match="below the model's context of 2048 tokens, found 2048"):
+    with pytest.raises(InputError, match="below the context of 2048, found 2048"):
         scores(trained, folder, max_new_tokens=2048)
 
 

@@ -310,7 +310,7 @@ def test_what_is_missing_besides_gpus_is_told(root, monkeypatch):
     with pytest.raises(InputError, match="allow_code"):
         needs.check(Study("own", own | {"pool": own["pool"] | {"evaluation": unsafe}}, {}, {}, {}), needs.SWEEP)
     long = own["pool"]["evaluation"] | {"max_new_tokens": 2048}
-    with pytest.raises(InputError, match="below the model's context of 2048 tokens, found 2048"):
+    with pytest.raises(InputError, match="below the context of 2048, found 2048"):
         needs.check(Study("own", own | {"pool": own["pool"] | {"evaluation": long}}, {}, {}, {}), needs.SWEEP)
     needs.check(Study("own", own, {}, {}, {}))
 
@@ -323,7 +323,7 @@ def test_no_folder_of_tasks_is_none():
 
 BROKEN = {
     "models: {proxi: no/such}": "role of a model .*did you mean proxy",
-    "models: {proxy: 5}": "the model of the role proxy",
+    "models: {proxy: 5}": "the model of the proxy",
     "n_run: 5": "parameter .*did you mean n_runs",
     "n_runs: many": "n_runs to be int",
     "candidates: -4": "candidates to be int",

@@ -106,7 +106,7 @@ def _is_cached(name: str, kind: str) -> bool:
         return kind == "dataset" and any(found)
     except HFValidationError:
         raise InputError(
-            f"Expected a file, folder or name on the hub, found {name!r}; correct it ({LAPTOP})."
+            f"Expected a file, a folder or a name on the Hugging Face hub, found {name!r}; correct it ({LAPTOP})."
         ) from None
 
 

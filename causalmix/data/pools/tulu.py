@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
-import yaml
 from datasets import Dataset
 
 from causalmix.core.paths import ASSETS
+from causalmix.core.yaml_file import read_yaml
 from causalmix.data.pools import local
 
 #: Domain of each group of the Tulu 3 paper; the CausalMix paper merges General and Precise IF and drops Multilingual.
@@ -39,9 +39,7 @@ class Source(NamedTuple):
 
 
 #: By the column ``source``.
-SOURCES = {
-    name: Source(**about) for name, about in yaml.safe_load((ASSETS / "tulu.yaml").read_text(encoding="utf-8")).items()
-}
+SOURCES = {name: Source(**about) for name, about in read_yaml(ASSETS / "tulu.yaml", "sources of the mixture").items()}
 
 
 def load_pool(
