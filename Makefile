@@ -31,7 +31,7 @@ html: install  ## render the book from the committed pages, without executing an
 pdf: html  ## print the pages of the rendered book to book/_build/pdf, where there is a Chromium
 	mkdir -p book/_build/pdf
 	for page in $$(ls book/_build/html/*.html book/_build/html/chapters/*.html | grep -v search); do \
-	  chromium --headless --virtual-time-budget=20000 --no-pdf-header-footer \
+	  chromium --headless $(if $(filter 0,$(shell id -u)),--no-sandbox) --virtual-time-budget=20000 --no-pdf-header-footer \
 	    --print-to-pdf=book/_build/pdf/$$(basename $$page .html).pdf file://$(CURDIR)/$$page || exit 1; done
 
 test: install .venv/smollm2  ## run all tests, as many at a time as there are cores

@@ -18,7 +18,7 @@ from causalmix.book import stamps
 from causalmix.book.run import ChapterError, Job, jobs_of, run, wanted_sources
 from causalmix.core import paths
 from causalmix.core.errors import InputError, plain
-from causalmix.core.parameters import SUBJECTS, EstimateParameters, declaration, read, subject_of
+from causalmix.core.parameters import SUBJECTS, FitParameters, declaration, read, subject_of
 from causalmix.core.study_file import read_study
 from causalmix.methods import design_request
 from causalmix.methods.request import add_options, request_of
@@ -168,8 +168,7 @@ def _run(options: argparse.Namespace) -> int:
     jobs = jobs_of(options.study, chapters, given)
     from causalmix.study.plan import needs
 
-    if given.get("history"):
-        _check_outcomes(given["history"], jobs)
+    _check_names(given.get("history") or paths.results_dir(options.study) / "history.csv", jobs)
     study = read_study(options.study)
     injected = {name: value for job in jobs for name, value in job.parameters.items()}
     needs.check(replace(study, parameters=study.parameters | injected), [subject_of(job.source.stem) for job in jobs])
@@ -178,17 +177,27 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_outcomes(path: str, jobs: Sequence[Job]) -> None:
-    """Refuse a history, or an outcome of it of which nothing tells the better way, before a kernel starts."""
+def _check_names(path: str | Path, jobs: Sequence[Job]) -> None:
+    """Refuse an outcome that a history lacks, or of which nothing tells the better way, and a method that is none.
+
+    Before a kernel starts; a history that these notebooks write themselves is not there to be asked.
+    """
     from causalmix.core import direction
     from causalmix.core.history import read_history
 
+    subjects = {subject_of(job.source.stem): job for job in jobs}
+    asked = {name: read(SUBJECTS[name], job.parameters) for name, job in subjects.items()}
+    if methods := [one.methods for one in asked.values() if getattr(one, "methods", "")]:
+        from causalmix.methods.ask import names_of
+
+        names_of(methods[0])
+    if isinstance(path, Path) and (not path.is_file() or "outcomes" in subjects):
+        return
     history = read_history(path)
-    for job in jobs:
-        model = SUBJECTS[subject_of(job.source.stem)]
-        if issubclass(model, EstimateParameters):
-            asked = read(model, job.parameters)
-            direction.is_lower_better(history, asked.outcome, *direction.stated(asked.outcome, asked.lower_is_better))
+    for one in asked.values():
+        if isinstance(one, FitParameters):
+            lower = getattr(one, "lower_is_better", None)
+            direction.is_lower_better(history, one.outcome, *direction.stated(one.outcome, lower))
 
 
 def _from_root(options: argparse.Namespace, given: dict[str, str] = {}) -> dict[str, str]:

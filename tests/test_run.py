@@ -126,6 +126,13 @@ def test_a_study_with_a_mistake_is_refused(root, text):
         run.jobs_of("laptop", root=root)
 
 
+def test_a_method_that_there_is_none_of_starts_no_kernel(capsys, monkeypatch):
+    """A mistyped method is refused with those that there are, before a results folder is made."""
+    monkeypatch.setattr(cli, "run", lambda *_: pytest.fail("a kernel would have started"))
+    assert cli.main(["run", "06_target", "-p", "methods=Nonesuch"]) == 2
+    assert "among Equal, Proportional" in capsys.readouterr().err
+
+
 HEAVY = {"torch", "transformers", "datasets", "econml", "sklearn", "lightgbm", "papermill"}
 
 
@@ -136,6 +143,7 @@ HEAVY = {"torch", "transformers", "datasets", "econml", "sklearn", "lightgbm", "
         "run --study nope",
         "run --study gpu",
         "run 04_effects -p history=none.csv",
+        "run 06_target -p outcome=y_none",
         "sweep --study paper --trials",
         "sweep --cluster nowhere",
         "plan --study nope.yaml",

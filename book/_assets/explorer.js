@@ -106,7 +106,7 @@
       verdict.className = "verdict" + (inRuns && supported ? "" : " beyond");
       verdict.textContent = (evidence
         ? `Recommended: the mixture below. Its gain over Equal is ${gain}${size}. `
-        : `Recommended: keep Equal. The best move found gains ${gain}${size}, an interval that holds nought, so there is no evidence for moving. `)
+        : `Recommended: keep Equal. The best move found gains ${gain}${size}, an interval that holds zero, so there is no evidence for moving. `)
         + (!inRuns ? `This state lies outside of what was seen: none of the ${data.count} runs had one like it, so the model alone says all this.`
           : supported ? "The history has runs in such a state and near such a mixture."
             : "The history has runs in such a state, but the mixture lies outside of what was seen: its gain rests on the form of the model.");

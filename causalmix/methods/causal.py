@@ -63,7 +63,7 @@ def without_evidence(question: Question, found: Choice) -> Choice:
     goals = map(question.posterior, question.caution.worst or (question.outcome,))
     high = min(float(np.ravel(goal.gain(question.x, found.weights, own)[2])[0]) for goal in goals)
     interval = f"{found.gain:+.4g} [{found.low:+.4g}, {found.high:+.4g}]"
-    told = f"the runs give no evidence for any move from Equal, whose best gains {interval}"
+    told = f"the runs give no evidence for the best move from Equal that was found, which gains {interval}"
     if support(own, question.x, question.history).inside and high >= 0:
         return replace(found, weights=own, note=f"{told}: the pool's own proportions are proposed")
     why = "no run is near the pool's own proportions" if high >= 0 else "they speak against the pool's own proportions"
