@@ -168,7 +168,12 @@ def _run(options: argparse.Namespace) -> int:
     jobs = jobs_of(options.study, chapters, given)
     from causalmix.study.plan import needs
 
-    _check_names(given.get("history") or paths.results_dir(options.study) / "history.csv", jobs)
+    if given.get("methods"):
+        from causalmix.methods.ask import names_of
+
+        names_of(given["methods"])
+    if given.get("history") or given.get("outcome"):
+        _check_outcomes(given.get("history") or paths.results_dir(options.study) / "history.csv", jobs)
     study = read_study(options.study)
     injected = {name: value for job in jobs for name, value in job.parameters.items()}
     needs.check(replace(study, parameters=study.parameters | injected), [subject_of(job.source.stem) for job in jobs])
@@ -177,27 +182,23 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_names(path: str | Path, jobs: Sequence[Job]) -> None:
-    """Refuse an outcome that a history lacks, or of which nothing tells the better way, and a method that is none.
+def _check_outcomes(path: str | Path, jobs: Sequence[Job]) -> None:
+    """Refuse an outcome that a history lacks, or of which nothing tells the better way, before a kernel starts.
 
-    Before a kernel starts; a history that these notebooks write themselves is not there to be asked.
+    The study's own history, a Path, may not be there yet, or be written anew by these notebooks.
     """
     from causalmix.core import direction
     from causalmix.core.history import read_history
 
     subjects = {subject_of(job.source.stem): job for job in jobs}
-    asked = {name: read(SUBJECTS[name], job.parameters) for name, job in subjects.items()}
-    if methods := [one.methods for one in asked.values() if getattr(one, "methods", "")]:
-        from causalmix.methods.ask import names_of
-
-        names_of(methods[0])
     if isinstance(path, Path) and (not path.is_file() or "outcomes" in subjects):
         return
     history = read_history(path)
-    for one in asked.values():
-        if isinstance(one, FitParameters):
-            lower = getattr(one, "lower_is_better", None)
-            direction.is_lower_better(history, one.outcome, *direction.stated(one.outcome, lower))
+    for name, job in subjects.items():
+        if issubclass(SUBJECTS[name], FitParameters):
+            asked = read(SUBJECTS[name], job.parameters)
+            lower = getattr(asked, "lower_is_better", None)
+            direction.is_lower_better(history, asked.outcome, *direction.stated(asked.outcome, lower))
 
 
 def _from_root(options: argparse.Namespace, given: dict[str, str] = {}) -> dict[str, str]:
