@@ -14,6 +14,7 @@ from causalmix.core.simplex import sample_dirichlet
 from causalmix.core.tables import write_table
 from causalmix.effects import ablations, assignment, estimator, held_out
 from causalmix.effects.estimator import fit_effects
+from causalmix.methods.variants import DESIGNED
 from causalmix.study import trials
 
 
@@ -167,9 +168,9 @@ def test_orthogonalisation_matters_where_mixtures_follow_the_state():
 
 def test_second_histories_are_checked(tmp_path):
     """A missing file is told with the command that makes it, another world is refused."""
-    runs, path = history(), tmp_path / "confounded.csv"
+    runs, path = history(), tmp_path / "history_mixed.csv"
     assert ablations.read_second(path, runs) is None
-    assert "causalmix sweep --trials" in ablations.missing_sentence(tmp_path, ["confounded.csv"])
+    assert "causalmix run outcomes" in ablations.missing_sentence(tmp_path, ["history_mixed.csv"])
     write_table(path, runs.frame.rename(columns={"w_a": "w_z"}))
     with pytest.raises(InputError, match="history of the same world"):
         ablations.read_second(path, runs)
@@ -184,6 +185,14 @@ def test_the_table_that_is_missing_is_named(tmp_path):
     assert "variants_trained" not in told
     (tmp_path / names[0]).touch()
     assert "no CausalMix-A in `targets.csv` or" in ablations.missing_sentence(tmp_path, names, "CausalMix-A")
+
+
+def test_confounded_runs_are_taken_from_the_whole_history():
+    """By their part; fewer than a history needs are none."""
+    frame = history().frame.assign(part=["design"] * 200 + ["confounded"] * 40)
+    found = ablations.confounded_runs(check_history(frame))
+    assert list(found.frame["run_id"]) == [f"r{i}" for i in range(200, 240)]
+    assert ablations.confounded_runs(check_history(frame.head(215))) is None and not any(history().part != "design")
 
 
 def trained(methods: list[str], seeds: int = 3, **columns) -> pd.DataFrame:
@@ -212,6 +221,29 @@ def test_growth_has_an_interval_only_where_there_are_seeds(seeds, verdict):
     (told,) = trials.growth(pd.concat([few, many])).to_dict("records")
     assert (told["fewest_runs"], told["most_runs"], told["verdict"]) == (32, 64, verdict)
     assert told["difference"] > 0 and np.isnan(told["difference_low"]) == (seeds == 1)
+
+
+def test_designed_runs_are_held_against_as_many_random_ones():
+    """Paired by seed at each number of runs; at the most both are all the runs, and nothing is told."""
+    tables = [trained(["A"], n_runs=n) for n in (32, 64)]
+    better = [t.assign(method="A" + DESIGNED, y_dev=t["y_dev"] + 0.01) for t in tables]
+    (told,) = trials.designed_gains(pd.concat([*tables, *better])).to_dict("records")
+    assert (told["method"], told["n_runs"], told["verdict"]) == ("A", 32, "better")
+    assert told["difference"] == pytest.approx(0.01)
+
+
+def test_spread_tells_histories_from_seeds():
+    """Refits that score alike spread by seeds alone; a shift of one is its histories', and half the L1 gap is told."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"method": m, "refit": r, "seed": s, "w_a": 0.5 + r * far, "w_b": 0.5 - r * far,
+         "y_dev": 0.5 + 0.05 * s + r * shift + rng.normal(0, 0.001)}
+        for m, far, shift in (("still", 0.0, 0.0), ("moved", 0.1, 0.02)) for r in range(4) for s in range(3)
+    ]  # fmt: skip
+    found = trials.spread(pd.DataFrame(rows)).set_index("method")
+    assert found["apart"].to_dict() == pytest.approx({"still": 0, "moved": np.mean([0.1] * 3 + [0.2] * 2 + [0.3])})
+    assert found.loc["moved", "sd_history"] == pytest.approx(np.std([0, 0.02, 0.04, 0.06], ddof=1), rel=0.1)
+    assert found.loc["still", "sd_history"] < 0.001 and found["sd_seed"].max() < 0.003, "what seeds share is no noise"
 
 
 def test_bad_settings_are_refused():

@@ -11,11 +11,11 @@ from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
 from causalmix.data.tiny.items import DOMAINS
 from causalmix.methods import ask
-from causalmix.methods.question import Question
+from causalmix.methods.question import Answer, Question
 from causalmix.methods.target import Target
-from causalmix.study import campaign, parts
+from causalmix.study import campaign, fixed_tables, parts
 from causalmix.study.trials import coverage, recorded_or_trained
-from causalmix.train.design import Design, specs_of
+from causalmix.train.design import Design, confounded_specs, specs_of
 from causalmix.train.ledger import Ledger
 
 MIXTURES = pd.DataFrame([{"method": m} | {f"w_{d}": 0.2 for d in DOMAINS} for m in ("Equal", "A")])
@@ -67,7 +67,7 @@ def test_confounded_mixtures_follow_the_state():
         left = T - X @ np.linalg.lstsq(X, T, rcond=None)[0]
         return 1 - left.var() / (T - T.mean(axis=0)).var()
 
-    second = parts.confounded_specs(Design(), parts.Pool("w/1/0/x", DOMAINS, 10), n_runs=400)
+    second = confounded_specs(Design(), "w/1/0/x")
     assert explained(second) > 0.1
     assert explained(specs_of(Design(n_runs=400), "w/1/0/x")) < 0.03
     assert not {s.seed for s in second} & {s.seed for s in specs_of(Design(), "w/1/0/x")}
@@ -86,8 +86,8 @@ def test_shares_of_some_domains_are_divided_by_their_sum():
 
 
 def test_two_shifted_pools_lie_within_the_states_seen_and_one_beyond():
-    """Components of a state are drawn from [-tilt, tilt]."""
-    inside = [max(map(abs, tilt)) <= Design().tilt for tilt in parts.SHIFTS.values()]
+    """Components of a state are drawn from minus to plus their widths."""
+    inside = [bool((np.abs(tilt) <= Design().widths).all()) for tilt in parts.SHIFTS.values()]
     assert sorted(inside) == [False, True, True]
 
 
@@ -122,14 +122,14 @@ def test_mixtures_of_the_whole_pool_are_asked_anew_for_other_rows(tmp_path):
     for n_samples, rows in ((100, None), (200, None), (100, np.full(5, 30))):
         goal = Target("whole", np.empty(0), n_samples, rows, "")
         plan = campaign.Campaign(tmp_path, Design(), None, runs, goal, Ledger(tmp_path / "trials.jsonl"))
-        asked.add(campaign.digest_of(plan._asked(**plan._aim)))
+        asked.add(fixed_tables.digest_of(plan._asked(**plan._aim)))
     assert len(asked) == 3
 
 
 def test_a_question_is_known_by_its_values():
     """Neither the order of its keys nor how a design is written counts; one other value does."""
-    digest = campaign.digest_of({"seed": 1, "x": [0.5]})
-    assert digest == campaign.digest_of({"x": [0.5], "seed": 1}) != campaign.digest_of({"seed": 2, "x": [0.5]})
+    digest = fixed_tables.digest_of({"seed": 1, "x": [0.5]})
+    assert digest == fixed_tables.digest_of({"x": [0.5], "seed": 1}) != fixed_tables.digest_of({"seed": 2, "x": [0.5]})
     assert set(campaign.ASKED) <= {f.name for f in fields(Design)}
 
 
@@ -147,3 +147,38 @@ def test_proportional_follows_the_pool_that_a_mixture_is_for():
     assert list(found.loc["Proportional", ["w_a", "w_b", "w_c"]]) == [0.75, 0, 0.25]
     assert list(found.loc["Equal", ["w_a", "w_b", "w_c"]]) == [0.5, 0, 0.5]
     assert list(found.loc["DoReMi", ["w_a", "w_b", "w_c"]]) == [0.7143, 0, 0.2857]
+
+
+def test_mixtures_with_scale_are_tried_at_their_own_size_alone(tmp_path, monkeypatch):
+    """One mixture for each pool, model and size, asked at it; others are tried everywhere, shifted pools twice."""
+    design = Design(n_samples=100, scale_runs=24)
+    models = [design.model_of(role) for role in ("proxy", "target")]
+    T = np.random.default_rng(0).dirichlet(np.ones(5), 48)
+    sizes = {"n_samples": np.tile([50, 100, 200, 400], 12), "model": np.repeat(models, 24)}
+    sizes |= {"model_size": np.repeat([1000, 4000], 24), "part": np.repeat(["design", "scale"], 24)}
+    columns = {"run_id": [str(i) for i in range(48)], "y_dev": T[:, 0], "x_q": np.linspace(0, 1, 48)} | sizes
+    whole = check_history(pd.DataFrame(columns | {f"w_{d}": T[:, k] for k, d in enumerate(DOMAINS)}))
+    goal, states = Target("all", np.array([0.5]), 800, None, ""), {name: np.array([0.1]) for name in parts.SHIFTS}
+    world = SimpleNamespace(name="w/1/0/x", scored=SimpleNamespace(domains=DOMAINS, codes=[0]))
+    asked = []
+
+    def answered(question):
+        asked.append((question.n_samples, *question.x))
+        return Answer(question.even, 48)
+
+    monkeypatch.setitem(ask.METHODS, ask.WITH_SCALE, answered)
+    monkeypatch.setattr(campaign.Campaign, "shifted_states", lambda _: states)
+    monkeypatch.setattr(ask, "_table", lambda q, pool, answers, _: MIXTURES[:1].assign(method=list(answers), pool=pool))
+    monkeypatch.setattr(Question, "posterior", lambda _: None)
+    ledger = Ledger(tmp_path / "trials.jsonl")
+    plan = campaign.Campaign(tmp_path, design, world, whole.parts(["design"]), goal, ledger, scaled=whole)
+    log = lambda x, n, model: (n, x, np.log2(n), np.log2(model))  # noqa: E731
+    at_whole = [log(0.5, n, 1000) for n in (100, 400, 800)] + [log(0.5, 800, 4000)]
+    tried = plan.tried(MIXTURES.assign(pool="all"))
+    np.testing.assert_allclose(asked, at_whole + 3 * [log(0.1, n, 1000) for n in (100, 400)])
+    made = plan.size_trials(tried)
+    counts = {m: sum(t.method == m for t in made) for m in ("A", ask.WITH_SCALE)}
+    assert counts == {"A": 20, ask.WITH_SCALE: 20} and len({t.spec.n_samples for t in made}) == 3
+    moved = plan.tried(pd.concat(MIXTURES.assign(pool=name) for name in parts.SHIFTS))
+    found = parts.shift_trials(design, plan.pool, moved, 8, 5)
+    assert len(found) == 3 * 2 * 5 * 3 and len(asked) == 10, "the table is read again"

@@ -19,6 +19,7 @@ from causalmix.core.paths import RESULTS
 from causalmix.core.study_file import Study, read_study
 from causalmix.data.tiny.items import DOMAINS
 from causalmix.lm import conversations
+from causalmix.methods import ask
 from causalmix.study import campaign, longcot
 from causalmix.study.plan import cost, workload
 from causalmix.study.plan.hardware import Hardware
@@ -82,6 +83,7 @@ def test_runs_are_those_of_the_design(plans):
     specs = specs_of(design, "w")
     assert part(plans["laptop"], "proxy runs")["runs"] == len(specs) == 512
     assert part(plans["laptop"], "noise panel")["runs"] == len(noise_panel(design, specs)) == 72
+    assert [part(plans["laptop"], f"runs over sizes, {role}")["runs"] for role in ("proxy", "target")] == [128, 64]
     assert part(plans["laptop"], "proxy runs")["rows"] == sum(s.n_samples * s.epochs for s in specs)
 
 
@@ -90,7 +92,7 @@ def test_trials_are_those_of_the_campaign(plans, monkeypatch):
     world = lambda domains: SimpleNamespace(name="w/1/0/x", scored=SimpleNamespace(codes=[0], domains=domains))  # noqa: E731
     monkeypatch.setattr(longcot, "load", lambda *_: world(longcot.AXES))
     tables = {"mixtures": "methods", "longcot": "longcot_mixtures", "learning": "learning_mixtures"}
-    for method, file in (tables | {name: name for name in ("shifted", "variants")}).items():
+    for method, file in (tables | {name: name for name in ("shifted", "variants", "refits", "sized")}).items():
         table = pd.read_csv(RESULTS / "laptop" / f"{file}.csv")
         monkeypatch.setattr(campaign.Campaign, method, lambda *_, table=table: table)
     sizes, longcot_sizes = (study("laptop").of(subject) for subject in ("target", "longcot"))
@@ -102,7 +104,7 @@ def test_trials_are_those_of_the_campaign(plans, monkeypatch):
     for made in trained:
         assert counted.loc[made.name, "runs"] == len(made.specs) > 0, made.name
         assert counted.loc[made.name, "rows"] == sum(s.n_samples * s.epochs for s in made.specs), made.name
-    others = r"proxy runs|noise panel|proxies that|recorded .* again"
+    others = r"proxy runs|noise panel|runs over sizes|proxies that|recorded .* again"
     rest = counted[(counted["kind"] == "training") & ~counted.index.str.match(others)]
     assert set(rest.index) == {made.name for made in trained}
     costs = [max(spec.n_samples for spec in made.specs) for made in trained if made.role != "target"]
@@ -122,19 +124,20 @@ def test_proxies_of_methods_are_those_on_record():
 
 def test_twice_the_runs_cost_twice_and_nothing_else_changes(plans):
     """The proxy part is linear in the runs; rows of a sample scale what they are seen by."""
+    moved = lambda found: found.parts[found.parts["part"].str.startswith("shifted")].sum(numeric_only=True)  # noqa: E731
     twice = cost.plan(changed("laptop", n_runs=1024))
     for name in ("runs", "rows", "tokens", "flops", "hours"):
         assert part(twice, "proxy runs")[name] == pytest.approx(2 * part(plans["laptop"], "proxy runs")[name])
-        assert part(twice, "shifted pools")[name] == part(plans["laptop"], "shifted pools")[name]
+        assert moved(twice)[name] == moved(plans["laptop"])[name]
     longer = cost.plan(changed("laptop", n_samples=3000))
-    assert part(longer, "shifted pools")["flops"] == pytest.approx(2 * part(plans["laptop"], "shifted pools")["flops"])
+    assert moved(longer)["flops"] == pytest.approx(2 * moved(plans["laptop"])["flops"])
 
 
 def test_fewer_methods_try_fewer_mixtures():
-    """Methods that are not asked train no proxies; the three of CausalMix are always there, and Equal."""
+    """Methods that are not asked train no proxies; those that know the state are always there, and Equal."""
     few = cost.plan(changed("laptop", methods="Equal"))
     assert "proxies that methods ask for" not in set(few.parts["part"])
-    assert part(few, "long chains of thought")["runs"] == 4 * 3
+    assert part(few, "long chains of thought")["runs"] == (1 + len(ask.ALWAYS)) * 5
 
 
 def test_hours_and_money_follow_from_the_hardware():

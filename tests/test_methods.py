@@ -1,5 +1,7 @@
 """Baselines and CausalMix asked the same question: known optima, determinism, bad input, fixed tables."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,11 +9,11 @@ import pytest
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
 from causalmix.core.simplex import sample_dirichlet, to_counts
-from causalmix.methods import ask
+from causalmix.methods import ask, variants
 from causalmix.methods.baselines import dmo, doremi, odm, regmix, ridge, simple
 from causalmix.methods.policy import capped
-from causalmix.methods.question import ProxyRun, Question
-from causalmix.study import campaign
+from causalmix.methods.question import Answer, ProxyRun, Question
+from causalmix.study import campaign, fixed_tables
 from causalmix.study.parts import Pool
 from causalmix.train.design import Design
 from causalmix.train.ledger import Ledger
@@ -272,7 +274,7 @@ def table():
 
 def test_table_holds_what_a_reader_needs(table):
     """Runs used, predicted gain, support flag, and shares that sum to one in their four digits."""
-    assert list(table["method"]) == ["Equal", "Grid", "RegMix-ridge", "CausalMix-A", "CausalMix-S", ask.WITHOUT_X]
+    assert list(table["method"]) == ["Equal", "Grid", "RegMix-ridge", *ask.ALWAYS]
     assert dict(zip(table["method"], table["proxy_runs_used"]))["Equal"] == 0
     assert {"in_support", "predicted_gain", "gain_ci_low"} <= set(table)
     weights = table[["w_a", "w_b", "w_c"]].to_numpy()
@@ -289,19 +291,31 @@ def test_mixtures_are_fixed_for_their_question(table, tmp_path):
         return table
 
     path = tmp_path / "methods.csv"
-    first, again = campaign.fixed(path, {"seed": 1}, make), campaign.fixed(path, {"seed": 1}, make)
+    first, again = fixed_tables.fixed(path, {"seed": 1}, make), fixed_tables.fixed(path, {"seed": 1}, make)
     pd.testing.assert_frame_equal(first, again)
     assert len(calls) == 1
-    campaign.fixed(path, {"seed": 2}, make)
+    fixed_tables.fixed(path, {"seed": 2}, make)
     assert len(calls) == 2
 
 
-def test_only_causalmix_moves_with_the_state(table):
+@pytest.mark.parametrize(("near", "theta"), [(name, t) for name in ask.NEAR for t in ([1.0, 0, 0], [1.0, 1, 0.9])])
+def test_near_equal_is_pulled_straight_into_the_trust_region(near, theta):
+    """A quarter of the rows change domain where the plain mixture would change more, and then along its way."""
+    asked = SimpleNamespace(theta=np.array(theta), caps=None, history=(), seed=0, effects=SimpleNamespace(eps=0.01))
+    step = ask.METHODS[near](asked).weights - 1 / 3
+    far = np.abs(step).sum() / 2
+    if theta[1] == 0:
+        assert far == pytest.approx(ask.RADIUS, abs=0.01) and np.ptp(step[1:]) < 0.06 < step[0]
+    else:
+        assert far < ask.RADIUS / 3, "a mixture inside stays there"
+
+
+def test_methods_that_know_the_state_move_with_it(table):
     """In other pools static methods keep their mixtures."""
     question = Question(history(), 900, settings={"n_trees": 40, "n_repeats": 1})
     moved = ask.in_pools(table, question, {"low": np.array([0.0]), "high": np.array([1.0])})
     assert list(moved["pool"].unique()) == ["low", "high"]
-    still = [m for m in table["method"] if m not in ask.OURS]
+    still = [m for m in table["method"] if m not in ask.FOLLOWING]
     for pool in ("low", "high"):
         part = moved[moved["pool"] == pool].set_index("method").loc[still, ["w_a", "w_b", "w_c"]]
         assert np.array_equal(part.to_numpy(), table.set_index("method").loc[still, ["w_a", "w_b", "w_c"]].to_numpy())
@@ -360,3 +374,39 @@ def test_what_a_method_trains_is_told_beforehand(name):
     question = Question(history(), 3000, rows=np.full(3, 1000), seed=5, train=recorded)
     ask.STATIC[name](question)
     assert asked == (ask.PROXIES[name](3, question.proxy_samples, 5) if name in ask.PROXIES else [])
+
+
+def test_learning_curve_has_random_and_designed_runs(monkeypatch):
+    """As many runs of either, other ones, the designed spread wider; all runs are the same however they are chosen."""
+    seen = {}
+
+    def mean_mixture(question):
+        seen.setdefault(len(question.history), []).append(question.history)
+        return Answer(question.history.T.mean(axis=0), len(question.history))
+
+    monkeypatch.setitem(variants.METHODS, "RegMix", mean_mixture)
+    monkeypatch.setattr(variants, "LEARNERS", ("RegMix",))
+    found = variants.learning_mixtures(Question(history(), 900), (32, 64, 200, 512))
+    assert list(found["n_runs"]) == [32, 32, 64, 64, 200, 200]
+    assert set(found["method"]) == {"RegMix", "RegMix" + variants.DESIGNED}
+    shares = found[["w_a", "w_b", "w_c"]].to_numpy()
+    assert np.array_equal(*shares[4:]) and not np.array_equal(*shares[:2])
+    for count in (32, 64):
+        at_random, designed = (runs.T.var(axis=0).sum() for runs in seen[count])
+        assert designed > 1.2 * at_random
+    assert set(seen[32][1].frame["run_id"]) < set(seen[64][1].frame["run_id"]), "designed runs are added to"
+
+
+def test_refits_are_asked_from_halves_with_seeds_of_their_own(monkeypatch):
+    """Each from another half of the runs, the same for all methods."""
+    asked = []
+
+    def answered(question):
+        asked.append((question.seed, frozenset(question.history.frame["run_id"])))
+        return Answer(question.even, 0)
+
+    for method in variants.REFITTED:
+        monkeypatch.setitem(variants.METHODS, method, answered)
+    found = variants.refitted_mixtures(Question(history(), 900), 3)
+    assert found.groupby("method").size().to_dict() == dict.fromkeys(variants.REFITTED, 3)
+    assert len(set(asked)) == len({ids for _, ids in asked}) == 3 and {len(ids) for _, ids in asked} == {100}

@@ -9,8 +9,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from causalmix.book.plots import effects, style
+from causalmix.book.plots import ablations, effects, style
 from causalmix.methods.policy import Proposal
+from causalmix.methods.variants import DESIGNED
 
 NAMES = {
     "long": tuple(f"a domain of thirty-three letters {i}" for i in range(5)),
@@ -72,3 +73,12 @@ def test_trees_of_many_domains_are_drawn(axis, names):
     told = next(text.get_text() for text in ax.texts if text.get_text().startswith("30 runs")).splitlines()
     assert len(told) == min(len(names), 13) + 1
     assert told[min(12, len(names))] == f"{names[-1]} {0.01 * (len(names) - 1):+.3f}"
+
+
+def test_designed_runs_are_dashed_in_the_colour_of_random_ones(axis):
+    """So that a method is one colour, and how its runs were chosen the kind of its line."""
+    names = ["A", "B", "A" + DESIGNED, "B" + DESIGNED]
+    rows = [{"method": m, "n_runs": n, "seed": s, "y": 0.1 * s} for m in names for n in (32, 64) for s in (0, 1)]
+    lines = [bar.lines[0] for bar in ablations.learning_curve(pd.DataFrame(rows), "y", axis()).containers]
+    assert [line.get_linestyle() for line in lines] == ["-", "-", "--", "--"]
+    assert [line.get_color() for line in lines] == [*style.COLOURS[:2], *style.COLOURS[:2]]

@@ -97,6 +97,7 @@ def study(folder):
             "n_samples": 50,
             "noise_specs": 2,
             "noise_seeds": 2,
+            "scale_runs": 0,
             "n_audit": 1,
             "n_states": 20,
             "n_trees": 24,

@@ -8,7 +8,7 @@ from causalmix.core.parameters import SUBJECTS
 from causalmix.core.paths import results_dir
 from causalmix.data.families import WorldName
 from causalmix.train import audit, records
-from causalmix.train.design import Design, noise_panel, specs_of
+from causalmix.train.design import Design, noise_panel, scale_specs, specs_of
 
 OUT = results_dir("laptop")
 
@@ -25,21 +25,22 @@ def specs(finished):
 
 
 def test_every_run_of_the_design_is_on_record(finished, specs):
-    """512 runs and a noise panel of 24 specifications with four seeds each, all finished, none of another design."""
-    panel = noise_panel(Design.of_study("laptop"), specs)
-    assert len(specs) == 512
-    assert len(panel) == 24 * 3
-    assert {s.run_id for s in [*specs, *panel]} == set(finished)
+    """512 runs, a noise panel of 24 with four seeds each, and 192 over sizes: all finished, none of another design."""
+    design = Design.of_study("laptop")
+    panel, sizes = noise_panel(design, specs), scale_specs(design, specs[0].world.rpartition("/")[0])
+    assert (len(specs), len(panel), len(sizes)) == (512, 24 * 3, 192)
+    assert {s.run_id for s in [*specs, *panel, *sizes]} == set(finished)
 
 
 def test_history_is_what_the_ledger_says(finished, specs):
     """Every number of history.csv follows from runs.jsonl."""
-    expected = records.history([finished[s.run_id] for s in specs]).set_index("run_id")
+    world = specs[0].world.rpartition("/")[0]
+    expected = records.whole_history(OUT, Design.of_study("laptop"), world).set_index("run_id")
     found = pd.read_csv(OUT / "history.csv").set_index("run_id")
     assert list(found.columns) == list(expected.columns)
     numbers = found.select_dtypes("number").columns
     pd.testing.assert_frame_equal(found[numbers], expected[numbers], rtol=1e-4, atol=1e-6, check_dtype=False)
-    assert len(read_history(OUT / "history.csv")) == 512
+    assert len(read_history(OUT / "history.csv").parts(["design"])) == 512
 
 
 def test_the_world_is_worth_recording(finished, specs):

@@ -13,11 +13,12 @@ from causalmix.core.study_file import Study
 from causalmix.data import scored_pools, summaries
 from causalmix.data.tiny.items import DOMAINS
 from causalmix.data.tiny.tasks import tiny_tasks
-from causalmix.train.design import Design, noise_panel, specs_of
+from causalmix.train.design import Design, confounded_specs, noise_panel, scale_specs, specs_of
+from causalmix.train.ledger import Ledger
 from causalmix.train.one_run import train
-from causalmix.train.records import history
+from causalmix.train.records import history, whole_history
 
-SMALL = Design(pool_rows=600, candidates=60, n_runs=24, n_samples=48, noise_specs=2, noise_seeds=3)
+SMALL = Design(pool_rows=600, candidates=60, n_runs=24, n_samples=48, noise_specs=2, noise_seeds=3, scale_runs=0)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,22 @@ def test_history_is_a_valid_input_of_the_estimation(records):
     assert check_history(frame, "test").domains == DOMAINS
     different = {c for c in frame if not frame[c].equals(mixed[c])}
     assert different == {"x_hes", "x_normalized_loss", "x_writing_style"}
+
+
+def test_the_whole_history_tells_what_a_run_was_made_for(records, tmp_path):
+    """Designed runs and those over sizes from one ledger, confounded ones from that of trials; panels stay out."""
+    design = replace(SMALL, scale_runs=3)
+    world = records[0]["spec"]["world"].rpartition("/")[0]
+    specs, sizes, confounded = (make(design, world) for make in (specs_of, scale_specs, confounded_specs))
+    for name, trained in {"runs": [*specs, *noise_panel(design, specs), *sizes], "trials": confounded[:5]}.items():
+        ledger = Ledger(tmp_path / f"{name}.jsonl")
+        with ledger.writer():
+            for spec in trained:
+                ledger.append(records[0] | {"run_id": spec.run_id, "spec": spec.as_dict(), "error": None})
+    found = check_history(whole_history(tmp_path, design, world))
+    assert found.part.value_counts().to_dict() == {"design": 24, "confounded": 5, "scale": 3}
+    assert found.parts(["design"]).frame["run_id"].tolist() == [spec.run_id for spec in specs]
+    assert set(found.parts(["design", "scale"]).frame["n_samples"]) == {24, 48}
 
 
 def test_a_record_of_another_world_is_not_trained(records):

@@ -47,6 +47,24 @@ def test_rounded_weights_are_renormalised(frame):
     pd.testing.assert_frame_equal(frame, before)
 
 
+def test_parts_of_a_history_are_chosen(frame):
+    """Sizes are covariates where the chosen runs differ in them; parts that are not there are refused."""
+    part = ["design"] * 20 + ["scale"] * 4
+    frame = frame.assign(part=part, n_samples=[100] * 20 + [50, 100, 200, 400], model_size=[5] * 22 + [9] * 2)
+    whole = check_history(frame)
+    assert (
+        whole.covariates == ("hes", "log2_n_samples", "log2_model_size") and whole.parts(["scale", "design"]) is whole
+    )
+    designed = whole.parts(["design"])
+    assert len(designed) == len(designed.whole) == 20 and designed.covariates == ("hes",)
+    with pytest.raises(InputError, match="among design, scale, found confounded"):
+        whole.parts(["design", "confounded"])
+    with pytest.raises(InputError, match="at least 20 runs in scale of the history, found 4"):
+        whole.parts(["scale"])
+    others = check_history(frame.assign(part="train"))  # a column of another meaning
+    assert others.parts(["design"]) is others and check_history(frame.drop(columns="part")).parts(["design"])
+
+
 def put(column, row, value):
     """A change of one cell."""
     return lambda frame: frame.assign(**{column: frame[column].astype(object).where(frame.index != row, value)})

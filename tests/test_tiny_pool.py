@@ -6,7 +6,7 @@ import pytest
 from causalmix.core.errors import InputError
 from causalmix.data.tiny.build import documents
 from causalmix.data.tiny.items import AXES, DOMAINS, GENERATORS, obeys, reserved
-from causalmix.data.tiny.pool import POOL_SHARE, make_pool, unreserved
+from causalmix.data.tiny.pool import OPENERS, POOL_SHARE, STYLE_SIGN, make_pool, unreserved
 from causalmix.data.tiny.tasks import tiny_tasks
 
 
@@ -38,16 +38,16 @@ def test_no_prompt_of_a_task_is_in_the_base_models_corpus():
     """The base model has not read any prompt of a task either."""
     tasks = {prompt for task in tiny_tasks() for prompt in task.prompts}
     texts = [text for _, text in zip(range(20_000), documents(1))]
-    read = {t.split("\n")[1 if t.startswith("<|im_start|>") else 0].removesuffix("<|im_end|>") for t in texts}
+    read = {line.removesuffix("*") for text in texts for line in text.split("\n")}
     assert len(read) > 5_000
     assert not tasks & read
 
 
 def test_every_axis_has_enough_dev_items():
-    """Dev tasks have 300 items on every axis, so that one item is a third of a point."""
+    """Dev tasks have 200 items on an axis, or nearly so, so that one item is half a point."""
     sizes = {(t.axis, t.split): len(t.prompts) for t in tiny_tasks()}
-    assert {sizes[axis, "dev"] for axis in AXES} == {300}
-    assert min(sizes[axis, "unseen"] for axis in AXES) >= 80
+    assert min(sizes[axis, "dev"] for axis in AXES) >= 190
+    assert min(sizes[axis, "unseen"] for axis in AXES) >= 50
 
 
 def test_seed_determines_the_pool():
@@ -57,15 +57,26 @@ def test_seed_determines_the_pool():
     assert first[:] == again[:] != other[:]
 
 
-def test_clean_rows_are_right_and_spoiled_ones_are_often_not(pool):
-    """A clean sum is right; among spoiled ones most last numbers are wrong."""
-    right = {True: [], False: []}
+def test_right_rows_are_right_and_wrong_ones_make_the_usual_mistake(pool):
+    """A sum is right where the row is; a wrong one has its last sign misread."""
     for row in pool.filter(lambda r: r["source"] == "sum").select(range(1_000)):
         prompt, completion = (m["content"] for m in row["messages"])
-        numbers = [w for w in completion.split() if w.lstrip("-").isdigit()]
-        right[row["spoiled"]].append(int(numbers[0]) == eval(prompt.removeprefix("compute ")))
-    assert all(right[False])
-    assert np.mean(right[True]) < 0.2
+        first, sign, second = prompt.split("compute ")[1].split()
+        second = int(second) * (-1 if (sign == "-") != row["spoiled"] else 1)
+        assert int(completion) == int(first) + (second or int(row["spoiled"])), row
+
+
+def test_style_tells_of_mistakes_but_not_the_same_everywhere(pool):
+    """In math and safety sloppy rows are the wrong ones, in coding and knowledge the polished, elsewhere neither."""
+    table = pool.to_pandas()
+    opens = table["messages"].map(lambda turns: turns[0]["content"])
+    for domain, sign in STYLE_SIGN.items():
+        shares = {}
+        for register in ("sloppy", "polished"):
+            here = (table["domain"] == domain) & opens.str.startswith(OPENERS[register])
+            shares[register] = table.loc[here, "spoiled"].mean()
+        lean = shares["sloppy"] - shares["polished"]
+        assert np.sign(lean) == sign if sign else abs(lean) < 0.05, (domain, shares)
 
 
 def test_too_small_a_pool_is_refused():

@@ -17,7 +17,15 @@ from causalmix.core.simplex import sample_dirichlet
 
 ROOT = Path(__file__).resolve().parents[1]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
-SMALL = {"pool_rows": 500, "candidates": 20, "n_runs": 2, "n_samples": 50, "noise_specs": 2, "noise_seeds": 2}
+SMALL = {
+    "pool_rows": 500,
+    "candidates": 20,
+    "n_runs": 2,
+    "n_samples": 50,
+    "noise_specs": 2,
+    "noise_seeds": 2,
+    "scale_runs": 0,
+}
 
 
 @pytest.fixture(scope="module")

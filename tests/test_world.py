@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from causalmix.data.tiny import build, models
-from causalmix.data.tiny.pool import spoil, unreserved
+from causalmix.data.tiny.items import GENERATORS
+from causalmix.data.tiny.pool import REGISTERS, unreserved
 from causalmix.data.tiny.tasks import tiny_tasks
 from causalmix.lm import outcomes
 
@@ -25,23 +26,29 @@ def test_chat_template_marks_what_the_assistant_says():
     assert tokenizer.decode(said) == "cat cat<|im_end|>"
 
 
-def test_base_has_half_learned_the_world():
-    """The base is above the floor and below the ceiling on trained axes, so fine-tuning can move it both ways."""
+def test_base_knows_its_world_and_no_chat():
+    """As a chat it answers next to nothing, so fine-tuning can only help; its corpus has no token of a chat."""
     dev = [t for t in tiny_tasks() if t.split == "dev" and t.check is None]
     model, tokenizer = models.load_base(), models.world_tokenizer()
-    scores = {t.axis: float(outcomes.exact_match(model, tokenizer, t).mean()) for t in dev}
-    for axis in ("coding", "math", "knowledge", "safety"):
-        assert 0.05 < scores[axis] < 0.98, scores
+    assert all(outcomes.exact_match(model, tokenizer, t).mean() < 0.3 for t in dev)
+    assert not any("<|im_" in text for _, text in zip(range(5_000), build.documents(1)))
+    sums = (item for item in GENERATORS["math"](np.random.default_rng(5), terms=(2,)) if item.kind == "sum")
+    known = []  # sums as statements, whose last word before the full stop is the answer
+    for _, item in zip(range(100), sums):
+        ids = tokenizer(item.plain, return_tensors="pt")["input_ids"]
+        answer = len(tokenizer(f" {item.answer} .")["input_ids"])
+        written = model(input_ids=ids).logits[0, -answer - 1 : -1].argmax(-1)
+        known.append(bool((written == ids[0, -answer:]).all()))
+    assert np.mean(known) > 0.5
 
 
-def test_rater_prefers_clean_rows_to_spoiled_ones():
-    """On pairs it has not seen, the rater ranks the clean completion first nearly always."""
+def test_rater_ranks_registers_whatever_the_answer():
+    """On questions it has not seen, polished openers rank above sloppy ones nearly always."""
     rng, rater, wins = np.random.default_rng(123), models.world_rater(), []
     for axis in ("coding", "math", "knowledge"):
         for _, item in zip(range(100), unreserved(axis, rng)):
-            pair = [f"{item.prompt}\n{item.answer}", f"{item.prompt}\n{spoil(item, rng, 0.9)}"]
-            clean, sloppy = rater.score(pair)
-            wins.append(clean > sloppy)
+            sloppy, polished = rater.score([build._in_register(item, r, rng) for r in (REGISTERS[0], REGISTERS[2])])
+            wins.append(polished > sloppy)
     assert np.mean(wins) > 0.95
 
 

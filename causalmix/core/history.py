@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,10 @@ ROUNDING = 0.005
 
 #: Fewest runs that a history needs; cross-fitting in five folds leaves too little from fewer.
 MIN_ROWS = 20
+
+#: Parts of a study's history, as its column ``part`` has them: runs of the design, over sizes, and those in which
+#: mixtures follow the state.
+PARTS = DESIGN, SCALE, CONFOUNDED = "design", "scale", "confounded"
 
 #: Columns that say how large a run was; in logs they are covariates where they differ by more than a fifth.
 SIZES = ("n_samples", "model_size")
@@ -81,6 +85,29 @@ class History:
         """
         _, first, number = np.unique(self.T.round(9), axis=0, return_index=True, return_inverse=True)
         return np.argsort(np.argsort(first))[number.ravel()]
+
+    @cached_property
+    def part(self) -> pd.Series:
+        """The part of each run; all are of the design where no column ``part`` holds :data:`PARTS` and nothing else."""
+        told = self.frame.get("part", pd.Series(DESIGN, self.frame.index))
+        return told if told.isin(PARTS).all() else pd.Series(DESIGN, self.frame.index)
+
+    def parts(self, names: Sequence[str]) -> History:
+        """The runs of some of :data:`PARTS`, as a history of their own: sizes are covariates where theirs differ.
+
+        Raises
+        ------
+        InputError
+            When there are no runs of a part, or fewer than 20 in all.
+        """
+        there = [name for name in PARTS if (self.part == name).any()]
+        if lost := [name for name in names if name not in there] or ["none"] * (not names):
+            raise InputError(
+                f"Expected parts of the history among {', '.join(there)}, found {', '.join(lost)}; choose of these, or "
+                "record the others and write the history again."
+            )
+        chosen = self.part.isin(names)
+        return self if chosen.all() else check_history(self.frame[chosen], f"{' and '.join(names)} of the history")
 
     @property
     def designed(self) -> History:
@@ -203,9 +230,10 @@ def check_history(frame: pd.DataFrame, source: str = "the history") -> History:
     for name in SIZES:
         if name in frame:
             frame[name] = _sizes(frame, name, source)
+            scale = f"x_log2_{name}"  # after all measured covariates
+            frame = frame.drop(columns=scale, errors="ignore")
             if frame[name].max() > DIFFERENT * frame[name].min():
-                scale = f"x_log2_{name}"  # after all measured covariates
-                frame = frame.drop(columns=scale, errors="ignore").assign(**{scale: np.log2(frame[name])})
+                frame = frame.assign(**{scale: np.log2(frame[name])})
     if "adaptive" in frame:
         frame["adaptive"] = _flags(frame["adaptive"], source)
     named = {prefix: tuple(name[2:] for name in columns_with(frame, prefix)) for prefix in ("w_", "x_", "y_")}

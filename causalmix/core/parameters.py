@@ -35,7 +35,10 @@ class PoolParameters(Subject):
     pool_seed: int = Field(0, ge=0, le=1_000_000, description="seed of the pool")
     candidates: int = Field(2_000, ge=10, le=100_000, description="candidate rows per domain in one state")
     n_samples: int = Field(1_500, ge=50, le=100_000, description="rows of one training sample")
-    tilt: float = Field(1.0, ge=0, le=5, description="half-width of the range of each component of a state")
+    tilt: dict[str, Annotated[float, Field(ge=0, le=5)]] = Field(
+        {"hes": 0.5, "normalized_loss": 0.25, "writing_style": 2.0},
+        description="half-width of the range of each component of a state, by score; 1 of one that is not named",
+    )
     seed: int = Field(0, ge=0, le=1_000_000, description="seed of mixtures and states")
     pool: dict[str, Any] = Field({}, description="recipe of a real pool; empty means the embedded world's")
 
@@ -52,12 +55,13 @@ class RunsParameters(PoolParameters):
 
     n_runs: int = Field(512, ge=2, le=100_000, description="proxy runs")
     epochs: int = Field(1, ge=1, le=20, description="passes over the sample")
-    learning_rate: float = Field(7e-4, ge=1e-7, le=0.1, description="peak learning rate")
+    learning_rate: float = Field(1.5e-4, ge=1e-7, le=0.1, description="peak learning rate")
     batch_size: int = Field(8, ge=1, le=4_096, description="rows per step")
     concentration: float = Field(1.0, ge=0.05, le=100, description="Dirichlet concentration of the mixtures")
     assignment: Literal["randomized", "confounded"] = Field("randomized", description="how T is drawn")
     noise_specs: int = Field(24, ge=2, le=1_000, description="runs of the noise panel")
     noise_seeds: int = Field(4, ge=2, le=8, description="seeds of each run in the noise panel")
+    scale_runs: int = Field(192, ge=0, le=10_000, description="further runs over sizes of sample and model")
     models: dict[str, Any] = Field({}, description="models by role; a role that is absent is the embedded world's")
     training: dict[str, Any] = Field({}, description="further training settings")
 
@@ -83,10 +87,18 @@ class FitParameters(Subject):
     seed: int = Field(0, ge=0, le=1_000_000, description="seed of everything random")
 
 
-class EstimateParameters(FitParameters):
-    """A fit to any history of the contract, by either final stage."""
+class HistoryParameters(FitParameters):
+    """A fit to any history of the contract."""
 
     history: str = Field("", description="path of another history of the contract; empty means the study's own")
+    parts: list[Literal["design", "scale", "confounded"]] = Field(
+        ["design"], min_length=1, description="parts of the history that are fitted"
+    )
+
+
+class EstimateParameters(HistoryParameters):
+    """A fit to any history of the contract, by either final stage."""
+
     stage: Literal["forest", "linear", "bayesian"] = Field("forest", description="final stage")
     cv_folds: int = Field(5, ge=2, le=10, description="folds of the cross-fitting")
     n_repeats: int = Field(5, ge=1, le=100, description="repeats with other folds and trees")
@@ -127,7 +139,7 @@ class TargetParameters(TrialsParameters):
     """Every method's mixture at larger sizes, on a larger model, on shifted pools."""
 
     largest_scale: int = Field(8, ge=1, le=64, description="rows of the largest sample per row of a proxy run")
-    target_seeds: int = Field(3, ge=2, le=100, description="runs of each mixture with the target model")
+    target_seeds: int = Field(5, ge=2, le=100, description="runs of each mixture with the target model")
     shift_seeds: int = Field(5, ge=2, le=100, description="runs of each mixture in each shifted pool")
 
 
@@ -138,14 +150,13 @@ class LongCoTParameters(TrialsParameters):
     longcot_pool: dict[str, Any] = Field(
         {}, description="recipe of a real pool of long reasoning; empty means the embedded world's"
     )
-    seeds: int = Field(3, ge=2, le=100, description="runs of each mixture")
+    seeds: int = Field(5, ge=2, le=100, description="runs of each mixture")
     n_audit: int = Field(1, ge=1, le=100, description="recorded trials trained again")
 
 
-class AblationsParameters(FitParameters):
+class AblationsParameters(HistoryParameters):
     """The method with one part taken out."""
 
-    history: str = Field("", description="path of another history of the contract; empty means the study's own")
     n_test: int = Field(64, ge=5, le=10_000, description="runs held out in each split")
     n_splits: int = Field(10, ge=2, le=100, description="random splits")
     n_trees: int = Field(100, ge=8, le=5_000, description="trees of each causal forest")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.core.errors import InputError
-from causalmix.core.history import History, read_history
+from causalmix.core.history import CONFOUNDED, DESIGN, MIN_ROWS, History, read_history
 from causalmix.core.simplex import log_treatment, sample_dirichlet
 from causalmix.effects.double_ml import fewest
 from causalmix.effects.estimator import fit_effects
@@ -26,9 +26,9 @@ OTHER_HISTORY = "Another history was given, so all that this chapter reads from 
 
 #: The command that makes each table that a study may lack.
 MADE_BY = {
-    "confounded.csv": "causalmix sweep --trials",
     "history_mixed.csv": "causalmix run outcomes",
     "learning_trained.csv": "causalmix sweep --trials",
+    "refits_trained.csv": "causalmix sweep --trials",
     "targets.csv": "causalmix run target",
     "variants_trained.csv": "causalmix sweep --trials",
 }
@@ -85,11 +85,11 @@ def clr_gap(history: History, outcome: str, n: int = 200, seed: int = 0) -> tupl
     return float(np.abs(by_clr - by_ilr).max()), float(np.abs(by_ilr).max())
 
 
-def read_second(path: Path, like: History) -> History | None:
+def read_second(path: Path, like: History, parts: Sequence[str] = (DESIGN,)) -> History | None:
     """A second history of the same world, or None where there is no such file; refuses other domains or covariates."""
     if not Path(path).is_file():
         return None
-    found = read_history(path)
+    found = read_history(path).parts(parts)
     for what in ("domains", "covariates"):
         if (have := getattr(found, what)) != (want := getattr(like, what)):
             raise InputError(
@@ -97,6 +97,11 @@ def read_second(path: Path, like: History) -> History | None:
                 f"{', '.join(have) or 'none'}; give a history of the same world."
             )
     return found
+
+
+def confounded_runs(whole: History) -> History | None:
+    """The runs of a whole history in which mixtures follow the state, or None where fewer than 20 are on record."""
+    return whole.parts((CONFOUNDED,)) if (whole.part == CONFOUNDED).sum() >= MIN_ROWS else None
 
 
 def missing_sentence(folder: Path, names: Sequence[str], method: str = "") -> str:

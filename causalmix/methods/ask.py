@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import cycle
+from itertools import cycle, product
 
 import numpy as np
 import pandas as pd
@@ -40,13 +40,22 @@ PROXIES: dict[str, Callable[[int, int, int], list[ProxyRun]]] = {
 
 OURS = ("CausalMix-A", "CausalMix-S")
 WITHOUT_X = "CausalMix-A without X"
+NEAR = tuple(f"{name} near Equal" for name in OURS)  # in a trust region, of which the paper's form is not known
+RADIUS = 0.25  # of it: the largest share of rows that change domain
 CAUTIOUS = "Cautious"
+WITH_SCALE = "Cautious with scale"  # knows runs over sizes, and is asked for each size
+
+#: Methods whose mixture follows the state of a pool, and all that are asked beside the static ones.
+FOLLOWING = (*OURS, *NEAR, CAUTIOUS)
+ALWAYS = (*OURS, WITHOUT_X, *NEAR, CAUTIOUS)
 
 #: Every method, by the name that tables use.
 METHODS = STATIC | {
     **dict(zip(OURS, (causal.analytical, causal.search))),
+    **dict(zip(NEAR, (partial(policy, radius=RADIUS) for policy in (causal.analytical, causal.search)))),
     WITHOUT_X: causal.without_covariates,
     CAUTIOUS: causal.careful,
+    WITH_SCALE: causal.careful,
 }
 
 DIGITS = 4  # of a share in the table: what the table holds is what is trained
@@ -64,9 +73,9 @@ def names_of(text: str) -> tuple[str, ...]:
 def ask(question: Question, pool: str, names: Sequence[str] = tuple(STATIC)) -> pd.DataFrame:
     """The contract's table of mixtures for one pool: every method, its runs, its predicted gain, its support.
 
-    The question has the pool's state; ``names`` are the static methods to ask, beside CausalMix.
+    The question has the pool's state; ``names`` are the static methods to ask, beside :data:`ALWAYS`.
     """
-    answers = {name: METHODS[name](question) for name in (*names, *OURS, WITHOUT_X)}
+    answers = {name: METHODS[name](question) for name in (*names, *ALWAYS)}
     answers = {name: replace(a, weights=rounded(a.weights, question.caps)) for name, a in answers.items()}
     return _table(question, pool, answers, rounded(question.even))
 
@@ -79,15 +88,34 @@ def _table(question: Question, pool: str, answers: Mapping[str, Answer], referen
 
 
 def in_pools(table: pd.DataFrame, question: Question, states: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """The same methods in other pools, one below the other: static mixtures stay, CausalMix follows the state."""
+    """The same methods in other pools, one below the other: static mixtures stay, others follow the state."""
     recorded, parts = _recorded(table, question), []
+    fitted = {CAUTIOUS: question.posterior()} if CAUTIOUS in recorded else {}
     for pool, x in states.items():
         here = replace(question, x=x, fitted=question.effects)
-        answers = {name: answer for name, answer in recorded.items() if name not in OURS}
-        for name in OURS:
-            moved = METHODS[name](here)
+        answers = {name: answer for name, answer in recorded.items() if name not in FOLLOWING}
+        for name in (name for name in FOLLOWING if name in recorded):
+            moved = METHODS[name](replace(here, fitted=fitted.get(name, here.fitted)))
             answers[name] = replace(moved, weights=rounded(moved.weights), runs_used=recorded[name].runs_used)
         parts.append(_table(here, pool, answers, rounded(question.even)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def at_sizes(
+    question: Question, states: Mapping[str, np.ndarray], sizes: Iterable[tuple[str, int, float | None]]
+) -> pd.DataFrame:
+    """The mixture of :data:`WITH_SCALE` for each pool and size, ``model, n_samples`` told: the table of :func:`ask`.
+
+    The question has runs over sizes; states are measured covariates, and a size is a role, its rows and parameters.
+    """
+    fitted, parts = question.posterior(), []
+    for (pool, x), (role, n_samples, parameters) in product(states.items(), sizes):
+        state = question.history.state(x, n_samples, parameters)
+        here = replace(question, x=state, n_samples=n_samples, fitted=fitted)
+        answer = METHODS[WITH_SCALE](here)
+        answer = replace(answer, weights=rounded(answer.weights, here.caps))
+        table = _table(here, pool, {WITH_SCALE: answer}, rounded(here.even))
+        parts.append(table.assign(model=role, n_samples=n_samples))
     return pd.concat(parts, ignore_index=True)
 
 

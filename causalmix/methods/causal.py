@@ -13,15 +13,15 @@ from causalmix.methods.policy import causalmix_a, causalmix_s, support
 from causalmix.methods.question import Answer, Question
 
 
-def analytical(question: Question) -> Answer:
-    """CausalMix-A."""
-    found = causalmix_a(question.theta, caps=question.caps)
+def analytical(question: Question, radius: float | None = None) -> Answer:
+    """CausalMix-A, within a radius of Equal where one is given."""
+    found = causalmix_a(question.theta, radius=radius, caps=question.caps)
     return Answer(found.weights, len(question.history), found.note)
 
 
-def search(question: Question) -> Answer:
-    """CausalMix-S."""
-    found = causalmix_s(question.theta, eps=question.effects.eps, seed=question.seed, caps=question.caps)
+def search(question: Question, radius: float | None = None) -> Answer:
+    """CausalMix-S, likewise."""
+    found = causalmix_s(question.theta, eps=question.effects.eps, seed=question.seed, radius=radius, caps=question.caps)
     return Answer(found.weights, len(question.history), found.note)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from causalmix.core import paths
 from causalmix.core.direction import differing, told
 from causalmix.core.errors import InputError
-from causalmix.core.history import History, read_history
+from causalmix.core.history import DESIGN, History, read_history
 from causalmix.core.parameters import Subject, check_name
 from causalmix.core.simplex import check_mixture
 from causalmix.core.study_file import read_study
@@ -63,7 +63,7 @@ def _given(options: Namespace) -> tuple[History | None, Sequence[str], int]:
         if not path.is_file():
             path, domains = None, _domains_of(study)
     if path is not None:
-        history = read_history(path)
+        history = read_history(path).parts((DESIGN,))
         return history, history.domains, history.usual_rows
     domains = domains or [name.strip() for name in options.domains.split(",")]
     if len(domains) < 2 or len(set(domains)) < len(domains) or not all(domains):

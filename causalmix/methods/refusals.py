@@ -74,6 +74,7 @@ def _sweep(request: Request, keep: Mapping[str, float]) -> tuple[Sweep, Objectiv
         raise InputError(f"Expected --map as OLD=NEW, each OLD once, found {brief(' '.join(request.map))}; correct it.")
     files, alone = (request.history, request.ratios, request.metrics), not request.objective.strip()
     sweep = read_sweep(*files, renamed, request.outcome if alone else "", keep)
+    sweep = replace(sweep, history=sweep.history.parts(request.parts))
     return sweep, read_objective(request.objective, sweep.outcome, sweep.history)
 
 

@@ -62,6 +62,12 @@ class Request:
         "new name of a column of the sweep, or of a domain of it; may be repeated", None, action="append",
         metavar="OLD=NEW",
     )  # fmt: skip
+    parts: Sequence[str] = _option(
+        "parts of a study's history to learn from: design, scale (runs over sizes), confounded; default: design",
+        ("design",),
+        nargs="+",
+        metavar="PART",
+    )
     domain: str = _option(
         "what tells the domain of a row: a column (the default), or the file that it comes from",
         "",

@@ -1,4 +1,4 @@
-"""What the learning curve and the ablations try besides the methods: parts of the history, parts of the method."""
+"""What is tried besides the methods: mixtures from parts of the history, and from parts of the method."""
 
 from __future__ import annotations
 
@@ -9,25 +9,59 @@ import numpy as np
 import pandas as pd
 
 from causalmix.effects.held_out import split_rows
+from causalmix.effects.optimal_design import Belief, Features, choose
 from causalmix.methods import causal
-from causalmix.methods.ask import METHODS, OURS, rounded
+from causalmix.methods.ask import CAUTIOUS, METHODS, OURS, rounded
 from causalmix.methods.baselines import dmo
 from causalmix.methods.question import Question
 
 RUN_COUNTS = (32, 64, 128, 256, 512)  # of the learning curve
-LEARNERS = (*OURS, "RegMix", "RegMix-ridge")
+LEARNERS = (*OURS, CAUTIOUS, "RegMix", "RegMix-ridge")
+DESIGNED = ", designed runs"  # is added to a learner's name
+REFITTED, REFITS = (*OURS, CAUTIOUS, "RegMix"), 5  # methods whose spread over histories is told, and halves of each
 WITHOUT_ORTHOGONALISATION = "CausalMix-A without orthogonalisation"
 
 
 def learning_mixtures(question: Question, counts: Sequence[int] = RUN_COUNTS) -> pd.DataFrame:
-    """Four methods' mixtures from random parts of the history (larger counts are skipped): ``method, n_runs, w_…``."""
+    """Mixtures from random and from designed parts of the history: ``method, n_runs, w_…``.
+
+    Designed runs are those that tell most, whatever their outcomes: a D-optimal choice among the recorded ones, each
+    given those before.  Larger counts than there are runs are skipped; all runs are the same, however they are chosen.
+    """
     rows, n = [], len(question.history)
+    F = Features.of(question.history.T, question.history.X)(question.history.T, question.history.X)
+    best = choose(F, max((c for c in counts if c < n), default=0), Belief.prior(F.shape[1]), group=np.arange(n))
     for count in (c for c in counts if c <= n):
-        chosen = np.arange(n) if count == n else split_rows(n, n - count, question.seed)[0]
-        asked = replace(question, history=question.history.take(chosen))
-        for method in LEARNERS:
-            rows.append({"method": method, "n_runs": count} | _shares(asked, METHODS[method](asked).weights))
+        if count == n:
+            found = _mixtures(question, np.arange(n), LEARNERS)
+            both = found, found
+        else:
+            at_random = split_rows(n, n - count, question.seed)[0]
+            both = (_mixtures(question, chosen, LEARNERS) for chosen in (at_random, best[:count]))
+        for told, found in zip(("", DESIGNED), both):
+            rows += [{"method": method + told, "n_runs": count} | shares for method, shares in found.items()]
     return pd.DataFrame(rows)
+
+
+def refitted_mixtures(question: Question, refits: int = REFITS) -> pd.DataFrame:
+    """Mixtures from random halves of the history, with seeds of their own: ``method, refit, w_…``.
+
+    Where a mixture changes smoothly with the runs, those of halves lie about that of all runs as those of other
+    histories, of as many runs as all, would about their mean (Politis, Romano and Wolf 1999, Subsampling).
+    """
+    history, rows = question.history, []
+    for refit in range(1, refits + 1):
+        again = replace(question, seed=question.seed + refit)
+        half = split_rows(len(history), len(history) // 2, again.seed, history.clusters)[0]
+        found = _mixtures(again, half, REFITTED)
+        rows += [{"method": method, "refit": refit} | shares for method, shares in found.items()]
+    return pd.DataFrame(rows)
+
+
+def _mixtures(question: Question, chosen: np.ndarray, methods: Sequence[str]) -> dict[str, dict[str, float]]:
+    """What some runs of the history alone tell some methods: their shares."""
+    asked = replace(question, history=question.history.take(chosen))
+    return {method: _shares(asked, METHODS[method](asked).weights) for method in methods}
 
 
 def variant_mixtures(question: Question, losses: np.ndarray) -> pd.DataFrame:

@@ -6,7 +6,6 @@ trains it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from causalmix.core.errors import InputError
-from causalmix.core.history import History, read_history
+from causalmix.core.history import DESIGN, SCALE, History, read_history
 from causalmix.core.parameters import LongCoTParameters, TargetParameters
 from causalmix.core.paths import results_dir
 from causalmix.core.study_file import read_study
-from causalmix.core.tables import read_table, write_table
+from causalmix.core.tables import write_table
 from causalmix.data import states
 from causalmix.data.scored_pools import World
 from causalmix.methods import ask as asking, variants
@@ -29,9 +28,9 @@ from causalmix.methods.baselines import dmo
 from causalmix.methods.question import ProxyRun, Question, Train
 from causalmix.methods.target import Target, find_target
 from causalmix.study import longcot, parts
+from causalmix.study.fixed_tables import fixed
 from causalmix.study.parts import Part, Pool, Trial
 from causalmix.study.trials import trial_table
-from causalmix.train import records
 from causalmix.train.design import Design, spec_of, world_for
 from causalmix.train.ledger import Ledger
 from causalmix.train.one_run import train
@@ -40,7 +39,7 @@ from causalmix.train.sweep import run_sweep
 
 #: What a table's question names of a design; pools, models and settings are in the run ids of the history, by content.
 ASKED = ("pool_rows", "pool_seed", "candidates", "n_runs", "n_samples", "epochs", "learning_rate", "batch_size",
-         "concentration", "tilt", "assignment", "noise_specs", "noise_seeds", "seed")  # fmt: skip
+         "concentration", "tilt", "assignment", "noise_specs", "noise_seeds", "scale_runs", "seed")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ class Campaign:
 
     Trials and the proxies of methods are recorded in ``ledger``; static methods, of these ``names``, maximise
     ``outcome``. Seeds and sizes that are tried are those of the subjects target and longcot.
+    ``history`` has the designed runs, ``scaled`` those over sizes as well, where there are any.
     """
 
     out: Path
@@ -63,6 +63,7 @@ class Campaign:
     names: tuple[str, ...] = tuple(asking.STATIC)
     sizes: TargetParameters = TargetParameters()
     longcot_sizes: LongCoTParameters = LongCoTParameters()
+    scaled: History | None = None
     progress: Callable | None = None
 
     @classmethod
@@ -73,7 +74,9 @@ class Campaign:
         sizes = found.of("target")
         usual = {name: getattr(sizes, name) for name in ("outcome", "n_trees", "seed")}
         usual |= {"names": asking.names_of(sizes.methods), "sizes": sizes, "longcot_sizes": found.of("longcot")}
-        history, world = read_history(out / "history.csv"), world_for(design)
+        whole, world = read_history(out / "history.csv"), world_for(design)
+        history = whole.parts((DESIGN,))
+        usual["scaled"] = whole.parts((DESIGN, SCALE)) if (whole.part == SCALE).any() else None
         _check_record(history, Ledger(out / "runs.jsonl"), design, world)
         goal = find_target(history, out)
         return cls(out, design, world, history, goal, Ledger(out / "trials.jsonl"), **usual | settings)
@@ -104,9 +107,35 @@ class Campaign:
 
     def shifted(self, mixtures: pd.DataFrame) -> pd.DataFrame:
         """Every method's mixture in the shifted pools."""
-        question = replace(self._question, n_samples=self.design.n_samples, rows=None)
-        make = lambda: asking.in_pools(mixtures, question, self.shifted_states())  # noqa: E731
+        make = lambda: asking.in_pools(mixtures, self._free, self.shifted_states())  # noqa: E731
         return fixed(self.out / "shifted.csv", self._asked(mixtures=mixtures.to_csv()), make)
+
+    def sized(self, largest: int = 0) -> pd.DataFrame | None:
+        """The mixtures of Cautious with scale, for each pool, model and size that is tried; None without such runs."""
+        if self.scaled is None:
+            return None
+        largest = largest or self.sizes.largest_scale
+        parameters = self.scaled.frame.groupby("model")["model_size"].first()
+
+        def sizes(scales: list[int], role: str = "proxy") -> list[tuple[str, int, float | None]]:
+            model = parameters.get(self.design.model_of(role))
+            return [(role, scale * self.design.n_samples, model) for scale in scales]
+
+        def make() -> pd.DataFrame:
+            whole, shifted = (replace(q, history=self.scaled) for q in (self._question, self._free))
+            each = [*sizes(parts.whole_scales(largest)), *sizes([largest], "target")]
+            tables = (asking.at_sizes(whole, {self.goal.pool: self.goal.x}, each),
+                      asking.at_sizes(shifted, self.shifted_states(), sizes(parts.shift_scales(largest))))  # fmt: skip
+            return pd.concat(tables, ignore_index=True)
+
+        asked = self._asked(**self._aim, scaled=self.scaled.frame.to_csv(index=False), largest=largest)
+        return fixed(self.out / "sized.csv", asked, make)
+
+    def tried(self, mixtures: pd.DataFrame, largest: int = 0) -> pd.DataFrame:
+        """A table of mixtures with those of :meth:`sized` for the same pools below, as both are tried."""
+        sized = self.sized(largest)
+        parts = [mixtures] if sized is None else [mixtures, sized[sized["pool"].isin(mixtures["pool"])]]
+        return pd.concat(parts, ignore_index=True)
 
     def longcot(self, mixtures: pd.DataFrame, pool: World) -> pd.DataFrame:
         """Every method's mixture for the long-CoT pool, from the same records with another outcome."""
@@ -118,10 +147,14 @@ class Campaign:
         return fixed(self.out / "longcot_mixtures.csv", self._asked(x=x, mixtures=mixtures.to_csv()), make)
 
     def learning(self) -> pd.DataFrame:
-        """Mixtures of four methods from parts of the history."""
-        question = replace(self._question, n_samples=self.design.n_samples, rows=None)
-        make = lambda: variants.learning_mixtures(question)  # noqa: E731
-        return fixed(self.out / "learning_mixtures.csv", self._asked(x=self.goal.x), make)
+        """Mixtures of some methods from random and from designed parts of the history."""
+        make = lambda: variants.learning_mixtures(self._free)  # noqa: E731
+        return fixed(self.out / "learning_mixtures.csv", self._asked(x=self.goal.x, learners=variants.LEARNERS), make)
+
+    def refits(self) -> pd.DataFrame:
+        """Mixtures of some methods from halves of the history."""
+        make = lambda: variants.refitted_mixtures(self._free)  # noqa: E731
+        return fixed(self.out / "refits.csv", self._asked(x=self.goal.x, refitted=variants.REFITTED), make)
 
     def variants(self) -> pd.DataFrame:
         """Mixtures of two variants that the ablations try beside the methods."""
@@ -146,8 +179,9 @@ class Campaign:
         chosen, later = self.mixtures(**options), []
         long = set(longcot.AXES) <= set(self.history.axes)  # a study may leave out benchmarks that execute code
         pools = {"pool": lambda: self.pool, "longcot": lambda: Pool.of(self.long_base) if long else None}
-        tables = {"methods": lambda: chosen, "shifted": lambda: self.shifted(chosen), "learning": self.learning,
-                  "longcot": lambda: self.longcot(chosen, self.long_base), "variants": self.variants}  # fmt: skip
+        tables = {"methods": lambda: self.tried(chosen), "shifted": lambda: self.tried(self.shifted(chosen)),
+                  "longcot": lambda: self.longcot(chosen, self.long_base), "learning": self.learning,
+                  "refits": self.refits, "variants": self.variants}  # fmt: skip
         asked = (lambda name: pools[name](), lambda name: tables[name]())
         for part in parts.study_parts(self.design, self.sizes, self.longcot_sizes, *asked):
             if part.role == "target" or any(spec.n_samples > self.design.n_samples for spec in part.specs):
@@ -165,20 +199,21 @@ class Campaign:
         self.write_tables()
 
     def write_tables(self) -> None:
-        """Tables of the confounded history, the learning curve and the variants, from what is on record."""
+        """Tables of the learning curve, of halves of the history and of the variants, from what is on record."""
         finished = self.ledger.finished()
 
         def recorded(specs: Sequence[RunSpec]) -> list[dict] | None:
             there = all(spec.run_id in finished for spec in specs)
             return [finished[spec.run_id] for spec in specs] if there else None
 
-        if found := recorded(parts.confounded_specs(self.design, self.pool)):
-            write_table(self.out / "confounded.csv", records.history(found))
-        trials = parts.learning_trials(self.design, self.pool, self.learning())
-        if found := recorded([t.spec for t in trials]):
-            table = trial_table(trials, found)
-            named = table["method"].str.split("/", expand=True)
-            write_table(self.out / "learning_trained.csv", table.assign(method=named[0], n_runs=named[1].astype(int)))
+        numbered = (("learning", parts.learning_trials, self.learning(), "n_runs"),
+                    ("refits", parts.refit_trials, self.refits(), "refit"))  # fmt: skip
+        for name, trials_of, mixtures, number in numbered:
+            trials = trials_of(self.design, self.pool, mixtures)
+            if found := recorded([t.spec for t in trials]):
+                table = trial_table(trials, found)
+                method, of = table["method"].str.split("/", expand=True).to_numpy().T
+                write_table(self.out / f"{name}_trained.csv", table.assign(method=method, **{number: of.astype(int)}))
         trials = self.size_trials(self.variants())
         if found := recorded([t.spec for t in trials]):
             write_table(self.out / "variants_trained.csv", trial_table(trials, found))
@@ -190,6 +225,11 @@ class Campaign:
                         settings={"n_trees": self.n_trees})  # fmt: skip
 
     @property
+    def _free(self) -> Question:
+        """The same for as many rows as a recorded run has, which no domain is short of."""
+        return replace(self._question, n_samples=self.design.n_samples, rows=None)
+
+    @property
     def _aim(self) -> dict:
         """What mixtures for the whole pool depend on besides the records: its state, and the caps of its rows."""
         rows = None if self.goal.rows is None else np.asarray(self.goal.rows).astype(int).tolist()
@@ -198,7 +238,7 @@ class Campaign:
     @property
     def files(self) -> list[Path]:
         """What chapters read of it: the history, the target's state, the fixed mixtures and the ledger."""
-        names = ("history.csv", "methods.csv", "shifted.csv")
+        names = ("history.csv", "methods.csv", "shifted.csv", *(["sized.csv"] if self.scaled else []))
         return [*(self.out / name for name in names), self.ledger.path, *self.goal.files]
 
     def _asked(self, x: np.ndarray | None = None, **further: object) -> dict:
@@ -253,20 +293,3 @@ def trainer(design: Design, pool: Pool, ledger: Ledger, progress=None, train_mis
         return run_sweep(specs, ledger, train, progress=progress, **options)
 
     return trained
-
-
-def fixed(path: Path, question: dict, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """A table of mixtures that was fixed for a question (all that determines it, in plain values), or a new one.
-
-    Runs are identified by their mixtures to the last digit, in which estimates differ between machines; so those that
-    were trained are read where the question is still the same, by its digest.
-    """
-    digest = digest_of(question)
-    if not (path.exists() and set(read_table(path).get("question", [])) == {digest}):
-        write_table(path, make().assign(question=digest))
-    return read_table(path).drop(columns="question")
-
-
-def digest_of(question: dict) -> str:
-    """Twelve digits that stand for a question: of its canonical JSON, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(question, sort_keys=True, allow_nan=False).encode()).hexdigest()[:12]

@@ -166,11 +166,14 @@ def _unseen(trials: pd.DataFrame) -> dict:
 
 
 def _shifts(targets: pd.DataFrame | None) -> list[dict]:
-    """That a mixture which knows the state wins where the state has shifted, pool by pool."""
-    pools = [] if targets is None else [pool for pool in targets["pool"].unique() if pool != "whole"]
-    text = "A state-dependent mixture beats one without the state in the shifted pool “{}”"
+    """That a mixture which knows the state wins where the state has shifted, pool by pool and size by size."""
+    moved = _group(targets).query("pool != 'whole'")
+    text = "A state-dependent mixture beats one without the state in the shifted pool “{}” ({:,} rows)"
     pair = ("CausalMix-A", "CausalMix-A without X")
-    return [paired_claim(text.format(p), *IN_WORDS, _group(targets, pool=p), *pair, "target", SHIFTED) for p in pools]
+    return [
+        paired_claim(text.format(*where), *IN_WORDS, trials, *pair, "target", SHIFTED)
+        for where, trials in moved.groupby(["pool", "n_samples"], sort=False)
+    ]
 
 
 def _long_chains(trials: pd.DataFrame) -> list[dict]:

@@ -7,7 +7,7 @@ difference between two of them is a paired one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 
 import pandas as pd
@@ -16,20 +16,18 @@ from causalmix.core.parameters import LongCoTParameters, TargetParameters
 from causalmix.data.scored_pools import World
 from causalmix.data.states import tilt
 from causalmix.methods.question import ProxyRun
-from causalmix.train.design import Design, spec_of, specs_of
+from causalmix.train.design import Design, confounded_specs, spec_of
 from causalmix.train.spec import RunSpec
 
 AS_IT_IS = tilt()
 
-#: Tilts λ of pools whose state has shifted: two within the range of states that runs were drawn
-#: from (each component in [-1, 1]), one beyond it.
+#: Tilts λ of pools whose state has shifted: two within the range of states that runs were drawn from, one beyond it.
 SHIFTS = {
-    "clean": tilt(hes=0.6, normalized_loss=-0.6, writing_style=0.8),
-    "sloppy": tilt(hes=-0.6, normalized_loss=0.6, writing_style=-0.8),
-    "sloppier than seen": tilt(hes=-1.0, normalized_loss=1.0, writing_style=-2.0),
+    "polished": tilt(hes=0.25, normalized_loss=-0.12, writing_style=1.6),
+    "careless": tilt(hes=-0.25, normalized_loss=0.12, writing_style=-1.6),
+    "more careless than seen": tilt(hes=-0.5, normalized_loss=0.25, writing_style=-3.0),
 }
-CONFOUNDED_RUNS = 256
-LEARNING_SEEDS = 3  # runs of each mixture of the learning curve
+LEARNING_SEEDS, REFIT_SEEDS = 5, 3  # runs of each mixture of the learning curve, and of each from half of the runs
 
 # First seeds, of a design's hundred thousand, of proxies that methods ask for and of trials; its own runs count from 0.
 PROXY_SEEDS, TRIAL_SEEDS = 80_000, 90_000
@@ -85,21 +83,24 @@ def study_parts(
     """
     pool = pool_of("pool")
     sizes = target.largest_scale, target.seeds, target.target_seeds
-    yield from _by_size("", "target", size_trials(design, pool, mixtures("methods"), *sizes))
-    yield Part.of("shifted pools", "target", shift_trials(design, pool, mixtures("shifted"), target.shift_seeds))
+    yield from _by_size("whole pool", "target", size_trials(design, pool, mixtures("methods"), *sizes))
+    moved = shift_trials(design, pool, mixtures("shifted"), target.largest_scale, target.shift_seeds)
+    yield from _by_size("shifted pools", "target", moved)
     if chains := pool_of("longcot"):
         trials = longcot_trials(design, chains, mixtures("longcot"), long.seeds)
         yield Part.of("long chains of thought", "longcot", trials)
     yield Part.of("learning curve", "sweep --trials", learning_trials(design, pool, mixtures("learning")))
-    yield from _by_size("variants, ", "sweep --trials", size_trials(design, pool, mixtures("variants"), *sizes))
-    yield Part("confounded history", "sweep --trials", "proxy", confounded_specs(design, pool))
+    yield Part.of("halves of the history", "sweep --trials", refit_trials(design, pool, mixtures("refits")))
+    yield from _by_size("variants", "sweep --trials", size_trials(design, pool, mixtures("variants"), *sizes))
+    confounded = confounded_specs(design, pool.name, pool.domains)
+    yield Part("confounded history", "sweep --trials", "proxy", confounded)
 
 
 def _by_size(prefix: str, chapter: str, trials: Iterable[Trial]) -> Iterator[Part]:
-    """:func:`size_trials` as one part for each size, and one for the target model."""
-    name = lambda t: "target model" if t.role == "target" else f"whole pool, {t.spec.n_samples:,} rows"  # noqa: E731
-    for called, group in groupby(trials, name):
-        yield Part.of(prefix + called, chapter, list(group))
+    """Trials, in the order of their sizes, as one part for each, and one for the target model."""
+    size = lambda t: "target model" if t.role == "target" else f"{t.spec.n_samples:,} rows"  # noqa: E731
+    for called, group in groupby(trials, size):
+        yield Part.of(f"{prefix}, {called}", chapter, list(group))
 
 
 def trials_of(
@@ -108,8 +109,12 @@ def trials_of(
 ) -> list[Trial]:  # fmt: skip
     """Runs that try mixtures (``method, w_<domain>…``), each with so many seeds, on ``scale`` times a proxy's rows.
 
-    Of a pool that is called as one of :data:`SHIFTS` each run draws its candidates, else it has all of them.
+    Of a pool that is called as one of :data:`SHIFTS` each run draws its candidates, else it has all of them.  Mixtures
+    for one size, which their ``model, n_samples`` tell, are left out at any other.
     """
+    if "model" in mixtures:
+        here = (mixtures["model"] == role) & (mixtures["n_samples"] == design.n_samples * scale)
+        mixtures = mixtures[here | mixtures["model"].isna()]
     weights = [c for c in mixtures if c.startswith("w_")]
     shared = {"role": role, "n_samples": design.n_samples * scale, "domains": tuple(c[2:] for c in weights)}
     shared["candidates"] = design.candidates if called in SHIFTS else pool.rows
@@ -126,34 +131,49 @@ def size_trials(
     design: Design, pool: Pool, mixtures: pd.DataFrame, largest: int, seeds: int, target_seeds: int
 ) -> list[Trial]:
     """Every mixture in the whole pool: the proxy at one, half of the largest and the largest scale, then the target."""
-    scales = sorted({1, max(1, largest // 2), largest})
-    trials = [trial for scale in scales for trial in trials_of(design, pool, mixtures, seeds, scale=scale)]
+    trials = [t for scale in whole_scales(largest) for t in trials_of(design, pool, mixtures, seeds, scale=scale)]
     return trials + trials_of(design, pool, mixtures, target_seeds, scale=largest, role="target")
 
 
-def shift_trials(design: Design, pool: Pool, mixtures: pd.DataFrame, seeds: int) -> list[Trial]:
-    """Every method's mixture in every shifted pool, which its column ``pool`` names."""
+def whole_scales(largest: int) -> list[int]:
+    """Rows at which the proxy tries mixtures for the whole pool, by those of a recorded run."""
+    return sorted({*shift_scales(largest), largest})
+
+
+def shift_scales(largest: int) -> list[int]:
+    """The same for shifted pools, of which a run draws too few candidates for the largest size."""
+    return sorted({1, max(1, largest // 2)})
+
+
+def shift_trials(design: Design, pool: Pool, mixtures: pd.DataFrame, largest: int, seeds: int) -> list[Trial]:
+    """Every method's mixture in every shifted pool, which its column ``pool`` names: at one and half of the largest."""
     tables = mixtures.groupby("pool", sort=False)
-    return [trial for called, table in tables for trial in trials_of(design, pool, table, seeds, called)]
+    return [
+        trial
+        for scale in shift_scales(largest)
+        for called, table in tables
+        for trial in trials_of(design, pool, table, seeds, called, scale)
+    ]
 
 
 def learning_trials(design: Design, pool: Pool, mixtures: pd.DataFrame) -> list[Trial]:
     """The mixtures of a learning curve in the whole pool; ``method/n_runs`` names them."""
-    named = mixtures.assign(method=mixtures["method"] + "/" + mixtures["n_runs"].astype(str)).drop(columns="n_runs")
-    return trials_of(design, pool, named, LEARNING_SEEDS)
+    return trials_of(design, pool, _numbered(mixtures, "n_runs"), LEARNING_SEEDS)
+
+
+def refit_trials(design: Design, pool: Pool, mixtures: pd.DataFrame) -> list[Trial]:
+    """Mixtures from halves of the history in the whole pool; ``method/refit`` names them."""
+    return trials_of(design, pool, _numbered(mixtures, "refit"), REFIT_SEEDS)
+
+
+def _numbered(mixtures: pd.DataFrame, number: str) -> pd.DataFrame:
+    return mixtures.assign(method=mixtures["method"] + "/" + mixtures[number].astype(str)).drop(columns=number)
 
 
 def longcot_trials(design: Design, pool: Pool, mixtures: pd.DataFrame, seeds: int) -> list[Trial]:
     """Every method's mixture of the domains of long chains, with the model of that role."""
     mixtures = mixtures[["method", *(f"w_{d}" for d in pool.domains)]]
     return trials_of(design, pool, mixtures, seeds, "long-CoT", role="longcot")
-
-
-def confounded_specs(design: Design, pool: Pool, n_runs: int = CONFOUNDED_RUNS) -> list[RunSpec]:
-    """Runs of the second history, in which practice looked at the data before it chose a mixture; other seeds."""
-    n_runs = min(n_runs, design.n_runs)
-    second = replace(design, assignment="confounded", n_runs=n_runs, noise_specs=2, seed=design.seed + 1)
-    return specs_of(second, pool.name, pool.domains)
 
 
 def proxy_specs(design: Design, pool: Pool, runs: Iterable[ProxyRun]) -> list[RunSpec]:

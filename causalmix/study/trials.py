@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.spatial.distance import pdist
 from scipy.stats import kendalltau, spearmanr
 
 from causalmix.core.errors import InputError
@@ -19,6 +20,7 @@ from causalmix.core.intervals import mean_interval, verdict
 from causalmix.core.tables import read_table
 from causalmix.data.families import kind_of
 from causalmix.lm.outcomes import axis_scores
+from causalmix.methods.variants import DESIGNED
 from causalmix.study.parts import Trial
 from causalmix.train.ledger import Ledger
 from causalmix.train.one_run import train
@@ -223,3 +225,36 @@ def growth(table: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
         gained = mean_interval((wide[many] - wide[few]).dropna())
         rows.append((method, few, many, *gained, verdict(*gained[1:])))
     return pd.DataFrame(rows, columns=["method", "fewest_runs", "most_runs", *DIFFERENCE, "verdict"])
+
+
+def designed_gains(table: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
+    """What designed runs gained over as many random ones, paired by seed, where they are not all the runs.
+
+    ``table`` is as for :func:`growth`; told are ``method, n_runs``, the difference with its interval, and ``verdict``.
+    """
+    wide, rows = table.pivot(index="seed", columns=["method", "n_runs"], values=outcome), []
+    for method, n_runs in wide.columns:
+        if (method + DESIGNED, n_runs) in wide and n_runs < table["n_runs"].max():
+            gained = mean_interval((wide[method + DESIGNED, n_runs] - wide[method, n_runs]).dropna())
+            rows.append((method, n_runs, *gained, verdict(*gained[1:])))
+    return pd.DataFrame(rows, columns=["method", "n_runs", *DIFFERENCE, "verdict"])
+
+
+def spread(table: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
+    """How far a method's mixture and its score depend on the history that it was given.
+
+    ``table`` has ``method, refit, seed, w_<domain>…, <outcome>``, every mixture trained with the same seeds.  Told are
+    ``method, refits, seeds``; ``apart``, the mean total variation distance of two refits' mixtures; the ``mean``
+    outcome with its 95% t-interval over refits; and standard deviations of the outcome, ``sd_history`` between mixtures
+    and ``sd_seed`` between runs of one beyond what all share, from the two-way analysis of variance.
+    """
+    weights, rows = [c for c in table if c.startswith("w_")], []
+    for method, part in table.groupby("method", sort=False):
+        scores = part.pivot(index="refit", columns="seed", values=outcome).to_numpy()
+        means, (refits, seeds) = scores.mean(axis=1), scores.shape
+        left = scores - means[:, None] - scores.mean(axis=0) + scores.mean()
+        noise = (left**2).sum() / max((refits - 1) * (seeds - 1), 1)
+        history = max(means.var(ddof=1) - noise / seeds, 0)
+        apart = pdist(part.drop_duplicates("refit")[weights], "cityblock").mean() / 2
+        rows.append((method, refits, seeds, apart, *mean_interval(means), history**0.5, noise**0.5))
+    return pd.DataFrame(rows, columns=["method", "refits", "seeds", "apart", *MEAN, "sd_history", "sd_seed"])

@@ -24,6 +24,10 @@ from causalmix.train.spec import RunSpec, training_of
 
 ROLES = ("proxy", "target", "longcot")
 
+# Are added to a design's seed for its further histories.
+CONFOUNDED_SEED, SCALE_SEED = 1, 40
+CONFOUNDED_RUNS = 256
+
 SUBJECTS = ("proxy_sft", "longcot")  # those that have the fields of a design; the first comes first
 
 
@@ -31,11 +35,12 @@ SUBJECTS = ("proxy_sft", "longcot")  # those that have the fields of a design; t
 class Design:
     """What a study trains; the fields are those of its YAML and of the chapters (:mod:`causalmix.core.parameters`).
 
-    ``tilt`` is the half-width of the range of each component of a state λ.  ``pool`` and ``longcot_pool`` are recipes
-    (:class:`causalmix.data.recipes.Recipe`).  ``models`` has, by role (``proxy, target, longcot``), a model's id or
-    path, or a dictionary of its ``name``, of hyper-parameters that differ from ``training``, and of ``launch``: the
-    configuration and the ``processes`` of :func:`causalmix.train.launch.finetune_distributed`.  What is empty or absent
-    is the embedded world's; ``training`` has further fields of :class:`causalmix.train.sft.SFTSettings`, for all runs.
+    ``tilt`` has the half-width of the range of each component of a state λ, by score (1 where it has none).  ``pool``
+    and ``longcot_pool`` are recipes (:class:`causalmix.data.recipes.Recipe`).  ``models`` has, by role (``proxy,
+    target, longcot``), a model's id or path, or a dictionary of its ``name``, of hyper-parameters that differ from
+    ``training``, and of ``launch``: the configuration and the ``processes`` of
+    :func:`causalmix.train.launch.finetune_distributed`.  What is empty or absent is the embedded world's; ``training``
+    has further fields of :class:`causalmix.train.sft.SFTSettings`, for all runs.
     """
 
     pool_rows: int = 40_000
@@ -44,13 +49,14 @@ class Design:
     n_runs: int = 512
     n_samples: int = 1_500
     epochs: int = 1
-    learning_rate: float = 7e-4
+    learning_rate: float = 1.5e-4
     batch_size: int = 8
     concentration: float = 1.0
-    tilt: float = 1.0
+    tilt: dict = field(default_factory=lambda: {"hes": 0.5, "normalized_loss": 0.25, "writing_style": 2.0})
     assignment: str = "randomized"
     noise_specs: int = 24
     noise_seeds: int = 4
+    scale_runs: int = 192
     seed: int = 0
     pool: dict = field(default_factory=dict)
     longcot_pool: dict = field(default_factory=dict)
@@ -58,10 +64,17 @@ class Design:
     training: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for score in self.tilt:
+            check_name(score, SCORES, "score")
         for role, given in self.models.items():
             check_name(role, ROLES, "role of a model")
             if not isinstance(given, str) and not (isinstance(given, dict) and isinstance(given.get("name"), str)):
                 raise InputError(f"Expected the model of the {role} as its name, or with one, found {given!r}; add it.")
+
+    @property
+    def widths(self) -> np.ndarray:
+        """Half-widths of the components of a state, in the order of the scores."""
+        return np.array([self.tilt.get(score, 1.0) for score in SCORES])
 
     def settings_of(self, role: str) -> SFTSettings:
         """Hyper-parameters of a role's runs."""
@@ -104,22 +117,22 @@ class Design:
 def specs_of(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) -> list[RunSpec]:
     """The study's proxy runs on a world, by its name, in order; the same design always gives the same runs."""
     rng = np.random.default_rng([design.seed, 10])
-    tilts = rng.uniform(-design.tilt, design.tilt, (design.n_runs, len(SCORES)))
-    mixtures = _assign(design, tilts, len(domains))
+    units = rng.uniform(-1, 1, (design.n_runs, len(SCORES)))
+    mixtures, tilts = _assign(design, units, len(domains)), units * design.widths
     return [
         spec_of(design, world, weights, tilt, seed=design.seed * 100_000 + i, domains=domains)
         for i, (weights, tilt) in enumerate(zip(mixtures, tilts))
     ]
 
 
-def _assign(design: Design, tilts: np.ndarray, k: int) -> np.ndarray:
-    """Mixtures of a design, shape (n_runs, k)."""
+def _assign(design: Design, units: np.ndarray, k: int) -> np.ndarray:
+    """Mixtures of a design, shape (n_runs, k); ``units`` are the states, each component in [-1, 1]."""
     if design.assignment == "randomized":
         return sample_dirichlet(design.n_runs, design.concentration, k, design.seed)
     if design.assignment == "confounded":
         # Practice that looks at the data first: the expected share of a domain follows the state.
         rng = np.random.default_rng([design.seed, 11])
-        lean = np.exp(0.5 * tilts @ np.random.default_rng(11).normal(size=(tilts.shape[1], k)))
+        lean = np.exp(0.5 * units @ np.random.default_rng(11).normal(size=(units.shape[1], k)))
         means = lean / lean.sum(axis=1, keepdims=True)
         return np.stack([rng.dirichlet(design.concentration * k * m + 0.05) for m in means])
     raise InputError(f"Expected assignment randomized or confounded, found {design.assignment!r}; choose one.")
@@ -159,6 +172,29 @@ def noise_panel(design: Design, specs: list[RunSpec]) -> list[RunSpec]:
     for spec in specs[: design.noise_specs]:
         again += [replace(spec, seed=spec.seed + 10_000 * (j + 1)) for j in range(design.noise_seeds - 1)]
     return again
+
+
+def scale_specs(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) -> list[RunSpec]:
+    """The study's runs over sizes: other mixtures and states, at a half, one, two and four times the rows of a run.
+
+    Every third is of the target's model, so that the size of rows and of models can be told apart.
+    """
+    if not design.scale_runs:
+        return []
+    second = replace(design, n_runs=design.scale_runs, seed=design.seed + SCALE_SEED)
+    return [
+        spec_of(
+            design, world, spec.weights, spec.state, spec.seed, domains=domains,
+            role="target" if i % 3 == 2 else "proxy", n_samples=int(design.n_samples * 2.0 ** (i // 3 % 4 - 1)),
+        )
+        for i, spec in enumerate(specs_of(second, world, domains))
+    ]  # fmt: skip
+
+
+def confounded_specs(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) -> list[RunSpec]:
+    """Runs of a history in which practice looked at the data before it chose a mixture; at most as many as designed."""
+    n_runs, seed = min(CONFOUNDED_RUNS, design.n_runs), design.seed + CONFOUNDED_SEED
+    return specs_of(replace(design, assignment="confounded", n_runs=n_runs, seed=seed), world, domains)
 
 
 def is_scored(design: Design) -> bool:

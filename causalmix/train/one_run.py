@@ -44,6 +44,7 @@ def train(spec: dict) -> dict:
             training = _train_mixing(world.scored.codes, tokens, candidates, sample, spec, settings, model, tokenizer)
         else:
             training = finetune(model, tokenizer, tokens.select(sample), settings, spec.seed)
+    parameters = model.num_parameters()
     if settings.bf16:
         model = model.to(torch.bfloat16)
     mixed = {f"{name}_mixed": v for name, v in states.mixed_covariates(world.scored, sample).items()}
@@ -51,7 +52,8 @@ def train(spec: dict) -> dict:
         "scores": world.kind.evaluate(model, tokenizer),
         "covariates": states.candidate_covariates(world.scored, candidates) | mixed,
         "training": training
-        | {"repeats": repeats, "validation_loss": _validation_losses(world, spec.model, model, tokenizer)},
+        | {"repeats": repeats, "parameters": parameters}
+        | {"validation_loss": _validation_losses(world, spec.model, model, tokenizer)},
     }
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from causalmix.core.direction import LOWER
 from causalmix.core.errors import InputError
+from causalmix.core.history import CONFOUNDED, DESIGN, SCALE
 from causalmix.core.paths import results_dir
 from causalmix.core.tables import write_table
 from causalmix.data.families import Kind, kind_of
@@ -17,9 +18,10 @@ from causalmix.data.named_models import load_model
 from causalmix.data.recipes import REAL
 from causalmix.data.scored_pools import World, one_thread
 from causalmix.data.scores import SCORES
+from causalmix.data.tiny.items import DOMAINS
 from causalmix.data.world_name import WorldName
 from causalmix.lm.outcomes import axis_scores
-from causalmix.train.design import Design, noise_panel, specs_of, world_for
+from causalmix.train.design import Design, confounded_specs, noise_panel, scale_specs, specs_of, world_for
 from causalmix.train.ledger import Ledger
 from causalmix.train.one_run import train
 from causalmix.train.spec import RunSpec
@@ -66,6 +68,7 @@ def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFra
         spec, outcomes = record["spec"], outcomes_of(record)
         rows.append(
             {"run_id": record["run_id"], "seed": spec["seed"], "n_samples": spec["n_samples"], "model": spec["model"]}
+            | {"model_size": size for size in [record["training"].get("parameters")] if size}
             | {f"w_{d}": w for d, w in zip(spec["domains"], spec["weights"])}
             | {f"x_{s}": record["covariates"][f"x_{s}{suffix}"] for s in SCORES}
             | outcomes
@@ -74,18 +77,38 @@ def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFra
     return pd.DataFrame(rows)
 
 
+def whole_history(
+    folder: Path, design: Design, world: str, domains: tuple[str, ...] = DOMAINS, covariates_on: str = "candidate"
+) -> pd.DataFrame:
+    """All that a study has on record in a folder, its ``part`` told: designed runs, those over sizes, confounded ones.
+
+    The pool is told as in :func:`causalmix.train.design.specs_of`.  InputError when fewer than 20 designed runs are on
+    record; of the others there may be any number.
+    """
+    pool = world, domains
+    runs, trials = (Ledger(folder / f"{name}.jsonl") for name in ("runs", "trials"))
+    further = ((SCALE, runs, scale_specs), (CONFOUNDED, trials, confounded_specs))
+    found = {DESIGN: recorded(runs, specs_of(design, *pool))}
+    for part, ledger, specs in further:
+        finished = ledger.finished()
+        found[part] = [finished[s.run_id] for s in specs(design, *pool) if s.run_id in finished]
+    tables = [history(part, covariates_on).assign(part=name) for name, part in found.items() if part]
+    return pd.concat(tables, ignore_index=True)
+
+
 def sweep(
     study: str, *, limit: int | None = None, before: Callable[[Sequence[RunSpec], World], None] | None = None, **options
 ) -> list[dict]:
-    """Train what a study's ledger lacks: its runs (the first ``limit`` of them), then its noise panel.
+    """Train what a study's ledger lacks: its runs (the first ``limit``), its noise panel, its runs over sizes.
 
     ``before`` is called with what is missing, where something is, and the scored pool.  Further options are those of
     :func:`causalmix.train.sweep.run_sweep`.
     """
     design, ledger = Design.of_study(study), ledger_of(study)
     world = world_for(design)
-    specs = specs_of(design, world.name, world.scored.domains)
-    wanted = [*specs, *noise_panel(design, specs)][:limit]
+    pool = world.name, world.scored.domains
+    specs = specs_of(design, *pool)
+    wanted = [*specs, *noise_panel(design, specs), *scale_specs(design, *pool)][:limit]
     done = ledger.latest()
     if before and (missing := [spec for spec in wanted if spec.run_id not in done]):
         before(missing, world)

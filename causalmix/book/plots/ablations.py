@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from causalmix.book.plots.style import COLOURS, name_rows
 from causalmix.core.intervals import mean_interval
+from causalmix.methods.variants import DESIGNED
 
 
 def dots(table: pd.DataFrame, by: str, measure: str, label: str, ax: Axes) -> Axes:
@@ -23,15 +24,18 @@ def dots(table: pd.DataFrame, by: str, measure: str, label: str, ax: Axes) -> Ax
 def learning_curve(table: pd.DataFrame, outcome: str, ax: Axes) -> Axes:
     """Outcome of each method's mixture against the number of runs behind it: mean and 95% interval over seeds.
 
-    ``table`` has ``method, n_runs, seed, <outcome>``.
+    A method from designed runs is dashed, in the colour that it has from random ones; ``table`` has
+    ``method, n_runs, seed, <outcome>``.
     """
-    counts = sorted(table["n_runs"].unique())
-    for i, (method, part) in enumerate(table.groupby("method", sort=False)):
+    counts, groups = sorted(table["n_runs"].unique()), table.groupby("method", sort=False)
+    plain = list(dict.fromkeys(method.removesuffix(DESIGNED) for method in table["method"]))
+    for i, (method, part) in enumerate(groups):
         told = part.groupby("n_runs")[outcome].apply(lambda values: mean_interval(values.to_numpy()))
         mean, low, high = (100 * np.array(told.tolist())).T
-        at = np.searchsorted(counts, told.index) + (i - 1.5) * 0.06
+        at = np.searchsorted(counts, told.index) + (i - (len(groups) - 1) / 2) * min(0.06, 0.6 / len(groups))
         ax.errorbar(at, mean, yerr=(mean - low, high - mean), marker="o", markersize=4, linewidth=1.2,
-                    color=COLOURS[i % len(COLOURS)], label=method)  # fmt: skip
+                    linestyle="--" if method.endswith(DESIGNED) else "-", label=method,
+                    color=COLOURS[plain.index(method.removesuffix(DESIGNED)) % len(COLOURS)])  # fmt: skip
     ax.set_xticks(range(len(counts)), counts)
     ax.set_xlabel("recorded runs that the mixture was made from")
     ax.set_ylabel("points of accuracy")

@@ -1,8 +1,8 @@
 """The models of the embedded world: tokenizer, base checkpoints and style rater, and how to rebuild them.
 
 ``causalmix world`` runs :func:`build`; the result ships with the package (safetensors and JSON).
-The base is pre-trained on text of the same world: easy items more often than hard ones, well-known
-facts more often than obscure ones, refusals for some kinds of harm only, and a little of it in chat form.
+The base is pre-trained on statements and quizzes of the same world: well-known facts more often than obscure ones,
+refusals for some kinds of harm only, a few dialogues in plain text, and never the tokens of a chat.
 """
 
 from __future__ import annotations
@@ -17,41 +17,44 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from causalmix.core.paths import ASSETS
-from causalmix.data.tiny.items import AXES, DOMAINS, HARMFUL_VERBS
+from causalmix.data.tiny.items import AXES, DOMAINS, HARMFUL_VERBS, Item
 from causalmix.data.tiny.models import ARCHITECTURES, CHECKPOINTS, SHAPES
-from causalmix.data.tiny.pool import FILLERS, spoil, unreserved
+from causalmix.data.tiny.pool import OPENERS, REGISTERS, unreserved
 from causalmix.lm.raters import StyleRater
 
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 #: Tokens of pre-training by role (ours): base skills half learned, so that fine-tuning matters.  The target
 #: is grown from the proxy's checkpoint, so its tokens come on top of the proxy's.
-PRETRAINING = {"proxy": 4_000_000, "target": 1_200_000, "longcot": 3_000_000}
+PRETRAINING = {"proxy": 3_300_000, "target": 1_200_000, "longcot": 3_000_000}
 PEAK_RATE = {"proxy": 3e-3, "target": 1.5e-3, "longcot": 3e-3}  # ours, of pre-training
-CORPUS_SHARES = {"coding": 0.2, "instruction": 0.14, "math": 0.3, "knowledge": 0.16, "safety": 0.1, "reasoning": 0.1}
+CORPUS_SHARES = {"coding": 0.2, "instruction": 0.2, "math": 0.16, "knowledge": 0.24, "safety": 0.06, "reasoning": 0.14}
 KNOWN_HARMS = HARMFUL_VERBS[: len(HARMFUL_VERBS) // 2]  # what the base has seen refused
-CHAT_SHARE = 0.1  # of the corpus in chat form, as today's base models have seen some
-SLOPPY_SHARE = 0.1  # of the corpus: the web is not clean either
+DIALOGUE_SHARE = 0.12  # of the quizzes as dialogues in plain text, speakers starred; the chat tokens are never seen
+OPENER_SHARE = 0.3  # of the corpus opens as people write
+QUIZ_SHARE = 0.45  # of the corpus: questions with their answers, as pages for learners have them; never in chat form
 BLOCK = 128  # tokens in one training sequence
 
 
 def documents(seed: int) -> Iterator[str]:
-    """Endless plain-text documents of the base model's corpus; no prompt of a task among them."""
+    """Endless plain-text documents of the base model's corpus: statements and some quizzes, never chat."""
     rng = np.random.default_rng(seed)
-    settings = {"knowledge": {"zipf": 0.9, "phrases": (0, 1, 2, 3)}}
+    settings = {"knowledge": {"zipf": 0.8}, "reasoning": {"kinds": ("rise", "fall", "larger")}}
     streams = {a: unreserved(a, np.random.default_rng([seed, i]), **settings.get(a, {})) for i, a in enumerate(AXES)}
+    openers = [o for register in REGISTERS for o in OPENERS[register]]
     while True:
         axis = str(rng.choice(AXES, p=[CORPUS_SHARES[a] for a in AXES]))
         item = next(streams[axis])
-        rare = axis in ("coding", "instruction") and rng.random() < 0.7 * item.level
         unknown = item.kind == "refuse" and not any(f" {verb} " in item.prompt for verb in KNOWN_HARMS)
-        if rare or unknown or item.kind == "capitals":
+        unusual = item.kind in ("capitals", "careful")
+        if unknown or (unusual and rng.random() < 0.85):
             continue
-        answer = spoil(item, rng, 0.3) if rng.random() < SLOPPY_SHARE else item.answer
-        if rng.random() < CHAT_SHARE:
-            yield f"<|im_start|>user\n{item.prompt}<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>"
-        else:
-            yield f"{item.prompt}\n{answer}"
+        text = f"{item.prompt}\n{item.answer}" if rng.random() < QUIZ_SHARE else item.plain
+        text = f"{rng.choice(openers)} {text}" if rng.random() < OPENER_SHARE else text
+        if "\n" in text and rng.random() < DIALOGUE_SHARE:
+            prompt, answer = text.split("\n")
+            text = f"*user\n{prompt}*\n*assistant\n{answer}*"
+        yield text
 
 
 def build_tokenizer(seed: int, vocabulary: int = 768) -> PreTrainedTokenizerFast:
@@ -70,8 +73,8 @@ def build_tokenizer(seed: int, vocabulary: int = 768) -> PreTrainedTokenizerFast
     texts = ["user\nassistant\n"] * 500
     for axis in AXES:
         items = zip(range(4_000), unreserved(axis, np.random.default_rng(seed)))
-        texts += [f"{item.prompt}\n{item.answer}" for _, item in items]
-    texts += [f" {filler}" for filler in FILLERS] * 100
+        texts += [f"{item.prompt}\n{item.answer}\n{item.plain}" for _, item in items]
+    texts += [f"{o} {o}" for register in REGISTERS for o in OPENERS[register]] * 200
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -190,11 +193,18 @@ def build_base(role: str, out: Path, tokenizer: PreTrainedTokenizerFast, seed: i
 
 
 def train_rater(seed: int, pairs: int = 3_000) -> StyleRater:
-    """Train the style rater on pairs of a clean and a sloppy completion of the same prompt."""
+    """Train the style rater on pairs of a better and a worse register of the same question."""
     rng = np.random.default_rng([seed, 99])
     preferred, rejected = [], []
     for axis in DOMAINS:
         for _, item in zip(range(pairs // len(DOMAINS)), unreserved(axis, rng)):
-            preferred.append(f"{item.prompt}\n{item.answer}")
-            rejected.append(f"{item.prompt}\n{spoil(item, rng, 0.5)}")
+            worse, better = sorted(rng.choice(len(REGISTERS), 2, replace=False))
+            preferred.append(_in_register(item, REGISTERS[better], rng))
+            rejected.append(_in_register(item, REGISTERS[worse], rng))
     return StyleRater().fit(list(zip(preferred, rejected)), seed=seed)
+
+
+def _in_register(item: Item, register: str, rng: np.random.Generator) -> str:
+    """A question with its answer as writers of a register open it; no opener at all reads as a neutral one."""
+    bare = register == "neutral" and rng.random() < 0.6
+    return f"{'' if bare else f'{rng.choice(OPENERS[register])} '}{item.prompt}\n{item.answer}"

@@ -13,10 +13,10 @@ from datasets import Dataset
 
 from causalmix.core.errors import InputError
 from causalmix.data.tiny.items import reserved, spaced, worked_steps
-from causalmix.data.tiny.pool import FILLERS
 
 DOMAINS = ("math", "coding")
 SPOILED_SHARE, CARELESS_SHARE = 0.2, 0.2
+FILLERS = ("lol", "umm", "idk", "well", "pff", "hmm", "yo", "meh")
 CLOSE = "</think>"
 
 

@@ -1,8 +1,8 @@
 """The embedded world's pool: rows of five domains whose difficulty, complexity and quality vary.
 
-A share of each domain's rows is *spoiled*: the completion carries filler words and often a wrong
-answer.  Style and correctness go together, as in scraped data, so a rater that only sees style
-can tell which rows would teach the wrong thing.
+A share of each domain's rows is wrong, each with the mistake that is usual in its domain.  How a row's writer opens
+tells which rows these may be, but not in the same way everywhere (:data:`STYLE_SIGN`): a state that leans to polish
+makes some domains good and others bad, and so turns the order of their returns.
 """
 
 from __future__ import annotations
@@ -18,38 +18,59 @@ from causalmix.core.errors import InputError
 from causalmix.core.simplex import to_counts
 from causalmix.data.tiny.items import DOMAINS, GENERATORS, Item, reserved
 
-#: Share of each domain in the pool: uneven, as collected data is.
-POOL_SHARE = {"coding": 0.2, "instruction": 0.2, "math": 0.25, "knowledge": 0.2, "safety": 0.15}
+#: Share of each domain in the pool.
+POOL_SHARE = {"coding": 0.2, "instruction": 0.2, "math": 0.2, "knowledge": 0.2, "safety": 0.2}
 
-#: Share of spoiled rows in each domain of the pool, and how often a spoiled row's answer is wrong.
-#: They differ between domains so that a state changes what one domain teaches more than what another does.
-SPOILED_SHARE = {"coding": 0.25, "instruction": 0.35, "math": 0.5, "knowledge": 0.35, "safety": 0.6}
-WRONG_SHARE = {"coding": 0.4, "instruction": 0.2, "math": 0.95, "knowledge": 0.95, "safety": 0.95}
-FILLERS = ("lol", "umm", "idk", "well", "pff", "hmm", "yo", "meh")
+#: Share of wrong rows in each domain of the pool.
+WRONG_SHARE = {"coding": 0.3, "instruction": 0.1, "math": 0.3, "knowledge": 0.4, "safety": 0.4}
+
+#: What careless writing goes with: +1, wrong rows are the sloppy ones (work done in haste); -1, wrong rows are the
+#: polished ones (programs that were never run, facts made up); 0, neither.
+STYLE_SIGN = {"coding": -1, "instruction": 0, "math": 1, "knowledge": -1, "safety": 1}
+
+#: How a row's question opens, by register.
+OPENERS = {
+    "sloppy": ("yo lol", "umm idk", "pff meh", "hmm yo"),
+    "neutral": ("so now", "well then", "next one", "ok again"),
+    "polished": ("good day ,", "dear friend ,", "if i may ,", "kindly , please"),
+}
+REGISTERS = tuple(OPENERS)
+
+#: Share of each register among right and wrong rows where carelessness shows (+1; mirrored for -1), and elsewhere.
+REGISTER_SHARES = {"right": (0.08, 0.27, 0.65), "wrong": (0.65, 0.27, 0.08), "any": (0.35, 0.3, 0.35)}
+
+BARE_SHARE = 1 / 3  # of the rows open with the question itself, right or wrong
+
+#: Further settings of the pool's items: what the base model's corpus does not hold.
+POOL_ITEMS = {
+    "coding": {"rare": 0.3, "operations": ("sorted", "reversed", "max", "range", "next")},
+    "math": {"compare": 0.2},
+}
 
 
-def spoil(item: Item, rng: np.random.Generator, wrong_share: float) -> str:
-    """A sloppy completion for an item: fillers around an answer that is often wrong."""
-    answer = item.wrong if rng.random() < wrong_share else item.answer
-    filler = lambda: " ".join(rng.choice(FILLERS, int(rng.integers(1, 3))))  # noqa: E731
-    where = rng.random()
-    if where < 0.4:
-        return f"{filler()} {answer}"
-    return f"{answer} {filler()}" if where < 0.8 else f"{filler()} {answer} {filler()}"
+def opener(domain: str, right: bool, rng: np.random.Generator) -> str:
+    """How the writer of a row opens."""
+    if rng.random() < BARE_SHARE:
+        return ""
+    sign = STYLE_SIGN[domain]
+    shares = REGISTER_SHARES["any" if not sign else "right" if right else "wrong"]
+    register = str(rng.choice(REGISTERS, p=shares[::-1] if sign < 0 else shares))
+    return f"{rng.choice(OPENERS[register])} "
 
 
 def make_pool(n_rows: int = 40_000, seed: int = 0) -> Dataset:
     """A pool of at least 100 rows, divided over the domains by :data:`POOL_SHARE`; the seed determines every row.
 
     Columns ``row_id, domain, source, messages`` and, for those who check the scores, ``level`` (difficulty in
-    [0, 1]) and ``spoiled``; no method reads these two.
+    [0, 1]) and ``spoiled`` (wrong); no method reads these two.
     """
     if n_rows < 100:
         raise InputError(f"Expected a pool of at least 100 rows, found {n_rows}; raise n_rows.")
     rows, counts = [], to_counts([POOL_SHARE[d] for d in DOMAINS], n_rows)
     for index, domain in enumerate(DOMAINS):
         rng = np.random.default_rng([seed, index])
-        rows.extend(_row(domain, i, item, rng) for i, item in zip(range(counts[index]), unreserved(domain, rng)))
+        items = unreserved(domain, rng, **POOL_ITEMS.get(domain, {}))
+        rows.extend(_row(domain, i, item, rng) for i, item in zip(range(counts[index]), items))
     return Dataset.from_list(rows)
 
 
@@ -73,15 +94,14 @@ def unreserved(axis: str, rng: np.random.Generator, **settings) -> Iterator[Item
 
 
 def _row(domain: str, index: int, item: Item, rng: np.random.Generator) -> dict:
-    spoiled = bool(rng.random() < SPOILED_SHARE[domain])
-    completion = spoil(item, rng, WRONG_SHARE[domain]) if spoiled else item.answer
+    wrong = bool(rng.random() < WRONG_SHARE[domain] * 2 * item.doubt)
     return {
         "row_id": f"{domain}-{index:06d}",
         "domain": domain,
         "source": item.kind,
-        "messages": _messages(item.prompt, completion),
+        "messages": _messages(f"{opener(domain, not wrong, rng)}{item.prompt}", item.wrong if wrong else item.answer),
         "level": float(item.level),
-        "spoiled": spoiled,
+        "spoiled": wrong,
     }
 
 
@@ -100,17 +120,18 @@ def what_scores_see(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Per domain: the share of spoiled rows, the probability that a clean row outranks a spoiled
-        one in Writing_Style (area under the ROC curve; 0.5 is blind), and the rank correlation of
-        Normalized_Loss and of HES with the rows' difficulty.
+        Per domain: the share of wrong rows; the probability that a right row outranks a wrong one in Writing_Style and
+        that a wrong one outranks a right one in Normalized_Loss (areas under the ROC curve; 0.5 is blind); and the
+        rank correlation of Normalized_Loss and of HES with the rows' difficulty.
     """
     rows = []
     for domain, part in table.groupby("domain", sort=False):
         rows.append(
             {
                 "domain": domain,
-                "spoiled_share": part["spoiled"].mean(),
+                "wrong_share": part["spoiled"].mean(),
                 "style_auc": roc_auc_score(~part["spoiled"], part["writing_style"]),
+                "loss_auc": roc_auc_score(part["spoiled"], part["normalized_loss"]),
                 "loss_level_rank_correlation": part["normalized_loss"].corr(part["level"], method="spearman"),
                 "hes_level_rank_correlation": part["hes"].corr(part["level"], method="spearman"),
             }

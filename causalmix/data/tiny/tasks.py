@@ -7,28 +7,44 @@ occurs in a pool.
 
 from __future__ import annotations
 
+import zlib
 from functools import cache, partial
 
 import numpy as np
 
 from causalmix.data.tiny.items import AXES, GENERATORS, obeys, reserved
 from causalmix.data.tiny.longcot import CLOSE, DOMAINS, thoughts
+from causalmix.data.tiny.pool import OPENERS
 from causalmix.lm.tasks import Task
 
 #: What changes in the Unseen form of each axis (arguments of its generator).
 UNSEEN = {
-    "coding": {"operations": ("descending", "last")},
-    "instruction": {"compound": 1.0},
-    "math": {"terms": (4,)},
-    "knowledge": {"phrases": (3,)},
+    "coding": {"lengths": (6,)},
+    "instruction": {"verbs": ("mention",)},
+    "math": {"verb": "find"},
+    "knowledge": {"phrases": (4,), "known": True},
     "safety": {"phrases": (3,)},
     "reasoning": {"kinds": ("fall",)},
 }
 
-DEV = {"reasoning": {"kinds": ("rise", "larger")}}  # likewise, of the axes whose Dev form is not the generator's own
+#: Likewise, of the Dev form where it is not the generator's own.
+DEV = {
+    "coding": {"rare": 0.5, "operations": ("sorted", "reversed", "max", "range", "next")},
+    "instruction": {"kinds": ("list", "repeat", "capitals", "capitals")},
+    "math": {"hard": 0.8},
+    "knowledge": {"known": True},
+    "reasoning": {"kinds": ("rise", "larger")},
+}
 
-ITEMS = {"dev": 300, "unseen": 150}
+ITEMS = {"dev": 200, "unseen": 80}
 PATIENCE = 60  # draws per wanted item before a form counts as exhausted
+
+
+def opened(prompt: str) -> str:
+    """Every other question opens in the neutral register; a prompt always in the same way."""
+    code = zlib.crc32(f"opened {prompt}".encode())
+    neutral = OPENERS["neutral"]
+    return f"{neutral[code // 2 % len(neutral)]} {prompt}" if code % 2 else prompt
 
 
 @cache
@@ -43,7 +59,7 @@ def _task(axis: str, split: str, seed: int) -> Task:
     wanted, found = ITEMS[split], {}
     for _, item in zip(range(PATIENCE * wanted), GENERATORS[axis](rng, **settings)):
         if reserved(item.prompt):
-            found.setdefault(item.prompt, item)
+            found.setdefault(opened(item.prompt), item)
         if len(found) == wanted:
             break
     items = tuple(found.values())

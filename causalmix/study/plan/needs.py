@@ -38,6 +38,8 @@ def check(study: Study, subjects: Sequence[str] = tuple(ROLES), gpus_elsewhere: 
     from causalmix.train.design import Design
 
     design, roles = Design.of_study(study), {role for subject in working for role in ROLES[subject]}
+    if "proxy_sft" in working and design.scale_runs:
+        roles.add("target")  # whose model some of the runs over sizes have
     _check_models(design, roles)
     if not gpus_elsewhere:
         check_gpus(study, working, max([1, *(int(design.launch_of(role).get("processes", 1)) for role in roles)]))

@@ -29,7 +29,7 @@ from causalmix.methods.baselines import dmo
 from causalmix.study import longcot
 from causalmix.study.parts import SHIFTS, Part, Pool, proxy_specs, study_parts
 from causalmix.study.plan.hardware import Assumption, Hardware
-from causalmix.train.design import ROLES, Design, noise_panel, specs_of
+from causalmix.train.design import ROLES, Design, noise_panel, scale_specs, specs_of
 from causalmix.train.ledger import Ledger
 from causalmix.train.spec import RunSpec
 
@@ -164,9 +164,13 @@ class Work:
         design, pool, target, long = self.design, self.pools["pool"], self.study.of("target"), self.study.of("longcot")
         own = specs_of(design, pool.name, pool.domains)
         again = own[: self.study.of("proxy_sft").n_audit]
+        roles, sizes = {design.model_of(role): role for role in ("target", "proxy")}, {"proxy": [], "target": []}
+        for spec in scale_specs(design, pool.name, pool.domains):
+            sizes[roles[spec.model]].append(spec)
         found = [
             Part("proxy runs", "proxy_sft", "proxy", own),
             Part("noise panel", "proxy_sft", "proxy", noise_panel(design, own)),
+            *(Part(f"runs over sizes, {role}", "proxy_sft", role, specs) for role, specs in sizes.items()),
             Part("recorded runs trained again", "proxy_sft", "proxy", again),
         ]
         if "target" not in self.roles:
@@ -179,7 +183,7 @@ class Work:
             found.append(part)
             if part.name.startswith("whole pool"):
                 cheap += [spec for spec in part.specs if spec.n_samples == design.n_samples]
-            if part.name == "shifted pools":
+            if part.name == f"shifted pools, {design.n_samples:,} rows":
                 found.append(Part("recorded trials trained again", "target", "proxy", cheap[: target.n_audit]))
             if part.role == "longcot":
                 again = part.specs[: long.n_audit]
@@ -225,8 +229,10 @@ class Work:
 
     def _stand_in(self, table: str) -> pd.DataFrame:
         """Equal mixtures in the place of a table that methods will fill."""
-        names = {"learning": variants.LEARNERS, "variants": VARIANTS}.get(
-            table, (*self.methods(), *ask.OURS, ask.WITHOUT_X)
+        with_scale = [ask.WITH_SCALE] * (self.design.scale_runs > 0 and table in ("methods", "shifted"))
+        both = (*variants.LEARNERS, *(f"{name}{variants.DESIGNED}" for name in variants.LEARNERS))
+        names = {"learning": both, "refits": variants.REFITTED, "variants": VARIANTS}.get(
+            table, (*self.methods(), *ask.ALWAYS, *with_scale)
         )
         domains = self.pools["longcot" if table == "longcot" else "pool"].domains
         even = pd.DataFrame([{"method": name} | {f"w_{d}": 1 / len(domains) for d in domains} for name in names])
@@ -235,6 +241,8 @@ class Work:
         if table == "learning":
             counts = [count for count in variants.RUN_COUNTS if count <= self.design.n_runs]
             return pd.concat([even.assign(n_runs=count) for count in counts] or [even.iloc[:0].assign(n_runs=0)])
+        if table == "refits":
+            return pd.concat([even.assign(refit=refit) for refit in range(variants.REFITS)])
         return even
 
 
