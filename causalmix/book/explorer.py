@@ -94,7 +94,7 @@ def refresh(root: Path = paths.ROOT, study: str = stamps.COMMITTED) -> Path | No
     code = stamps.code_hash({"cells": [{"cell_type": "code", "source": f"import {__name__}"}]})
     made_from = stamps.digest(history.read_bytes(), str(asked), code)
     if not path.is_file() or set(read_table(path).get("made_from", ())) != {made_from}:
-        runs, _ = _turned(read_history(history), asked)
+        runs, _ = _turned(read_history(history).parts(asked.parts), asked)
         made = table(runs, asked.outcome, asked.radius, asked.seed).assign(made_from=made_from)
         write_table(path, made)
     return path
