@@ -182,6 +182,6 @@ def publish_book(out: Path, root: Path = paths.ROOT, study: str = stamps.COMMITT
     """Put the explorer's files into the folder of a rendered book's assets, where the book has its page."""
     if path := refresh(root, study):
         asked = read_study(study).of("mixture")
-        history, lower = _turned(read_history(path.with_name("history.csv")), asked)
+        history, lower = _turned(read_history(path.with_name("history.csv")).parts(asked.parts), asked)
         told = f"The outcome is {direction.called(asked.outcome, lower)}."
         publish(read_table(path), history, asked.outcome, out, told)
