@@ -15,7 +15,7 @@ from distributed import Client, LocalCluster
 from nbformat.v4 import new_code_cell, new_output
 
 from causalmix import cli
-from causalmix.book import report, run
+from causalmix.book import report, run, takeaway
 from causalmix.core import paths
 from causalmix.train import sweep
 
@@ -46,13 +46,15 @@ def execute(job, at_cell, env, root):
 def shown_by(outputs):
     """Collect what a cell displays, and what it warns of as the noise that it would make."""
 
-    def display(thing, metadata=None):
+    def display(thing, metadata=None, display_id=False):
         kind = "text/html" if isinstance(thing, report.HTML) else "text/markdown"
         outputs.append(new_output("display_data", {kind: thing.data}, metadata=metadata or {}))
+        return SimpleNamespace(update=lambda later, data=outputs[-1].data: data.update({kind: later.data}))
 
     said = io.StringIO()
     with (
         patch.object(report, "display", display),
+        patch.object(takeaway, "display", display),
         redirect_stdout(said),
         warnings.catch_warnings(record=True) as told,
     ):

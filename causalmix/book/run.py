@@ -257,6 +257,8 @@ def _merge_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
 
 def faults(page: NotebookNode) -> list[str]:
     """What keeps an executed notebook from being a page: errors, order, noise, what differs each time."""
+    from causalmix.book.takeaway import OPEN
+
     found = []
     code = [
         (number, cell) for number, cell in enumerate(page.cells, 1) if cell.cell_type == "code" and cell.source.strip()
@@ -271,6 +273,8 @@ def faults(page: NotebookNode) -> list[str]:
                 found.append(f"cell {number} wrote to stderr: {output.text.strip().splitlines()[-1]}")
             elif ADDRESS.search(json.dumps(output)):
                 found.append(f"cell {number} shows a memory address; end it with plt.show() or show a table")
+            elif OPEN in json.dumps(output):
+                found.append(f"cell {number} places a takeaway that no later cell answers")
     return found
 
 
