@@ -17,7 +17,7 @@ from browser import CHROMIUM, ask, visit
 from importlinter.cli import lint_imports
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from causalmix.book import build, gates, stamps
+from causalmix.book import build, gates, report, stamps
 from causalmix.core import paths
 from causalmix.core.paths import RESULTS, ROOT
 
@@ -25,6 +25,15 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on thi
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
 BOOK = ROOT / "book"
 PROSE = sorted(BOOK.glob("*.md"))
+
+
+def table(caption):
+    """What a cell has shown by ``report.show``, of the given caption."""
+    with pytest.MonkeyPatch.context() as patch:
+        shown = []
+        patch.setattr(report, "display", shown.append)
+        report.show(pd.DataFrame({"a": [1]}), caption=caption)
+    return new_output("display_data", {"text/html": shown[0].data})
 
 
 def write_page(root, edit=lambda page: None, study=stamps.COMMITTED):
@@ -39,7 +48,7 @@ def write_page(root, edit=lambda page: None, study=stamps.COMMITTED):
     page = nbformat.from_dict(source)
     for count, cell in enumerate(page.cells[1:3], 1):
         cell.execution_count = count
-    page.cells[2].outputs = [new_output("stream", text="0\n")]
+    page.cells[2].outputs = [new_output("stream", text="0\n"), *map(table, ("First", "Second & last"))]
     edit(page)
     page.metadata[stamps.KEY] = stamps.make_stamp(
         source, page, study, {}, stamps.input_hashes(["results/small.csv"], root)
@@ -57,7 +66,7 @@ def small_book(tmp_path_factory):
     shutil.copytree(BOOK / "_assets", root / "book" / "_assets")
     shutil.copy(BOOK / "references.bib", root / "book")
     shutil.copy(ROOT / "_config.yml", root)
-    toc = "format: jb-book\nroot: index\nparts:\n- caption: All\n  chapters:\n  - file: chapters/05_mixture\n"
+    toc = "format: jb-book\nroot: index\nparts:\n- numbered: true\n  chapters:\n  - file: chapters/05_mixture\n"
     (root / "book" / "_toc.yml").write_text(toc)
     (root / "book" / "index.md").write_text("# Index\n\n$e^x$\n\n## Words\n\n```{include} _build/status.md\n```\n")
     write_page(root)
@@ -74,6 +83,13 @@ def copy_of(small_book, tmp_path):
 def test_a_sound_book_has_no_findings(small_book):
     """Neither the pages nor the rendered book give a finding."""
     assert build.check(small_book) == []
+
+
+def test_tables_are_numbered_within_their_chapter(small_book):
+    """The number stands in the table's own caption."""
+    text = (small_book / "book/_build/html/chapters/05_mixture.html").read_text()
+    captions = re.findall(r"<table[^>]*><caption[^>]*>(.*?)</caption>", text)
+    assert [re.sub("<.*?>", "", c) for c in captions] == ["Table 1.1 First", "Table 1.2 Second &amp; last"]
 
 
 def show_error(page):

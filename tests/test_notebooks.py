@@ -113,6 +113,17 @@ def test_cells_are_short_and_plain(source):
         assert all(node.end_lineno - node.lineno < 15 for node in functions), code
 
 
+def test_every_figure_and_table_has_a_caption(source):
+    """So that the book can number it; a caption is a sentence, not a name."""
+    for cell in nbformat.read(source, as_version=4).cells:
+        if cell.cell_type == "code":
+            calls = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
+            named = {ast.unparse(call.func): [word.arg for word in call.keywords] for call in calls}
+            assert "caption" in named.get("report.show", ["caption"]), cell.source
+            figure = cell.metadata.get("mystnb", {}).get("figure", {})
+            assert "plt.show" not in named or len(figure.get("caption", "")) > 20 and figure.get("name"), cell.source
+
+
 def test_the_last_cell_tells_what_the_page_was_made_from(source):
     """Without the footer a page's stamp knows no inputs."""
     assert "report.provenance(globals()" in code_of(source)[-1]

@@ -30,3 +30,13 @@ def test_a_table_without_bounds_stays_as_it_is():
     """Half an interval is none, and the table that was given is not touched."""
     frame = pd.DataFrame({"mean": [1.0], "ci_low": [0.5]}, index=pd.Index(["x"], name="row"))
     pd.testing.assert_frame_equal(report.folded(frame), frame)
+
+
+def test_a_table_has_its_caption_and_no_spread_breaks(monkeypatch):
+    """The caption is plain text, and the sign of a spread keeps the line with both of its numbers."""
+    shown = []
+    monkeypatch.setattr(report, "display", shown.append)
+    report.show(pd.DataFrame({"r2": [0.75], "r2_sd": [0.1]}), caption="R² of a & b")
+    (text,) = (html.data for html in shown)
+    assert text.startswith("<table") and text.split(">", 1)[1].startswith("<caption>R² of a &amp; b</caption>")
+    assert "0.750\xa0±\xa00.100" in text and " ± " not in text

@@ -16,8 +16,11 @@ import re
 import shutil
 import subprocess
 import sys
+from html import unescape
 from importlib.metadata import distribution
 from pathlib import Path
+
+from docutils import nodes
 
 from causalmix.book import explorer, stamps
 from causalmix.book.gates import chapters, check_chapters, check_html
@@ -25,6 +28,9 @@ from causalmix.core.paths import ROOT
 
 STUDENT = "CAUSALMIX_STUDENT"  # environment variable of a rendering without solutions
 MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg-full.js"  # SVG output needs no font files
+
+
+CAPTION = re.compile(r"<table[^>]*><caption>(.*?)</caption>", re.S)
 
 
 class BookError(RuntimeError):
@@ -103,6 +109,8 @@ def setup(app: object) -> dict[str, bool]:
     """Hook into Sphinx: the status table before pages are read, MathJax beside them at the end."""
     app.connect("config-inited", _without_sources)
     app.connect("doctree-read", _without_solutions)
+    app.connect("doctree-read", _number_tables)
+    app.add_enumerable_node(CaptionedTable, "table", lambda table: table["caption"], html=(_write_table, None))
     app.connect("builder-inited", lambda app: write_status(Path(app.srcdir).parent))
     app.connect("html-page-context", _without_thebe, priority=900)
     app.connect("build-finished", _copy_mathjax)
@@ -123,6 +131,26 @@ def _without_solutions(app: object, doctree: object) -> None:
         classes = {"solution", "tag_solution"}  # sphinx-exercise's, and that of a cell that is tagged
         for node in [n for n in doctree.findall() if classes & set(getattr(n, "attributes", {}).get("classes", ()))]:
             node.parent.remove(node)
+
+
+class CaptionedTable(nodes.raw):
+    """A table of a page, as HTML with a caption, that is counted like the tables which Sphinx knows."""
+
+
+def _number_tables(app: object, doctree: nodes.document) -> None:
+    """Let Sphinx count the tables that notebooks have shown with a caption."""
+    for i, node in enumerate([n for n in doctree.findall(nodes.raw) if CAPTION.search(n.astext())]):
+        caption = unescape(CAPTION.search(node.astext())[1])
+        node.replace_self(CaptionedTable(node.rawsource, node.astext(), caption=caption, ids=[f"table-{i + 1}"]))
+
+
+def _write_table(translator: object, node: CaptionedTable) -> None:
+    """Write the table with its number before its caption."""
+    before, after = node.astext().split("<caption>", 1)
+    translator.body.append(f'{before}<caption id="{node["ids"][0]}">')
+    translator.add_fignumber(node)
+    translator.body.append(after)
+    raise nodes.SkipNode
 
 
 def _without_thebe(app: object, name: str, template: str, context: dict, doctree: object) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -32,16 +33,17 @@ def save_table(frame: pd.DataFrame, name: str, out: Path) -> pd.DataFrame:
     return frame
 
 
-def show(frame: pd.DataFrame, digits: int = 3) -> None:
+def show(frame: pd.DataFrame, digits: int = 3, caption: str = "") -> None:
     """Display a table, each quantity with its interval or its spread in one column, floats in significant digits.
 
-    The index is shown only if it has a name or labels.
+    The index is shown only if it has a name or labels.  The book numbers the caption, plain text, within its chapter.
     """
     labelled = frame.index.name is not None or not isinstance(frame.index, pd.RangeIndex)
     text = folded(frame, digits).to_html(
         index=labelled, border=0, na_rep="–", float_format=lambda value: _short(value, digits)
     )
-    display(HTML(text))
+    text = text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")  # a line may not end there
+    display(HTML(text.replace(">", f"><caption>{escape(caption)}</caption>", 1) if caption else text))
 
 
 def folded(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
