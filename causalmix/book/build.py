@@ -106,16 +106,24 @@ def _status_row(page: Path, root: Path) -> str:
 
 
 def setup(app: object) -> dict[str, bool]:
-    """Hook into Sphinx: the status table before pages are read, MathJax beside them at the end."""
+    """Hook into Sphinx: the status table and page one before pages are read, MathJax beside them at the end."""
     app.connect("config-inited", _without_sources)
     app.connect("doctree-read", _without_solutions)
     app.connect("doctree-read", _number_tables)
     app.add_enumerable_node(CaptionedTable, "table", lambda table: table["caption"], html=(_write_table, None))
     app.connect("builder-inited", lambda app: write_status(Path(app.srcdir).parent))
+    app.connect("builder-inited", _write_page_one)
     app.connect("html-page-context", _without_thebe, priority=900)
     app.connect("build-finished", _copy_mathjax)
     app.connect("build-finished", _publish_explorer)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _write_page_one(app: object) -> None:
+    """Write what page one says and shows, from the record."""
+    from causalmix.book import front  # imported here, for checking pages must not wait for what reads trials
+
+    front.publish(Path(app.srcdir).parent)
 
 
 def _without_sources(app: object, config: object) -> None:

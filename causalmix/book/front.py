@@ -1,0 +1,209 @@
+"""Page one: what was found, in four sentences and two figures that are made from the record when the book is built.
+
+No conclusion is written down here: every clause is chosen by the verdict of its comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+
+from causalmix.core.errors import InputError
+from causalmix.core.intervals import adjusted_verdict, holm, mean_interval, mean_p
+from causalmix.core.tables import read_table
+from causalmix.study import claims
+from causalmix.study.trials import GROUP, REFERENCE, name_of
+
+OUTCOME = "y_dev"
+PAPERS, RIVAL = "CausalMix-A", "RegMix"
+OURS = ("Cautious with scale", "Cautious")  # the first of them that was tried
+TABLES = {
+    "targets": ["method", *GROUP, "seed", OUTCOME],
+    "before_training": ["model", "parameters", OUTCOME],
+    "claims": ["family", "verdict", "p"],
+    "history": [OUTCOME],
+    "score_checks": ["domain", "wrong_share", "style_auc"],
+}
+SAID = {
+    "better": "beats equal shares",
+    "worse": "falls behind equal shares",
+    "open": "is not told apart from equal shares",
+}
+
+
+def publish(root: Path) -> list[Path]:
+    """Write page one's sentences below ``book/_build`` and its figures into ``book/_assets``; returns the files.
+
+    Where the record lacks a table, the page says so and the figures stay as they are.
+    """
+    folder, book = root / "results" / "laptop", root / "book"
+    texts, images = {"front": "The record is not complete yet.", "world": ""}, {}
+    with suppress(InputError):
+        tables = {name: read_table(folder / f"{name}.csv", columns) for name, columns in TABLES.items()}
+        compared = against_equal(tables["targets"])
+        texts = {"front": "\n\n".join(sentences(tables, compared)), "world": world_told(tables)}
+        images = figures(tables, compared)
+    files = {book / "_build" / f"{name}.md": f"{text}\n".encode() for name, text in texts.items()}
+    files |= {book / "_assets" / f"{name}.svg": image for name, image in images.items()}
+    for path, content in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return list(files)
+
+
+def against_equal(targets: pd.DataFrame) -> pd.DataFrame:
+    """The shown methods' paired differences to equal shares, points, in every setting that was tried.
+
+    ``pool, model, n_samples, setting, method, difference, low, high, p_holm, verdict``; p-values are adjusted for all
+    rows together (Holm), and verdicts follow from them.
+    """
+    rows = []
+    for key, group in targets.groupby(GROUP, sort=False):
+        wide = 100 * group.pivot(index="seed", columns="method", values=OUTCOME)
+        for method in shown(targets["method"]) if REFERENCE in wide else ():
+            if method in wide and len(gaps := (wide[method] - wide[REFERENCE]).dropna()) > 1:
+                rows.append((*key, called(*key), method, *mean_interval(gaps), mean_p(gaps)))
+    table = pd.DataFrame(rows, columns=[*GROUP, "setting", "method", "difference", "low", "high", "p"])
+    table["p_holm"] = holm(table.pop("p"))
+    return table.assign(verdict=[adjusted_verdict(*row) for row in zip(table["difference"], table["p_holm"])])
+
+
+def shown(tried: pd.Series) -> list[str]:
+    """The methods of page one: the paper's, ours, and a rival that never looks at the state."""
+    names = set(tried)
+    return [name for name in (PAPERS, *[n for n in OURS if n in names][:1], RIVAL) if name in names]
+
+
+def called(pool: str, model: str, n_samples: int) -> str:
+    """What the trials of one pool, model and size are called."""
+    return name_of({"model": model, "n_samples": n_samples}) + ("" if pool == "whole" else f", {pool}")
+
+
+def sentences(tables: Mapping[str, pd.DataFrame], compared: pd.DataFrame) -> list[str]:
+    """What was found, how sure that is, where it fails, and what it does not mean."""
+    chosen = [name for name in compared["method"].unique() if name != RIVAL]
+    fails = (compared.loc[compared["method"].isin(chosen), "verdict"] == "worse").any()
+    far = " ".join([*(_far(compared, name) for name in chosen), _state_pays(tables["claims"])])
+    return [
+        f"**What was found.** {_found(tables, compared)}",
+        f"**How sure that is.** {_sure(tables['claims'], compared)}",
+        f"**{'Where it fails' if fails else 'How far it holds'}.** {far}",
+        f"**What it does not mean.** {_not_meant(tables['before_training'])}",
+    ]
+
+
+def _found(tables: Mapping[str, pd.DataFrame], compared: pd.DataFrame) -> str:
+    """Each method at the size of the runs that it learned from."""
+    home = compared[(compared["pool"] == "whole") & (compared["model"] == "proxy")]
+    home = home[home["n_samples"] == home["n_samples"].min()]
+    notes = {PAPERS: "the paper's policy", RIVAL: "which never looks at the state of the data"}
+    told = [f"{row['method']}, {notes.get(row['method'], 'our own')}, {_said(row)}" for _, row in home.iterrows()]
+    runs, rows = len(design_runs(tables["history"])), home["n_samples"].min()
+    return (
+        f"From {runs} small training runs each method chooses a mixture, which is then trained on {rows:,} rows, as "
+        f"many as those runs had; differences are in points of accuracy. {'; '.join(told)}."
+    )
+
+
+def _said(row: pd.Series) -> str:
+    return f"{SAID[row['verdict']]} ({row['difference']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}])"
+
+
+def _sure(judged: pd.DataFrame, compared: pd.DataFrame) -> str:
+    """How many comparisons stand when they are adjusted for their number, here and among the paper's claims."""
+    clear, judged = (compared["verdict"] != "open").sum(), judged.dropna(subset=["p"])["verdict"]
+    holds, fails, is_open = ((judged == word).sum() for word in claims.WORDS.values())
+    return (
+        "Every mixture was fixed before it was trained, with fresh seeds that all methods share; intervals are of 95%. "
+        f"Of the {len(compared)} differences in the figure {clear} are told apart from nought when adjusted for their "
+        f"number. Of {len(judged)} claims about the method that could be tried {holds} hold here, {fails} do not, and "
+        f"for {is_open} it cannot be told."
+    )
+
+
+def _far(compared: pd.DataFrame, method: str) -> str:
+    """One method with more rows, with the larger model and in shifted pools."""
+    mine, told = compared[compared["method"] == method], []
+    whole = mine[mine["pool"] == "whole"]
+    for model, where in {"proxy": "on {:,} rows", "target": "with the larger model"}.items():
+        there = whole[(whole["model"] == model) & (whole["n_samples"] > whole["n_samples"].min())]
+        told += [f"{where.format(row['n_samples'])} it {_said(row)}" for _, row in there.tail(1).iterrows()]
+    moved = mine.loc[mine["pool"] != "whole", "verdict"]
+    if len(moved):
+        ahead, behind = ((moved == word).sum() for word in ("better", "worse"))
+        told.append(
+            f"where the state of the pool has shifted it is ahead of equal shares in {ahead} of {len(moved)} trials, "
+            f"behind in {behind}, and for {len(moved) - ahead - behind} it cannot be told"
+        )
+    return f"{method}: {', '.join(told[:-1])}{', and ' if told[1:] else ''}{told[-1]}." if told else ""
+
+
+def _state_pays(judged: pd.DataFrame) -> str:
+    """Whether knowing the state paid where it has shifted: the paper's central claim."""
+    tried = judged[(judged["family"] == claims.SHIFTED) & judged["p"].notna()]["verdict"]
+    pays, costs = ((tried == claims.WORDS[word]).sum() for word in ("better", "worse"))
+    return f"There, knowing the state paid in {pays} of {len(tried)} trials and cost in {costs}." if len(tried) else ""
+
+
+def _not_meant(before: pd.DataFrame) -> str:
+    sizes = " and ".join(f"{n / 1e6:.1f}" for n in before["parameters"])
+    return (
+        f"The models have {sizes} million parameters, and their world is invented. No share of a domain, no size of a "
+        "gain and no order of methods is advice for a model of billions of parameters; what carries over is how to "
+        "find out, and what can go wrong."
+    )
+
+
+def design_runs(history: pd.DataFrame) -> pd.DataFrame:
+    """The runs that the methods learn from, without those of other sizes."""
+    return history[history["part"] == "design"] if "part" in history else history
+
+
+def world_told(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Where the base stands before fine-tuning, and where the runs end."""
+    runs, base = 100 * design_runs(tables["history"])[OUTCOME], 100 * _base(tables)[OUTCOME]
+    low, middle, high = runs.quantile([0.05, 0.5, 0.95])
+    return (
+        f"Before fine-tuning the base answers {base:.0f} of a hundred questions rightly, averaged over the axes; after "
+        f"it, half of the {len(runs)} runs answer more than {middle:.0f}, and nine in ten between {low:.0f} and "
+        f"{high:.0f}. {(runs > base).sum()} of {len(runs)} end above their base."
+    )
+
+
+def _base(tables: Mapping[str, pd.DataFrame]) -> pd.Series:
+    return tables["before_training"].set_index("model").loc["proxy"]
+
+
+def figures(tables: Mapping[str, pd.DataFrame], compared: pd.DataFrame) -> dict[str, bytes]:
+    """The two figures as SVG, the same to the last byte each time."""
+    from causalmix.book.plots import front, style
+
+    levels = tables["before_training"].set_index("model")[OUTCOME]
+    equal = tables["targets"].query("method == @REFERENCE").groupby(GROUP)[OUTCOME].mean()
+    base = {called(*key): 100 * (levels[key[1]] - mean) for key, mean in equal.items()}
+    runs = design_runs(tables["history"])
+    axes = [c for c in runs if c.startswith("y_") and not c.endswith("unseen") and c != OUTCOME]
+    names = {OUTCOME: "mean"} | {c: c.removeprefix("y_") for c in axes}
+    with matplotlib.rc_context({"svg.hashsalt": "causalmix", "svg.fonttype": "path"}):
+        style.use()
+        drawn = {
+            "headline": front.headline(compared, {name: base[name] for name in compared["setting"].unique()}),
+            "world": front.world(
+                runs[list(names)].rename(columns=names), _base(tables).rename(names), tables["score_checks"]
+            ),
+        }
+        return {name: _svg(figure) for name, figure in drawn.items()}
+
+
+def _svg(figure: matplotlib.figure.Figure) -> bytes:
+    from matplotlib import pyplot as plt
+
+    out = BytesIO()
+    figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    return out.getvalue()

@@ -1,0 +1,104 @@
+"""Page one: what it says turns round with the record, and its figures are drawn from it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix.book import front
+from causalmix.study import claims
+
+GAINS = {"CausalMix-A": 0.06, "Cautious": 0.04, "RegMix": 0.0}
+SETTINGS = [("whole", "proxy", 100), ("whole", "proxy", 800), ("whole", "target", 800), ("polished", "proxy", 100)]
+
+
+def record(turned=()):
+    """Tables of a small study; in the settings that are ``turned`` what gains elsewhere loses."""
+    rng, rows = np.random.default_rng(0), []
+    for key in SETTINGS:
+        for seed in range(5):
+            luck = rng.normal(0, 0.01)
+            for method, gain in {"Equal": 0.0, **GAINS}.items():
+                score = 0.5 + luck + gain * (-1 if key in turned else 1) + rng.normal(0, 0.004)
+                rows.append((method, *key, seed, score))
+    judged = [(claims.SHIFTED, "holds", 0.01), (claims.DEV, "cannot tell", 0.5), (claims.DEV, "cannot tell", np.nan)]
+    return {
+        "targets": pd.DataFrame(rows, columns=["method", "pool", "model", "n_samples", "seed", "y_dev"]),
+        "before_training": pd.DataFrame(
+            {"model": ["proxy", "target"], "parameters": [9e5, 5e6], "y_dev": [0.3, 0.35], "y_math": [0.2, 0.3]}
+        ),
+        "claims": pd.DataFrame(judged, columns=["family", "verdict", "p"]),
+        "history": pd.DataFrame(
+            {
+                "run_id": list("abc"),
+                "w_math": 1.0,
+                "y_dev": [0.2, 0.4, 0.5],
+                "y_math": [0.1, 0.2, 0.6],
+                "part": "design",
+            }
+        ),
+        "score_checks": pd.DataFrame({"domain": ["math", "code"], "wrong_share": [0.3, 0.1], "style_auc": [0.9, 0.5]}),
+    }
+
+
+def said(tables):
+    """The sentences by the words that they begin with."""
+    text = front.sentences(tables, front.against_equal(tables["targets"]))
+    return {s.split(".** ")[0].strip("*"): s.split(".** ")[1] for s in text}
+
+
+def test_every_clause_follows_its_comparison():
+    """Where all goes well nothing is said to fail, and what is within noise is not told apart."""
+    told = said(record())
+    assert list(told) == ["What was found", "How sure that is", "How far it holds", "What it does not mean"]
+    assert "CausalMix-A, the paper's policy, beats equal shares (+" in told["What was found"]
+    assert "at the state of the data, is not told apart from equal shares (" in told["What was found"]
+    assert (
+        "Of 2 claims about the method that could be tried 1 hold here, 0 do not, and for 1" in told["How sure that is"]
+    )
+    assert "paid in 1 of 1 trials and cost in 0" in told["How far it holds"]
+
+
+def test_a_record_that_turns_round_turns_the_sentences():
+    """The same method failing at its own size, or only with more rows, is said to fail there and nowhere else."""
+    at_home, larger = said(record(turned=SETTINGS[:1])), said(record(turned=SETTINGS[1:2]))
+    assert "the paper's policy, falls behind equal shares (-" in at_home["What was found"]
+    assert "beats equal shares (+" in larger["What was found"]
+    assert "CausalMix-A: on 800 rows it falls behind equal shares (-" in larger["Where it fails"]
+    assert "with the larger model it beats equal shares (+" in larger["Where it fails"]
+
+
+def test_our_policy_is_the_one_that_knows_of_scale_where_it_was_tried():
+    """Cautious with scale takes the place of Cautious, and both are never shown at once."""
+    tables = record()
+    more = tables["targets"].query("method == 'Cautious'").assign(method="Cautious with scale")
+    compared = front.against_equal(pd.concat([tables["targets"], more]))
+    assert list(compared["method"].unique()) == ["CausalMix-A", "Cautious with scale", "RegMix"]
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A root with the tables of a small study."""
+    folder = tmp_path / "results" / "laptop"
+    folder.mkdir(parents=True)
+    for name, table in record().items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    return tmp_path
+
+
+def test_page_one_is_written_alike_each_time_and_again_when_the_record_changes(root):
+    """Files are the same byte for byte; another record gives another figure and another text."""
+    first = {path: path.read_bytes() for path in front.publish(root)}
+    assert sorted(path.name for path in first) == ["front.md", "headline.svg", "world.md", "world.svg"]
+    assert {path: path.read_bytes() for path in front.publish(root)} == first
+    record(turned=SETTINGS[:1])["targets"].to_csv(root / "results/laptop/targets.csv", index=False)
+    changed = [path.name for path in front.publish(root) if path.read_bytes() != first[path]]
+    assert changed == ["front.md", "headline.svg"]
+
+
+def test_an_unfinished_record_is_said_to_be_one(root):
+    """Without a table nothing is made up, and a figure that is there stays."""
+    front.publish(root)
+    (root / "results/laptop/claims.csv").unlink()
+    written = front.publish(root)
+    assert [path.name for path in written] == ["front.md", "world.md"]
+    assert "not complete" in written[0].read_text()
