@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from causalmix.core.direction import upward
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
 from causalmix.data.tiny.items import DOMAINS
@@ -14,7 +15,7 @@ from causalmix.methods import ask
 from causalmix.methods.question import Answer, Question
 from causalmix.methods.target import Target
 from causalmix.study import campaign, fixed_tables, parts
-from causalmix.study.trials import coverage, recorded_or_trained
+from causalmix.study.trials import compare, coverage, recorded_or_trained
 from causalmix.train.design import Design, confounded_specs, specs_of
 from causalmix.train.ledger import Ledger
 
@@ -182,3 +183,25 @@ def test_mixtures_with_scale_are_tried_at_their_own_size_alone(tmp_path, monkeyp
     moved = plan.tried(pd.concat(MIXTURES.assign(pool=name) for name in parts.SHIFTS))
     found = parts.shift_trials(design, plan.pool, moved, 8, 5)
     assert len(found) == 3 * 2 * 5 * 3 and len(asked) == 10, "the table is read again"
+
+
+def test_a_loss_is_turned_before_any_method_sees_it(tmp_path, monkeypatch):
+    """Methods get the run of the lowest loss for the best, and a trial that lowers it is ahead."""
+    base = SimpleNamespace(name="w/1/0/x", scored=SimpleNamespace(domains=DOMAINS))
+    monkeypatch.setattr(campaign, "world_for", lambda design: base)
+    monkeypatch.setattr(campaign, "find_target", lambda *_: None)
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.dirichlet(np.ones(len(DOMAINS)), 30), columns=[f"w_{d}" for d in DOMAINS])
+    frame = frame.assign(run_id=[f"r{i}" for i in range(30)], y_dev=0.5, y_loss=rng.uniform(1, 3, 30))
+    frame.to_csv(tmp_path / "history.csv", index=False)
+    made = campaign.Campaign.of_study("quick", tmp_path, outcome="y_loss")
+    assert made.lower and made.history.y("y_loss") == pytest.approx(-frame["y_loss"].to_numpy())
+    best = ask.METHODS["Grid"](Question(made.history, 100, outcome="y_loss")).weights
+    assert best == pytest.approx(frame.loc[frame["y_loss"].idxmin(), [f"w_{d}" for d in DOMAINS]].to_numpy(float))
+    stated = campaign.Campaign.of_study("quick", tmp_path, outcome="y_loss", lower_is_better=False)
+    assert not stated.lower and (stated.history.y("y_loss") > 0).all()
+    assert not campaign.Campaign.of_study("quick", tmp_path, outcome="y_dev").lower
+    tried = [{"method": m, "pool": "whole", "model": "proxy", "n_samples": 9, "seed": s, "y_loss": loss + 0.01 * s}
+             for m, loss in (("Equal", 2.0), ("A", 1.5)) for s in range(3)]  # fmt: skip
+    ahead = compare(upward(pd.DataFrame(tried), "y_loss", made.lower), "y_loss").set_index("method")
+    assert ahead.loc["A", "difference"] == pytest.approx(0.5)

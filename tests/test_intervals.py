@@ -123,13 +123,16 @@ def test_claims_are_adjusted_within_their_family():
     assert table["p_holm"].to_numpy() == pytest.approx([0.03, 0.06, 0.003, np.nan, 0.4], nan_ok=True)
     assert list(table["verdict"]) == ["holds", "cannot tell", "does not hold", "cannot tell", "cannot tell"]
     told = claims.by_family(table).set_index("family")
-    assert told.loc["three"].tolist() == [4, 3, 0, 1, 3] and told.loc["alone"].tolist() == [1, 1, 1, 0, 0]
+    assert told.loc["three"].tolist() == [4, 0, 1, 3, 0] and told.loc["alone"].tolist() == [1, 1, 0, 0, 0]
+    assert claims.judged([row("one", np.nan, np.nan)])["verdict"].tolist() == ["not tried"]
 
 
-def test_every_claim_of_the_paper_has_a_family(tmp_path):
-    """No family is empty but for pools, of which a study may have none."""
-    families = set(claims.paper_claims(tmp_path)["family"])
-    assert families == set(claims.FAMILIES) - {claims.SHIFTED}
+def test_claims_of_the_paper_and_questions_of_its_critics_are_families_apart(tmp_path):
+    """No family is empty, and none has both, so that what others ask takes nothing from the paper's claims."""
+    found = claims.paper_claims(tmp_path)
+    asked = found.groupby("family")["asked by"].unique()
+    assert all(len(who) == 1 for who in asked) and set(asked.index) == {*claims.FAMILIES, *claims.CRITICAL}
+    assert {family for family, who in asked.items() if claims.CRITICS in who} == set(claims.CRITICAL)
 
 
 def test_chapter_nine_applies_the_rule_by_hand():

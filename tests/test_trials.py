@@ -39,7 +39,7 @@ def test_interval_is_students():
 def test_one_judge_of_intervals(low, high, word):
     """Nothing but the interval decides, and claims have words of their own for the same."""
     assert intervals.verdict(low, high) == word
-    assert claims.WORDS == {"better": "holds", "worse": "does not hold", "open": "cannot tell"}
+    assert [claims.WORDS[w] for w in ("better", "worse", "open")] == ["holds", "does not hold", "cannot tell"]
 
 
 def test_differences_are_paired_by_seed():
@@ -147,27 +147,65 @@ def test_the_one_uneven_row_is_found():
     assert uneven["recomputed"].iloc[0] == pytest.approx(31.17, abs=0.01)
 
 
+RIVALS = {"Equal": 0, "RegMix": 0, "DoReMi": 0, "DMO": 0}
+
+
 def test_claims_turn_with_the_tables(tmp_path):
-    """Without tables every claim stays open; with a clear winner the claim about it holds."""
+    """Without tables nothing is tried; with a clear winner its claim holds, with a clear loser it does not."""
     untold = claims.paper_claims(tmp_path)
-    assert set(untold["verdict"]) == {"cannot tell"} and untold["ci_low"].isna().all()
-    table({"Equal": 0, "CausalMix-A": 0.1}, noise=0.001).to_csv(tmp_path / "targets.csv", index=False)
-    found = claims.paper_claims(tmp_path).set_index("claim")
-    assert found.loc["CausalMix-A beats Equal on Dev (proxy, 100 rows)", "verdict"] == "holds"
-    assert found.loc["CausalMix-A beats DMO on Dev (proxy, 100 rows)", "verdict"] == "cannot tell"
-    assert (found["verdict"] == "holds").sum() == found["ci_low"].notna().sum() == 1
-    assert "was not trained" in found.loc["CausalMix-A beats DMO on Dev (proxy, 100 rows)", "measured in"]
+    assert set(untold["verdict"]) == {"not tried"} and untold["ci_low"].isna().all()
+    for gap, verdict in ((0.1, "holds"), (-0.1, "does not hold")):
+        table(RIVALS | {"CausalMix-A": gap}, noise=0.001).to_csv(tmp_path / "targets.csv", index=False)
+        found = claims.paper_claims(tmp_path).set_index("claim")
+        all_rivals = "{} beats Equal, RegMix, DoReMi and DMO on Dev (proxy, 100 rows)"
+        assert found.loc[all_rivals.format("CausalMix-A"), "verdict"] == verdict
+        assert found.loc[all_rivals.format("CausalMix-A near Equal"), "verdict"] == "not tried"
+        assert (found["verdict"] == verdict).sum() == found["ci_low"].notna().sum() == 1, "one fact is one claim"
+
+
+def test_a_claim_about_several_is_as_strong_as_its_hardest_part(tmp_path):
+    """One rival ahead refutes it, one that nobody tried keeps it from holding, and doubt about one is doubt."""
+    wins = {name: claims.Part(name, 3.0, 2.0, 4.0, 0.001) for name in "abc"}
+    assert claims.hardest([*wins.values(), claims.Part("d", 1.0, -1.0, 3.0, 0.3)]).name == "d"
+    lost = claims.hardest([*wins.values(), claims.Part("d", -1.0, -1.5, -0.5, 0.01)])
+    assert lost.name == "d" and lost.p == pytest.approx(0.04)
+    assert claims.hardest(list(wins.values())).p == 0.001, "all together need no adjustment"
+    assert np.isnan(claims.hardest([*wins.values(), claims.Part("d", 1.0)]).p), "one seed alone is no evidence"
+    for gap, verdict in ((0.1, "cannot tell"), (-0.1, "does not hold")):
+        some = {name: 0 for name in RIVALS if name != "DMO"}
+        table(some | {"CausalMix-A": gap}, noise=0.001).to_csv(tmp_path / "targets.csv", index=False)
+        found = claims.paper_claims(tmp_path).set_index("claim")
+        told = found.loc["CausalMix-A beats Equal, RegMix, DoReMi and DMO on Dev (proxy, 100 rows)"]
+        assert told["verdict"] == verdict and "DMO not tried" in told["measured in"]
+
+
+@pytest.mark.parametrize(("sign", "verdict"), [(1, "holds"), (-1, "does not hold")])
+def test_the_papers_reading_of_its_tree_turns_with_the_returns(tmp_path, sign, verdict):
+    """Each region's claim follows from the returns there, and a region without them is not tried."""
+    help_, hurt = sign * 0.02, -sign * 0.02
+    returns = {"leaf: a": {"instruction": help_, "math": 0.0}, "leaf: b": {"instruction": help_}}
+    returns["loss and HES high"] = {"knowledge": hurt}
+    returns["style and HES low"] = dict.fromkeys(("math", "coding", "safety"), hurt)
+    rows = [
+        {"region": region, "runs": 50, "domain": domain, "theta": theta, "ci_low": theta - 0.002,
+         "ci_high": theta + 0.002, "p": 1e-6 if theta else 1.0}
+        for region, known in returns.items() for domain, theta in known.items()
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(tmp_path / "regions.csv", index=False)
+    found = claims.paper_claims(tmp_path)
+    tree = found[found["family"] == claims.WHERE]
+    assert tree["verdict"].tolist() == [verdict] * 3 + ["not tried"]
+    assert (tree["ci_low"].dropna() < tree["ci_high"].dropna()).all()
+    assert tree["ours"].iloc[0] == pytest.approx(sign * 2 * np.log(2)), "points per doubling"
 
 
 def test_the_papers_sizes_are_played_by_ours(tmp_path):
     """The largest for 800K, the smallest for 100K, one between for 400K; with two sizes there is no middle."""
-    sizes = [
-        table({"Equal": 0, "DMO": 0, "CausalMix-A": 0.1}, noise=0.001).assign(n_samples=n) for n in (100, 400, 800)
-    ]
-    for chosen, middle in ((sizes, "holds"), (sizes[::2], "cannot tell")):
+    sizes = [table(RIVALS | {"CausalMix-A": 0.1}, noise=0.001).assign(n_samples=n) for n in (100, 400, 800)]
+    for chosen, middle in ((sizes, "holds"), (sizes[::2], "not tried")):
         pd.concat(chosen).to_csv(tmp_path / "targets.csv", index=False)
         found = claims.paper_claims(tmp_path)
-        found = found[found["claim"].str.contains("A beats DMO on Dev (proxy", regex=False)]
+        found = found[found["claim"].str.contains("CausalMix-A beats .* on Dev .proxy")]
         by_size = found.set_index(found["reported where"].str.split(", ").str[-1])
         assert by_size["verdict"][["800K", "400K", "100K"]].tolist() == ["holds", middle, "holds"]
         assert "800 rows" in by_size.loc["800K", "claim"] and "100 rows" in by_size.loc["100K", "claim"]

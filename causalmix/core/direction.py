@@ -88,6 +88,14 @@ def turned(
     return replace(history, frame=_minus(history.frame, down), whole=_minus(history.whole, down))
 
 
+def upward(table: pd.DataFrame, outcome: str, lower: bool) -> pd.DataFrame:
+    """A table of trials, or of anything else with outcomes, in which higher is better, as :func:`turned` makes it.
+
+    ``lower`` says whether lower values of the outcome are better; a table that lacks it stays as it is.
+    """
+    return _minus(table, [outcome]) if lower and outcome in table else table
+
+
 def told(history: History) -> tuple[str, ...]:
     """Outcomes that the history itself says are better when they are lower."""
     if LOWER not in history.frame:

@@ -83,6 +83,9 @@ class FitParameters(Subject):
     """A fit to a history."""
 
     outcome: str = Field("y_dev", description="column of the history that is the outcome")
+    lower_is_better: bool | None = Field(
+        None, description="whether a lower outcome is better; None: as its name and values tell"
+    )
     n_trees: int = Field(500, ge=8, le=5_000, description="trees of each causal forest")
     seed: int = Field(0, ge=0, le=1_000_000, description="seed of everything random")
 
@@ -102,9 +105,6 @@ class EstimateParameters(HistoryParameters):
     stage: Literal["forest", "linear", "bayesian"] = Field("forest", description="final stage")
     cv_folds: int = Field(5, ge=2, le=10, description="folds of the cross-fitting")
     n_repeats: int = Field(5, ge=1, le=100, description="repeats with other folds and trees")
-    lower_is_better: bool | None = Field(
-        None, description="whether a lower outcome is better; None: as its name and values tell"
-    )
 
 
 class EffectsParameters(EstimateParameters):
@@ -164,6 +164,9 @@ class AblationsParameters(HistoryParameters):
 
 class PaperAndOursParameters(Subject):
     """Claims beside results."""
+
+    n_trees: int = Field(500, ge=8, le=5_000, description="trees of each causal forest")
+    seed: int = Field(0, ge=0, le=1_000_000, description="seed of everything random")
 
 
 class AtScaleParameters(Subject):

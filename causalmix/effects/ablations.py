@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from causalmix.core.direction import upward
 from causalmix.core.errors import InputError
 from causalmix.core.history import CONFOUNDED, DESIGN, MIN_ROWS, History, read_history
 from causalmix.core.simplex import log_treatment, sample_dirichlet
+from causalmix.core.tables import read_table
 from causalmix.effects.double_ml import fewest
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.held_out import MEASURES, Variant, most_held_out
 
 FULL = "full"
+WITHOUT_LEVEL = ("without X", "without orthogonalisation")  # they predict without m0(X), which what they lack explains
 
 #: Most covariates of which all subsets are fitted; of more only singles, leave-one-out and all.
 ALL_SUBSETS = 4
@@ -102,6 +105,15 @@ def read_second(path: Path, like: History, parts: Sequence[str] = (DESIGN,)) -> 
 def confounded_runs(whole: History) -> History | None:
     """The runs of a whole history in which mixtures follow the state, or None where fewer than 20 are on record."""
     return whole.parts((CONFOUNDED,)) if (whole.part == CONFOUNDED).sum() >= MIN_ROWS else None
+
+
+def base_level(folder: Path, outcome: str, lower: bool = False) -> float | None:
+    """What the proxy scores before it is trained, of ``before_training.csv``; None where no chapter has written it."""
+    path = Path(folder) / "before_training.csv"
+    found = read_table(path).set_index("model") if path.is_file() else pd.DataFrame()
+    if outcome not in found or "proxy" not in found.index:
+        return None
+    return float(upward(found, outcome, lower).loc["proxy", outcome])
 
 
 def missing_sentence(folder: Path, names: Sequence[str], method: str = "") -> str:

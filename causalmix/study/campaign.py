@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from causalmix.core import direction
 from causalmix.core.errors import InputError
 from causalmix.core.history import DESIGN, SCALE, History, read_history
 from causalmix.core.parameters import LongCoTParameters, TargetParameters
@@ -47,7 +48,8 @@ class Campaign:
     """Trials of one study: its folder of tables, its pool, and the pool that mixtures are for, ``goal``.
 
     Trials and the proxies of methods are recorded in ``ledger``; static methods, of these ``names``, maximise
-    ``outcome``. Seeds and sizes that are tried are those of the subjects target and longcot.
+    ``outcome``, whose values are turned in both histories if ``lower`` ones are better.  Seeds and sizes that are tried
+    are those of the subjects target and longcot.
     ``history`` has the designed runs, ``scaled`` those over sizes as well, where there are any.
     """
 
@@ -64,18 +66,24 @@ class Campaign:
     sizes: TargetParameters = TargetParameters()
     longcot_sizes: LongCoTParameters = LongCoTParameters()
     scaled: History | None = None
+    lower: bool = False
     progress: Callable | None = None
 
     @classmethod
-    def of_study(cls, study: str, out: Path | None = None, **settings) -> Campaign:
+    def of_study(cls, study: str, out: Path | None = None, lower_is_better: bool | None = None, **settings) -> Campaign:
         """The campaign of a study whose history is at hand; settings that are not given are the study's."""
         out, found = Path(out or results_dir(study)), read_study(study)
         design = Design.of_study(study, out)
         sizes = found.of("target")
         usual = {name: getattr(sizes, name) for name in ("outcome", "n_trees", "seed")}
         usual |= {"names": asking.names_of(sizes.methods), "sizes": sizes, "longcot_sizes": found.of("longcot")}
-        whole, world = read_history(out / "history.csv"), world_for(design)
-        history = whole.parts((DESIGN,))
+        outcome = settings.get("outcome", sizes.outcome)
+        if lower_is_better is None and outcome == sizes.outcome:
+            lower_is_better = sizes.lower_is_better
+        whole, world, stated = read_history(out / "history.csv"), world_for(design), direction.stated
+        lower = direction.is_lower_better(whole.parts((DESIGN,)), outcome, *stated(outcome, lower_is_better))
+        whole = direction.turned(whole, [outcome], *stated(outcome, lower))
+        history, usual["lower"] = whole.parts((DESIGN,)), lower
         usual["scaled"] = whole.parts((DESIGN, SCALE)) if (whole.part == SCALE).any() else None
         _check_record(history, Ledger(out / "runs.jsonl"), design, world)
         goal = find_target(history, out)
@@ -140,11 +148,16 @@ class Campaign:
     def longcot(self, mixtures: pd.DataFrame, pool: World) -> pd.DataFrame:
         """Every method's mixture for the long-CoT pool, from the same records with another outcome."""
         x, domains = longcot.state_of(pool), pool.scored.domains
-        question = Question(longcot.with_outcome(self.history), self.design.n_samples,
+        question = Question(longcot.with_outcome(self._of_axes), self.design.n_samples,
                             np.bincount(pool.scored.codes, minlength=len(domains)), longcot.OUTCOME, self.seed, x=x,
                             domains=domains, repeats_allowed=True, settings={"n_trees": self.n_trees})  # fmt: skip
         make = lambda: asking.in_part(mixtures, question, "long-CoT")  # noqa: E731
         return fixed(self.out / "longcot_mixtures.csv", self._asked(x=x, mixtures=mixtures.to_csv()), make)
+
+    @property
+    def _of_axes(self) -> History:
+        """The history in which higher values of the axes of long chains are better as well."""
+        return direction.turned(self.history, [f"y_{axis}" for axis in longcot.AXES if axis in self.history.axes])
 
     def learning(self) -> pd.DataFrame:
         """Mixtures of some methods from random and from designed parts of the history."""

@@ -7,7 +7,7 @@ counts is the score of runs that no method has seen.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +15,15 @@ import pandas as pd
 from scipy.spatial.distance import pdist
 from scipy.stats import kendalltau, spearmanr
 
+from causalmix.core import direction
 from causalmix.core.errors import InputError
-from causalmix.core.intervals import mean_interval, verdict
+from causalmix.core.intervals import adjusted_verdict, holm, mean_interval, mean_p, verdict
 from causalmix.core.tables import read_table
-from causalmix.data.families import kind_of
-from causalmix.lm.outcomes import axis_scores
 from causalmix.methods.variants import DESIGNED
 from causalmix.study.parts import Trial
 from causalmix.train.ledger import Ledger
 from causalmix.train.one_run import train
+from causalmix.train.records import outcomes_of
 from causalmix.train.sweep import run_sweep
 
 REFERENCE = "Equal"
@@ -72,7 +72,7 @@ def trial_table(trials: Iterable[Trial], records: Iterable[dict]) -> pd.DataFram
             {"method": trial.method, "pool": trial.pool, "model": trial.role, "n_samples": spec.n_samples}
             | {"seed": spec.seed, "run_id": spec.run_id}
             | {f"w_{d}": w for d, w in zip(spec.domains, spec.weights)}
-            | axis_scores(record["scores"], kind_of(spec.world).tasks())
+            | outcomes_of(record)
         )
     return pd.DataFrame(rows)
 
@@ -83,8 +83,8 @@ def compare(
     """Mean outcome of each method and its paired difference to the reference, with intervals over seeds.
 
     Every group of pool, model and size of a :func:`trial_table` is compared by itself: ``pool, model, n_samples,
-    method, seeds, mean, ci_low, ci_high, difference, difference_low, difference_high``.  ``level`` is the coverage of
-    each interval by itself; they are not adjusted for their number.
+    method, seeds, mean, ci_low, ci_high, difference, difference_low, difference_high, p, p_holm``.  ``level`` is the
+    coverage of each interval by itself; ``p_holm`` is adjusted for the methods of the group (Holm).
     """
     rows = []
     for key, group in table.groupby(GROUP, sort=False):
@@ -97,12 +97,14 @@ def compare(
                 | {"method": method, "seeds": len(values)}
                 | dict(zip(MEAN, mean_interval(values, level)))
                 | dict(zip(DIFFERENCE, mean_interval(gaps, level) if len(gaps) else (np.nan,) * 3))
+                | {"p": mean_p(gaps) if len(gaps) else np.nan}
             )
-    return pd.DataFrame(rows)
+    compared = pd.DataFrame(rows)
+    return compared.assign(p_holm=compared.groupby(GROUP, sort=False)["p"].transform(holm))
 
 
 def standings(compared: pd.DataFrame) -> pd.DataFrame:
-    """Whom the paired differences of each group (of :func:`compare`) put where, by the verdict on their intervals.
+    """Whom the paired differences of each group (of :func:`compare`) put where, adjusted for their number (Holm).
 
     ``better, worse, open`` hold methods with their differences, points, or "none"; ``best`` the highest mean.
     """
@@ -110,12 +112,35 @@ def standings(compared: pd.DataFrame) -> pd.DataFrame:
     for key, group in compared.groupby(GROUP, sort=False):
         found: dict[str, list[str]] = {"better": [], "worse": [], "open": []}
         for row in group.dropna(subset=["difference"]).itertuples():
-            said = verdict(row.difference_low, row.difference_high)
-            found[said].append(f"{row.method} ({100 * row.difference:+.1f})")
+            found[adjusted_verdict(row.difference, row.p_holm)].append(f"{row.method} ({100 * row.difference:+.1f})")
         best = group.loc[group["mean"].idxmax()]
         told = {word: ", ".join(who) or "none" for word, who in found.items()}
         rows.append(dict(zip(GROUP, key)) | told | {"best": f"{best['method']} ({100 * best['mean']:.1f})"})
     return pd.DataFrame(rows)
+
+
+def standing_words(compared: pd.DataFrame, base: Mapping[str, float] | None = None) -> list[str]:
+    """A sentence for each group of :func:`compare`: how many methods are where, and who is highest.
+
+    ``base`` has the outcome of each model before it was trained.
+    """
+    said = []
+    for key, group in compared.groupby(GROUP, sort=False):
+        where, tried = dict(zip(GROUP, key)), group.dropna(subset=["difference"])
+        words = [adjusted_verdict(*row) for row in zip(tried["difference"], tried["p_holm"])]
+        best = group.loc[group["mean"].idxmax()]
+        level = (base or {}).get(where["model"])
+        above = "" if level is None else f", {100 * (best['mean'] - level):+.1f} from the model before training"
+        pool = "" if where["pool"] == "whole" else f"{where['pool']}, "
+        ours = against(compared, METHOD, where)
+        said.append(
+            f"**{pool}{name_of(where)}**: of {len(words)} methods {words.count('better')} are ahead of {REFERENCE}, "
+            f"{words.count('worse')} behind it, {words.count('open')} open. "
+            f"The highest mean is that of {best['method']} ({100 * best['mean']:.1f} points{above})."
+            + f" {METHOD}: {ours}."
+            * bool(ours)
+        )
+    return said
 
 
 def above_base(compared: pd.DataFrame, before: pd.DataFrame, outcome: str) -> pd.DataFrame:
@@ -139,13 +164,14 @@ def axis_table(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({c.removeprefix("y_"): grouped[c].apply(cell) for c in columns if c in table}).reset_index()
 
 
-def promised(mixtures: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
-    """Each method's cost and promise (``mixtures.csv``) beside what its proxies of the smallest size gained."""
-    proxy = compared[compared["model"] == "proxy"]
-    proxy = proxy[proxy["n_samples"] == proxy["n_samples"].min()]
-    ours = ["method", "proxy_runs_used", "in_support", "predicted_gain", "gain_ci_low", "gain_ci_high"]
-    theirs = ["method", "seeds", *MEAN, *DIFFERENCE]
-    return mixtures[ours].merge(proxy[theirs], on="method", how="left").astype({"seeds": "Int64"})
+def against(compared: pd.DataFrame, method: str, group: dict) -> str:
+    """How far a method is from the reference in one group, in words; empty where it was not tried there."""
+    row = in_group(compared, group).query("method == @method").dropna(subset=["difference"])
+    if not len(row):
+        return ""
+    gap, low, high = (100 * row[name].iloc[0] for name in DIFFERENCE)
+    interval = "" if np.isnan(low) else f" [{low:+.1f}, {high:+.1f}]"
+    return f"{gap:+.1f} points{interval} against {REFERENCE} ({name_of(group)})"
 
 
 def groups_of(table: pd.DataFrame) -> list[dict]:
@@ -199,12 +225,17 @@ def agreement_table(table: pd.DataFrame, groups: Sequence[dict], outcome: str = 
     return pd.DataFrame(rows, columns=columns)
 
 
-def read_trained(folder: Path, names: Sequence[str]) -> pd.DataFrame | None:
-    """Trials of the whole pool from tables of a study, one below the other, or None where one of them is missing."""
+def read_trained(
+    folder: Path, names: Sequence[str], outcome: str = "y_dev", lower: bool = False
+) -> pd.DataFrame | None:  # fmt: skip
+    """Trials of the whole pool from tables of a study, one below the other, or None where one of them is missing.
+
+    An outcome of which ``lower`` values are better is turned around.
+    """
     if not all((Path(folder) / name).is_file() for name in names):
         return None
     table = pd.concat([read_table(Path(folder) / name, ["method", "pool"]) for name in names], ignore_index=True)
-    return table[table["pool"] == "whole"]
+    return direction.upward(table[table["pool"] == "whole"], outcome, lower)
 
 
 def variants_compared(tried: pd.DataFrame, outcome: str) -> pd.DataFrame:

@@ -21,12 +21,14 @@ def dots(table: pd.DataFrame, by: str, measure: str, label: str, ax: Axes) -> Ax
     return ax
 
 
-def learning_curve(table: pd.DataFrame, outcome: str, ax: Axes) -> Axes:
+def learning_curve(table: pd.DataFrame, outcome: str, ax: Axes, base: float | None = None) -> Axes:
     """Outcome of each method's mixture against the number of runs behind it: mean and 95% interval over seeds.
 
     A method from designed runs is dashed, in the colour that it has from random ones; ``table`` has
-    ``method, n_runs, seed, <outcome>``.
+    ``method, n_runs, seed, <outcome>``.  ``base`` is the outcome of the model before training, drawn as a line.
     """
+    if base is not None:
+        ax.axhline(100 * base, color="0.35", linewidth=1, linestyle=":", label="base")
     counts, groups = sorted(table["n_runs"].unique()), table.groupby("method", sort=False)
     plain = list(dict.fromkeys(method.removesuffix(DESIGNED) for method in table["method"]))
     for i, (method, part) in enumerate(groups):

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from causalmix.book.plots.style import COLOURS, name_rows, nought
 from causalmix.study.trials import GROUP, MEAN, in_group, name_of
 
+BASE_LINES = {"proxy": ":", "target": "--"}  # of a model's level before it was trained
 
-def means(compared: pd.DataFrame, ax: Axes, columns: tuple[str, str, str] = MEAN) -> Axes:
+
+def means(
+    compared: pd.DataFrame, ax: Axes, columns: tuple[str, str, str] = MEAN, base: Mapping[str, float] | None = None
+) -> Axes:
     """A dot and its 95% interval for each method of a :func:`causalmix.study.trials.compare`, a colour for each group.
 
-    ``columns`` are centre and ends; :data:`causalmix.study.trials.DIFFERENCE` draws differences.
+    ``columns`` are centre and ends; :data:`causalmix.study.trials.DIFFERENCE` draws differences.  ``base`` has the
+    level of each model before it was trained, in the unit of the outcome, which is drawn as a line.
     """
     centre, low, high = columns
     table = compared.dropna(subset=[centre])
@@ -31,7 +33,13 @@ def means(compared: pd.DataFrame, ax: Axes, columns: tuple[str, str, str] = MEAN
         at = part["method"].map(places) - offset
         ax.hlines(at, 100 * part[low], 100 * part[high], color=colour, linewidth=1.5)
         ax.plot(100 * part[centre], at, "o", color=colour, markersize=3.5, label=label)
-    if len(groups) > 1:
+    for role, level in (base or {}).items():
+        if role in set(table["model"]):
+            name = "target model" if role == "target" else role
+            ax.axvline(
+                100 * level, color="0.35", linewidth=1, linestyle=BASE_LINES.get(role, "-."), label=f"base, {name}"
+            )
+    if len(groups) + len(base or {}) > 1:
         ax.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2, fontsize=8)
     ax.set_xlabel("points of accuracy" if centre == "mean" else "difference to Equal, points of accuracy")
     if centre != "mean":
@@ -54,6 +62,17 @@ def rank_scatter(table: pd.DataFrame, outcome: str, one: dict, other: dict, ax: 
         ax.annotate(name, (row["mean_one"], row["mean_other"]), xytext=(4, 3), textcoords="offset points", fontsize=7)
     ax.set_xlabel(f"{name_of(one)}; points")
     ax.set_ylabel(f"{name_of(other)}; points")
+    return ax
+
+
+def shares(mixtures: pd.DataFrame, share: str, ax: Axes) -> Axes:
+    """One dot for each method at its share of one domain, a column ``w_<domain>`` of mixtures of two."""
+    ordered = mixtures.sort_values(share)
+    places = name_rows(list(ordered["method"]), ax)
+    ax.hlines(places, 0, ordered[share], color="0.8", linewidth=1)
+    ax.plot(ordered[share], places, "o", color=COLOURS[0], markersize=4)
+    ax.set_xlim(0, 1)
+    ax.set_xlabel(f"share of {share.removeprefix('w_')}")
     return ax
 
 
@@ -81,30 +100,3 @@ def ternary(mixtures: pd.DataFrame, corners: Sequence[Sequence[str]], ax: Axes, 
     ax.set_xlim(-0.25, 1.25)
     ax.axis("off")
     return ax
-
-
-def claims(table: pd.DataFrame) -> Figure:
-    """Reported and own differences of :func:`causalmix.study.claims.paper_claims`; a dot's colour is the verdict.
-
-    Claims in points of accuracy stand above those in measures of prediction.
-    """
-    points = table["unit"] == "points"
-    heights = [max(int(points.sum()), 1), max(int((~points).sum()), 1)]
-    fig, axes = plt.subplots(2, 1, figsize=(9, 0.42 * len(table)), height_ratios=heights)
-    _claims(table[points], axes[0], "difference, points of accuracy")
-    _claims(table[~points], axes[1], "difference in Spearman's correlation or R-score")
-    axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8)
-    return fig
-
-
-def _claims(table: pd.DataFrame, ax: Axes, label: str) -> None:
-    places = name_rows([textwrap.fill(claim, 56) for claim in table["claim"]], ax)
-    ax.tick_params(axis="y", labelsize=7)
-    ax.plot(table["reported"], places, "x", color="black", markersize=5, label="reported")
-    for word, colour in {"holds": COLOURS[2], "does not hold": COLOURS[1], "cannot tell": "0.5"}.items():
-        told = (table["verdict"] == word).to_numpy()
-        mine, at = table[told], places[told]
-        ax.hlines(at, mine["ci_low"], mine["ci_high"], color=colour, linewidth=1.6)
-        ax.plot(mine["ours"], at, "o", color=colour, markersize=4, label=word)
-    ax.set_xlabel(label)
-    nought(ax)

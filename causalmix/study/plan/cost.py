@@ -182,7 +182,9 @@ def total_sentence(found: Plan) -> str:
     text += f"{_short(total['flops'] + total['attention_flops'])} FLOPs"
     if found.hardware:
         days = total["hours"] / found.hardware.units / 24
-        text += f", {total['hours']:,.1f} {unit}-hours, {days:,.2f} days if all are busy"
-        text += f" ({total['hours_to_mixture']:,.1f} {unit}-hours of it up to the mixture)"
-    text += f", {total['money']:,.0f} to pay" if found.parts["money"].notna().any() else ""
-    return text + (f"; {total['unknown']} parts are not known and not in it." if total["unknown"] else ".")
+        machines = f"{found.hardware.units} {unit}{'s' if found.hardware.units > 1 else ''}: {found.hardware.name}"
+        text += f", {total['hours']:,.1f} {unit}-hours, {days:,.2f} days if all are busy ({machines})"
+        text += f", {total['hours_to_mixture']:,.1f} {unit}-hours of it up to the mixture"
+    if found.parts["money"].notna().any():
+        text += f", {total['money']:,.0f} to pay at a price of {found.hardware.price_per_gpu_hour:g} an hour"
+    return text + (f"; {total['unknown']} parts are unknown and not in it." if total["unknown"] else ".")

@@ -1,0 +1,67 @@
+"""What methods promised over Equal, beside what came of it at every size and with every model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from causalmix.study.trials import DIFFERENCE, GROUP, MEAN, REFERENCE, name_of
+
+SIZES = GROUP[1:]
+PROMISE = ("predicted_gain", "gain_ci_low", "gain_ci_high")
+VERBS = {"less": "fell short", "more": "were exceeded"}
+
+
+def promised(mixtures: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
+    """Each mixture's cost and promise (``mixtures.csv``) beside what came of it (of ``trials.compare``), by size.
+
+    ``kept`` says whether what came over the reference is *more* than the promised interval, *less*, or *inside* it.  A
+    mixture that was made for one size, which its ``model, n_samples`` tell, stands beside what came there.
+    """
+    theirs = compared[["method", *SIZES, "seeds", *MEAN, *DIFFERENCE]]
+    mixtures = mixtures.reindex(columns=["method", "proxy_runs_used", "in_support", *PROMISE, *SIZES])
+    for_one = mixtures["model"].notna()
+    somewhere = mixtures[for_one].astype({"n_samples": theirs["n_samples"].dtype})
+    parts = [mixtures[~for_one].drop(columns=SIZES).merge(theirs, on="method", how="left")]
+    parts += [somewhere.merge(theirs, on=["method", *SIZES])] * bool(len(somewhere))
+    table = pd.concat(parts, ignore_index=True).astype({"seeds": "Int64"})
+    return table.assign(kept=[_kept(*row) for row in zip(table["difference"], *(table[name] for name in PROMISE[1:]))])
+
+
+def _kept(came: float, low: float, high: float) -> str:
+    return "" if np.isnan(came) else "less" if came < low else "more" if came > high else "inside"
+
+
+def promise_table(promises: pd.DataFrame) -> pd.DataFrame:
+    """What :func:`promised` tells, one row for each method: its promise, then what came in each group, in points.
+
+    A mixture for one size has a row for each, with its name.
+    """
+    rows: dict[str, dict[str, object]] = {}
+    several = promises.groupby("method")["predicted_gain"].nunique() > 1
+    for row in promises[promises["method"] != REFERENCE].to_dict("records"):
+        name = f"{row['method']} ({name_of(row)})" if several[row["method"]] else row["method"]
+        told = rows.setdefault(name, {"method": name} | dict(zip(_ends("promised"), _points(row, PROMISE))))
+        if pd.notna(row["model"]):
+            told |= dict(zip(_ends(name_of(row)), _points(row, DIFFERENCE)))
+    return pd.DataFrame(rows.values())
+
+
+def _ends(name: str) -> tuple[str, str, str]:
+    return name, f"{name}_low", f"{name}_high"
+
+
+def _points(row: dict, names: tuple[str, ...]) -> list[float]:
+    return [100 * row[name] for name in names]
+
+
+def promises_kept(promises: pd.DataFrame) -> list[str]:
+    """A sentence for each group of trials: how many promises hold what came there."""
+    found = []
+    for (model, n_samples), part in promises[promises["kept"] != ""].groupby(SIZES, sort=False):
+        who = {word: list(rows["method"]) for word, rows in part.groupby("kept")}
+        told = [f"{len(who[word])} {verb} ({', '.join(who[word])})" for word, verb in VERBS.items() if word in who]
+        where, kept = name_of({"model": model, "n_samples": int(n_samples)}), len(who.get("inside", ()))
+        rest = f"; {' and '.join(told)}" if told else ""
+        found.append(f"**{where}**: {kept} of {len(part)} promised intervals hold what came{rest}.")
+    return found

@@ -1,0 +1,168 @@
+"""The paper's central question, asked of trials: does a mixture have to know the state, and the scale, it is for?
+
+Each question is asked of pairs of methods in groups of trials, as paired differences over the seeds that both have.
+All differences of one question are a family (Holm), and one rule says what follows from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from causalmix.core.intervals import adjusted_verdict, holm, mean_interval, mean_p
+from causalmix.methods.ask import CAUTIOUS, WITH_SCALE, WITHOUT_X
+from causalmix.study.trials import DIFFERENCE, GROUP, METHOD, REFERENCE, in_group, name_of
+
+NOT_TRIED = "not tried"
+
+
+@dataclass(frozen=True)
+class Question:
+    """Whether the first method of each pair is ahead of the second, in the groups of trials that ``where`` chooses."""
+
+    text: str
+    pairs: tuple[tuple[str, str], ...]
+    where: Callable[[pd.DataFrame], pd.Series]
+
+
+def shifted(groups: pd.DataFrame) -> pd.Series:
+    """Pools whose state is not that of the whole one."""
+    return groups["pool"] != "whole"
+
+
+def grown(groups: pd.DataFrame) -> pd.Series:
+    """The whole pool at more rows than the proxies of the record had, and with the target model."""
+    larger = (groups["n_samples"] > groups["n_samples"].min()) | (groups["model"] == "target")
+    return (groups["pool"] == "whole") & larger
+
+
+STATE_WINS = Question("When the pool's state shifts, does a mixture that depends on the state win?",
+                      ((METHOD, WITHOUT_X), (CAUTIOUS, "RegMix")), shifted)  # fmt: skip
+STATIC_LOSES = Question("And does a static mixture lose there, against Equal?",
+                        ((REFERENCE, WITHOUT_X), (REFERENCE, "RegMix")), shifted)  # fmt: skip
+SCALE_WINS = Question("When rows and model grow, does a mixture made for that size win?",
+                      ((WITH_SCALE, CAUTIOUS), (WITH_SCALE, METHOD)), grown)  # fmt: skip
+SCALELESS_LOSES = Question("And does a mixture made at the proxies' size lose there, against Equal?",
+                           ((REFERENCE, METHOD), (REFERENCE, CAUTIOUS)), grown)  # fmt: skip
+QUESTIONS = (STATE_WINS, STATIC_LOSES, SCALE_WINS, SCALELESS_LOSES)
+
+
+def differences(
+    trials: pd.DataFrame, planned: pd.DataFrame, outcome: str = "y_dev", questions: Sequence[Question] = QUESTIONS
+) -> pd.DataFrame:
+    """Every paired difference that the questions ask for.
+
+    ``planned`` has the groups of trials, ``pool, model, n_samples``; the table ``question, one, other``, the group,
+    ``seeds`` that both methods have, the difference (of the outcome) with its own 95% interval, ``p``, that adjusted
+    within the question (``p_holm``), and ``verdict``: *better*, *worse*, *open*, or *not tried* without a shared seed.
+    """
+    groups, parts = planned[GROUP].drop_duplicates(), []
+    for question in questions:
+        rows = [
+            {"question": question.text, "one": one, "other": other} | group | _gap(trials, group, one, other, outcome)
+            for one, other in question.pairs
+            for group in groups[question.where(groups)].to_dict("records")
+        ]
+        part = pd.DataFrame(rows, columns=["question", "one", "other", *GROUP, "seeds", *DIFFERENCE, "p"])
+        part["p_holm"] = holm(part["p"])
+        told = zip(part["seeds"], part["difference"], part["p_holm"])
+        parts.append(part.assign(verdict=[adjusted_verdict(gap, p) if n else NOT_TRIED for n, gap, p in told]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _gap(trials: pd.DataFrame, group: dict, one: str, other: str, outcome: str) -> dict[str, float]:
+    gaps = paired(in_group(trials, group), one, other, outcome)
+    told = (*mean_interval(gaps), mean_p(gaps)) if len(gaps) else (np.nan,) * 4
+    return {"seeds": len(gaps)} | dict(zip((*DIFFERENCE, "p"), told))
+
+
+def paired(trials: pd.DataFrame, one: str, other: str, outcome: str) -> np.ndarray:
+    """How far one method is ahead of another with each seed that both have; trials are of one group."""
+    scores = trials.pivot_table(index="seed", columns="method", values=outcome, aggfunc="first")
+    both = scores.reindex(columns=[one, other]).dropna()
+    return (both[one] - both[other]).to_numpy()
+
+
+def on_average(trials: pd.DataFrame, asked: pd.DataFrame, outcome: str = "y_dev") -> tuple[float, float, float]:
+    """The mean of one pair's differences over its groups that were tried, with a 95% interval over shared seeds.
+
+    ``asked`` has that pair's rows of :func:`differences`.  A seed counts where it is in all of these groups, so that
+    every seed's mean is over the same ones; NaN where there is no such seed.
+    """
+    tried = asked[asked["verdict"] != NOT_TRIED]
+    by_seed = {}
+    for row in tried.to_dict("records"):
+        scores = in_group(trials, {name: row[name] for name in GROUP})
+        wide = scores.pivot_table(index="seed", columns="method", values=outcome, aggfunc="first")
+        by_seed[tuple(row[name] for name in GROUP)] = (wide[row["one"]] - wide[row["other"]]).dropna()
+    means = pd.DataFrame(by_seed).dropna().mean(axis=1) if by_seed else pd.Series(dtype=float)
+    return mean_interval(means) if len(means) else (np.nan,) * 3
+
+
+def answers(trials: pd.DataFrame, asked: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
+    """What follows for each question and pair: ``question, one, other``, counts, the mean difference, ``answer``.
+
+    ``groups`` counts those that were planned, and ``better, worse, open, not tried`` the verdicts there.
+    """
+    rows = []
+    for (text, one, other), part in asked.groupby(["question", "one", "other"], sort=False):
+        counts = {word: int((part["verdict"] == word).sum()) for word in ("better", "worse", "open", NOT_TRIED)}
+        mean = dict(zip(DIFFERENCE, on_average(trials, part, outcome)))
+        row = {"question": text, "one": one, "other": other, "groups": len(part)} | counts | mean
+        rows.append(row | {"answer": rule(**{word.replace(" ", "_"): n for word, n in counts.items()})})
+    return pd.DataFrame(rows)
+
+
+def rule(better: int, worse: int, open: int, not_tried: int) -> str:
+    """The answer to a question from how many groups have each verdict; those that were not tried do not count."""
+    if not better + worse + open:
+        return NOT_TRIED
+    if better and worse:
+        return "it depends"
+    if better:
+        return "in part" if open else "yes"
+    return "no" if worse else "cannot tell"
+
+
+def short(answer: dict) -> str:
+    """One row of :func:`answers` as a question with its answer, and the mean difference where there is one."""
+    word, mean = answer["answer"], _points(answer)
+    number = f" ({answer['one']} against {answer['other']}: {mean} on average)" if mean else ""
+    return f"{answer['question']} **{word.capitalize()}**{number}."
+
+
+def said(answer: dict, asked: pd.DataFrame) -> str:
+    """One row of :func:`answers` as a sentence in Markdown, with its groups from :func:`differences`."""
+    one, other, word = answer["one"], answer["other"], answer["answer"]
+    if word == NOT_TRIED:
+        return f"*{one}* against *{other}*: **not tried**, for the trials that would answer are not on record."
+    part = asked[(asked["question"] == answer["question"]) & (asked["one"] == one) & (asked["other"] == other)]
+    places = {verdict: [_place(row) for row in rows.to_dict("records")] for verdict, rows in part.groupby("verdict")}
+    told = [f"{verb} in {len(places[verdict])} ({'; '.join(places[verdict])})"
+            for verdict, verb in (("better", "ahead"), ("worse", "behind"), ("open", "not told apart"))
+            if verdict in places]  # fmt: skip
+    lacking = f"; {answer[NOT_TRIED]} were not tried" if answer[NOT_TRIED] else ""
+    groups = answer["groups"] - answer[NOT_TRIED]
+    counted = f"Of {groups} groups of trials it is {', '.join(told)}{lacking}."
+    return f"*{one}* against *{other}*: **{word}**. {counted} {_mean(answer, groups)}".rstrip()
+
+
+def _place(row: dict) -> str:
+    pool = "" if row["pool"] == "whole" else f"{row['pool']}, "
+    return f"{pool}{name_of(row)}, {100 * row['difference']:+.1f}"
+
+
+def _mean(answer: dict, groups: int) -> str:
+    if not (mean := _points(answer)):
+        return "No seed is in all of these groups, so there is no mean over them."
+    return f"The mean over these is {mean}." if groups > 1 else ""
+
+
+def _points(answer: dict) -> str:
+    """The mean difference with its interval; empty where there is none."""
+    mean, low, high = (100 * answer[name] for name in DIFFERENCE)
+    interval = "" if np.isnan(low) else f" [{low:+.1f}, {high:+.1f}]"
+    return "" if np.isnan(mean) else f"{mean:+.1f} points{interval}"
