@@ -253,3 +253,14 @@ def test_bad_settings_are_refused():
         held_out.held_out_scores(runs, ablations.subset_variants(runs), **(SETTINGS | {"n_splits": 1}))
     with pytest.raises(InputError, match="identified"):
         fit_effects(runs, treatment="clr")
+
+
+def test_chapter_eight_turns_a_loss(tmp_path):
+    """What is better when lower is told so, and is minus its values before any variant is fitted."""
+    frame = history(60).frame.rename(columns={"y_dev": "y_loss"})
+    write_table(tmp_path / "history.csv", frame)
+    names = {"history_path": tmp_path / "history.csv", "parts": ["design"], "outcome": "y_loss"}
+    told = said("08_ablations", "direction.turned(given", **names, lower_is_better=None)
+    assert "lower is better" in told and f"has mean {-frame['y_loss'].mean():.3f}" in told
+    told = said("08_ablations", "direction.turned(given", **names, lower_is_better=False)
+    assert "lower is better" not in told and f"has mean {frame['y_loss'].mean():.3f}" in told

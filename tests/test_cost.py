@@ -154,7 +154,7 @@ def test_a_study_without_hardware_is_counted_without_hours():
     """Runs and operations are there, hours are not, and the text says why."""
     found = cost.plan(replace(study("laptop"), hardware={}))
     assert part(found, "proxy runs")["runs"] == 512 and found.parts["hours"].isna().all()
-    assert "names no hardware" in cost.told(found) and "are not known" in cost.told(found)
+    assert "names no hardware" in cost.told(found) and "are unknown" in cost.told(found)
 
 
 def test_formats_hold_the_same(plans):
