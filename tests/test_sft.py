@@ -2,9 +2,11 @@
 
 import json
 import os
+import sys
 import tempfile
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 from language_models import chat_tokenizer, row, tiny_model
@@ -17,7 +19,10 @@ from trl.chat_template_utils import is_chat_template_stop_token_trained
 from causalmix.core.errors import InputError
 from causalmix.lm.conversations import labelled, tokenize
 from causalmix.lm.losses import _padded, completion_loss, row_losses, token_losses
+from causalmix.study.plan import needs
+from causalmix.study.plan.memory import shape_of
 from causalmix.train import sft
+from causalmix.train.design import Design
 from causalmix.train.sft import GroupedSampler, SFTSettings, finetune
 from causalmix.train.spec import training_of
 
@@ -48,6 +53,38 @@ def test_mask_covers_the_assistant_and_its_end_token(tokenizer):
     tokenized = tokenize([row("cold", "hot"), row("dark", "light", "wet", "dry")], tokenizer)
     assert scored_text(tokenized[0], tokenizer) == "hot<|im_end|>"
     assert scored_text(tokenized[1], tokenizer) == "light<|im_end|>dry<|im_end|>"
+
+
+def test_adapters_are_trained_and_merged(tokens, tokenizer, tmp_path, monkeypatch):
+    """All linear maps move, and nothing else; as many weights as a plan says; equal seeds give equal weights."""
+    pytest.importorskip("peft")
+    trained, fit = [], sft.Trainer.train
+    count = lambda self: trained.append(self.get_num_trainable_parameters()) or fit(self)  # noqa: E731
+    monkeypatch.setattr(sft.Trainer, "train", count)
+    model, again = tiny_model(), tiny_model()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    for one in (model, again):
+        finetune(one, tokenizer, tokens, replace(QUICK, lora_rank=2), seed=0)
+    after = model.state_dict()
+    assert list(after) == list(before) and all(after[n].equal(w) for n, w in again.state_dict().items())
+    assert {n for n in after if not after[n].equal(before[n])} == {n for n in after if "_proj.weight" in n}
+    learnt, raw = (np.concatenate(row_losses(one, tokenizer, tokens)).mean() for one in (model, tiny_model()))
+    assert learnt < raw
+    for one in (model, tokenizer):
+        one.save_pretrained(tmp_path)
+    assert trained == [shape_of(str(tmp_path)).adapters(2)] * 2
+
+
+def test_adapters_that_cannot_be_are_refused(monkeypatch):
+    """For a study's models before anything is trained; runs that are older than the setting keep their identity."""
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(InputError, match="library peft for lora_rank, found none; pip install"):
+        needs._check_models(Design(training={"lora_rank": 8}), {"proxy"})
+    launched = {"target": {"name": "x", "launch": {"config": "fsdp2", "processes": 8}, "lora_rank": 8}}
+    with pytest.raises(InputError, match="leave out lora_rank or launch"):
+        needs._check_models(Design(models=launched), {"target"})
+    assert "lora_rank" not in training_of(asdict(SFTSettings()), {}, {})
+    assert training_of(asdict(SFTSettings(lora_rank=8)), {}, {})["lora_rank"] == 8
 
 
 def test_template_is_plain_chatml_and_the_row_ends_with_its_last_scored_token(tokenizer):

@@ -26,7 +26,7 @@ from causalmix.core.errors import InputError
 from causalmix.core.paths import ASSETS
 from causalmix.lm.conversations import labelled, tokenize_all
 from causalmix.lm.pretrained import load_causal_lm, tokenizer_of, use_chat_form
-from causalmix.train.sft import SFTSettings, fit, trainer_config
+from causalmix.train.sft import SFTSettings, check_lora, fit, trainer_config
 
 CONFIGS = ASSETS / "accelerate"
 RESULT = "training.json"
@@ -95,6 +95,7 @@ def _checkpoints(loaded: ClusterConfig) -> bool:
 
 def _check_config(config: str | Path, settings: SFTSettings) -> tuple[Path, bool]:
     """The configuration's file, and whether it wants the CPU."""
+    check_lora(settings.lora_rank, launched=True)
     file, loaded = _configuration(config)
     if loaded.num_machines > 1:
         raise InputError(f"Expected processes on one machine, found num_machines in {file}; set it to 1.")

@@ -8,11 +8,12 @@ below says where it comes from.
 from __future__ import annotations
 
 import gc
+import importlib.util
 import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 
@@ -57,6 +58,7 @@ class SFTSettings:
     packing: bool = False  # ours: tiny rows are grouped by length instead; worth it on a GPU
     bf16: bool = False  # ours: fp32 is faster on a CPU; OpenDataArena prior: True, on a GPU
     activation_checkpointing: bool = False  # ours: costs time and saves memory nobody lacks here
+    lora_rank: int = 0  # ours: 0 trains all weights; else adapters of that rank on every linear map, merged in the end
     report_to: str = "none"  # ours: nothing leaves the machine unless asked; else wandb, mlflow, tensorboard or trackio
 
     def __post_init__(self) -> None:
@@ -72,6 +74,8 @@ class SFTSettings:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"Expected {name} above zero, found {value}; set it to a positive number.")
+        if self.lora_rank < 0:
+            raise InputError(f"Expected lora_rank of at least 0, found {self.lora_rank}; 0 trains all weights.")
         if self.schedule not in (known := [kind.value for kind in SchedulerType]):
             raise InputError(f"Expected a schedule among {', '.join(known)}, found {self.schedule!r}; choose one.")
         if self.report_to != "none":
@@ -83,6 +87,17 @@ class SFTSettings:
         for name in given:
             check_name(name, [field.name for field in fields(cls)], "training setting")
         return cls(**given)
+
+
+def check_lora(rank: int, launched: bool = False) -> None:
+    """Raise InputError unless adapters of a rank, 0 for none, can be trained here."""
+    if rank and launched:
+        raise InputError(
+            "Expected all weights to be trained where a run is launched in processes of its own, found lora_rank; "
+            "leave out lora_rank or launch."
+        )
+    if rank and not importlib.util.find_spec("peft"):
+        raise InputError('Expected the library peft for lora_rank, found none; pip install "causalmix[lora]".')
 
 
 def _check_tracker(name: str) -> None:
@@ -125,15 +140,17 @@ def finetune(
             f"Expected rows within max_length={settings.max_length}, found {len(dataset) - len(rows)} longer; raise it."
         )
     with tempfile.TemporaryDirectory(prefix="causalmix-sft-") as scratch:
-        trainer, facts = fit(model, tokenizer, rows, trainer_config(settings, seed, scratch), mixer)
+        trainer, facts = fit(model, tokenizer, rows, trainer_config(settings, seed, scratch), mixer, settings.lora_rank)
     model.eval()
     return facts if mixer is None else facts | {"tokens": trainer.tokens_seen, "rows": len(mixer)}
 
 
 def fit(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Dataset, args: SFTConfig, mixer: Mixer | None
-) -> tuple[Trainer, dict[str, float]]:
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Dataset, args: SFTConfig, mixer: Mixer | None,
+    lora_rank: int = 0,
+) -> tuple[Trainer, dict[str, float]]:  # fmt: skip
     """Train on labelled rows; the trainer, and what :func:`finetune` reports."""
+    merge = _add_adapters(model, lora_rank, args.seed) if lora_rank else lambda: None
     trainer = Trainer(model=model, args=args, train_dataset=rows, processing_class=tokenizer)
     trainer.mixer = mixer
     trainer.remove_callback(PrinterCallback)
@@ -141,6 +158,7 @@ def fit(
         start = time.perf_counter()
         result = trainer.train()
         seconds = time.perf_counter() - start
+    merge()
     # Each process has a shard of a weight that is spread over several.
     shards = (weight.to_local() if isinstance(weight, DTensor) else weight for weight in trainer.model.parameters())
     if not all(bool(shard.isfinite().all()) for shard in shards):
@@ -149,6 +167,22 @@ def fit(
         "loss": float(result.training_loss), "tokens": int(sum(rows["length"][:]) * args.num_train_epochs),
         "rows": len(rows), "steps": result.global_step, "seconds": seconds,
     }  # fmt: skip
+
+
+def _add_adapters(model: PreTrainedModel, rank: int, seed: int) -> Callable[[], None]:
+    """Freeze a model's weights and put low-rank maps beside its linear ones; what is returned merges them."""
+    check_lora(rank)
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)  # one half of each map starts at random
+    adapted = get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear"))
+    model.enable_input_require_grads()  # else checkpointed layers see nothing to train
+
+    def merge() -> None:
+        adapted.merge_and_unload()
+        model.disable_input_require_grads()
+
+    return merge
 
 
 class Trainer(SFTTrainer):

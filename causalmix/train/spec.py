@@ -13,6 +13,7 @@ from causalmix.core.simplex import check_mixture
 from causalmix.data.world_name import WorldName
 
 REPORT = "report_to"  # the setting that changes no run
+SILENT = {REPORT: "none", "lora_rank": 0}  # settings that a spec leaves out at these values: it is older than they are
 MIXING, LAUNCH = "mixing_", "launch_"  # begin the names of what in a run's training is no hyper-parameter
 
 
@@ -101,6 +102,6 @@ class RunSpec:
 
 def training_of(settings: Mapping, mixing: Mapping, launch: Mapping) -> dict[str, object]:
     """A spec's ``training``, which :attr:`RunSpec.settings`, ``mixing`` and ``launch`` tell apart again."""
-    settings = {name: value for name, value in settings.items() if (name, value) != (REPORT, "none")}
+    settings = {name: value for name, value in settings.items() if SILENT.get(name) != value}
     parts = {"": settings, MIXING: mixing, LAUNCH: launch}
     return {prefix + name: value for prefix, values in parts.items() for name, value in values.items()}

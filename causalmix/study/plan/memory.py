@@ -59,6 +59,11 @@ class Shape:
     normed: bool
     own: bool
 
+    def adapters(self, rank: int) -> int:
+        """Weights of low-rank maps beside the linear ones of all layers: four of attention, three of the MLP."""
+        ends = 7 * self.hidden + 2 * self.attention + 2 * self.keys + 3 * self.intermediate
+        return rank * self.layers * ends
+
     def activations(self, weights: int, compute: int, repeated: bool = False) -> int:
         """Bytes for each token that one layer keeps for the backward pass.
 
@@ -155,7 +160,7 @@ def training_memory(
     ``mixing_rows`` tokens on average: they are not packed, and the logits of a batch are made piece by piece.
     """
     how, n = launcher_of(launch), shape.parameters
-    sharded = how["sharded"]
+    sharded, trained = how["sharded"], shape.adapters(settings.lora_rank) or n
     each, compute = 4, 2 if settings.bf16 and not shape.own else 4  # weights stay whole: small steps are lost in half
     shards = how["processes"] if sharded else 1
     packed = settings.packing and not mixing_rows
@@ -183,9 +188,9 @@ def training_memory(
         gradient = 4 * shape.vocabulary * shape.hidden * (2 if sharded else 1)
         head = gradient + 4 * tokens * shape.hidden + min(TILE, 2 * logits)
     return {
-        "weights": each * n / shards,
-        "gradients": each * n / shards,
-        "optimiser": 2 * each * n / shards,
+        "weights": each * (n + trained * bool(settings.lora_rank)) / shards,
+        "gradients": each * trained / shards,
+        "optimiser": 2 * each * trained / shards,
         "gathered": gathered,
         "activations": layers + backward,
         "head": head,
@@ -291,7 +296,8 @@ def _remedy(work: Work, row) -> str:
         return f"name a smaller scorer in {name}"
     settings, launch = work.design.settings_of(kind), work.design.launch_of(kind)
     if row.weights + row.gradients + row.optimiser + row.gathered > row.activations + row.head + row.mask:
-        return f"shard it over more processes in models.{kind}.launch, or choose a smaller model"
+        adapters = "" if settings.lora_rank or launch else f", set lora_rank for models.{kind}"
+        return f"shard it over more processes in models.{kind}.launch{adapters}, or choose a smaller model"
     if row.activations > row.head and not (settings.activation_checkpointing or launcher_of(launch)["checkpointing"]):
         return f"set activation_checkpointing for models.{kind}"
     return f"lower batch_size or max_length for models.{kind}"

@@ -123,9 +123,10 @@ def _check_scored(study: Study, design: Design) -> None:
 
 def _check_models(design: Design, roles: set[str]) -> None:
     from causalmix.data.named_models import is_own, require_model
+    from causalmix.train.sft import check_lora
 
     for role in sorted(roles):
-        design.settings_of(role)  # refuses what cannot be
+        check_lora(design.settings_of(role).lora_rank, bool(design.launch_of(role)))
         if design.launch_of(role) and is_own(design.model_of(role)):
             raise InputError(
                 f"Expected a model with a name or a folder for the {role}, which is launched, found one of the "
@@ -146,6 +147,7 @@ def _check_pool(given: dict, design: Design, roles: set[str]) -> None:
 
     recipe = Recipe.of(given)
     recipe.benchmarks()  # refuses those that cannot be
+    design.first_mixture(recipe.domains or tuple(design.reference))
     for name in recipe.models():
         require_model(name)
     for path in filter(None, (recipe.options.get("path"), recipe.scores.get("path"))):
