@@ -71,6 +71,24 @@ def test_rows_whose_answer_is_cut_away_are_dropped(tmp_path):
     assert len(conversations.labelled(tokens, longest, tmp_path / "labelled.arrow")) == 999
 
 
+def test_calls_of_tools_are_learnt_and_what_tools_are_there_is_read(tmp_path):
+    """Turns without content have calls; descriptions of tools stand in the prompt, behind what the system says."""
+    calls = [{"function": {"name": "add", "arguments": '{"a": 1}'}}]
+    turns = [{"role": "system", "content": "0"}, {"role": "user", "content": "1 2 ?"},
+             {"role": "assistant", "content": None, "tool_calls": calls}, {"role": "tool", "content": "3"},
+             {"role": "assistant", "content": "3"}]  # fmt: skip
+    rows, tokenizer = [{"messages": turns, "tools": '[{"name": "add"}]'}, ROWS[0]], chat_tokenizer()
+    tokens = conversations.tokenize(rows, tokenizer)
+    ids, mask = (np.array(tokens[name][0]) for name in ("input_ids", "completion_mask"))
+    said, read = tokenizer.decode(ids[mask == 1]), tokenizer.decode(ids[mask == 0])
+    assert said == '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call><|im_end|>3<|im_end|>'
+    assert read.count("system") == 1 and '<tools>\n{"name": "add"}\n</tools><|im_end|>' in read
+    assert tokens[1] == conversations.tokenize(ROWS[:1], tokenizer)[0]
+    assert conversations.tokenize_all(Dataset.from_list(rows), tokenizer, tmp_path / "tokens.arrow")[:] == tokens[:]
+    with pytest.raises(InputError, match="Expected turns of text in row 2, found a turn of assistant without text"):
+        conversations.tokenize([ROWS[0], row("cold ?", None)], tokenizer)
+
+
 def test_a_row_without_an_answer_is_told_by_its_place(tmp_path):
     """Not by that in its batch of 1,000."""
     rows = Dataset.from_list([*[ROWS[0]] * 1200, row("cold ?")])

@@ -30,7 +30,8 @@ ARCHITECTURES = {"proxy": Qwen2Config, "target": Qwen2Config, "longcot": Qwen3Co
 @cache
 def world_tokenizer() -> PreTrainedTokenizerFast:
     """The world's tokenizer, with the ChatML template."""
-    return PreTrainedTokenizerFast.from_pretrained(CHECKPOINTS / "tokenizer")
+    template = (ASSETS / "chatml.jinja").read_text()
+    return PreTrainedTokenizerFast.from_pretrained(CHECKPOINTS / "tokenizer", chat_template=template)
 
 
 def base_name(role: str) -> str:
