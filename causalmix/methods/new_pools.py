@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datasets import Dataset
 
 from causalmix.core.errors import InputError
+from causalmix.core.parameters import check_name
 from causalmix.core.paths import cache_dir
 from causalmix.core.tables import read_table, write_table
 from causalmix.core.yaml_file import read_yaml
@@ -21,6 +23,7 @@ from causalmix.data.pools import local, published_scores
 from causalmix.data.recipes import Recipe
 from causalmix.data.scores import SCORES
 from causalmix.lm.available import available
+from causalmix.methods.refusals import renames
 from causalmix.train.design import Design, world_for
 
 if TYPE_CHECKING:
@@ -43,13 +46,22 @@ class Source:
     recipe: Recipe | None = None  # None is the embedded world
     design: Design | None = None  # of a study's pool, which has a place of its own in the cache; None for a user's
     max_rows: int = 0  # of a user's pool
+    renamed: Mapping[str, str] = field(default_factory=dict)  # new names of domains
 
     def load(self, covariates: tuple[str, ...] = ()) -> Dataset:
         """The rows, not scored; a user's file that has all the covariates as columns gives these as well."""
         rows, seed = (self.design.pool_rows, self.design.pool_seed) if self.design else (self.max_rows, POOL_SEED)
         if self.recipe is not None and self.recipe.loader == "local":
-            return local.load_pool(**self.recipe.options, max_rows=rows, seed=seed, covariates=covariates)
-        return (real_kind(self.recipe) if self.recipe else KINDS["tiny"]).make_pool(rows, seed)
+            return self._named(local.load_pool(**self.recipe.options, max_rows=rows, seed=seed, covariates=covariates))
+        return self._named((real_kind(self.recipe) if self.recipe else KINDS["tiny"]).make_pool(rows, seed))
+
+    def _named(self, pool: Dataset) -> Dataset:
+        """The rows, their domains under new names; InputError for a domain that there is none of."""
+        names = list(map(str, pool["domain"][:])) if self.renamed else []
+        for old in self.renamed:
+            check_name(old, sorted(set(names)), "domain of the pool")
+        new = [self.renamed.get(name, name) for name in names]
+        return pool.remove_columns("domain").add_column("domain", new) if new else pool
 
     @property
     def models(self) -> dict[str, str]:
@@ -77,7 +89,7 @@ class Source:
         A study's pool lacks the rows that the study holds out; a user's scores are kept by the content of the rows.
         """
         if self.design:
-            return world_for(self.design).pool
+            return self._named(world_for(self.design).pool)
         known = json.dumps([fingerprints.of_rows(pool), self.identities, self.recipe.scores], sort_keys=True)
         path = cache_dir() / f"scores-{hashlib.sha256(known.encode()).hexdigest()[:16]}.csv"
         if not path.exists():
@@ -91,6 +103,10 @@ class Source:
 
 def find_source(request: Request) -> Source:
     """The pool that is meant: a path of rows, a recipe or a study as a YAML file, the name of a study, or ``tiny``."""
+    return replace(_found(request), renamed=renames(request.pool_map or (), "--pool-map"))
+
+
+def _found(request: Request) -> Source:
     path = Path(request.pool)
     names = ("scorer", "rater", *OF_ROWS)
     own = {name: value for name in names if (value := getattr(request, name)) or (name, value) == ("id_column", "")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ def checked(request: Request) -> Asked:
     _check_numbers(request)
     if request.out is not None:
         check_free(Path(request.out))
+    renames(request.pool_map or (), "--pool-map")
     if not request.pool:
         raise InputError("Expected rows of a pool as --pool, found none; name a file or folder, a recipe or a study.")
     keep = pairs(request.keep or (), "an outcome to keep", "y_safety or y_safety=0.01", default=0.0)
@@ -69,13 +70,19 @@ def checked(request: Request) -> Asked:
 
 def _sweep(request: Request, keep: Mapping[str, float]) -> tuple[Sweep, Objective]:
     """The sweep with the outcome that is asked for, and the objective over its outcomes."""
-    renamed = dict(one.split("=", 1) for one in request.map or () if "=" in one)
-    if len(renamed) < len(request.map or ()):
-        raise InputError(f"Expected --map as OLD=NEW, each OLD once, found {brief(' '.join(request.map))}; correct it.")
+    renamed = renames(request.map or (), "--map")
     files, alone = (request.history, request.ratios, request.metrics), not request.objective.strip()
     sweep = read_sweep(*files, renamed, request.outcome if alone else "", keep)
     sweep = replace(sweep, history=sweep.history.parts(request.parts))
     return sweep, read_objective(request.objective, sweep.outcome, sweep.history)
+
+
+def renames(given: Sequence[str], option: str) -> dict[str, str]:
+    """New names by old ones, as an option gives them."""
+    found = dict(one.split("=", 1) for one in given if "=" in one)
+    if len(found) < len(given) or not all(found.values()):
+        raise InputError(f"Expected {option} as OLD=NEW, each OLD once, found {brief(' '.join(given))}; correct it.")
+    return found
 
 
 def _floor(text: str | float, history: History) -> float | dict[str, float] | None:

@@ -62,6 +62,10 @@ class Request:
         "new name of a column of the sweep, or of a domain of it; may be repeated", None, action="append",
         metavar="OLD=NEW",
     )  # fmt: skip
+    pool_map: Sequence[str] | None = _option(
+        "new name of a domain of the pool, such as the sweep's for it; domains of one name become one; may be repeated",
+        None, action="append", metavar="OLD=NEW",
+    )  # fmt: skip
     parts: Sequence[str] = _option(
         "parts of a study's history to learn from: design, scale (runs over sizes), confounded; default: design",
         ("design",),
