@@ -1,4 +1,4 @@
-"""The command line: ``causalmix init | sweep | recommend | plan | design | run | status | book | world``.
+"""The command line: ``causalmix init | sweep | recommend | plan | design | run | status | book | world | completion``.
 
 Exit codes: 0 for success, 1 for a failed run or book, 2 for bad input, told in one sentence.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 import argparse
 import builtins
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -139,7 +140,27 @@ def _parser() -> argparse.ArgumentParser:
         required=not paths.CHECKOUT,
         help="folder to write to; default: the checkout's own",
     )
+
+    command = commands.add_parser("completion", help='complete these in a shell: eval "$(causalmix completion bash)"')
+    command.set_defaults(do=lambda options: _completion(options, commands.choices))
+    command.add_argument("shell", choices=("bash", "zsh"))
     return parser
+
+
+def _completion(options: argparse.Namespace, commands: Mapping[str, argparse.ArgumentParser]) -> int:
+    """Print the script by which a shell completes commands and options; other words are names of files."""
+    words = {name: " ".join(re.findall(r"--[a-z-]+", command.format_usage())) for name, command in commands.items()}
+    lines = [f'    {name}) words="{options} --help";;' for name, options in words.items()]
+    zsh = "autoload -U +X bashcompinit && bashcompinit\n" * (options.shell == "zsh")
+    print(f"""{zsh}_causalmix() {{
+  local words="{" ".join(words)}"
+  [ "$COMP_CWORD" -gt 1 ] && case "${{COMP_WORDS[1]}}" in
+{chr(10).join(lines)}
+  esac
+  COMPREPLY=($(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}"))
+}}
+complete -o default -F _causalmix causalmix""")
+    return 0
 
 
 def _positive(text: str, least: int = 1) -> int:
@@ -168,12 +189,11 @@ def _run(options: argparse.Namespace) -> int:
     jobs = jobs_of(options.study, chapters, given)
     from causalmix.study.plan import needs
 
-    if given.get("methods"):
+    for names in {job.parameters["methods"] for job in jobs if job.parameters.get("methods")}:
         from causalmix.methods.ask import names_of
 
-        names_of(given["methods"])
-    if given.get("history") or given.get("outcome"):
-        _check_outcomes(given.get("history") or paths.results_dir(options.study) / "history.csv", jobs)
+        names_of(names)
+    _check_outcomes(paths.results_dir(options.study) / "history.csv", jobs)
     study = read_study(options.study)
     injected = {name: value for job in jobs for name, value in job.parameters.items()}
     needs.check(replace(study, parameters=study.parameters | injected), [subject_of(job.source.stem) for job in jobs])
@@ -182,23 +202,23 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_outcomes(path: str | Path, jobs: Sequence[Job]) -> None:
+def _check_outcomes(own: Path, jobs: Sequence[Job]) -> None:
     """Refuse an outcome that a history lacks, or of which nothing tells the better way, before a kernel starts.
 
-    The study's own history, a Path, may not be there yet, or be written anew by these notebooks.
+    The study's ``own`` history may not be there yet, or be written anew by these notebooks.
     """
-    from causalmix.core import direction
-    from causalmix.core.history import read_history
+    subjects = {subject_of(job.source.stem): job.parameters for job in jobs}
+    for name, given in subjects.items():
+        path = Path(given.get("history", own))
+        if not {"history", "outcome"} & given.keys() or path == own and ("outcomes" in subjects or not own.is_file()):
+            continue
+        from causalmix.core import direction
+        from causalmix.core.history import read_history
 
-    subjects = {subject_of(job.source.stem): job for job in jobs}
-    if isinstance(path, Path) and (not path.is_file() or "outcomes" in subjects):
-        return
-    history = read_history(path)
-    for name, job in subjects.items():
-        if issubclass(SUBJECTS[name], FitParameters):
-            asked = read(SUBJECTS[name], job.parameters)
-            lower = getattr(asked, "lower_is_better", None)
-            direction.is_lower_better(history, asked.outcome, *direction.stated(asked.outcome, lower))
+        asked = read(SUBJECTS[name], given)
+        if isinstance(asked, FitParameters):
+            stated = direction.stated(asked.outcome, getattr(asked, "lower_is_better", None))
+            direction.is_lower_better(read_history(path), asked.outcome, *stated)
 
 
 def _from_root(options: argparse.Namespace, given: dict[str, str] = {}) -> dict[str, str]:

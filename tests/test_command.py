@@ -1,6 +1,8 @@
 """How the command ends when what is around it fails, or when it is interrupted."""
 
+import shutil
 import signal
+import subprocess
 
 import pytest
 
@@ -47,6 +49,17 @@ def test_a_results_folder_that_is_a_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["sweep", "--study", "own.yaml"]) == 2
     assert f"found that {tmp_path / 'results'} takes no folder" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash on this machine")
+@pytest.mark.parametrize(
+    "typed, found", [("rec", "recommend"), ("plan --stu", "--study"), ("nonesuch --x", ""), ("plan rows", "")]
+)
+def test_a_shell_completes_commands_and_options(capsys, typed, found):
+    assert cli.main(["completion", "bash"]) == 0
+    line = f'COMP_WORDS=(causalmix {typed}); COMP_CWORD={typed.count(" ") + 1}; _causalmix; echo "${{COMPREPLY[*]}}"'
+    script = f"{capsys.readouterr().out}\n{line}"
+    assert subprocess.run(["bash", "-c", script], capture_output=True, text=True).stdout == f"{found}\n"
 
 
 @pytest.mark.parametrize("before", [None, "own"])

@@ -126,11 +126,22 @@ def test_a_study_with_a_mistake_is_refused(root, text):
         run.jobs_of("laptop", root=root)
 
 
-def test_a_method_that_there_is_none_of_starts_no_kernel(capsys, monkeypatch):
-    """A mistyped method is refused with those that there are, before a results folder is made."""
+@pytest.mark.parametrize(
+    "name, told", [("methods: Nonesuch", "among Equal, Proportional"), ("outcome: y_none", "an outcome among y_dev,")]
+)
+@pytest.mark.parametrize("by_file", [False, True])
+def test_a_method_or_an_outcome_that_there_is_none_of_starts_no_kernel(
+    tmp_path, capsys, monkeypatch, name, told, by_file
+):
+    """A mistyped one is refused with those that there are, before a results folder is made."""
     monkeypatch.setattr(cli, "run", lambda *_: pytest.fail("a kernel would have started"))
-    assert cli.main(["run", "06_target", "-p", "methods=Nonesuch"]) == 2
-    assert "among Equal, Proportional" in capsys.readouterr().err
+    table = "run_id,w_a,w_b,y_dev\n" + "".join(f"r{i},{i / 20},{1 - i / 20},{i / 30}\n" for i in range(20))
+    (tmp_path / "results/mine").mkdir(parents=True)
+    (tmp_path / "results/mine/history.csv").write_text(table)
+    (tmp_path / "mine.yaml").write_text(f"parameters: {{{name if by_file else ''}}}\n")
+    given = [] if by_file else ["-p", name.replace(": ", "=")]
+    assert cli.main(["run", "06_target", "--study", str(tmp_path / "mine.yaml"), *given]) == 2
+    assert told in capsys.readouterr().err
 
 
 HEAVY = {"torch", "transformers", "datasets", "econml", "sklearn", "lightgbm", "papermill"}

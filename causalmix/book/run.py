@@ -149,7 +149,7 @@ def _make_page(job: Job, at_cell: Callable[[int], None], env: dict[str, str], ro
     """Execute one notebook and put the page in its place, by one rename."""
     import nbformat
 
-    started, before = time.time(), _written(job.folder)
+    started, before = (time.time(), time.monotonic()), _written(job.folder)
     source = stamps.read_notebook(job.source)
     page = _execute(job, at_cell, env, root)
     clean(page)
@@ -214,14 +214,14 @@ def _replace(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _log_time(job: Job, started: float) -> None:
-    """Note how long it took, outside the page and outside what is committed."""
+def _log_time(job: Job, started: tuple[float, float]) -> None:
+    """Note when it started, by both clocks, and how long it took, outside the page and of what is committed."""
     log = job.folder / "run.json"
     log.parent.mkdir(parents=True, exist_ok=True)
     times = json.loads(log.read_text()) if log.exists() else {}
     times[job.source.stem] = {
-        "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)),
-        "seconds": round(time.time() - started, 1),
+        "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started[0])),
+        "seconds": round(time.monotonic() - started[1], 1),
     }
     _replace(log, json.dumps(times, indent=1, sort_keys=True) + "\n")
 
