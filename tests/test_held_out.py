@@ -31,15 +31,17 @@ def record(world, seed, **losses):
     covariates = {"x_hes": 1.0, "x_normalized_loss": 1.0, "x_writing_style": float(seed)}
     return {
         "run_id": f"r{seed}", "status": "finished", "spec": spec | {"n_samples": 50, "model": "proxy"},
-        "covariates": covariates, "scores": {}, "training": {"validation_loss": losses},
+        "covariates": covariates, "scores": {},
+        "training": {"validation_loss": losses, "unseen_loss": {name: 1 + loss for name, loss in losses.items()}},
     }  # fmt: skip
 
 
 def test_what_is_held_out_is_in_no_copy_trained_on(world):
-    """A tenth of each domain's conversations; a copy under another name leaves the pool with its twin."""
+    """A tenth of each domain's conversations, half of it Dev; a copy under another name leaves with its twin."""
     kept, out = ({str(m) for m in rows["messages"]} for rows in (world.pool, world.validation()))
     assert not kept & out and len(out) == len(world.validation()) == 4 + 4
     assert len(world.pool) == 120 - 4 - 2 * 4
+    assert pd.Series(zip(world.validation()["domain"][:], world.validation()["split"][:])).value_counts().eq(2).all()
 
 
 def test_losses_are_the_outcome_where_nothing_else_is_asked(world):
@@ -48,6 +50,8 @@ def test_losses_are_the_outcome_where_nothing_else_is_asked(world):
     history = check_history(records.history(runs))
     assert history.axes == ("loss_sums", "loss_echo")
     assert np.allclose(history.y("y_dev"), 1.5 + np.arange(20) / 2)
+    assert np.allclose(history.y("y_unseen"), 2.5 + np.arange(20) / 2) and set(history.y("y_loss_echo_unseen")) == {2.0}
+    assert all(direction.is_lower_better(history, name) for name in ("y_unseen", "y_loss_echo_unseen"))
     assert direction.is_lower_better(history, "y_dev") and direction.is_lower_better(history, "y_loss_echo")
     assert not direction.is_lower_better(history, "y_dev", higher=["y_dev"]), "what is stated wins"
     turned = direction.turned(history, ["y_dev"])

@@ -80,6 +80,8 @@ def test_the_file_tells_what_was_found(own):
         "sums",
         "lists",
     }
+    shares = {"sums": 54 / 135, "lists": 81 / 135}
+    assert found["assignment"] == "designed" and found["reference"] == pytest.approx(shares)
     assert found["candidates"] == (60 - 6) // 2 and found["n_runs"] == 20 and found["models"] == {"proxy": "proxy"}
     assert "sums 60" in said["init"].stderr and "lists 90" in study.read_text()
     chosen = [line for line in study.read_text().splitlines() if line.startswith("  ") and ":" in line]
@@ -91,13 +93,25 @@ def test_what_is_judged_by_is_never_trained_on(own):
     root, _, _ = own
     history = pd.read_csv(root / "results/mine/history.csv")
     assert np.allclose(history["y_dev"], history[["y_loss_sums", "y_loss_lists"]].mean(axis=1), atol=1e-4)
-    assert history["y_dev"].nunique() > 10 and len(history) == 20
+    assert np.allclose(
+        history["y_unseen"], history[["y_loss_sums_unseen", "y_loss_lists_unseen"]].mean(axis=1), atol=1e-4
+    )
+    assert history["y_dev"].nunique() > 10 and len(history) == 20 and history["w_sums"].round(6).iloc[0] == 0.4
     first = next(iter(Ledger(root / "results/mine/runs.jsonl").finished().values()))
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("CAUSALMIX_CACHE", str(root / ".cache"))
         world = load_named(RunSpec.from_dict(first["spec"]).world_name)
         trained, judged = ({str(m) for m in rows["messages"]} for rows in (world.pool, world.validation()))
     assert judged and not trained & judged
+
+
+def test_rows_that_another_model_scores_are_refused(own):
+    """The history says which models measured the state of its pools."""
+    root, study, _ = own
+    asked = ("recommend", "--history", root / "results/mine/history.csv", "--pool", root / "rows", "--trees", 8)
+    refused = command(root, *asked, "--scorer", "target")
+    assert refused.returncode == 2 and "the scorer the embedded world's target@" in refused.stderr, refused.stderr
+    assert command(root, *asked).returncode == 0
 
 
 def test_a_sweep_tells_what_it_takes_and_goes_on_where_it_was(own):
@@ -114,6 +128,10 @@ def test_too_few_runs_for_a_history_are_told_before_training():
     """Of mixtures, not of runs: the noise panel makes no history."""
     asked = read_study("quick").of("proxy_sft")
     assert "A history needs 20" not in announce.before_scoring(asked, None)
+    sized = asked.model_copy(update={"scale_runs": 12, "n_samples": 100, "epochs": 1})
+    assert "A sweep of 47 runs, 32 mixtures and 3 of them again" in announce.before_scoring(sized, None)
+    assert f"12 more of half to four times as many: {3500 + 2250:,} rows" in announce.before_scoring(sized, None)
+    assert "A sweep of 33 runs, 32 mixtures and 1 of them again" in announce.before_scoring(sized, 33)
     assert "A history needs 20" in announce.before_scoring(asked, 19)
     assert "A history needs 20" in announce.before_scoring(asked.model_copy(update={"n_runs": 18}), None)
 

@@ -8,7 +8,7 @@ import pytest
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
-from causalmix.core.sweep_files import read_sweep
+from causalmix.data import fingerprints
 from causalmix.methods import reach
 from causalmix.methods.recommend import recommend
 from causalmix.methods.request import Request
@@ -48,15 +48,14 @@ def test_states_beyond_half_the_range_are_far():
         reach.doubts(["so"], force=False)
 
 
-def test_scorers_that_the_history_names_have_to_be_the_same(tmp_path):
-    """By name or by hash; where it names none, nothing is known."""
-    table(x_age=1.0).to_csv(tmp_path / "h.csv", index=False)
-    theirs = {"scorer": {"name": "elm", "sha256": "1"}, "rater": {"name": "oak", "sha256": ""}}
-    assert not reach.strangers(read_sweep(tmp_path / "h.csv"), theirs)
-    table(x_age=1.0, scorer="elm", rater="ash").to_csv(tmp_path / "h.csv", index=False)
-    assert reach.strangers(read_sweep(tmp_path / "h.csv"), theirs) == [
-        "the rater oak against ash of the history's pools"
-    ]
+def test_scorers_that_the_history_names_have_to_be_the_same():
+    """By name, by hash or by both; where it names none, nothing is known."""
+    theirs = {"scorer": {"name": "elm", "sha256": "0123456789ab"}, "rater": {"name": "oak", "sha256": ""}}
+    strangers = lambda **models: reach.strangers(check_history(table(x_age=1.0, **models)), theirs)  # noqa: E731
+    assert not strangers() and not strangers(scorer="elm", rater="oak") and not strangers(scorer="0123456789ab")
+    assert not strangers(scorer=fingerprints.label(theirs["scorer"]))
+    assert strangers(scorer="elm", rater="ash") == ["the rater oak against ash of the history's pools"]
+    assert strangers(scorer="elm@456789ab") == ["the scorer elm@01234567 against elm@456789ab of the history's pools"]
 
 
 def test_least_shares_are_what_runs_and_pool_support():
@@ -114,3 +113,17 @@ def test_sweep_of_other_domains_is_used_for_those_that_are_the_same(tmp_path):
         asked(tmp_path, table(), {"songs": 300, "tales": 300})
     named = asked(tmp_path, table(gain=0.1), {"letters": 300, "plays": 300, "songs": 200}, map=["maps=songs"])
     assert named.warnings == ()
+
+
+def test_domains_of_the_pool_get_the_names_of_the_sweep(tmp_path):
+    """Two of one name become one; the training set has them under it, and a name that is not there is refused."""
+    rows = {"a": 150, "b": 150, "plays": 300, "maps": 200}
+    found = asked(tmp_path, table(gain=0.1), rows, pool_map=["a=letters", "b=letters"], out=tmp_path / "set")
+    assert found.domains == DOMAINS and found.warnings == ()
+    assert found.target.rows.tolist() == [300, 300, 200]
+    lines = (tmp_path / "set/train.jsonl").read_text().splitlines()
+    assert {json.loads(line)["domain"] for line in lines} == set(DOMAINS)
+    with pytest.raises(InputError, match="domain of the pool among a, b, maps, plays, found 'c'"):
+        asked(tmp_path, table(), rows, pool_map=["c=letters"])
+    with pytest.raises(InputError, match="--pool-map as OLD=NEW"):
+        asked(tmp_path, table(), rows, pool_map=["a"])

@@ -13,6 +13,7 @@ from causalmix.core.study_file import Study
 from causalmix.data import scored_pools, summaries
 from causalmix.data.tiny.items import DOMAINS
 from causalmix.data.tiny.tasks import tiny_tasks
+from causalmix.effects.optimal_design import Belief, Features
 from causalmix.train.design import Design, confounded_specs, noise_panel, scale_specs, specs_of
 from causalmix.train.ledger import Ledger
 from causalmix.train.one_run import train
@@ -68,9 +69,35 @@ def test_confounded_mixtures_follow_the_state_and_randomized_ones_do_not():
     assert shares["randomized"] < 0.03 < 0.1 < shares["confounded"]
 
 
+def test_designed_runs_tell_more_than_random_ones_wherever_a_sweep_stops():
+    """The reference comes first, in the pool as it is; the first runs are the same whatever their number."""
+    shares = dict(zip("abc", (0.7, 0.2, 0.1)))
+    made = {a: specs_of(replace(SMALL, n_runs=80, assignment=a, reference=shares), "w", tuple("abc"))
+            for a in ("designed", "randomized")}  # fmt: skip
+    assert all(specs[0].weights == (0.7, 0.2, 0.1) and specs[0].state == (0, 0, 0) for specs in made.values())
+    few = specs_of(replace(SMALL, n_runs=20, assignment="designed", reference=shares), "w", tuple("abc"))
+    assert few == made["designed"][:20] and len({s.run_id for s in made["designed"]}) == 80
+    places = {
+        a: [np.array([getattr(s, name) for s in specs]) for name in ("weights", "state")] for a, specs in made.items()
+    }
+    features, rng = Features.of(*places["randomized"]), np.random.default_rng(5)
+    T, S = rng.dirichlet(np.ones(3), 200), rng.uniform(-1, 1, (200, 3)) * SMALL.widths
+    gains = features(T, S) - features(np.array([[0.7, 0.2, 0.1]]), S)
+    for n in (10, 20, 40, 80):
+        rows = [features(T[:n], S[:n]) for T, S in places.values()]
+        designed, random = (Belief.prior(F.shape[1]).given(F).half_width(gains) for F in rows)
+        assert designed < 0.9 * random, n
+
+
+@pytest.mark.parametrize("reference, told", [({"maps": 1.0}, "domain of the reference"), ({"a": 0.4}, "sum of 0.4")])
+def test_reference_that_is_no_mixture_of_the_domains_is_refused(reference, told):
+    with pytest.raises(InputError, match=told):
+        specs_of(replace(SMALL, reference=reference), "w", tuple("abc"))
+
+
 def test_unknown_assignment_and_study_are_refused():
     """One sentence each, naming what is possible."""
-    with pytest.raises(InputError, match="randomized or confounded"):
+    with pytest.raises(InputError, match="randomized, designed or confounded"):
         specs_of(replace(SMALL, assignment="random"), "w")
     with pytest.raises(InputError, match="laptop"):
         Design.of_study("lapdog")

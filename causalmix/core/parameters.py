@@ -58,7 +58,10 @@ class RunsParameters(PoolParameters):
     learning_rate: float = Field(1.5e-4, ge=1e-7, le=0.1, description="peak learning rate")
     batch_size: int = Field(8, ge=1, le=4_096, description="rows per step")
     concentration: float = Field(1.0, ge=0.05, le=100, description="Dirichlet concentration of the mixtures")
-    assignment: Literal["randomized", "confounded"] = Field("randomized", description="how T is drawn")
+    assignment: Literal["randomized", "designed", "confounded"] = Field("randomized", description="how T is drawn")
+    reference: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        {}, description="mixture of the first run, by domain; empty: none named"
+    )
     noise_specs: int = Field(24, ge=2, le=1_000, description="runs of the noise panel")
     noise_seeds: int = Field(4, ge=2, le=8, description="seeds of each run in the noise panel")
     scale_runs: int = Field(192, ge=0, le=10_000, description="further runs over sizes of sample and model")

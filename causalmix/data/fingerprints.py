@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from causalmix.lm import pretrained
 
 ROW = ("row_id", "domain", "messages")  # what identifies a pool
 MARK = "@"  # between a model's path and the hash of its files
+SCORERS = ("scorer", "rater")  # roles of the models that measure the state of rows
 
 
 def of_rows(pool: Dataset) -> str:
@@ -48,6 +49,11 @@ def of_model(role: str, name: str) -> dict[str, str]:
     where = CHECKPOINTS / shipped if shipped else pretrained.smollm2_path() if name == "smollm2" else Path(name)
     called = f"the embedded world's {shipped}" if shipped else where.name if where.exists() else name
     return {"name": called, "sha256": of_files([where]) if where.exists() else ""}
+
+
+def label(model: Mapping[str, str]) -> str:
+    """What :func:`of_model` tells as a history writes it: the name, with the hash of its files where there is one."""
+    return f"{model['name']}{MARK}{model['sha256'][:8]}" if model["sha256"] else model["name"]
 
 
 @lru_cache(maxsize=16)

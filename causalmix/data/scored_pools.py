@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +31,13 @@ from causalmix.data.scores import SCORES, further
 from causalmix.data.tiny import models, pool as tiny_pool
 from causalmix.data.world_name import WorldName
 from causalmix.lm import conversations
-from causalmix.lm.tasks import Task
+from causalmix.lm.tasks import SPLITS, Task
 
 SCORE_DIGITS = 4  # decimals of a score, bits or log-odds
 TOKENS = "tokens"
 CONTENT = "content.sha256"
 VALIDATION = "validation"  # rows of a real pool that are kept for losses by domain
-VALIDATION_ROWS = 200  # of each domain, a tenth of it at most
+VALIDATION_ROWS = 400  # of each domain, a tenth of it at most; half of them are Dev, the others Unseen
 
 
 @contextmanager
@@ -73,9 +74,10 @@ class World:
         return load_from_disk(str(folder))
 
     def validation(self) -> Dataset | None:
-        """Rows that no pool holds, for losses by domain; None where the family has none."""
+        """Rows that no pool holds, for losses by domain, of a ``split`` each; None where the family has none."""
         if WorldName.read(self.name).family == "tiny":
-            return tiny_pool.validation_rows()
+            rows = tiny_pool.validation_rows()
+            return rows.add_column("split", [SPLITS[0]] * len(rows))
         folder = self.folder / VALIDATION
         return load_from_disk(str(folder)) if folder.exists() else None
 
@@ -155,14 +157,15 @@ def _load(name: WorldName, folder: Path, domains: tuple[str, ...] | None) -> Wor
 
 
 def _held_out(pool: Dataset, seed: int) -> tuple[Dataset, Dataset]:
-    """A pool without a few rows of each domain, and these rows; copies of them leave the pool as well."""
+    """A pool without a few rows of each domain, and these rows by split; copies of them leave the pool as well."""
     content = pd.Series([hash(json.dumps(messages)) for messages in pool["messages"]])
     domains = pd.Series(pool["domain"][:])[~content.duplicated()]
-    rng, taken = np.random.default_rng([seed, 13]), []
+    rng, split = np.random.default_rng([seed, 13]), {}
     for _, rows in domains.groupby(domains, sort=False):
-        taken += rng.choice(rows.index, min(VALIDATION_ROWS, len(rows) // 10), replace=False).tolist()
-    kept = np.flatnonzero(~content.isin(content[taken]))
-    return pool.select(kept), pool.select(sorted(taken))
+        taken = rng.choice(rows.index, min(VALIDATION_ROWS, len(rows) // 10), replace=False)
+        split |= dict(zip(taken.tolist(), cycle(SPLITS)))
+    kept, out = np.flatnonzero(~content.isin(content[list(split)])), sorted(split)
+    return pool.select(kept), pool.select(out).add_column("split", [split[row] for row in out])
 
 
 def _content_digest(pool: Dataset, tasks: tuple[Task, ...]) -> str:

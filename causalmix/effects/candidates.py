@@ -8,8 +8,18 @@ import numpy as np
 
 from causalmix.core.simplex import nearest
 
+RUNS = 3000  # of which a design chooses
+MIXTURES = 1000  # that they have, about
 DENSE, SPARSE = 1.0, 0.2  # concentrations of the random mixtures
 MOST_CORNERS = 64  # of the box of states
+
+
+def runs(
+    floor: np.ndarray, cap: np.ndarray, low: np.ndarray, high: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mixtures within floors and caps, shape (m, K), each with a state of the box, shape (m, d)."""
+    T = mixtures(floor, cap, MIXTURES, seed)
+    return T[np.arange(RUNS) % len(T)], states(low, high, RUNS, seed)
 
 
 def mixtures(floor: np.ndarray, cap: np.ndarray, n: int = 1000, seed: int = 0) -> np.ndarray:

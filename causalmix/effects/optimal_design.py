@@ -23,6 +23,7 @@ from causalmix.effects.interface import normal_quantile
 PRIOR = 3.0
 BEND = 0.5  # prior size of a bend in a state, beside a slope's
 FREE = 1e3  # the same of the level, of which nothing is known
+TIE = 1e-7  # candidates whose worth differs by less, relatively, are worth the same
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,8 @@ def choose(
     shared = None if contrasts is None else contrasts @ covariance @ F.T
     while len(chosen) < n and free.any():
         worth = variance if shared is None else (shared**2).sum(axis=0) / (1 + variance)
-        best = int(np.argmax(np.where(free, worth, -np.inf)))
+        worth = np.where(free, worth, -np.inf)
+        best = int(np.argmax(worth >= worth.max() * (1 - TIE)))  # else a machine's last digit would choose
         chosen.append(best)
         step = covariance @ F[best] / np.sqrt(1 + variance[best])  # the outcome has variance 1 beside that of its mean
         seen = F @ step

@@ -12,8 +12,6 @@ from causalmix.core.history import SCALES, SIZES, History
 from causalmix.effects import candidates
 from causalmix.effects.optimal_design import Belief, Features, choose
 
-CANDIDATES = 3000  # runs of which the proposed ones are chosen
-MIXTURES = 1000  # that they have, about
 AIMED = 100  # contrasts that the design aims at
 MOST = 1024  # runs that are added until an interval is narrow enough; beyond them its width is extrapolated
 FEWEST_AGAIN = 5  # further runs of a mixture and state, from which on they tell the noise
@@ -45,11 +43,12 @@ class Room:
         """Covariates half-way between their bounds, shape (d,)."""
         return np.array([np.mean(bounds) for bounds in self.covariates.values()])
 
-    def draw(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Covariates, shape (n, d), and sizes, shape (n, 2), of candidate runs."""
+    def draw(self, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Candidate runs: mixtures, shape (m, K), covariates, shape (m, d), and sizes, shape (m, 2)."""
         low, high = (np.array([bounds[side] for bounds in self.covariates.values()]) for side in (0, 1))
+        T, X = candidates.runs(self.floor, self.cap, low, high, seed)
         rng = np.random.default_rng([seed, 47])
-        return candidates.states(low, high, n, seed), np.column_stack([rng.choice(v, n) for v in self.scales])
+        return T, X, np.column_stack([rng.choice(v, len(T)) for v in self.scales])
 
 
 @dataclass(frozen=True)
@@ -82,10 +81,8 @@ def propose(
     there are any.  The share ``anchors`` of the runs repeats the reference and the present optimum, in the mean of
     these states, to measure the noise, which is else learnt from the history.
     """
-    T = candidates.mixtures(room.floor, room.cap, MIXTURES, seed)
-    rows = np.arange(CANDIDATES) % len(T)
-    X, scales = room.draw(CANDIDATES, seed)
-    at, S = T[rows], room.states(X, *scales.T)
+    at, X, scales = room.draw(seed)
+    T, S = np.unique(at, axis=0), room.states(X, *scales.T)
     past = None if history is None else (history.T, _past_states(room, history))
     features = Features.of(*(np.vstack(both) for both in zip((at, S), *[past] * (history is not None))))
     F = features(at, S)

@@ -11,16 +11,11 @@ import numpy as np
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import History
-from causalmix.core.paths import RESULTS, study_file
-from causalmix.core.sweep_files import Sweep
 from causalmix.data import fingerprints
-from causalmix.data.recipes import Recipe
 from causalmix.effects.interface import EPS
-from causalmix.train.design import Design
 
 FAR = 0.5  # times the range of the runs: a state that far beyond it is another world
 RARE = 0.05  # quantile of a domain's share among the runs below which runs say little
-ROLES = ("scorer", "rater")
 
 
 def far(history: History, x: np.ndarray) -> list[str]:
@@ -33,27 +28,19 @@ def far(history: History, x: np.ndarray) -> list[str]:
     return found
 
 
-def strangers(sweep: Sweep, identities: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Models that score a pool and are not those that the history says scored its own, a sentence's part each."""
-    known, found = _scorers(sweep), []
+def strangers(history: History, identities: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Models that score a pool and are not those that the history's columns name, a sentence's part each.
+
+    They are the same by name, by the hash of their files, or by both, as :func:`fingerprints.label` tells them.
+    """
+    found = []
     for role, model in identities.items():
-        if (wanted := known.get(role)) and not {model["name"], model["sha256"] or None} & set(wanted.values()):
-            found.append(f"the {role} {model['name']} against {wanted['name']} of the history's pools")
+        known, label = set(map(str, history.frame.get(role, ()))), fingerprints.label(model)
+        if len(known) == 1:
+            wanted = {*known, *fingerprints.of_model(role, told := known.pop()).values()} - {""}
+            if not wanted & {label, *model.values()}:
+                found.append(f"the {role} {label} against {told} of the history's pools")
     return found
-
-
-def _scorers(sweep: Sweep) -> dict[str, dict[str, str]]:
-    """Name and hash of the models that scored the history's pools, by its columns or by the study that it is of."""
-    frame, told = sweep.history.frame, {}
-    for role in ROLES:
-        if role in frame and frame[role].nunique() == 1:
-            told[role] = fingerprints.of_model(role, str(frame[role].iloc[0]))
-    path = sweep.paths[0].resolve()
-    if told or path.parent.parent != RESULTS.resolve() or not study_file(path.parent.name).is_file():
-        return told
-    pool = Design.of_study(path.parent.name).pool
-    recipe = Recipe.of(pool) if pool else Recipe("tiny")
-    return {role: fingerprints.of_model(role, getattr(recipe, role)) for role in ROLES}
 
 
 def doubts(found: Sequence[str], force: bool) -> tuple[str, ...]:
@@ -79,7 +66,8 @@ def shared_domains(history: History, rows: Mapping[str, int]) -> tuple[tuple[str
     if len(same) < 2:
         raise InputError(
             f"Expected two or more of the history's domains {', '.join(history.domains)} in the pool, found "
-            f"{', '.join(sorted(rows))}; name them alike with --map OLD=NEW, or map each source to one of these."
+            f"{', '.join(sorted(rows))}; name them alike, the sweep's with --map OLD=NEW or the pool's with --pool-map "
+            "OLD=NEW."
         )
     told = []
     if new:

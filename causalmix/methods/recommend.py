@@ -61,7 +61,7 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     strange: list[str] = []
     if way == "scored":
         source.require()
-        strange = reach.strangers(asked.sweep, source.identities)
+        strange = reach.strangers(history, source.identities)
         reach.doubts(strange, request.force)
     tell(f"Estimating returns from {len(history)} runs.")
     paper = fit_effects(history, outcome, n_trees=request.trees, seed=request.seed, **settings)

@@ -153,6 +153,7 @@ def _text(asked: Asked, options: dict, counts: pd.Series, lengths: np.ndarray, o
     model = asked.model if small or not Path(asked.model).exists() else str(Path(unmarked(asked.model)).resolve())
     evaluation = {"own": own, "include_path": str(asked.tasks.resolve()), "max_new_tokens": 64} if own else {}
     what = "accuracies on your tasks (higher is better)" if own else "the mean loss on held-out rows (lower is better)"
+    shares = dict(zip(map(str, counts.index), (kept / kept.sum()).round(6)))
     each = ", ".join(f"{domain} {count:,}" for domain, count in counts.items())
     source = f"measured: {len(lengths):,} rows in the tokens of {Path(model).name}"
     tokens = {"value": round(float(lengths.mean()), 1), "source": source}
@@ -166,15 +167,18 @@ parameters:
     options: {flow(options)}  # where the rows are, and what tells their domain
     domains: {flow(list(map(str, counts.index)))}  # their order in every mixture
     scorer: {flow(model)}  # measures the state of the rows: HES and Normalized_Loss
-    # What a run is judged by. A tenth of each domain, {VALIDATION_ROWS} rows at most, is never trained on: the losses
-    # there are the outcomes y_loss_<domain>. y_dev is {what}.
+    # What a run is judged by. A tenth of each domain, {VALIDATION_ROWS} rows at most, is never trained on. The losses on
+    # one half of them are the outcomes y_loss_<domain>; those on the other half, y_loss_<domain>_unseen, choose
+    # nothing and check what was chosen. y_dev is {what}.
     evaluation: {flow(evaluation or {"benchmarks": []})}
   models:
     proxy: {flow(model)}  # {"1M parameters, ships with the package" if small else "trained once for every run"}
     # target: NAME OR FOLDER  # the model that the mixture is for; plan then counts the trials that compare methods
   pool_rows: {min(LARGEST, max(500, int(counts.sum())))}  # at most; all of them
   candidates: {candidates}  # rows of each domain in one state: half of the smallest, so that states differ
-  n_runs: {n_runs}  # mixtures that are tried; a history needs {MIN_ROWS}, and more runs give narrower intervals
+  n_runs: {n_runs}  # mixtures that are tried; a history needs {MIN_ROWS}; more, also later, narrow the intervals
+  assignment: designed  # mixtures and states that tell most beside those before them; randomized is the paper's way
+  reference: {flow(shares)}  # the first mixture: the proportions of these rows
   n_samples: {n_samples}  # rows of one run
   epochs: 1
   learning_rate: {rate:f}  # ours, by the size of the proxy
@@ -182,6 +186,7 @@ parameters:
   training: {{max_length: {max_length}{", bf16: true" if gpu and not small else ""}}}  # tokens; {cut:.0%} of rows are longer and lose their end
   noise_specs: {min(4, n_runs)}  # runs that are trained again with another seed, to know the noise
   noise_seeds: 2
+  scale_runs: 0  # further runs on half to four times as many rows, a third of them of the target
 
 hardware:  # this machine; only plan reads it
 {_hardware(asked.out)}

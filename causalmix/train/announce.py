@@ -10,6 +10,7 @@ from causalmix.core.history import MIN_ROWS
 from causalmix.core.parameters import RunsParameters
 from causalmix.data.scored_pools import World
 from causalmix.train.clusters import CPU_COUNT, visible_gpus
+from causalmix.train.design import times_rows
 from causalmix.train.one_run import train
 from causalmix.train.spec import RunSpec
 
@@ -18,13 +19,16 @@ SHORT = 2  # batches of the run that is measured
 
 def before_scoring(asked: RunsParameters, limit: int | None) -> str:
     """What is known before a row is read."""
-    count = asked.n_runs + min(asked.noise_specs, asked.n_runs) * (asked.noise_seeds - 1)
-    count, runs = min(limit or count, count), min(limit or asked.n_runs, asked.n_runs)
+    parts = asked.n_runs, min(asked.noise_specs, asked.n_runs) * (asked.noise_seeds - 1), asked.scale_runs
+    left = limit or sum(parts)
+    runs, again, sizes = (min(part, max(left - sum(parts[:i]), 0)) for i, part in enumerate(parts))
+    rows = (runs + again + sum(map(times_rows, range(sizes)))) * asked.n_samples * asked.epochs
+    other = f" and {sizes:,} more of half to four times as many" if sizes else ""
     few = f" A history needs {MIN_ROWS} mixtures: these make none yet, raise n_runs or --limit."
     return (
-        f"A sweep of {count:,} runs, {runs:,} mixtures and {count - runs:,} of them again with another seed, of "
-        f"{asked.n_samples:,} rows each: {count * asked.n_samples * asked.epochs:,} rows in all, after the pool is "
-        f"scored (unless the cache has it).{few if runs < MIN_ROWS else ''}"
+        f"A sweep of {runs + again + sizes:,} runs, {runs:,} mixtures and {again:,} of them again with another seed, "
+        f"of {asked.n_samples:,} rows each{other}: {rows:,.0f} rows in all, after the pool is scored (unless the cache "
+        f"has it).{few if runs < MIN_ROWS else ''}"
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from causalmix.core.errors import InputError
 from causalmix.core.parameters import check_name
-from causalmix.core.simplex import sample_dirichlet
+from causalmix.core.simplex import check_mixture, sample_dirichlet
 from causalmix.core.study_file import Study, read_changes, read_study
 from causalmix.data.fingerprints import marked
 from causalmix.data.recipes import Recipe
@@ -18,6 +18,8 @@ from causalmix.data.scored_pools import World, load_real, load_world, rows_folde
 from causalmix.data.scores import SCORES
 from causalmix.data.tiny import models as tiny_models
 from causalmix.data.tiny.items import DOMAINS
+from causalmix.effects import candidates
+from causalmix.effects.optimal_design import Belief, Features, choose
 from causalmix.train.launch import launcher_of
 from causalmix.train.sft import SFTSettings
 from causalmix.train.spec import RunSpec, training_of
@@ -27,6 +29,7 @@ ROLES = ("proxy", "target", "longcot")
 # Are added to a design's seed for its further histories.
 CONFOUNDED_SEED, SCALE_SEED = 1, 40
 CONFOUNDED_RUNS = 256
+AIMS = 300  # gains that a design is to tell
 
 SUBJECTS = ("proxy_sft", "longcot")  # those that have the fields of a design; the first comes first
 
@@ -35,12 +38,12 @@ SUBJECTS = ("proxy_sft", "longcot")  # those that have the fields of a design; t
 class Design:
     """What a study trains; the fields are those of its YAML and of the chapters (:mod:`causalmix.core.parameters`).
 
-    ``tilt`` has the half-width of the range of each component of a state λ, by score (1 where it has none).  ``pool``
-    and ``longcot_pool`` are recipes (:class:`causalmix.data.recipes.Recipe`).  ``models`` has, by role (``proxy,
-    target, longcot``), a model's id or path, or a dictionary of its ``name``, of hyper-parameters that differ from
-    ``training``, and of ``launch``: the configuration and the ``processes`` of
-    :func:`causalmix.train.launch.finetune_distributed`.  What is empty or absent is the embedded world's; ``training``
-    has further fields of :class:`causalmix.train.sft.SFTSettings`, for all runs.
+    ``tilt`` has the half-width of the range of each component of a state λ, by score (1 where it has none),
+    ``reference`` the mixture of the first run, by domain; empty means none.  ``pool`` and ``longcot_pool`` are recipes
+    (:class:`causalmix.data.recipes.Recipe`).  ``models`` has, by role (``proxy, target, longcot``), a model's id or
+    path, or a dictionary of its ``name``, of hyper-parameters that differ from ``training``, and of ``launch``: the
+    configuration and the ``processes`` of :func:`causalmix.train.launch.finetune_distributed`.  What is empty or absent
+    is the embedded world's; ``training`` has further fields of :class:`causalmix.train.sft.SFTSettings`, for all runs.
     """
 
     pool_rows: int = 40_000
@@ -54,6 +57,7 @@ class Design:
     concentration: float = 1.0
     tilt: dict = field(default_factory=lambda: {"hes": 0.5, "normalized_loss": 0.25, "writing_style": 2.0})
     assignment: str = "randomized"
+    reference: dict = field(default_factory=dict)
     noise_specs: int = 24
     noise_seeds: int = 4
     scale_runs: int = 192
@@ -94,6 +98,12 @@ class Design:
             check_name(name, ("config", "processes"), f"setting to launch the {role}")
         return given | {"processes": launcher_of(given)["processes"]} if given else {}
 
+    def first_mixture(self, domains: tuple[str, ...]) -> np.ndarray:
+        """The reference, shape (K,); empty where none is named."""
+        for name in self.reference:
+            check_name(name, domains, "domain of the reference")
+        return check_mixture([self.reference.get(d, 0) for d in domains], domains) if self.reference else np.empty(0)
+
     def _entry(self, role: str) -> dict:
         given = self.models.get(role, role)
         return {"name": given} if isinstance(given, str) else dict(given)
@@ -116,17 +126,40 @@ class Design:
 
 def specs_of(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) -> list[RunSpec]:
     """The study's proxy runs on a world, by its name, in order; the same design always gives the same runs."""
-    rng = np.random.default_rng([design.seed, 10])
-    units = rng.uniform(-1, 1, (design.n_runs, len(SCORES)))
-    mixtures, tilts = _assign(design, units, len(domains)), units * design.widths
+    first = design.first_mixture(domains)
+    if design.assignment == "designed":
+        mixtures, units = _designed(design, first, len(domains))
+    else:
+        rng = np.random.default_rng([design.seed, 10])
+        units = rng.uniform(-1, 1, (design.n_runs, len(SCORES)))
+        mixtures = _assign(design, units, len(domains))
+    if len(first):
+        mixtures[0], units[0] = first, 0.0
     return [
         spec_of(design, world, weights, tilt, seed=design.seed * 100_000 + i, domains=domains)
-        for i, (weights, tilt) in enumerate(zip(mixtures, tilts))
+        for i, (weights, tilt) in enumerate(zip(mixtures, units * design.widths))
     ]
 
 
+def _designed(design: Design, first: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mixtures, shape (n_runs, k), and states in [-1, 1], each telling most beside those before it (I-optimal).
+
+    The first is the reference, Equal where none is named.  What is to be told are the gains over it of mixtures and in
+    states as a random design has them.  So the first runs are such a design themselves, whatever their number.
+    """
+    reference, wide = first if len(first) else np.full(k, 1 / k), np.ones(len(SCORES))
+    T, units = candidates.runs(np.zeros(k), np.ones(k), -wide, wide, design.seed)
+    features = Features.of(T, units)
+    F, rng = features(T, units), np.random.default_rng([design.seed, 12])
+    states = rng.uniform(-1, 1, (AIMS, len(SCORES)))
+    gains = features(sample_dirichlet(AIMS, design.concentration, k, design.seed), states) - features(reference, states)
+    belief = Belief.prior(F.shape[1]).given(features(reference, np.zeros((1, len(SCORES)))))
+    chosen = choose(F, design.n_runs - 1, belief, gains)
+    return np.vstack([reference, T[chosen]]), np.vstack([np.zeros(len(SCORES)), units[chosen]])
+
+
 def _assign(design: Design, units: np.ndarray, k: int) -> np.ndarray:
-    """Mixtures of a design, shape (n_runs, k); ``units`` are the states, each component in [-1, 1]."""
+    """Mixtures of a design that are drawn, shape (n_runs, k); ``units`` are the states, each component in [-1, 1]."""
     if design.assignment == "randomized":
         return sample_dirichlet(design.n_runs, design.concentration, k, design.seed)
     if design.assignment == "confounded":
@@ -135,7 +168,9 @@ def _assign(design: Design, units: np.ndarray, k: int) -> np.ndarray:
         lean = np.exp(0.5 * units @ np.random.default_rng(11).normal(size=(units.shape[1], k)))
         means = lean / lean.sum(axis=1, keepdims=True)
         return np.stack([rng.dirichlet(design.concentration * k * m + 0.05) for m in means])
-    raise InputError(f"Expected assignment randomized or confounded, found {design.assignment!r}; choose one.")
+    raise InputError(
+        f"Expected assignment randomized, designed or confounded, found {design.assignment!r}; choose one."
+    )
 
 
 def spec_of(
@@ -174,6 +209,11 @@ def noise_panel(design: Design, specs: list[RunSpec]) -> list[RunSpec]:
     return again
 
 
+def times_rows(i: int) -> float:
+    """Rows of the i-th run over sizes, by those of a usual run."""
+    return 2.0 ** (i // 3 % 4 - 1)
+
+
 def scale_specs(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) -> list[RunSpec]:
     """The study's runs over sizes: other mixtures and states, at a half, one, two and four times the rows of a run.
 
@@ -185,7 +225,7 @@ def scale_specs(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) 
     return [
         spec_of(
             design, world, spec.weights, spec.state, spec.seed, domains=domains,
-            role="target" if i % 3 == 2 else "proxy", n_samples=int(design.n_samples * 2.0 ** (i // 3 % 4 - 1)),
+            role="target" if i % 3 == 2 else "proxy", n_samples=int(design.n_samples * times_rows(i)),
         )
         for i, spec in enumerate(specs_of(second, world, domains))
     ]  # fmt: skip

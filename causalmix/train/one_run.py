@@ -16,10 +16,14 @@ from causalmix.data import states
 from causalmix.data.named_models import load_model, load_tokenizer, place
 from causalmix.data.scored_pools import World, load_named, one_thread
 from causalmix.lm import conversations, losses
+from causalmix.lm.tasks import SPLITS
 from causalmix.train.launch import finetune_distributed
 from causalmix.train.online import make_mixer
 from causalmix.train.sft import SFTSettings, finetune
 from causalmix.train.spec import RunSpec
+
+#: What a record calls losses on held-out rows, by their split.
+LOSSES = dict(zip(SPLITS, ("validation_loss", "unseen_loss")))
 
 
 @one_thread()
@@ -53,7 +57,7 @@ def train(spec: dict) -> dict:
         "covariates": states.candidate_covariates(world.scored, candidates) | mixed,
         "training": training
         | {"repeats": repeats, "parameters": parameters}
-        | {"validation_loss": _validation_losses(world, spec.model, model, tokenizer)},
+        | _held_out_losses(world, spec.model, model, tokenizer),
     }
 
 
@@ -91,16 +95,18 @@ def _train_launched(world: World, sample: np.ndarray, spec: RunSpec, settings: S
     return training, model, tokenizer
 
 
-def _validation_losses(world: World, name: str, model, tokenizer) -> dict[str, float]:
-    """Loss on unseen rows of each domain, nats per scored token; empty where the pool's family has none."""
-    known = _validation_tokens(world, name)
-    return {domain: losses.validation_loss(model, tokenizer, rows) for domain, rows in known.items()}
+def _held_out_losses(world: World, name: str, model, tokenizer) -> dict[str, dict[str, float]]:
+    """Loss on held-out rows by split and domain, nats per scored token; empty where the pool's family has none."""
+    found: dict[str, dict[str, float]] = {LOSSES["dev"]: {}}
+    for (split, domain), rows in _held_out_tokens(world, name).items():
+        found.setdefault(LOSSES[split], {})[domain] = losses.validation_loss(model, tokenizer, rows)
+    return found
 
 
 @lru_cache(maxsize=4)
-def _validation_tokens(world: World, model: str) -> dict[str, Dataset]:
-    """Validation rows by domain as tokens of a model, by its name: each run loads a tokenizer of its own."""
-    rows, by_domain, tokenizer = world.validation(), {}, load_tokenizer(model)
-    for domain, messages in zip(*(rows[column][:] for column in ("domain", "messages"))) if rows is not None else ():
-        by_domain.setdefault(domain, []).append({"messages": messages})
-    return {domain: conversations.tokenize(part, tokenizer) for domain, part in by_domain.items()}
+def _held_out_tokens(world: World, model: str) -> dict[tuple[str, str], Dataset]:
+    """Held-out rows by split and domain as tokens of a model, by its name: each run loads a tokenizer of its own."""
+    rows, parts, tokenizer = world.validation(), {}, load_tokenizer(model)
+    for row in rows if rows is not None else ():
+        parts.setdefault((row["split"], row["domain"]), []).append(row)
+    return {part: conversations.tokenize(chosen, tokenizer) for part, chosen in parts.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from causalmix.core.errors import InputError
 from causalmix.core.history import CONFOUNDED, DESIGN, SCALE
 from causalmix.core.paths import results_dir
 from causalmix.core.tables import write_table
+from causalmix.data import fingerprints
 from causalmix.data.families import Kind, kind_of
 from causalmix.data.named_models import load_model
-from causalmix.data.recipes import REAL
+from causalmix.data.recipes import REAL, Recipe, read_recipe
 from causalmix.data.scored_pools import World, one_thread
 from causalmix.data.scores import SCORES
 from causalmix.data.tiny.items import DOMAINS
@@ -23,7 +25,7 @@ from causalmix.data.world_name import WorldName
 from causalmix.lm.outcomes import axis_scores
 from causalmix.train.design import Design, confounded_specs, noise_panel, scale_specs, specs_of, world_for
 from causalmix.train.ledger import Ledger
-from causalmix.train.one_run import train
+from causalmix.train.one_run import LOSSES, train
 from causalmix.train.spec import RunSpec
 from causalmix.train.sweep import run_sweep
 
@@ -42,22 +44,34 @@ def base_outcomes(names: Mapping[str, str], kind: Kind) -> pd.DataFrame:
 def outcomes_of(record: dict) -> dict[str, float]:
     """Outcomes of a finished run: accuracies by axis and, of a real pool, its losses on held-out rows.
 
-    ``y_loss_<domain>`` are nats per scored token; their plain mean is ``y_loss`` or, where models are asked nothing
-    else, ``y_dev``.
+    ``y_loss_<domain>`` are nats per scored token of the Dev rows; their plain mean is ``y_loss`` or, where models are
+    asked nothing else, ``y_dev``.  Those of the Unseen rows end in ``_unseen``.
     """
     found = axis_scores(record["scores"], kind_of(record["spec"]["world"]).tasks())
-    losses = record["training"].get("validation_loss")
-    if not losses or WorldName.read(record["spec"]["world"]).family != REAL:
+    if WorldName.read(record["spec"]["world"]).family != REAL:
         return found
-    mean = {"y_loss" if found else "y_dev": float(np.mean(list(losses.values())))}
-    return found | mean | {f"y_loss_{domain}": loss for domain, loss in losses.items()}
+    overall, by_domain = {}, {}
+    for (split, kept), end in zip(LOSSES.items(), ("", "_unseen")):
+        if losses := record["training"].get(kept):
+            overall[f"y_loss{end}" if found else f"y_{split}"] = float(np.mean(list(losses.values())))
+            by_domain |= {f"y_loss_{domain}{end}": loss for domain, loss in losses.items()}
+    return found | overall | by_domain
 
 
 def _lower(outcomes: Mapping[str, float]) -> dict[str, str]:
     """The history's column of outcomes that are better when lower, where there are such: losses, and their mean."""
     losses = [name for name in outcomes if name.startswith("y_loss")]
-    mean = ["y_dev"] if losses and "y_loss" not in losses else []
-    return {LOWER: " ".join(mean + losses)} if losses else {}
+    means = [f"y_{split}" for split in LOSSES if f"y_{split}" in outcomes] if "y_loss" not in losses else []
+    return {LOWER: " ".join(means + losses)} if losses else {}
+
+
+@lru_cache(maxsize=8)
+def _scored_by(world: str) -> dict[str, str]:
+    """The models that measured the state of a world's rows, by the history's columns of them."""
+    name = WorldName.read(world)
+    recipe = read_recipe(name.digest)[0] if name.family == REAL else Recipe("tiny")  # scored by a recipe's defaults
+    models = {role: fingerprints.of_model(role, getattr(recipe, role)) for role in fingerprints.SCORERS}
+    return {role: fingerprints.label(model) for role, model in models.items()}
 
 
 def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFrame:
@@ -73,6 +87,7 @@ def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFra
             | {f"x_{s}": record["covariates"][f"x_{s}{suffix}"] for s in SCORES}
             | outcomes
             | _lower(outcomes)
+            | _scored_by(spec["world"])
         )
     return pd.DataFrame(rows)
 

@@ -26,7 +26,7 @@ from causalmix.lm import turns
 
 ID_COLUMNS = ("row_id", "id")
 LEFT, UNMAPPED = "a source that the map leaves out", "a source that the map lacks"
-VERSION = 2  # of how rows are read: raised where the same file gives other rows, for pools are kept
+VERSION = 3  # of how rows are read and held out: raised where a file gives another pool, for pools are kept
 SHOWN = 20  # files that the account lists one by one
 
 #: Columns that a pool has only where some row needs them: JSON of what a training set keeps, and which turns count.
