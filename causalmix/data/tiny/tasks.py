@@ -49,7 +49,7 @@ def opened(prompt: str) -> str:
 
 @cache
 def tiny_tasks(seed: int = 7) -> tuple[Task, ...]:
-    """All tasks: 300 Dev and 150 Unseen prompts an axis, fewer where a form holds fewer prompts."""
+    """All tasks: 200 Dev and 80 Unseen prompts an axis, fewer where a form holds fewer prompts."""
     return tuple(_task(axis, split, seed) for split in ITEMS for axis in AXES)
 
 
