@@ -104,6 +104,26 @@ def agreement_sentence(again: pd.DataFrame) -> str:
     )
 
 
+def allowed(threshold: str) -> tuple[float, float]:
+    """The least and the largest value that keep a threshold, as ``>=.15``, ``<=.95`` or ``between .30 and .95``."""
+    numbers = [float(number) for number in re.findall(r"[\d.]+", threshold)]
+    return (
+        -np.inf if threshold.startswith("<=") else numbers[0],
+        np.inf if threshold.startswith(">=") else numbers[-1],
+    )
+
+
+def pilot_sentence(pilot: pd.DataFrame) -> str:
+    """Which measures of the world its pilots miss and by how much; ``pilot`` is the table of measures."""
+    missed = []
+    for row in pilot[~pilot["met"]].itertuples():
+        low, high = allowed(row.threshold)
+        off = max(low - row.value, row.value - high)
+        missed.append(f"*{row.measure}*: {row.value:.2f} [{row.low:.2f}, {row.high:.2f}], which misses it by {off:.2f}")
+    found = f"Of {len(pilot)} measures, the world meets {int(pilot['met'].sum())}"
+    return f"{found} and misses {len(missed)}. {'; '.join(missed)}." if missed else f"{found}: all of them."
+
+
 def settings_table(settings: object) -> pd.DataFrame:
     """The fields of a dataclass with their values and the comment beside each in its source.
 
