@@ -116,12 +116,14 @@ def allowed(threshold: str) -> tuple[float, float]:
 def pilot_sentence(pilot: pd.DataFrame) -> str:
     """Which measures of the world its pilots miss and by how much; ``pilot`` is the table of measures."""
     missed = []
-    for row in pilot[~pilot["met"]].itertuples():
+    for row in pilot[~pilot["met"] & pilot["value"].notna()].itertuples():
         low, high = allowed(row.threshold)
         off = max(low - row.value, row.value - high)
         missed.append(f"*{row.measure}*: {row.value:.2f} [{row.low:.2f}, {row.high:.2f}], which misses it by {off:.2f}")
-    found = f"Of {len(pilot)} measures, the world meets {int(pilot['met'].sum())}"
-    return f"{found} and misses {len(missed)}. {'; '.join(missed)}." if missed else f"{found}: all of them."
+    told = [f"Of {len(pilot)} measures, the world meets {int(pilot['met'].sum())} and misses {len(missed) or 'none'}."]
+    told += [f"{'; '.join(missed)}."] if missed else []
+    unknown = [f"*{name}*" for name in pilot.loc[pilot["value"].isna(), "measure"]]
+    return " ".join(told + ([f"Not measured: {', '.join(unknown)}."] if unknown else []))
 
 
 def settings_table(settings: object) -> pd.DataFrame:
