@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from bench_validity import best_mixtures
 from predictors import PREDICTORS, Learner
 
 from causalmix.core import paths
@@ -27,7 +28,7 @@ from causalmix.effects import candidates
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.optimal_design import Belief, Features, choose
 from causalmix.effects.public_sweeps import published
-from causalmix.effects.worlds import World, best_mixtures, draw
+from causalmix.effects.worlds import World, draw
 
 RANDOM = 512
 WORLDS = ("constant", "linear")

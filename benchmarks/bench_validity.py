@@ -21,8 +21,8 @@ import pandas as pd
 
 from causalmix.core.tables import write_table
 from causalmix.effects.estimator import fit_effects
-from causalmix.effects.interface import Effects
-from causalmix.effects.worlds import WORLDS, Known, World, best_mixtures, draw
+from causalmix.effects.interface import EPS, Effects
+from causalmix.effects.worlds import KINDS, Known, World, draw
 from causalmix.methods.cautious import cautious
 from causalmix.methods.limits import limits
 from causalmix.methods.policy import causalmix_a
@@ -34,6 +34,31 @@ SETTINGS = {"forest": {"n_repeats": 2}, "linear": {"n_repeats": 2}, "bayesian": 
 LARGE, SMALL = 512, 128  # runs of a history; of the small ones only the plain randomized worlds are drawn
 TRIED = 40  # of a world's states in which a policy is asked
 HALF = ("linear", "forest")  # stages with half of the seeds, in plain worlds: their misses are easy to see
+
+#: Every kind, randomized and confounded, and the plain ones among them with other noise, domains and covariates.
+WORLDS = tuple(World(kind, confounded) for kind in KINDS for confounded in (False, True)) + tuple(
+    World(kind, **other)
+    for kind in ("linear", "steps")
+    for other in ({"noise": 0.03}, {"uneven": True}, {"k": 3}, {"k": 12}, {"d": 1}, {"d": 6})
+)
+
+
+def best_mixtures(theta: np.ndarray, eps: float = EPS) -> np.ndarray:
+    """Mixtures that maximise theta' log(T + eps) exactly, shape (n, K).
+
+    On its support the best mixture is proportional to the returns there, less eps; the support is the largest returns,
+    as many as give the best value, or one domain alone where none is positive.
+    """
+    found = np.empty_like(theta)
+    for i, t in enumerate(theta):
+        k, order = len(t), np.argsort(-t)
+        candidates = [np.eye(k)[order[0]]]
+        for m in range(2, int((t > 0).sum()) + 1):
+            w = np.zeros(k)
+            w[order[:m]] = t[order[:m]] * (1 + m * eps) / t[order[:m]].sum() - eps
+            candidates += [w] if w.min() >= 0 else []
+        found[i] = max(candidates, key=lambda w: t @ np.log(w + eps))
+    return found
 
 
 def measure(world: World, n: int, stage: str, seed: int, **settings) -> dict[str, float]:

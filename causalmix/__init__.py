@@ -1,7 +1,5 @@
 """CausalMix: mixtures of fine-tuning data from the causal effect of each domain, given the state of the data."""
 
-from __future__ import annotations
-
 import os
 import warnings
 

@@ -1,7 +1,5 @@
 """``python -m causalmix``, and the command of that name."""
 
-from __future__ import annotations
-
 import signal
 import sys
 

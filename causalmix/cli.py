@@ -3,14 +3,12 @@
 Exit codes: 0 for success, 1 for a failed run or book, 2 for bad input, told in one sentence.
 """
 
-from __future__ import annotations
-
 import argparse
 import builtins
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +19,6 @@ from causalmix.core import paths
 from causalmix.core.errors import InputError, plain
 from causalmix.core.parameters import SUBJECTS, FitParameters, declaration, read, subject_of
 from causalmix.core.study_file import read_study
-from causalmix.methods import design_request
 from causalmix.methods.request import add_options, request_of
 
 
@@ -59,92 +56,98 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="causalmix", description="Mixtures of training data as causal inference.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    study = argparse.ArgumentParser(add_help=False)
-    study.add_argument("--study", default=stamps.COMMITTED, help="a name, or a YAML file; default: %(default)s")
+    def command(name: str, do: Callable[[argparse.Namespace], int], help: str, study: bool = False) -> Callable:
+        """A further command; returns what adds its options."""
+        made = commands.add_parser(name, help=help)
+        made.set_defaults(do=do)
+        if study:
+            told = "a name, or a YAML file; default: %(default)s"
+            made.add_argument("--study", default=stamps.COMMITTED, help=told)
+        return made.add_argument
 
-    command = commands.add_parser("init", help="write a study's file for a folder of your own rows")
-    command.set_defaults(do=_init)
-    command.add_argument("rows", type=Path, metavar="FOLDER", help="a folder or a file of conversations")
-    command.add_argument("--out", type=Path, default=Path("study.yaml"), metavar="FILE", help="default: %(default)s")
-    command.add_argument("--model", default="proxy", help="the proxy: a folder or a name; default: the embedded one")
-    command.add_argument("--tasks", type=Path, metavar="FOLDER", help="your tasks, as lm-evaluation-harness has them")
-    command.add_argument("--domain-column", default="", metavar="NAME", help="what tells the domain of a row")
-    command.add_argument("--runs", type=_positive, default=0, metavar="N", help="mixtures to try; default: by domains")
-    command.add_argument("--force", action="store_true", help="write over a file that is there")
+    def formatted(option: Callable) -> None:
+        option("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
 
-    command = commands.add_parser("run", parents=[study], help="execute the chapters of a study into pages")
-    command.set_defaults(do=_run)
-    command.add_argument("chapters", nargs="*", metavar="CHAPTER", help="such as effects; all by default")
-    command.add_argument("--notebook", action="append", default=[], metavar="CHAPTER", help="the same, as an option")
-    command.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
-    command.add_argument("--help-parameters", action="store_true", help="list the parameters that there are, and stop")
+    option = command("init", _init, "write a study's file for a folder of your own rows")
+    option("rows", type=Path, metavar="FOLDER", help="a folder or a file of conversations")
+    option("--out", type=Path, default=Path("study.yaml"), metavar="FILE", help="default: %(default)s")
+    option("--model", default="proxy", help="the proxy: a folder or a name; default: the embedded one")
+    option("--tasks", type=Path, metavar="FOLDER", help="your tasks, as lm-evaluation-harness has them")
+    option("--domain-column", default="", metavar="NAME", help="what tells the domain of a row")
+    option("--runs", type=_positive, default=0, metavar="N", help="mixtures to try; default: by domains")
+    option("--force", action="store_true", help="write over a file that is there")
 
-    command = commands.add_parser("status", help="tell which pages are fresh, and why others are not")
-    command.set_defaults(do=_status)
+    option = command("run", _run, "execute the chapters of a study into pages", study=True)
+    option("chapters", nargs="*", metavar="CHAPTER", help="such as effects; all by default")
+    option("--notebook", action="append", default=[], metavar="CHAPTER", help="the same, as an option")
+    option("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
+    option("--help-parameters", action="store_true", help="list the parameters that there are, and stop")
 
-    command = commands.add_parser("book", help="render the pages to HTML")
-    command.set_defaults(do=_book)
-    command.add_argument("--check", action="store_true", help="only check the pages and the rendered book")
-    command.add_argument(
-        "--student", action="store_true", help="the edition without solutions, below book/_build/student"
+    command("status", _status, "tell which pages are fresh, and why others are not")
+
+    option = command("book", _book, "render the pages to HTML")
+    option("--check", action="store_true", help="only check the pages and the rendered book")
+    option("--student", action="store_true", help="the edition without solutions, below book/_build/student")
+
+    option = command("sweep", _sweep, "train the runs that a study's ledger lacks", study=True)
+    option("--limit", type=_positive, metavar="N", help="only the first N runs")
+    told = "processes of the local cluster, default: one per GPU, or per core where there is none; or jobs of Slurm"
+    option("--workers", type=_positive, metavar="N", help=told)
+    told = "local (the default), slurm:FILE.yaml, or a Dask scheduler's tcp://HOST:PORT"
+    option("--cluster", "--scheduler", default="local", metavar="WHERE", help=told)
+    told = "further tries of a run that its machine failed; default: %(default)s"
+    option("--retries", type=partial(_positive, least=0), default=0, metavar="N", help=told)
+    option("--trials", action="store_true", help="the trials that compare methods instead: hours")
+    option("--retry-failed", action="store_true", help="train failed runs again")
+
+    command("design", _design, "propose the mixtures, states and sizes of a sweep's next runs")
+    _add_design(commands.choices["design"])
+
+    formatted(
+        command("plan", _plan, "tell what a study costs: runs, tokens, hours, memory, disk and money", study=True)
     )
 
-    command = commands.add_parser("sweep", parents=[study], help="train the runs that a study's ledger lacks")
-    command.set_defaults(do=_sweep)
-    command.add_argument("--limit", type=_positive, metavar="N", help="only the first N runs")
-    command.add_argument(
-        "--workers",
-        type=_positive,
-        metavar="N",
-        help="processes of the local cluster, default: one per GPU, or per core where there is none; or jobs of Slurm",
-    )
-    command.add_argument(
-        "--cluster",
-        "--scheduler",
-        default="local",
-        metavar="WHERE",
-        help="local (the default), slurm:FILE.yaml, or a Dask scheduler's tcp://HOST:PORT",
-    )
-    command.add_argument(
-        "--retries",
-        type=partial(_positive, least=0),
-        default=0,
-        metavar="N",
-        help="further tries of a run that its machine failed; default: %(default)s",
-    )
-    command.add_argument("--trials", action="store_true", help="the trials that compare methods instead: hours")
-    command.add_argument("--retry-failed", action="store_true", help="train failed runs again")
+    option = command("recommend", _recommend, "tell the mixture for a new pool of rows, by a sweep that is there")
+    add_options(commands.choices["recommend"])
+    formatted(option)
+    option("--no-cache", action="store_true", help="keep nothing of the pool but what --out gets")
 
-    command = commands.add_parser("design", help="propose the mixtures, states and sizes of a sweep's next runs")
-    command.set_defaults(do=_design)
-    design_request.add_options(command)
-
-    command = commands.add_parser(
-        "plan", parents=[study], help="tell what a study costs: runs, tokens, hours, memory, disk and money"
-    )
-    command.set_defaults(do=_plan)
-    command.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
-
-    command = commands.add_parser("recommend", help="tell the mixture for a new pool of rows, by a sweep that is there")
-    command.set_defaults(do=_recommend)
-    add_options(command)
-    command.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
-    command.add_argument("--no-cache", action="store_true", help="keep nothing of the pool but what --out gets")
-
-    command = commands.add_parser("world", help="rebuild the base models of the embedded world (half an hour or so)")
-    command.set_defaults(do=_world)
-    command.add_argument(
-        "--out",
-        type=Path,
-        default=paths.ASSETS / "tiny" if paths.CHECKOUT else None,
-        required=not paths.CHECKOUT,
-        help="folder to write to; default: the checkout's own",
-    )
-
-    command = commands.add_parser("completion", help='complete these in a shell: eval "$(causalmix completion bash)"')
-    command.set_defaults(do=lambda options: _completion(options, commands.choices))
-    command.add_argument("shell", choices=("bash", "zsh"))
+    option = command("world", _world, "rebuild the base models of the embedded world (half an hour or so)")
+    place = {"default": paths.ASSETS / "tiny"} if paths.CHECKOUT else {"required": True}
+    option("--out", type=Path, help="folder to write to; default: the checkout's own", **place)
+    option = command(
+        "completion", lambda options: _completion(options, commands.choices),
+        'complete these in a shell: eval "$(causalmix completion bash)"',
+    )  # fmt: skip
+    option("shell", choices=("bash", "zsh"))
     return parser
+
+
+def _add_design(parser: argparse.ArgumentParser) -> None:
+    where, option = parser.add_mutually_exclusive_group(required=True).add_argument, parser.add_argument
+    where("--domains", metavar="A,B,C", help="names of the domains, for the first runs of a sweep")
+    where("--history", type=Path, metavar="FILE", help="runs that are there: the next ones are proposed")
+    where("--study", metavar="NAME", help="a study's history, or its domains where it has none yet")
+    option("--runs", type=int, required=True, metavar="N", help="runs to propose")
+    told = "ranges of what a run's data can be; default: those of the history"
+    option("--covariates", default="", metavar="NAME=LOW:HIGH,…", help=told)
+    option("--sizes", default="", metavar="N,…", help="rows of a training set; default: the history's")
+    for bound, default, which in (("floor", "0", "smallest"), ("cap", "1", "largest")):
+        told = f"{which} share, one for all or by domain; default: %(default)s"
+        option(f"--{bound}", default=default, metavar="SHARE|NAME=SHARE,…", help=told)
+    option("--reference", default="", metavar="NAME=SHARE,…", help="what gains are over; default: Equal")
+    told = "learn all, or the gains; default: D, with a history I"
+    option("--criterion", default="", metavar="D|I", help=told)
+    option("--target", default="", metavar="NAME=VALUE,…", help="state that the gain is for; default: all")
+    option("--outcome", default="y_dev", metavar="NAME", help="of the history; default: %(default)s")
+    option("--lower-is-better", action="store_true", help="the outcome is a loss")
+    told = "of runs at the reference and the present optimum; default: %(default)s"
+    option("--anchors", type=float, default=0.1, metavar="SHARE", help=told)
+    option("--noise", type=float, metavar="SD", help="of an outcome between equal runs")
+    told = "tell how many runs this half-width of the 95%% interval of the gain takes"
+    option("--half-width", type=float, metavar="WIDTH", help=told)
+    option("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    option("--out", type=Path, metavar="FILE", help="new CSV file; default: the terminal")
 
 
 def _completion(options: argparse.Namespace, commands: Mapping[str, argparse.ArgumentParser]) -> int:
@@ -175,9 +178,7 @@ def _init(options: argparse.Namespace) -> int:
 
     asked = Asked(**{field.name: getattr(options, field.name) for field in fields(Asked)})
     path = init(asked, tell=partial(print, file=sys.stderr))
-    print(
-        f"{path} is written. What it costs: causalmix plan --study {path}; to train it: causalmix sweep --study {path}"
-    )
+    print(f"{path} is written. Its cost: causalmix plan --study {path}; its training: causalmix sweep --study {path}")
     return 0
 
 
@@ -225,11 +226,8 @@ def _from_root(options: argparse.Namespace, given: dict[str, str] = {}) -> dict[
     """Work in the root of the repository, as kernels and workers do; files found from here keep their meaning."""
     if paths.is_file(options.study):
         options.study = str(Path(options.study).resolve())
-    files = {
-        name: str(Path(given[name]).resolve())
-        for name in ("history", "target")
-        if Path(given.get(name) or "?").exists()
-    }
+    there = [name for name in ("history", "target") if Path(given.get(name) or "?").exists()]
+    files = {name: str(Path(given[name]).resolve()) for name in there}
     os.chdir(paths.ROOT)
     return given | files
 
@@ -298,12 +296,8 @@ def _sweep(options: argparse.Namespace) -> int:
     if not elsewhere:
         needs.check_gpus(found, needs.TRIALS if options.trials else needs.SWEEP)
     needs.check(found, needs.trials(found) if options.trials else needs.SWEEP, elsewhere)
-    settings = {
-        "client": options.cluster,
-        "n_workers": options.workers,
-        "retry_failed": options.retry_failed,
-        "retries": options.retries,
-    }
+    settings = {"client": options.cluster, "n_workers": options.workers, "retry_failed": options.retry_failed,
+                "retries": options.retries}  # fmt: skip
     from causalmix.book.progress import Lines
     from causalmix.core import progress
 

@@ -16,9 +16,8 @@ from causalmix.core.simplex import nearest
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.interface import Effects
 from causalmix.methods.ask import METHODS
-from causalmix.methods.caution import Caution
 from causalmix.methods.cautious import KAPPA, Keep, cautious
-from causalmix.methods.limits import limits
+from causalmix.methods.limits import Caution, limits
 from causalmix.methods.objective import read_objective
 from causalmix.methods.question import Question
 

@@ -4,10 +4,11 @@ import bench_validity
 import numpy as np
 import pandas as pd
 import pytest
+from bench_validity import WORLDS, best_mixtures
 
 from causalmix.effects import interface, worlds
 from causalmix.effects.estimator import fit_effects
-from causalmix.effects.worlds import WORLDS, World, best_mixtures, draw
+from causalmix.effects.worlds import World, draw
 from causalmix.methods import validity
 
 #: Most regret from 512 runs, in 1e-3 of the outcome; of two draws, so more than the 2.0 that twelve draws keep to.

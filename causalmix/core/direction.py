@@ -1,10 +1,7 @@
 """Which way an outcome is better: stated, told by the history, or by its name and values; else it has to be asked.
 
-Every estimate and every method takes higher outcomes for better ones, so an outcome that is better when it is lower is
-turned around, value for value, before anything sees it; its name stays.
+Every method takes higher for better, so the values of an outcome that is better when lower are turned around first.
 """
-
-from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
@@ -31,10 +28,9 @@ def is_lower_better(
 ) -> bool:  # fmt: skip
     """Whether lower values of an outcome, a ``y_`` column, are better.
 
-    ``lower`` and ``higher`` name outcomes that are stated to be better one way, which wins, and then what the history's
-    column ``lower_is_better`` says.  InputError when one is stated both ways or is not there, or when nothing is stated
-    and it cannot be known: the name speaks of a loss, but not in a word of its own, or some value is below zero; or the
-    name says nothing and all values are above 1, where no accuracy is.
+    What ``lower`` and ``higher`` name wins, then what the history's column ``lower_is_better`` says.  InputError when
+    one is named in both or is not there, or cannot be known: its name hints at a loss, not in a word of its own or with
+    values below zero, or says nothing and all values are above 1.
     """
     y = history.y(outcome)
     if outcome in lower and outcome in higher:
@@ -66,7 +62,7 @@ def differing(history: History, outcome: str) -> np.ndarray:
     """The values of an outcome, shape (n,); InputError where they are the same in all runs."""
     if np.ptp(y := history.y(outcome)) == 0:
         raise InputError(
-            f"Expected an outcome that differs between runs, found {outcome} at {y[0]:g} in all; choose another."
+            f"Expected an outcome that differs between runs, found {outcome} at {y[0]:g} in all; choose one."
         )
     return y
 
@@ -83,9 +79,8 @@ def turned(
     for name in (*lower, *higher):
         history.check_outcome(name)  # a name that is misspelt would be stated in vain
     down = [name for name in dict.fromkeys(outcomes) if is_lower_better(history, name, lower, higher)]
-    if not down:
-        return history
-    return replace(history, frame=_minus(history.frame, down), whole=_minus(history.whole, down))
+    parts = {part: _minus(getattr(history, part), down) for part in ("frame", "whole")}
+    return replace(history, **parts) if down else history
 
 
 def upward(table: pd.DataFrame, outcome: str, lower: bool) -> pd.DataFrame:

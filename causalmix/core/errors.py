@@ -1,7 +1,5 @@
 """The one exception that bad input raises, and how text from outside is shown."""
 
-from __future__ import annotations
-
 import re
 
 LONGEST = 200  # characters of what was found that a sentence repeats

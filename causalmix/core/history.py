@@ -33,27 +33,13 @@ UNITS = {"k": 1e3, "m": 1e6, "b": 1e9}
 
 @dataclass(frozen=True)
 class History:
-    """A validated sweep: one row (X, T, Y) per run; made by :func:`check_history`.
+    """A validated sweep: one row (X, T, Y) per run; made by :func:`check_history`."""
 
-    Attributes
-    ----------
-    frame : DataFrame, n rows
-        The table, its weights summing to 1 exactly.
-    domains : tuple of str, length K
-        Names of the ``w_`` columns, without the prefix.
-    covariates : tuple of str, length d
-        Names of the ``x_`` columns, without the prefix; may be empty.
-    axes : tuple of str
-        Names of the capability axes: ``y_`` columns other than means and unseen tasks, and losses (``y_loss…``) only
-        where there is nothing else.
-    whole : DataFrame
-        The table that ``frame`` is a part of, the same where nothing was left out; ``replace`` keeps it.
-    """
-
-    frame: pd.DataFrame
-    domains: tuple[str, ...]
-    covariates: tuple[str, ...]
-    axes: tuple[str, ...]
+    frame: pd.DataFrame  # the table, its weights summing to 1 exactly
+    domains: tuple[str, ...]  # names of the ``w_`` columns, without the prefix, length K
+    covariates: tuple[str, ...]  # names of the ``x_`` columns, without the prefix, length d; may be empty
+    axes: tuple[str, ...]  # ``y_`` columns but means, unseen tasks and, if there is anything else, losses (``y_loss…``)
+    # The table that ``frame`` is a part of, the same where nothing was left out; ``replace`` keeps it.
     whole: pd.DataFrame | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -95,10 +81,7 @@ class History:
     def parts(self, names: Sequence[str]) -> History:
         """The runs of some of :data:`PARTS`, as a history of their own: sizes are covariates where theirs differ.
 
-        Raises
-        ------
-        InputError
-            When there are no runs of a part, or fewer than 20 in all.
+        InputError when there are no runs of a part, or fewer than 20 in all.
         """
         there = [name for name in PARTS if (self.part == name).any()]
         if lost := [name for name in names if name not in there] or ["none"] * (not names):
@@ -137,22 +120,7 @@ class History:
         return columns_with(self.frame, "y_")
 
     def y(self, outcome: str = "y_dev") -> np.ndarray:
-        """One outcome of every run.
-
-        Parameters
-        ----------
-        outcome : str
-            Name of a ``y_`` column.
-
-        Returns
-        -------
-        ndarray, shape (n,)
-
-        Raises
-        ------
-        InputError
-            When there is no such column, or it lacks the value of a run.
-        """
+        """An outcome, a ``y_`` column, of every run, shape (n,); InputError where there is none, or a run lacks it."""
         self.check_outcome(outcome)
         values = self.frame[outcome].to_numpy(float)
         if (gaps := np.isnan(values)).any():
@@ -170,13 +138,7 @@ class History:
             raise InputError(f"Expected an outcome among {known}, found {outcome!r}; choose one of these.")
 
     def complete(self, outcomes: Collection[str]) -> History:
-        """The runs that have all of some outcomes, as if there were no others.
-
-        Raises
-        ------
-        InputError
-            When an outcome is not there, or fewer than 20 runs are left.
-        """
+        """The runs that have all of some outcomes, as if there were no others; InputError of fewer than 20."""
         for name in outcomes:
             self.check_outcome(name)
         known = self.frame[list(outcomes)].notna().all(axis=1)
@@ -192,21 +154,15 @@ class History:
 
 
 def check_history(frame: pd.DataFrame, source: str = "the history") -> History:
-    """Validate a sweep of any domains and covariates.
+    """Validate a sweep of any domains and covariates, and divide the weights of each run by their sum.
 
     Parameters
     ----------
     frame : DataFrame
-        Columns ``run_id``, ``w_<domain>`` (two or more), ``x_<covariate>`` (any number),
-        ``y_<outcome>`` (one or more, gaps allowed); others are kept.  Rows of the training set, where they
-        are told, are ``n_samples``.
+        Columns ``run_id``, ``w_<domain>`` (two or more), ``x_<covariate>`` (any number), ``y_<outcome>`` (one or
+        more, gaps allowed); others are kept.  Rows of the training set, where they are told, are ``n_samples``.
     source : str
         What the sentences call the table.
-
-    Returns
-    -------
-    History
-        The same rows, their weights divided by their sum.
 
     Raises
     ------
@@ -243,18 +199,7 @@ def check_history(frame: pd.DataFrame, source: str = "the history") -> History:
 
 
 def read_history(path: str | Path) -> History:
-    """Read and validate a history.
-
-    Parameters
-    ----------
-    path : str or Path
-        A CSV file of the contract of :func:`check_history`.
-
-    Raises
-    ------
-    InputError
-        When the file is missing or unreadable, or the table is not valid.
-    """
+    """The history of a CSV file; InputError where that is not there or breaks the contract of :func:`check_history`."""
     return check_history(read_table(path, SCHEMAS["history.csv"]), source=Path(path).name)
 
 
@@ -262,12 +207,9 @@ def _check_run_ids(run_ids: pd.Series, source: str) -> None:
     if run_ids.isna().any():
         row = int(np.argmax(run_ids.isna())) + 1
         raise InputError(f"Expected a run_id in every row of {source}, found none in row {row}; name each run.")
-    twice = run_ids[run_ids.duplicated()]
-    if len(twice):
-        times = int((run_ids == twice.iloc[0]).sum())
-        raise InputError(
-            f"Expected each run_id once in {source}, found {twice.iloc[0]} {times} times; keep one row per run."
-        )
+    if len(again := run_ids[run_ids.duplicated()]):
+        twice = f"{again.iloc[0]} {(run_ids == again.iloc[0]).sum()} times"
+        raise InputError(f"Expected each run_id once in {source}, found {twice}; keep one row per run.")
 
 
 def _sizes(frame: pd.DataFrame, name: str, source: str) -> pd.Series:
@@ -297,8 +239,7 @@ def _flags(column: pd.Series, source: str) -> pd.Series:
     if found.isna().any():
         row = int(np.argmax(found.isna()))
         raise InputError(
-            f"Expected true or false in the column adaptive of {source}, found {column.iloc[row]!r} in row {row + 1}; "
-            "correct it."
+            f"Expected true or false in the column adaptive of {source}, found {column.iloc[row]!r} in row {row + 1}."
         )
     return found.astype(bool)
 

@@ -1,7 +1,5 @@
 """Intervals over seeds and over random splits, their p-values, and the adjustment of a family of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,9 +38,8 @@ def _error(values: np.ndarray, ratio: float) -> float:
 def split_interval(gaps: Sequence[float], ratio: float, level: float = 0.95) -> tuple[float, float, float]:
     """Mean of differences over random splits, one each, and its corrected resampled t-interval.
 
-    Splits share runs, so the variance of the mean of J differences with the sample variance s^2 is taken to be
-    (1/J + n_test/n_train) s^2, and t has J - 1 degrees of freedom (Nadeau and Bengio 2003,
-    doi:10.1023/A:1024068626366); ``ratio`` is n_test/n_train.  It is approximate, and rather too wide than too narrow.
+    Splits share runs, so the variance of the mean of J differences is taken to be (1/J + ratio) s^2 with ratio
+    n_test/n_train (Nadeau and Bengio 2003, doi:10.1023/A:1024068626366): approximate, rather too wide than too narrow.
     Differences that are not known (NaN) are left out, and the bounds of fewer than 5 are not known.
     """
     gaps = _known(gaps)
@@ -70,8 +67,7 @@ def _known(gaps: Sequence[float]) -> np.ndarray:
 def holm(p: Sequence[float]) -> np.ndarray:
     """P-values adjusted for being one family (Holm 1979, doi:10.2307/4615733): reject where they are below the level.
 
-    With that the chance of any false rejection in the family is at most the level, however its members depend on each
-    other.  Members without a p-value (NaN) keep none and do not count.
+    They may depend on each other in any way.  Members without a p-value (NaN) keep none and do not count.
     """
     p = np.asarray(p, float)
     adjusted, order = np.full(len(p), np.nan), np.argsort(p)[: np.isfinite(p).sum()]

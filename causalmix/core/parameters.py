@@ -1,10 +1,4 @@
-"""The schema of a study: what each subject may be told, by name, type, default and range.
-
-A study's file gives values to these names, and the parameters cell of a chapter is a list of them.
-Nothing here imports anything numerical, so that a mistyped name is refused at once.
-"""
-
-from __future__ import annotations
+"""The schema of a study: what its file and the parameters cells of chapters may say; nothing numerical is imported."""
 
 import difflib
 import json

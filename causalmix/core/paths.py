@@ -1,7 +1,5 @@
 """Where things are: the checkout or the folder at hand, what ships with the package, the cache."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil
@@ -43,10 +41,9 @@ def study_file(study: str) -> Path:
 
 
 def results_dir(study: str) -> Path:
-    """Folder of a study's tables and ledger; it need not exist yet.
+    """Folder of a study's tables and ledger, ``results/laptop`` or ``results/<its name>`` beside a file; may not exist.
 
-    That of a name such as ``laptop`` is ``results/laptop``, that of a study's file lies beside it: ``results/<its
-    name>``. InputError when the name is not that of a folder directly below ``results``, or is taken there.
+    InputError when the name is not that of a folder directly below ``results``, or is taken there.
     """
     if (name := Path(study).stem if is_file(study) else study) in RESERVED:
         raise InputError(f"Expected a study's own name, found {name!r}, which results has for others; rename the file.")

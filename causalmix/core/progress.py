@@ -1,7 +1,5 @@
 """Who is told how far a long computation is: what computes tells, whoever listens shows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar

@@ -1,7 +1,5 @@
 """Declared settings: what a file gives by names, read through a model of pydantic and refused in one sentence."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
@@ -25,9 +23,8 @@ class Settings(BaseModel):
 def validated(model: type[M], given: Mapping[str, Any], what: str) -> M:
     """Settings, as a file or a caller gives them, as an instance of their model; ``what`` says whose they are.
 
-    The model is a :class:`Settings`, another model of pydantic, or a dataclass (not a strict one, which takes its own
-    kind alone); its validators may raise InputError.  InputError also for the first name that is not known (with the
-    nearest one), that is missing, or whose value is not allowed.
+    The model is one of pydantic or a dataclass (not a strict one); its validators may raise InputError, which is also
+    raised for the first name that is not known (with the nearest one), is missing, or has a value that is not allowed.
     """
     try:
         return TypeAdapter(model).validate_python(given)

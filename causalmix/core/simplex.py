@@ -3,8 +3,6 @@
 Arrays hold one mixture in their last axis: shape (K,) or (n, K), K domains.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,11 +14,7 @@ HALVINGS = 60  # of an interval, after which floats do not tell its ends apart
 
 
 def check_mixture(w: Sequence[float], domains: Sequence[str]) -> np.ndarray:
-    """One mixture, shape (K,), divided by its sum.
-
-    InputError when there is not one finite, non-negative share for each domain, or the sum is further than 0.005 from
-    1.
-    """
+    """One mixture, shape (K,), divided by its sum, which has to be within 0.005 of 1; InputError for anything else."""
     w = np.asarray(w, dtype=float)
     if w.shape != (len(domains),):
         raise InputError(f"Expected one weight for each of {', '.join(domains)}, found {w.size}; give {len(domains)}.")
@@ -44,8 +38,7 @@ def sample_dirichlet(n: int, alpha: np.ndarray | float, k: int, seed: int) -> np
 def log_treatment(T: np.ndarray, eps: float) -> np.ndarray:
     """The treatment of the causal model, ``log(T + eps)``, for shares of any shape (..., K).
 
-    Its coefficient is a return to a relative change of a domain's share, so that returns
-    diminish in the share itself; eps, in shares, keeps domains that are left out finite.
+    A coefficient is a return to a relative change of a share; eps, a share, keeps domains that are left out finite.
     """
     if not eps > 0:
         raise InputError(f"Expected a positive offset eps, found {eps}; choose for instance 0.01.")
@@ -53,10 +46,7 @@ def log_treatment(T: np.ndarray, eps: float) -> np.ndarray:
 
 
 def clr(T: np.ndarray) -> np.ndarray:
-    """Centred log-ratio of positive parts (..., K): logarithms minus their mean.
-
-    Aitchison 1982, doi:10.1111/j.2517-6161.1982.tb01195.x.
-    """
+    """Centred log-ratio of positive parts (..., K) (Aitchison 1982, doi:10.1111/j.2517-6161.1982.tb01195.x)."""
     T = np.asarray(T, dtype=float)
     if not (T > 0).all():
         raise InputError(f"Expected positive parts, found {T.min():g}; add a small offset before taking log-ratios.")

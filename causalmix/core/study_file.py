@@ -1,7 +1,5 @@
 """A study: a YAML file of parameters, read and checked as a whole before anything is spent."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,27 +16,13 @@ CHANGES = "parameters.json"  # in the folder of a run with other parameters: wha
 
 @dataclass(frozen=True)
 class Study:
-    """What a study's file says.
+    """What a study's file says."""
 
-    Attributes
-    ----------
-    name : str
-        Its name, or the path of its file, as it was given.
-    parameters : dict
-        Values for every subject that has a parameter of the name.
-    chapters : dict of dict
-        Values for one subject; these come before the shared ones.
-    minutes : dict
-        About how long each subject takes; it only feeds the time left on the terminal.
-    hardware : dict
-        What it is meant for (:class:`causalmix.study.plan.hardware.Hardware`); empty where nothing is asked.
-    """
-
-    name: str
-    parameters: dict
-    chapters: dict
-    minutes: dict
-    hardware: dict
+    name: str  # or the path of its file, as it was given
+    parameters: dict  # values for every subject that has a parameter of the name
+    chapters: dict  # values for one subject; these come before the shared ones
+    minutes: dict  # about how long each subject takes; it only feeds the time left on the terminal
+    hardware: dict  # what it is meant for (causalmix.study.plan.hardware.Hardware); empty where nothing is asked
 
     def of(self, subject: str) -> Subject:
         """Values of one of :data:`causalmix.core.parameters.SUBJECTS`, defaults included."""
@@ -48,14 +32,7 @@ class Study:
 
 
 def read_study(name: str) -> Study:
-    """The study of a name, or of the path of a YAML file.
-
-    Raises
-    ------
-    InputError
-        When there is no such study, or it names or gives what there is not: a mistyped name would leave a default
-        in place without a word.
-    """
+    """The study of a name, or of the path of a YAML file; InputError where it names or gives what there is not."""
     path = paths.study_file(name)
     if not paths.is_file(name):
         check_name(name, sorted(path.stem for path in paths.STUDIES.glob("*.yaml")), "study")
@@ -63,9 +40,7 @@ def read_study(name: str) -> Study:
     for section, content in sections.items():
         check_name(section, SECTIONS, "section")
         if content and not isinstance(content, dict):
-            raise InputError(
-                f"Expected names with values in the section {section} of {path.name}, found {content!r}; correct it."
-            )
+            raise InputError(f"Expected names with values in {section} of {path.name}, found {content!r}; correct it.")
     given = {section: sections.get(section) or {} for section in SECTIONS}
     for section, kind, what in (("chapters", dict, "names with values"), ("minutes", (int, float), "minutes")):
         for chapter, value in given[section].items():
@@ -77,7 +52,7 @@ def read_study(name: str) -> Study:
         check_name(name, dict.fromkeys(n for model in SUBJECTS.values() for n in model.model_fields))
     for name in {*study.parameters, *(name for values in study.chapters.values() for name in values)} & PLACES:
         raise InputError(
-            f"Expected no {name} in {path.name}, for a study's results lie in its own place, found one; leave it out."
+            f"Expected no {name} in {path.name}, for its results have a place of their own, found one; leave it out."
         )
     paths.results_dir(study.name)  # refuses a name that is taken
     for subject in SUBJECTS:

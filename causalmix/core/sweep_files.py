@@ -1,14 +1,12 @@
-"""Sweeps as others keep them, read as histories: two tables, a tracker's export, a folder of an evaluation harness.
+"""Sweeps as others keep them, read as histories; what is done on the way is told, what cannot be known is refused.
 
 RegMix and olmix write one table of mixtures and one of scores, joined by run; Weights & Biases exports one table with
-``config.…`` and ``eval/…`` columns; lm-evaluation-harness leaves ``results_*.json`` below a folder for each run.  What
-is done on the way is told, a sentence each; what cannot be known is refused.
+``config.…`` and ``eval/…`` columns; lm-evaluation-harness leaves ``results_*.json`` below a folder for each run.
 """
 
-from __future__ import annotations
-
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from os.path import commonprefix
 from pathlib import Path
@@ -19,20 +17,12 @@ import pandas as pd
 from causalmix.core import direction
 from causalmix.core.errors import InputError, brief
 from causalmix.core.history import ROUNDING, SIZES, History, check_history
-from causalmix.core.result_files import RESULTS, read_results
 from causalmix.core.tables import LARGEST, columns_with, read_table
 
+RESULTS = "results*.json"  # of lm-evaluation-harness
 DEFAULT = "y_dev"  # the outcome where none is named
 IDS = ("run_id", "run", "index", "ID", "id", "Name", "name", "run_name")  # columns that may name runs
-KEPT = (
-    "seed",
-    "model",
-    "adaptive",
-    "scorer",
-    "rater",
-    direction.LOWER,
-    *SIZES,
-)  # columns that are not scores, kept as they are
+KEPT = ("seed", "model", "adaptive", "scorer", "rater", direction.LOWER, *SIZES)  # columns that are kept as they are
 #: What begins the names of columns of shares, and of scores, in others' tables; whole up to a separator.
 SHARES = re.compile(r"w_|train_the_pile_|(?:train|config|mixture|mix|weights?|ratios?|shares?|proportions?)[./_]")
 MEASURES = re.compile(
@@ -54,25 +44,12 @@ def read_sweep(
     history: Path | None = None, ratios: Path | None = None, metrics: Path | None = None,
     renamed: Mapping[str, str] = {}, outcome: str = DEFAULT, others: Iterable[str] = (),
 ) -> Sweep:  # fmt: skip
-    """Read a sweep from one table, or from one of mixtures and one of scores (or a folder of them).
+    """Read a sweep from one table, or from one of mixtures and one of scores (or a folder of ``results_*.json``).
 
-    Parameters
-    ----------
-    history : Path, optional
-        One table: the contract of :func:`causalmix.core.history.check_history`, or a tracker's export.
-    ratios, metrics : Path, optional
-        Instead, a table with the shares of each run and one with its scores, or a folder of ``results_*.json``.
-    renamed : mapping
-        New names of columns or domains; domains that get one name are added up.
-    outcome : str
-        A ``y_`` column, or the name of a score in the files, or the end of several names: then their mean is meant.
-    others : iterable of str
-        Further outcomes that are asked for: a column that neither is needed nor reads as a score is left out.
-
-    Raises
-    ------
-    InputError
-        When a file is missing or no such table, runs cannot be told apart or joined, or an outcome cannot be known.
+    ``history`` is of the contract of :func:`causalmix.core.history.check_history`, or a tracker's export.  ``renamed``
+    has new names of columns or domains; domains that get one name are added up.  ``outcome`` is a ``y_`` column, a
+    score in the files, or the end of several names, whose mean is meant; ``others`` are further ones that are asked
+    for.  InputError when a file is no such table, runs cannot be told apart or joined, or an outcome be known.
     """
     pair = [path for path in (ratios, metrics) if path is not None]
     if bool(history) == bool(pair) or len(pair) == 1:
@@ -95,12 +72,9 @@ def read_sweep(
         idle = [name for name in columns_with(frame, "y_") if name not in (column, *map(named, others))]
         numbers = frame[idle].apply(pd.to_numeric, errors="coerce").astype(float)
         frame = frame.assign(**numbers.where(np.abs(numbers) < LARGEST))
-    return Sweep(check_history(frame, source), column, tuple(said), _files(history, ratios, metrics))
-
-
-def _files(*paths: Path | None) -> tuple[Path, ...]:
-    given = [Path(path) for path in paths if path is not None]
-    return tuple(file for path in given for file in (sorted(path.rglob(RESULTS)) if path.is_dir() else [path]))
+    given = [Path(path) for path in (history, ratios, metrics) if path is not None]
+    files = [file for path in given for file in (sorted(path.rglob(RESULTS)) if path.is_dir() else [path])]
+    return Sweep(check_history(frame, source), column, tuple(said), tuple(files))
 
 
 def _read(path: Path, said: list[str]) -> pd.DataFrame:
@@ -113,9 +87,7 @@ def _renamed(frame: pd.DataFrame, renamed: Mapping[str, str]) -> pd.DataFrame:
     """Columns under their new names; those of domains wait until they are known."""
     here = {old: new for old, new in renamed.items() if old in frame}
     if clash := [new for new in here.values() if new in frame]:
-        raise InputError(
-            f"Expected new names in --map, found the column {clash[0]} there already; choose another name."
-        )
+        raise InputError(f"Expected new names in --map, found the column {clash[0]} there already; choose another.")
     return frame.rename(columns=here)
 
 
@@ -130,10 +102,8 @@ def _joined(ratios: Path, metrics: Path, renamed: Mapping[str, str], said: list[
         right = right.assign(**{direction.LOWER: " ".join(map(named, lower))} if lower else {})
     else:
         right = _renamed(_read(metrics, said), renamed)
-    keys = [name for name in IDS if name in left and name in right and left[name].is_unique and right[name].is_unique]
-    keys = keys or [
-        name for name in left.columns[:1] if name in right and left[name].is_unique and right[name].is_unique
-    ]
+    both = [name for name in (*IDS, *left.columns[:1]) if name in left and name in right]
+    keys = [name for name in both if left[name].is_unique and right[name].is_unique]
     if not keys:
         raise InputError(
             f"Expected a column that names each run once in both {ratios.name} and {metrics.name}, such as run or "
@@ -238,15 +208,10 @@ def _shares_of(frame: pd.DataFrame, source: str, said: list[str]) -> pd.DataFram
     )
 
 
-def _begin(name: str) -> str:
-    """What comes before the last of a name's parts by points or slashes; empty where there are none."""
-    return name[: max(name.rfind("."), name.rfind("/")) + 1]
-
-
 def _domains(names: list[str]) -> list[str]:
     """Columns of shares as w_<domain>: without what all have up to their last point or slash, or a known word."""
-    common = commonprefix([_begin(name) for name in names])
-    common = common[: max(common.rfind("."), common.rfind("/")) + 1]
+    begin_of = lambda name: name[: max(name.rfind("."), name.rfind("/")) + 1]  # noqa: E731
+    common = begin_of(commonprefix([begin_of(name) for name in names]))
     begin = common or min((found[0] if (found := SHARES.match(name)) else "" for name in names), key=len)
     return [f"w_{_plain(name[len(begin) :])}" for name in names]
 
@@ -296,3 +261,44 @@ def _outcome(frame: pd.DataFrame, outcome: str, said: list[str]) -> tuple[pd.Dat
     said.append(f"{name} is the mean of {brief(', '.join(meant))}.")
     lower = {direction.LOWER: " ".join((*said_lower, name))} if down else {}
     return frame.assign(**{name: frame[meant].astype(float).mean(axis=1, skipna=False)} | lower), name
+
+
+def read_results(folder: Path, runs: Collection[str]) -> tuple[pd.DataFrame, list[str], str]:
+    """The scores of runs, whose names are those of folders on the way to a file, or the ends of models' names.
+
+    Returns a table by run with columns task/metric, those of them that are better when lower, and what was read.
+    """
+    rows: dict[str, dict[str, float]] = {}
+    lower: set[str] = set()
+    files = sorted(folder.rglob(RESULTS), key=lambda path: (path.name, path))
+    for path in files:
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            scores = dict(_scores(found["results"], found.get("group_subtasks") or {}))
+            better = found.get("higher_is_better", {})
+            models = [str(found.get(name) or "") for name in ("model_name", "model_name_sanitized")]
+            lower |= {name for name in scores if better.get(name.split("/")[0], {}).get(name.split("/")[1]) is False}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"Expected lm-evaluation-harness results in {path.name}, found {brief(error)}; correct it."
+            ) from error
+        places = (*path.relative_to(folder).parts[:-1], *models)
+        if ends := [part for place in places for part in (place, *re.split("__|/", place)) if part in runs]:
+            rows.setdefault(ends[-1], {}).update(scores)
+    if not rows:
+        raise InputError(
+            f"Expected {RESULTS} below a folder for each run in {folder}, found {len(files)} files, none of a run "
+            f"of the ratios ({brief(', '.join(sorted(runs)[:5]))} …); name folders or models after the runs."
+        )
+    told = f"{folder.name}: {len(files)} files of results, of {len(rows)} runs; a later file counts before others."
+    return pd.DataFrame.from_dict(rows, orient="index"), sorted(lower), told
+
+
+def _scores(results: Mapping, groups: Mapping) -> Iterable[tuple[str, float]]:
+    """Names as task/metric and values of scores; a group stands for its parts."""
+    within = {part for group, parts in groups.items() if results.get(group) for part in parts if part != group}
+    for task, values in results.items():
+        for name, value in values.items():
+            metric = name.removesuffix(",none").replace(",", "/")
+            if task not in within and isinstance(value, int | float) and "_stderr" not in name and name != "sample_len":
+                yield f"{task}/{metric}", float(value)

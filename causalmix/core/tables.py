@@ -1,7 +1,5 @@
 """The tables of a study: their schemas, validated reading and atomic writing."""
 
-from __future__ import annotations
-
 import codecs
 import os
 import tempfile
@@ -36,11 +34,8 @@ LARGEST = 1e100
 def read_table(path: str | Path, required: Sequence[str] | None = ()) -> pd.DataFrame:
     """Read a CSV table, its cells parted by commas, tabs or semicolons, its decimals by a point or a comma.
 
-    What is not plain CSV is told in ``frame.attrs["told"]``, a tuple of sentences.  Columns are not checked where
-    ``required`` is None.
-
-    InputError when the file is missing or no CSV table, a column of ``required`` or of :data:`SCHEMAS` is missing or
-    there twice, or rows have more cells than there are columns.
+    What is not plain CSV is told in ``frame.attrs["told"]``, a tuple of sentences.  InputError when there is no such
+    table, or a column of :data:`SCHEMAS` or ``required`` (None asks for nothing) is missing or there twice.
     """
     path = Path(path)
     if not path.is_file():
@@ -94,10 +89,7 @@ def _with_points(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_table(path: str | Path, frame: pd.DataFrame) -> None:
-    """Write a CSV table so that a reader sees the old file or the new one, never a part.
-
-    The index is left out, and floats get six significant digits.
-    """
+    """Write a CSV table, without its index, floats in six digits; a reader sees the old file or the new one whole."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:
@@ -125,10 +117,7 @@ def check_columns(frame: pd.DataFrame, required: Sequence[str], source: str) -> 
 
 
 def finite(frame: pd.DataFrame, names: list[str], source: str, gaps: Sequence[str] = ()) -> pd.DataFrame:
-    """The named columns as floats; the first cell that is not a finite number, or a gap where none may be, is an error.
-
-    ``gaps`` names the columns that may have empty cells.
-    """
+    """Named columns as floats; the first cell that is no finite number is an error, but an empty one in ``gaps``."""
     numbers = frame[names].apply(pd.to_numeric, errors="coerce").astype(float)
     off = ~(np.abs(numbers.to_numpy()) < LARGEST) & ~(frame[names].isna().to_numpy() & np.isin(names, gaps))
     if off.any():

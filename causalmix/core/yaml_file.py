@@ -1,7 +1,5 @@
 """The one way in which YAML is read: plain data, each name once, and one sentence about a file that is none."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import yaml
@@ -35,18 +33,7 @@ def parse_yaml(text: str) -> object:
 
 
 def read_yaml(path: str | Path, what: str) -> dict:
-    """Names with values from a YAML file (JSON is YAML); an empty file has none.
-
-    Parameters
-    ----------
-    what : str
-        What the file should hold, such as ``Slurm options``.
-
-    Raises
-    ------
-    InputError
-        When there is no such file, it cannot be read, a name stands in it twice, or it holds anything else.
-    """
+    """Names with values from a YAML file (JSON is YAML) that should hold ``what``; InputError where it does not."""
     path = Path(path)
     try:
         found = parse_yaml(path.read_text(encoding="utf-8"))

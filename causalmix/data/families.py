@@ -1,7 +1,5 @@
 """Families of pools: how a pool is made and scored, and what a model that was trained on it is asked."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -43,11 +41,10 @@ def _embedded(make_pool: Callable, domains: tuple[str, ...], tasks: Callable, ma
     def evaluate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
         return outcomes.score_tasks(model, tokenizer, tasks(), max_new_tokens)
 
-    return Kind(make_pool, _score_embedded, tasks, evaluate, domains=domains)
+    def score(rows: Sequence[Mapping]) -> pd.DataFrame:
+        return scores.score_rows(rows, models.load_base("proxy"), models.world_tokenizer(), models.world_rater())
 
-
-def _score_embedded(rows: Sequence[Mapping]) -> pd.DataFrame:
-    return scores.score_rows(rows, models.load_base("proxy"), models.world_tokenizer(), models.world_rater())
+    return Kind(make_pool, score, tasks, evaluate, domains=domains)
 
 
 KINDS = {
@@ -73,7 +70,6 @@ def real_kind(recipe: Recipe) -> Kind:
 
 def _score_real(recipe: Recipe, pool: Dataset) -> pd.DataFrame:
     """Published scores where rows are found there, computed ones elsewhere."""
-
     loaded = []
 
     def computed(rows: Dataset) -> pd.DataFrame:

@@ -1,7 +1,5 @@
 """What rows, files and models are, by hashes of their content: names and paths may stay while these change."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -69,7 +67,5 @@ def unmarked(name: str) -> str:
     if not (found and len(after) == 8 and Path(before).exists()):
         return name
     if marked(before) != name:
-        raise InputError(
-            f"Expected the model {name}, found {marked(before)}; put its files back, or make the runs of the new ones."
-        )
+        raise InputError(f"Expected the model {name}, found {marked(before)}; put its files back, or make new runs.")
     return before

@@ -1,7 +1,5 @@
 """Models by their names: those of the embedded world, the one that a package ships, any id or path."""
 
-from __future__ import annotations
-
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from causalmix.data import fingerprints

@@ -1,7 +1,5 @@
 """Recipes: a real pool by names, as the file of a study has it."""
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import json
@@ -9,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 from datasets import Dataset
 from pydantic import AfterValidator, ConfigDict
@@ -66,7 +64,7 @@ class Recipe:
     domains: tuple[str, ...] = ()  # their order in every mixture; by default in the order of the rows
 
     @classmethod
-    def of(cls, given: Mapping) -> Recipe:
+    def of(cls, given: Mapping) -> Self:
         """The recipe of a mapping; InputError for a name, a value or an option of the loader that cannot be."""
         recipe = validated(cls, given, "a pool")
         try:  # a mistyped option must not come up after other work

@@ -1,7 +1,5 @@
 """Scored pools: made or loaded once, kept in the cache, and named by their content."""
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import json

@@ -1,18 +1,12 @@
-"""Scores of a training row: HES, Normalized_Loss and Writing_Style.
+"""Scores of a training row: HES, Normalized_Loss and Writing_Style, as OpenDataArena's scorers (arXiv 2512.14051).
 
-The formulas are those of OpenDataArena's scorers (arXiv 2512.14051), which the paper's covariates
-carry the names of.  No chat template is applied; a conversation is read as
-
-* ``output``: the content of its last assistant turn (that is learnt, where turns have weights);
-* ``instruction``: the contents of all turns before that one, joined by newlines.
-
-(How the scorers' authors flatten conversations of several turns is not published; this is ours.)
+No chat template is applied: ``output`` is the last assistant turn (that is learnt, where turns have weights), and
+``instruction`` all turns before it, joined by newlines (ours; how the scorers' authors do it is not published).
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from causalmix.core import progress
 from causalmix.core.errors import InputError
-from causalmix.lm.losses import logits_of
+from causalmix.lm.losses import batches, logits_of
 from causalmix.lm.raters import Rater
 
 HES_QUANTILE = 99.5  # percentile_cutoff 0.005 of the HES scorer
@@ -73,11 +67,9 @@ class Score(NamedTuple):
 
 #: The covariates, in the order of every state's components.  A further one changes the identity of pools.
 SCORES = {
-    "hes": Score(lambda read: [hes(values) for values in read.entropies], "HES (bits)", "HES"),
+    "hes": Score(lambda read: list(map(hes, read.entropies)), "HES (bits)", "HES"),
     "normalized_loss": Score(
-        lambda read: [normalized_loss(values) for values in read.losses],
-        "Normalized_Loss (bits per token)",
-        "Normalized_Loss",
+        lambda read: list(map(normalized_loss, read.losses)), "Normalized_Loss (bits per token)", "Normalized_Loss"
     ),
     "writing_style": Score(lambda read: read.styles, "Writing_Style (log-odds)", "Writing_Style"),
 }
@@ -141,7 +133,7 @@ def _score_pairs(
     read = Reading(
         pairs,
         _per_token(model, joined, prompt_lengths, _entropy_bits, batch_tokens, seen),
-        _per_token(model, whole, [1] * len(whole), _nll_nats, batch_tokens, seen),
+        _per_token(model, whole, [1] * len(whole), partial(cross_entropy, reduction="none"), batch_tokens, seen),
         rater.score(lines),
     )
     return pd.DataFrame({name: score.of(read) for name, score in SCORES.items()})
@@ -161,10 +153,6 @@ def _entropy_bits(logits: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
     return -(p * torch.log2(p + 1e-9)).sum(-1)  # 1e-9 as in the HES scorer
 
 
-def _nll_nats(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return cross_entropy(logits, targets, reduction="none")
-
-
 @torch.inference_mode()
 def _per_token(
     model: PreTrainedModel, ids: Sequence[list[int]], first: Sequence[int],
@@ -174,7 +162,7 @@ def _per_token(
     values = [np.empty(0)] * len(ids)
     starts = [max(1, start) for start in first]
     model.eval()
-    for chosen in _batches([len(row) for row in ids], batch_tokens):
+    for chosen in batches([len(row) for row in ids], batch_tokens):
         width = len(ids[chosen[-1]])
         batch = torch.tensor([ids[i] + [0] * (width - len(ids[i])) for i in chosen], device=model.device)
         # Padding on the right needs no mask; without a cache nothing else is kept.
@@ -194,15 +182,3 @@ def _at_positions(model, hidden, tokens, positions, measure) -> np.ndarray:
     size = max(1, SCORING_LOGITS.get(hidden.device.type, SCORING_LOGITS["cuda"]) // vocabulary)
     parts = [measure(logits_of(model, hidden[at - 1]).float(), tokens[at]).cpu() for at in positions.long().split(size)]
     return torch.cat(parts).numpy() if parts else np.empty(0)
-
-
-def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterable[list[int]]:
-    """Indices of rows, shortest first, in batches of at most ``batch_tokens`` after padding (at least one row)."""
-    batch: list[int] = []
-    for index in np.argsort(lengths, kind="stable"):
-        if batch and (len(batch) + 1) * lengths[index] > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(int(index))
-    if batch:
-        yield batch

@@ -1,11 +1,8 @@
 """Data states: tilted candidate pools, the covariates X measured on them, and training samples.
 
-A state is a tilt λ in R^d, one component for each score.  Within each domain candidate rows are
-drawn without replacement with probability proportional to exp(λ·s), where s are the row's scores
-standardised within its domain: a tilt then has the same force everywhere, even where the domains' own
-means and spreads lie far apart.  X is measured on the candidates, *before* mixing, so it is pre-treatment by
-construction (the paper's summaries leave open whether X is taken before or after mixing; the
-second reading is :func:`mixed_covariates`).
+A state is a tilt λ in R^d, a component for each score: candidates of a domain are drawn without replacement with
+probability proportional to exp(λ·s), s standardised within the domain.  X is measured on them *before* mixing, so it is
+pre-treatment by construction; after mixing is the paper's other possible reading (:func:`mixed_covariates`).
 """
 
 from __future__ import annotations
@@ -45,7 +42,7 @@ class ScoredPool:
         names = tuple(SCORES if names is None else names)
         if missing := [c for c in ("domain", *names) if c not in table]:
             raise InputError(
-                f"Expected the columns domain, {', '.join(names)}, found no {', '.join(missing)}; score the pool."
+                f"Expected the columns domain, {', '.join(names)}, found no {', '.join(missing)}; score it."
             )
         found, scores = set(table["domain"]), table[list(names)].to_numpy(float)
         unknown, empty = sorted(found - set(domains)), sorted(set(domains) - found)

@@ -1,7 +1,5 @@
 """Tables that tell what a pool holds, what state it is in and what models are asked."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

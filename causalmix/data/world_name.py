@@ -1,8 +1,6 @@
 """The name of a scored pool, in which everything is said that its content depends on."""
 
-from __future__ import annotations
-
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 
 class WorldName(NamedTuple):
@@ -15,7 +13,7 @@ class WorldName(NamedTuple):
     candidates: int | None = None
 
     @classmethod
-    def read(cls, text: str) -> WorldName:
+    def read(cls, text: str) -> Self:
         """The parts of a name."""
         family, rows, seed, digest, *candidates = text.split("/")
         return cls(family, int(rows), int(seed), digest, *map(int, candidates))

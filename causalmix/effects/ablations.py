@@ -1,7 +1,5 @@
 """What each part of the method is worth, from recorded runs alone: nothing here trains a model of language."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -38,11 +36,7 @@ MADE_BY = {
 
 
 def method_variants(history: History, n_test: int) -> list[Variant]:
-    """The full method and the same with one part left out or replaced.
-
-    The linear final stage is left out where the runs are too few for it, and a history without
-    covariates has no variant without them.
-    """
+    """The full method and the same with one part left out or replaced, as far as the runs and covariates allow."""
     known, n = history.covariates, len(history.designed) - most_held_out(history.designed, n_test)
     found = [Variant("full method", FULL, known)]
     if known:
@@ -70,10 +64,8 @@ def covariates_table(scores: pd.DataFrame) -> pd.DataFrame:
 def clr_gap(history: History, outcome: str, n: int = 200, seed: int = 0) -> tuple[float, float]:
     """How far gains by centred log-ratios (CLR) are from those by isometric ones (ILR), from the same residuals.
 
-    The coefficients of centred log-ratios, which sum to 0, are those of least norm; the final stage is linear in x.
-
     Over n moves from one random mixture to another, each in the state of a random run: the largest difference of two
-    gains, and the largest gain by ILR.
+    gains, and the largest gain by ILR.  Coefficients of CLR are those of least norm; the final stage is linear in x.
     """
     effects = fit_effects(history, outcome, stage="linear", treatment="ilr", n_repeats=1, seed=seed)
     with_one = lambda X: np.column_stack([np.ones(len(X)), X])  # noqa: E731

@@ -1,7 +1,5 @@
 """How the mixtures of a history were assigned, and what that does to the estimates: randomised against confounded."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 
@@ -67,7 +65,7 @@ def reading_scores(before: History, after: History, **settings) -> pd.DataFrame:
     """
     if before.frame["run_id"].tolist() != after.frame["run_id"].tolist():
         raise InputError(
-            "Expected the same runs before and after mixing, in one order, found others; write both histories again."
+            "Expected the same runs before and after mixing, in one order, found others; write both again."
         )
     designed, parts = np.flatnonzero(before.frame["run_id"].isin(before.designed.frame["run_id"])), []
     for name, history in zip(READINGS, (before.take(designed), after.take(designed))):

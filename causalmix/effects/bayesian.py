@@ -2,15 +2,12 @@
 
     y = g(x) + sum_k sum_m phi_m(T_k) beta_km(x) + h(T) + e
 
-The level g and every coefficient beta_km are sums of lines, quadratic forms, smooth bumps, steps and corners of the
-state, each shrunk to nothing unless the runs ask for it: a varying-coefficient model (Hastie and Tibshirani 1993,
-doi:10.1111/j.2517-6161.1993.tb01939.x) under horseshoe priors.  phi says how the outcome answers to a share: by its
-logarithm, as the method has it, or with a bend where left-out runs ask for one; h is smooth in the whole mixture.
-Three models, whose returns depend on the state not at all, by lines, or freely, are averaged by how well each
-predicts runs that are left out.  Runs of one mixture share an error of their own.
+The level g and every coefficient beta_km are sums of lines, quadratic forms, bumps, steps and corners of the state: a
+varying-coefficient model (Hastie and Tibshirani 1993, doi:10.1111/j.2517-6161.1993.tb01939.x) under horseshoe priors.
+phi says how the outcome answers to a share: by its logarithm, or with a bend where left-out runs ask for one; h is
+smooth in the whole mixture.  Three models, whose returns depend on the state not at all, by lines, or freely, are
+averaged by how well each predicts runs that are left out.  Runs of one mixture share an error of their own.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -277,10 +274,8 @@ def _weights(X: np.ndarray, Z: np.ndarray, residuals: np.ndarray) -> np.ndarray:
 
 def _models(columns: Columns) -> list[np.ndarray]:
     """The columns of each model of how returns depend on the state; one where there is no state."""
-    found = []
+    names, found = [name.split() for name in columns.names], []
     for kinds in DEPENDENCE.values():
-        away = [
-            i for i, name in enumerate(columns.names) if name.split()[0] in FUNCTIONS and name.split()[1] not in kinds
-        ]
+        away = [i for i, name in enumerate(names) if name[0] in FUNCTIONS and name[1] not in kinds]
         found.append(np.flatnonzero(~np.isin(columns.prior.kind, away)))
     return found if len(found[0]) < len(found[-1]) else found[:1]

@@ -1,7 +1,5 @@
 """Runs that could be made: mixtures of every kind within floors and caps, and states of a box."""
 
-from __future__ import annotations
-
 from itertools import combinations, product
 
 import numpy as np

@@ -1,10 +1,7 @@
 """What a statistician asks of estimated returns: are they calibrated, what do they rest on, what would overturn them.
 
-All of it asks a fitted :class:`causalmix.effects.interface.Effects` by its public interface, so any estimator answers.
-Runs of one mixture are one cluster throughout.
+Any :class:`causalmix.effects.interface.Effects` answers.  Runs of one mixture are one cluster throughout.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,13 +29,11 @@ def calibration(effects: Effects, n_folds: int = 5, **settings) -> pd.DataFrame:
     Out of fold, what is left of the outcome is regressed on what the mean returns predict, bar(theta)'Z~, and on what
     the differences of returns add, (theta(X) - bar(theta))'Z~: the test of calibration of grf (Athey and Wager 2019,
     doi:10.1353/obs.2019.0001), after Chernozhukov et al. (2018, arXiv:1712.04802).  Both coefficients are 1 where the
-    predictions are right.  A differential one above nought says that there are differences and that they were found;
-    not told apart from nought, it says neither that there are some nor that there are none.
+    predictions are right; a differential one above nought says that there are differences and that they were found.
 
     The stage is fitted again, with the ``settings``, to the other runs of each of ``n_folds`` folds of the mixtures.
-    Two rows ``term, coefficient, coefficient_low, coefficient_high, p`` have 95% intervals that are robust to
-    dependence within mixtures, and the one-sided p-value of a coefficient above nought; all of the second is NaN where
-    no predicted return depends on the state.
+    Two rows ``term, coefficient, coefficient_low, coefficient_high, p``: 95% intervals robust to dependence within
+    mixtures, one-sided p-values; the second is NaN where no predicted return depends on the state.
     """
     parts = _out_of_fold(effects, n_folds, settings)
     y, mean, differential = np.concatenate(parts, axis=1)
@@ -192,10 +187,7 @@ def robustness(effects: Effects, T_from: np.ndarray, T_to: np.ndarray, n_repeats
 def _contrast(
     effects: Effects, c: np.ndarray, covariates: Sequence[str], n_repeats: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """What is left of the contrast along c and of the outcome given it, shape (n,), and the gain of c.
-
-    The covariates and all that is at right angles to c are taken out of both.
-    """
+    """What is left, beside all at right angles to c, of the contrast along c and the outcome, (n,), and c's gain."""
     history = replace(effects.history, covariates=tuple(covariates))
     y, z = residuals_of(history, effects.outcome, effects.seed, n_repeats, eps=effects.eps)
     both, across = np.column_stack([z @ c / (c @ c), y]), z - np.outer(z @ c, c) / (c @ c)
@@ -205,10 +197,7 @@ def _contrast(
 
 
 def robustness_value(t: float, freedom: int) -> float:
-    """Partial R2 with treatment and outcome that takes as much from a coefficient as t of its classical errors.
-
-    With f = t / sqrt(freedom) it is (sqrt(f^4 + 4 f^2) - f^2) / 2 (Cinelli and Hazlett 2020, equation 18).
-    """
+    """Partial R2 with both that takes t classical errors from a coefficient (Cinelli and Hazlett 2020, equation 18)."""
     f2 = t**2 / freedom
     return float((np.sqrt(f2**2 + 4 * f2) - f2) / 2)
 

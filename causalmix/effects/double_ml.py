@@ -62,8 +62,7 @@ class DoubleML(Effects):
 class Repeats:
     """The posterior of several EconML estimators.
 
-    A forest's variance is that of its trees in the direction that is asked for, made positive there (Athey,
-    Tibshirani and Wager 2019, doi:10.1214/18-AOS1709): no covariance matrix tells all of them.
+    A forest's variance is made positive in each direction (Athey, Tibshirani and Wager 2019, doi:10.1214/18-AOS1709).
     """
 
     def __init__(self, effects: DoubleML, X: np.ndarray) -> None:
@@ -75,9 +74,7 @@ class Repeats:
 
     def variance(self, D: np.ndarray | None = None) -> np.ndarray:
         """See :class:`causalmix.effects.interface.Posterior`."""
-        if D is not None:
-            return np.stack([self._along(fit, D) for fit in self.effects.fits])
-        return np.stack([self._of_returns(fit) for fit in self.effects.fits])
+        return np.stack([self._of_returns(f) if D is None else self._along(f, D) for f in self.effects.fits])
 
     def _along(self, fit: CausalForestDML | LinearDML, D: np.ndarray) -> np.ndarray:
         step = D @ self.effects.basis.T
@@ -165,10 +162,7 @@ class ClusteredRegression(StatsModelsLinearRegression):
 
 
 def clustered_covariance(X: np.ndarray, residuals: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Covariance of least-squares coefficients, shape (p, p), robust to dependence within clusters.
-
-    The factor G/(G - 1) (n - 1)/(n - p) is for few of the G clusters, as in Stata.
-    """
+    """Covariance of least-squares coefficients, (p, p), robust within clusters, with Stata's factor for few of them."""
     (n, p), count = X.shape, clusters.max() + 1
     scores = np.zeros((count, p))
     np.add.at(scores, clusters, X * residuals[:, None])

@@ -1,7 +1,5 @@
 """Estimators of the returns theta(x) by name, and what all of them are asked."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -42,22 +40,19 @@ def fit_effects(
     eps : float
         Offset of the log treatment, share.
     treatment : {"log", "ilr"}
-        Whether the final stage sees log(T + eps) or its isometric log-ratios, K - 1 coordinates that
-        hold all that centred log-ratios do; centred ones themselves sum to 0, so their coefficients
-        are not identified.  Returns come back for each domain either way.
+        Whether the final stage sees log(T + eps) or its K - 1 isometric log-ratios (coefficients of centred ones,
+        which sum to 0, are not identified).  Returns come back for each domain either way.
     seed : int
         Everything random follows from it.
     **settings
-        Of the stage.  The first two have ``cv_folds`` (folds of the cross-fitting, 5), ``n_repeats`` (how often all
-        is repeated with other folds and trees, 5) and ``orthogonalise`` (True; False puts plain means in the place
-        of m0 and e0); the forest also ``n_trees`` (of one repeat, rounded up to a multiple of 4, 500) and
-        ``min_samples_leaf`` (runs, 5).  The last has none.
+        Of the first two stages: ``cv_folds`` (5), ``n_repeats`` (with other folds and trees, 5) and ``orthogonalise``
+        (True; False puts plain means in the place of m0 and e0); of the forest also ``n_trees`` (of one repeat,
+        rounded up to a multiple of 4, 500) and ``min_samples_leaf`` (runs, 5).
 
     Raises
     ------
     InputError
-        When an argument is out of range, the outcome is the same in all runs, a domain's share in
-        the whole history that they are a part of, or there are too few runs or distinct mixtures.
+        When an argument is out of range, an outcome or a share the same in all runs, or runs or mixtures too few.
     """
     problem = Problem(history, outcome, eps, treatment, seed)
     _check_variation(problem)
@@ -73,8 +68,7 @@ def _check_variation(problem: Problem) -> None:
     differing(history, problem.outcome)
     # Of the whole history: in a sparse one a split may leave a domain without any run that has it.
     T = replace(history, frame=history.whole).T
-    stuck = np.flatnonzero(np.ptp(T, axis=0) <= 2 * ROUNDING * T.max(axis=0))
-    if len(stuck):
+    if len(stuck := np.flatnonzero(np.ptp(T, axis=0) <= 2 * ROUNDING * T.max(axis=0))):
         raise InputError(
             f"Expected shares that differ between runs, found w_{history.domains[stuck[0]]} the same in all but for "
             "rounding; leave this domain out and divide the others by their sum."

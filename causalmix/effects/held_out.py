@@ -1,12 +1,9 @@
 """One held-out comparison: fit variants of the method on part of the runs, and judge them by the runs left out.
 
 Three measures: Spearman's correlation and R2 of the predicted outcome, and the R-score, which looks at the returns
-alone.  With residuals Y~, Z~ that do not depend on what is compared, it is 1 - sum((Y~ - theta(X)'Z~)^2) / sum(Y~^2),
-the loss of Nie and Wager (2021, doi:10.1093/biomet/asaa076) against that of no returns at all.  Without it an
-ablation of the nuisance models would mostly show that the level m0(X) is missing from the prediction.
+alone: 1 - sum((Y~ - theta(X)'Z~)^2) / sum(Y~^2), the loss of Nie and Wager (2021, doi:10.1093/biomet/asaa076) against
+that of no returns at all, with residuals Y~, Z~ that do not depend on what is compared.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -66,7 +63,7 @@ def split_rows(n: int, n_test: int, seed: int, clusters: np.ndarray | None = Non
             room -= sizes[mixture]
     if len(held) < min(FEWEST_MIXTURES, n_test):
         raise InputError(
-            f"Expected {FEWEST_MIXTURES} or more mixtures among {n_test} runs held out, found {len(held)}; add some."
+            f"Expected {FEWEST_MIXTURES} or more mixtures in {n_test} runs held out, found {len(held)}; add one."
         )
     tested = np.isin(clusters, held)
     return np.flatnonzero(~tested), np.flatnonzero(tested)
@@ -88,14 +85,10 @@ def held_out_scores(
 
     Parameters
     ----------
-    variants : sequence of Variant
-        Those that are fitted alike are fitted once.
     n_test : int
         Most runs held out in each split (64 as reported, secondary source), at most a quarter of all.
     progress : callable, optional
         Called with splits done, splits in all and None.
-    measures : sequence of str
-        Of :data:`MEASURES`.
     parts : callable, optional
         From positions of the runs that are not held out and the split's seed to what variants are fitted to, by
         :attr:`Variant.part`; by default to these runs.
@@ -105,7 +98,7 @@ def held_out_scores(
     Returns
     -------
     DataFrame
-        ``ablation, variant, split``, the runs that were ``fitted`` and ``held_out``, and the measures.
+        ``ablation, variant, split``, the runs that were ``fitted`` and ``held_out``, and the ``measures``.
     """
     if n_splits < 2:
         raise InputError(f"Expected n_splits of at least 2, found {n_splits}; give a larger number.")
@@ -134,10 +127,7 @@ def held_out_scores(
 def residuals_of(
     history: History, outcome: str, seed: int = 0, n_repeats: int = 3, eps: float = EPS
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Out-of-fold residuals of outcome, shape (n,), and log treatment, shape (n, K): what returns have to explain.
-
-    By the full method's nuisance models, means over repeats.
-    """
+    """Out-of-fold residuals of outcome, (n,), and log treatment, (n, K), by the full method, means over repeats."""
     effects = fit_effects(history, outcome, eps=eps, n_trees=8, n_repeats=n_repeats, seed=seed)  # no forest is used
     y, z = zip(*effects.residuals)
     return np.mean(y, axis=0), np.mean(z, axis=0)
@@ -233,22 +223,16 @@ def versus(scores: pd.DataFrame, one: str, other: str, *args, **options) -> str:
 def held_out_check(history: History, *args, **settings) -> pd.DataFrame:
     """Three predictions of held-out runs that share the level m0(x): with theta(x), with one theta, with none.
 
-    Further arguments are those of :func:`held_out_scores`; the table has
-    ``split, predictor, fitted, held_out, spearman, r2``.
+    The arguments of :func:`held_out_scores` give ``split, predictor, fitted, held_out, spearman, r2``.
     """
     variants = [Variant("predictor", name, history.covariates, predictor=name) for name in PREDICTORS]
     scores = held_out_scores(history, variants, *args, measures=("spearman", "r2"), **settings)
-    return scores.rename(columns={"variant": "predictor"})[
-        ["split", "predictor", "fitted", "held_out", "spearman", "r2"]
-    ]
+    scores = scores.rename(columns={"variant": "predictor"})
+    return scores[["split", "predictor", "fitted", "held_out", "spearman", "r2"]]
 
 
 def check_summary(check: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation over splits, and in how many of them theta(x) is ahead of each rival.
-
-    Splits share runs, so the deviation describes how much the choice of split matters; it is no
-    standard error.  Differences below 0.0001 count for neither.
-    """
+    """Mean and standard deviation (no standard error) over splits, and in how many theta(x) is ahead of each rival."""
     groups = check.groupby("predictor", sort=False)
     table = groups[["spearman", "r2"]].mean().join(groups[["spearman", "r2"]].std().add_suffix("_sd")).reset_index()
     for measure in ("spearman", "r2"):

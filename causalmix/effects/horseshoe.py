@@ -113,11 +113,8 @@ def _left_out(densities: np.ndarray) -> np.ndarray:
 
 
 def model_weights(densities: np.ndarray, seed: int, draws: int = 1000) -> np.ndarray:
-    """Weights of M models by their log densities of left-out clusters, shape (M, clusters): pseudo-BMA+.
-
-    A Bayesian bootstrap over clusters keeps a lead that may be luck from counting as knowledge (Yao et al. 2018,
-    doi:10.1214/17-BA1091, section 3.4).
-    """
+    """Weights of M models by their log densities of left-out clusters, shape (M, clusters): pseudo-BMA+ by a Bayesian
+    bootstrap over clusters (Yao et al. 2018, doi:10.1214/17-BA1091, section 3.4)."""
     n = densities.shape[1]
     shares = np.random.default_rng([seed, 23]).dirichlet(np.ones(n), draws)
     logs = n * shares @ densities.T

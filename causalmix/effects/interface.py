@@ -4,11 +4,9 @@ The response is partially linear in the log treatment, mu(x, Z) = g(x) + theta(x
 estimator is a subclass of :class:`Effects` with two methods, ``posterior`` for theta and ``nuisances`` for the rest.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from scipy.linalg import helmert
@@ -44,7 +42,7 @@ class Normal:
     covariance: np.ndarray  # shape (R, n, K, K)
 
     @classmethod
-    def of_draws(cls, draws: np.ndarray) -> Normal:
+    def of_draws(cls, draws: np.ndarray) -> Self:
         """From joint draws of the returns, shape (m, n, K), of one Bayesian model."""
         centred = draws - draws.mean(axis=0)
         return cls(draws.mean(axis=0)[None], np.einsum("mnk,mnl->nkl", centred, centred)[None] / (len(draws) - 1))
@@ -82,17 +80,12 @@ class Problem:
         return log_treatment(self.history.T, self.eps)
 
     def directions(self) -> np.ndarray:
-        """Orthonormal directions of the log treatment in which runs differ, shape (p, K); returns have no other part.
-
-        A part of a history may lack some, for instance a domain that no run of it has; the whole history must not.
-        """
+        """Orthonormal directions of the log treatment in which runs differ, shape (p, K); the whole history has all."""
         basis = np.eye(len(self.history.domains)) if self.treatment == "log" else helmert(len(self.history.domains))
         whole = replace(self.history, frame=self.history.whole)
         known = len(_moved(log_treatment(whole.T, self.eps), basis))
         if known < len(basis):
-            raise InputError(
-                f"Expected mixtures that differ in {len(basis)} directions, found {known}; add others, or drop domains."
-            )
+            raise InputError(f"Expected mixtures that differ in {len(basis)} directions, found {known}; drop domains.")
         return _moved(self.Z, basis)
 
 

@@ -2,11 +2,10 @@
 
     y = [1, phi(T)] x [1, psi(s)] w + v'(s x s) + e,        phi(T) = [T, sqrt T],        psi(s) = [s, s^2],
 
-with states s that hold the covariates and the logs of sizes, and a normal prior of w.  Squares are there so that bends
-show: a design for lines alone sits in the corners.  What a run tells depends on where it lies, not on its outcome, so
-runs can be chosen before any is trained: D-optimal ones take the most volume from the posterior of w, I-optimal ones
-most variance from given contrasts of it (Atkinson, Donev and Tobias 2007, chapters 10 and 11).  Both are chosen one
-after the other, each given those before (Wynn 1970, doi:10.1214/aoms/1177696809).
+with states s of covariates and logs of sizes, and a normal prior of w.  What a run tells depends on where it lies, not
+on its outcome: D-optimal runs take the most volume from the posterior of w, I-optimal ones most variance from given
+contrasts of it (Atkinson, Donev and Tobias 2007, chapters 10 and 11).  They are chosen one after the other, each given
+those before (Wynn 1970, doi:10.1214/aoms/1177696809).
 """
 
 from __future__ import annotations
@@ -88,11 +87,8 @@ class Belief:
         fitted = BayesianRidge(max_iter=1000).fit(F[:, 1:], (y - y.mean()) / y.std())
         learnt = y.std() / np.sqrt(fitted.alpha_)
         # Where no run differs from chance the data still leave effects as large as the noise possible.
-        sd = (
-            np.clip(np.sqrt(fitted.alpha_ / fitted.lambda_), 1 / np.sqrt(F.shape[1]), PRIOR)
-            * learnt
-            / (noise or learnt)
-        )
+        sd = np.clip(np.sqrt(fitted.alpha_ / fitted.lambda_), 1 / np.sqrt(F.shape[1]), PRIOR)
+        sd = sd * learnt / (noise or learnt)
         start = cls.prior(F.shape[1], noise or learnt, sd)
         covariance = np.linalg.inv(F.T @ F + np.diag(1 / np.diag(start.covariance)))
         mean = covariance @ (F.T @ (y - y.mean()))

@@ -1,7 +1,5 @@
 """Sweeps that others published, as histories: RegMix, 512 mixtures and larger models, and olmix, 24 topics of DCLM."""
 
-from __future__ import annotations
-
 from causalmix.core import paths
 from causalmix.core.errors import InputError
 from causalmix.core.history import History, read_history
@@ -12,13 +10,7 @@ FOLDER = paths.RESULTS / "published" / "sweeps"  # written by benchmarks/fetch_s
 
 
 def published(name: str) -> History:
-    """A history that others published, by a name in :data:`SWEEPS`, as it is committed: no network is asked.
-
-    Raises
-    ------
-    InputError
-        When there is no such sweep, or its file is not here, outside a checkout for instance.
-    """
+    """A history that others published, by a name in :data:`SWEEPS`, as a checkout has it: no network is asked."""
     check_name(name, SWEEPS, "published sweep")
     path = FOLDER / f"{name}.csv"
     if not path.is_file():

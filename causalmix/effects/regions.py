@@ -1,7 +1,5 @@
 """Returns in regions of the states: where the paper's tree of effects says that domains help and hurt."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A simulated history whose returns are known, to test estimators against the truth."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,9 +40,8 @@ def simulate_history(
         Z_i      = log(T_i + eps)
         Y_i      = g(X_i) + theta(X_i)' Z_i + noise * N(0, 1)
 
-    so that g bends, which a linear regression would miss, and mixtures are drawn independently of the state unless
-    ``confounding`` is positive.  The form is that of Robinson (1988, doi:10.2307/1912705) with several treatments; the
-    magnitudes are ours, chosen so that one doubling of a share moves accuracy by about a point.
+    so that g bends, and mixtures are drawn independently of the state unless ``confounding`` is positive.  The form is
+    that of Robinson (1988, doi:10.2307/1912705) with several treatments, the magnitudes are ours.
     """
     k, d = len(domains), len(covariates)
     truth = np.random.default_rng([2607, 1104, k, d])

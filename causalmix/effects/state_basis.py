@@ -1,7 +1,5 @@
 """Functions of the state from which a level or a return is put together: lines, forms, bumps, steps and corners."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -92,10 +90,7 @@ def _corners(A: np.ndarray, cuts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _bumps(a: np.ndarray, j: int, count: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Gaussian bumps of one covariate less what 1, x and x^2 explain of them, the strongest combinations of these.
-
-    Beyond the runs they stay as they are at the last of them: lines and quadratic forms alone reach further.
-    """
+    """Gaussian bumps of one covariate less what 1, x and x^2 explain of them, constant beyond the runs."""
     knots = np.unique(np.quantile(a, (np.arange(count + 3) + 0.5) / (count + 3)))
     width, low, high = 1.2 * np.ptp(knots) / max(len(knots) - 1, 1) + SAME, a.min(), a.max()
     raw = lambda v: np.exp(-0.5 * ((v[:, None] - knots) / width) ** 2)  # noqa: E731

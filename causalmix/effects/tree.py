@@ -1,7 +1,5 @@
 """A small tree over the states, which says where returns differ."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from sklearn.tree import DecisionTreeRegressor

@@ -1,7 +1,5 @@
 """Whether a model or a data set can be had: told within seconds, with nothing downloaded."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,10 +27,7 @@ def reader_of(file: Path) -> str:
 
 
 def available(name: str | Path, kind: str) -> None:
-    """Raise InputError unless a ``model`` or a ``dataset`` can be had.
-
-    It is looked for on this machine, in the hub's caches, then on the hub unless ``HF_HUB_OFFLINE`` is set.
-    """
+    """Raise InputError unless a ``model`` or a ``dataset`` is on this machine, in the hub's caches, or on the hub."""
     path = Path(name)
     if path.suffix == ".gguf" and kind == "model":
         if not path.is_file():
@@ -106,7 +101,7 @@ def _is_cached(name: str, kind: str) -> bool:
         return kind == "dataset" and any(found)
     except HFValidationError:
         raise InputError(
-            f"Expected a file, a folder or a name on the Hugging Face hub, found {name!r}; correct it ({LAPTOP})."
+            f"Expected a file, a folder or a name on the hub, found {name!r}; correct it ({LAPTOP})."
         ) from None
 
 

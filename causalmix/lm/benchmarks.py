@@ -1,11 +1,7 @@
 """The public benchmarks of a study at the paper's scale: six axes, Dev and Unseen, in one table.
 
-The paper's own list is not published in what could be read of it.  The table joins two sources: the
-evaluations of Tulu 3 (arXiv 2411.15124, Table 3), from which the pool comes, and the evaluation
-settings of OpenDataArena (arXiv 2512.14051), from which the covariates come.
+It joins the evaluations of Tulu 3 (arXiv 2411.15124, Table 3) and OpenDataArena (arXiv 2512.14051).
 """
-
-from __future__ import annotations
 
 import re
 from collections.abc import Sequence
@@ -65,10 +61,7 @@ BENCHMARKS = TypeAdapter(tuple[Benchmark, ...]).validate_python(
 def select(
     names: Sequence[str] | None = None, *, allow_code: bool = False, evaluator: str = "harness"
 ) -> tuple[Benchmark, ...]:
-    """Benchmarks by their names, whatever they need, or all that an evaluator has; in the order of the table.
-
-    The latter leaves out those that execute generated code unless ``allow_code``.
-    """
+    """Benchmarks by their names, or all that an evaluator has (unless ``allow_code``, without those that run code)."""
     for name in names or ():
         check_name(name, [b.name for b in BENCHMARKS], "benchmark")
     if names is not None:
@@ -91,11 +84,7 @@ def refuse_code(benchmarks: Sequence[Benchmark], allow_code: bool) -> None:
 
 
 def benchmark_table(benchmarks: Sequence[Benchmark] = BENCHMARKS) -> pd.DataFrame:
-    """The benchmarks as a table; the paper's own list is unknown (:data:`NOTE`, also in ``attrs["note"]``).
-
-    ``axis, split, benchmark, harness_task, metric, shots, runs_code, opencompass, note``; an empty text where an
-    evaluator lacks the benchmark.
-    """
+    """The benchmarks as a table, an empty text where an evaluator lacks one; :data:`NOTE` is in ``attrs["note"]``."""
     columns = ["axis", "split", "name", "task", "metric", "shots", "runs_code", "opencompass", "note"]
     table = pd.DataFrame([asdict(b) for b in benchmarks], columns=columns).astype({"shots": object})
     table["shots"] = ["the task's own" if b.shots is None else str(b.shots) for b in benchmarks]

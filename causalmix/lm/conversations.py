@@ -1,7 +1,5 @@
 """Conversations as a trainer takes them: token ids, the tokens that are scored, labels and lengths."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import repeat
@@ -102,10 +100,7 @@ def _weighted(mask: list[int], turns: Sequence[Mapping[str, Any]]) -> list[int]:
 
 
 def labelled(dataset: Dataset, max_length: int, file: str | Path | None = None) -> Dataset:
-    """Rows cut to ``max_length``, with labels and lengths; rows without a scored token are dropped.
-
-    They are held in memory, or go to a file (Arrow): hundreds of thousands do not fit.
-    """
+    """Rows cut to ``max_length``, with labels and lengths, in memory or a file (Arrow); those without labels go."""
     place = {"keep_in_memory": True} if file is None else {"cache_file_name": str(file)}
     label = partial(label_batch, max_length=max_length)
     rows = dataset.map(label, batched=True, remove_columns=dataset.column_names, features=LABELLED, **place)

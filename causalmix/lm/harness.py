@@ -1,7 +1,6 @@
 """Scores on public benchmarks through lm-evaluation-harness, in this process.
 
-The harness is asked for one benchmark at a time, with fixed seeds and greedy answers, so that a score
-depends on nothing but the model, the benchmark and the settings.
+One benchmark at a time, with fixed seeds and greedy answers: a score depends on nothing else that is asked.
 """
 
 from __future__ import annotations
@@ -73,10 +72,7 @@ class HarnessEvaluation(Evaluation):
 def evaluate(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, benchmarks: Sequence[Benchmark], **given: Any
 ) -> dict[str, float]:
-    """Score in [0, 1] on each benchmark, in the tokenizer's chat template and with greedy answers.
-
-    Model and tokenizer are left as they were.  A group's score is the harness's own average over its subtasks.
-    """
+    """Score in [0, 1] on each benchmark, in the tokenizer's chat template; a group's is the harness's own average."""
     settings, manager = _checked(benchmarks, given)
     check_context(model.config, settings.max_new_tokens)
     with ExitStack() as stack:

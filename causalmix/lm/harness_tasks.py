@@ -140,12 +140,10 @@ def _loading(benchmark: Benchmark) -> Iterator[None]:
         yield
     except Exception as error:
         reason = " ".join(str(error).split())[:300].rstrip(".")
-        remedy = (
-            f"install what it needs with `{INSTALL}`"
-            if isinstance(error, (ImportError, AssertionError))
-            else "fetch its data into the Hugging Face cache where there is a network, leave the benchmark out, or "
-            "name a task of your own with data on disk (evaluation: own)"
-        )
+        remedy = ("fetch its data into the Hugging Face cache where there is a network, leave the benchmark out, or "
+                  "name a task of your own with data on disk (evaluation: own)")  # fmt: skip
+        if isinstance(error, (ImportError, AssertionError)):
+            remedy = f"install what it needs with `{INSTALL}`"
         raise InputError(
             f"Expected the benchmark {benchmark.name} (task {benchmark.task}) to load, "
             f"found {type(error).__name__}: {reason}; {remedy}."

@@ -1,8 +1,6 @@
 """Losses of a causal language model on the tokens that are scored, without the logits of a whole batch at once."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -51,10 +49,7 @@ def completion_loss(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], 
 
 
 def token_losses(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss of each scored token in nats and the row that it belongs to, both of shape (n_scored,).
-
-    Inputs as for :func:`completion_loss`, rows not packed.
-    """
+    """Loss of each scored token of unpacked rows in nats and the row that it belongs to, both of shape (n_scored,)."""
     hidden = model.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
     owner, position = inputs["labels"][:, 1:].ne(IGNORED).nonzero(as_tuple=True)
     states, targets = hidden[owner, position], inputs["labels"][owner, position + 1]
@@ -80,18 +75,25 @@ def row_losses(
     Rows are cut at the model's context by default; ``max_rows`` and ``max_tokens`` (padding included) bound a pass.
     """
     rows = labelled(dataset, max_length or model.config.max_position_embeddings)
-    lengths = np.array(rows["length"][:])
-    order, losses, start = np.argsort(lengths, kind="stable"), [np.empty(0)] * len(rows), 0
+    losses = [np.empty(0)] * len(rows)
     model.eval()
-    while start < len(order):
-        ahead = lengths[order[start : start + max_rows]]  # rising, so that the last one is the width
-        fits = int((ahead * np.arange(1, len(ahead) + 1) <= max_tokens).sum())
-        chosen = order[start : start + max(1, fits)]
+    for chosen in batches(rows["length"][:], max_tokens, max_rows):
         values, owner = token_losses(model, _padded(rows[chosen], tokenizer.pad_token_id, model.device))
         for i, row in enumerate(chosen):
             losses[row] = values[owner == i].double().cpu().numpy()
-        start += len(chosen)
     return losses
+
+
+def batches(lengths: Sequence[int], tokens: float, rows: float = np.inf) -> Iterator[list[int]]:
+    """Places of rows, shortest first, in batches of so many tokens after padding (at least one row), and rows."""
+    batch: list[int] = []
+    for place in np.argsort(lengths, kind="stable").tolist():
+        if batch and (len(batch) >= rows or (len(batch) + 1) * lengths[place] > tokens):
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
 
 
 def _padded(batch: Mapping[str, list], pad_id: int, device: torch.device) -> dict[str, torch.Tensor]:

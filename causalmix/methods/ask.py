@@ -1,7 +1,5 @@
 """Ask methods for their mixtures, in one pool, in others, and for parts of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """CausalMix-A and CausalMix-S, the two of their variants that are tried, and the cautious policy that stands beside."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

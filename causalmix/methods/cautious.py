@@ -1,12 +1,9 @@
 """Choose a mixture cautiously: the largest lower confidence bound of its gain over a reference.
 
-The bound is the expected gain less kappa standard deviations, as in :meth:`causalmix.effects.interface.Effects.moments`
-and nothing else of an estimate, so that the outcome may respond to shares in any way.  A direction in which little is
-known has to promise more; where even the best move may gain nothing, the reference stays (Srinivas et al. 2010,
-arXiv:0912.3995, add what is subtracted here, for they want to learn; a lower bound is for those who want to be right).
+The bound is the expected gain less kappa standard deviations, both by :meth:`Effects.moments`, so the outcome may
+respond to shares in any way (Srinivas et al. 2010, arXiv:0912.3995, add what is subtracted here, for they want to
+learn).  Where even the best move may gain nothing, the reference stays.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,8 +15,7 @@ from scipy.optimize import minimize
 from causalmix.core.errors import InputError
 from causalmix.core.simplex import sample_dirichlet
 from causalmix.effects.interface import Effects, normal_quantile
-from causalmix.methods.caution import KAPPA, check_kappa, check_margin
-from causalmix.methods.limits import Limits
+from causalmix.methods.limits import KAPPA, Limits, check_kappa, check_margin
 from causalmix.methods.policy import Proposal, support
 
 LEVEL = 0.95  # of the interval that decides whether there is evidence, and of what is kept
@@ -47,9 +43,7 @@ class Keep:
     def __post_init__(self) -> None:
         check_margin(self.effects.outcome, self.margin)
         if not 0.5 < self.level < 1:
-            raise InputError(
-                f"Expected a level above .5 and below 1 for {self.effects.outcome}, found {self.level}; correct it."
-            )
+            raise InputError(f"Expected a level above .5 and below 1 for {self.effects.outcome}, found {self.level}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,10 +167,7 @@ class _Search:
         return w if low == 1 else reference + low * (w - reference)
 
     def _at(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """All bounds at a mixture, shape (m,), and their slopes, (m, K), up to a constant that no simplex notices.
-
-        Each slope is that of a step towards a corner, so that no estimate is asked about what is no mixture.
-        """
+        """All bounds at a mixture, shape (m,), and their slopes towards each corner, (m, K): all ask about mixtures."""
         if self.seen[0] != w.tobytes():
             held = np.maximum(w, 0) / np.maximum(w, 0).sum()  # a solver misses the simplex by the last digits
             W = np.vstack([held, held + STEP * (np.eye(len(w)) - held)])
@@ -185,10 +176,8 @@ class _Search:
         return self.seen[1]
 
     def _climb(self, start: np.ndarray) -> np.ndarray:
-        """Sequential quadratic programming from a start; of several goals it raises t, which none is below; shape (K,).
-
-        Shares are what is added to a base less what is taken away, in which a total variation is linear.
-        """
+        """Sequential quadratic programming from a start, shape (K,); of several goals it raises t, the least."""
+        # Shares are what is added to a base less what is taken away, in which a total variation is linear.
         limits, k, m, many = self.limits, len(start), len(self.goals), len(self.goals) > 1
         tv = limits.trust_region == "tv"
         base = limits.reference if tv else limits.floors

@@ -29,10 +29,8 @@ LIBRARIES = ("datasets", "econml", "lightgbm", "numpy", "pandas", "torch", "tran
 def write(found: Recommendation, out: Path) -> dict:
     """Draw the training set of ``request.method`` and write it as a new folder; returns the manifest.
 
-    ``train.jsonl`` (or ``.parquet``) has all rows in random order, ``row_id, domain, messages`` and ``tools`` if there
-    are any; ``domains`` the same by domain, for the settings of :mod:`causalmix.methods.trainer_files`;
-    ``recommended.json`` is the answer, ``report.html`` a page to read; ``manifest.json`` has the command, the seed,
-    hashes of all that went in and came out, and versions.  Equal requests on one machine give equal files.
+    Rows in random order, the same by domain with trainers' settings, the answer, a page, and a manifest with the seed
+    and hashes of all that went in and came out.  Equal requests on one machine give equal files.
     """
     out, seed, ending = Path(out), found.request.seed, found.request.rows_format
     check_free(out)
@@ -55,7 +53,9 @@ def write(found: Recommendation, out: Path) -> dict:
         left = trainer_files.write(made, rows, found.domains, ending, seed)
         (made / ANSWER).write_text(as_json(as_dict(found)), encoding="utf-8")
         manifest = {"method": line.name, "mixture": mixture, "seed": seed, "command": command(found.request)}
-        manifest |= {"inputs": _inputs(found), "left_out": left, "versions": _versions(), "files": _hashes(made)}
+        versions = {"python": platform.python_version(), "causalmix": __version__}
+        versions |= {name: version(name) for name in LIBRARIES}
+        manifest |= {"inputs": _inputs(found), "left_out": left, "versions": versions, "files": _hashes(made)}
         if found.withheld:
             left[PAGE] = "the gain that it would show is withheld"
         else:
@@ -70,14 +70,8 @@ def write(found: Recommendation, out: Path) -> dict:
 
 def _hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a folder, by its path in it."""
-    return {
-        file.relative_to(folder).as_posix(): of_files([file]) for file in sorted(folder.rglob("*")) if file.is_file()
-    }
-
-
-def _versions() -> dict[str, str]:
-    own = {"python": platform.python_version(), "causalmix": __version__}
-    return own | {name: version(name) for name in LIBRARIES}
+    inside = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {file.relative_to(folder).as_posix(): of_files([file]) for file in inside}
 
 
 def _inputs(found: Recommendation) -> dict:

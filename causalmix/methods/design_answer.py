@@ -1,7 +1,5 @@
 """What ``causalmix design`` answers: its options checked before anything is computed, and the proposal in sentences."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 
@@ -41,14 +39,13 @@ def _check_numbers(options: Namespace) -> None:
     """What needs no file but the place of the answer."""
     if options.criterion:
         check_name(options.criterion, CRITERIA, "criterion")
-    limits = {"runs": 1 <= options.runs <= 100_000, "anchors": 0 <= options.anchors <= 1, "seed": options.seed >= 0}
-    limits |= {name: 0 < value < float("inf") for name in ("noise", "half_width")
-               if (value := getattr(options, name)) is not None}  # fmt: skip
-    wanted = {"runs": "from 1 to 100000", "anchors": "in [0, 1]", "seed": "of at least 0"}
-    for name, fine in limits.items():
-        if not fine:
-            option, told = f"--{name.replace('_', '-')}", wanted.get(name, "above 0")
-            raise InputError(f"Expected {option} {told}, found {getattr(options, name)}; give such a number.")
+    above = "above 0", lambda value: 0 < value < float("inf")
+    wanted = {"runs": ("from 1 to 100000", lambda value: 1 <= value <= 100_000), "noise": above, "half_width": above,
+              "anchors": ("in [0, 1]", lambda value: 0 <= value <= 1),
+              "seed": ("of at least 0", lambda value: value >= 0)}  # fmt: skip
+    for name, (bounds, fine) in wanted.items():
+        if (value := getattr(options, name)) is not None and not fine(value):
+            raise InputError(f"Expected --{name.replace('_', '-')} {bounds}, found {value}; give such a number.")
     if options.out is not None and (options.out.exists() or not options.out.absolute().parent.is_dir()):
         found = "a file there" if options.out.exists() else "no such folder"
         raise InputError(f"Expected a new file at {options.out}, found {found}; name another, nothing is written over.")

@@ -1,8 +1,7 @@
-"""Which mixtures are allowed: floors, caps, and a trust region around a reference."""
+"""Which mixtures are allowed, and how cautiously one is chosen; nothing here loads what estimates."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import rel_entr
@@ -10,6 +9,7 @@ from scipy.special import rel_entr
 from causalmix.core.errors import InputError
 from causalmix.core.simplex import HALVINGS, check_mixture, nearest
 
+KAPPA = 0.2  # standard deviations; in worlds of known truth more loses more than it saves
 NOTHING = 1e-12  # a share that is none
 TRUST_REGIONS = ("tv", "kl")
 
@@ -54,25 +54,11 @@ def limits(
     reference: np.ndarray, floors: np.ndarray | float = 0.0, caps: np.ndarray | None = None, trust_region: str = "",
     radius: float | None = None,
 ) -> Limits:  # fmt: skip
-    """Check what is asked of a mixture.
+    """Check what is asked of a mixture: least and largest shares, shape (K,), and its distance to a reference, (K,).
 
-    Parameters
-    ----------
-    reference : ndarray, shape (K,)
-        The mixture that stays where nothing speaks for another; moved to the nearest one within floors and caps.
-    floors : float or ndarray, shape (K,)
-        Least share of each domain.
-    caps : ndarray, shape (K,), optional
-        Largest share of each domain, such as :func:`causalmix.methods.policy.domain_caps`.
-    trust_region : {"", "tv", "kl"}
-        How the distance to the reference is measured.
-    radius : float, optional
-        Largest distance: in [0, 1] for "tv", in nats for "kl".
-
-    Raises
-    ------
-    InputError
-        When no mixture keeps to all of this, or a part of it means nothing.
+    The reference stays where nothing speaks for another; it is moved to the nearest one within floors and caps (those
+    of :func:`causalmix.methods.policy.domain_caps`, for instance).  The ``trust_region`` is "tv", total variation, with
+    a ``radius`` in [0, 1], or "kl", in nats.  InputError when no mixture keeps to all of this.
     """
     given = check_mixture(reference, [f"domain {k}" for k in range(len(reference))])
     k = len(given)
@@ -94,7 +80,7 @@ def check_trust_region(trust_region: str, radius: float | None) -> None:
     """Raise InputError unless a distance and a radius of it are given, or neither."""
     if trust_region not in ("", *TRUST_REGIONS):
         raise InputError(
-            f"Expected a trust region among {', '.join(TRUST_REGIONS)}, found {trust_region!r}; choose one of these."
+            f"Expected a trust region among {', '.join(TRUST_REGIONS)}, found {trust_region!r}; choose one."
         )
     if bool(trust_region) != (radius is not None):
         found = f"only the trust region {trust_region}" if trust_region else f"only the radius {radius}"
@@ -114,16 +100,47 @@ def _check_room(floors: np.ndarray, caps: np.ndarray) -> None:
         )
     if caps.sum() < 1 - few:
         raise InputError(
-            f"Expected caps that sum to at least 1, found a sum of {caps.sum():.4g}; allow more repeats, or train on "
-            "fewer rows."
+            f"Expected caps that sum to at least 1, found a sum of {caps.sum():.4g}; allow repeats or fewer rows."
         )
     if floors.sum() > 1 + few:
-        raise InputError(
-            f"Expected floors that sum to at most 1, found a sum of {floors.sum():.4g} over {k} domains; lower them."
-        )
+        raise InputError(f"Expected floors that sum to at most 1, found a sum of {floors.sum():.4g}; lower them.")
     if (floors > caps + few).any():
         worst = int(np.argmax(floors - caps))
         raise InputError(
             f"Expected no floor above the cap of its domain, found the floor {floors[worst]:.4g} above the cap "
             f"{caps[worst]:.4g} in domain {worst}; lower the floor, allow more repeats, or train on fewer rows."
         )
+
+
+@dataclass(frozen=True)
+class Caution:
+    """How cautiously a mixture is chosen; :mod:`causalmix.methods.cautious` says what follows from it."""
+
+    kappa: float = KAPPA  # standard deviations that are taken off an expected gain
+    floor: float | tuple[float, ...] = 0.0  # least share of each of the pool's domains, or of the history's, one each
+    trust_region: str = ""  # "tv" or "kl"
+    radius: float | None = None  # of it
+    reference: str | tuple[float, ...] = "equal"  # or "pool", its own proportions, or shares of the history's domains
+    fall_back: bool = False  # whether Equal gives way to the pool's own proportions where there is no evidence
+    keep: Mapping[str, float] = field(default_factory=dict)  # outcomes that must not fall, each with its margin
+    worst: tuple[str, ...] = ()  # outcomes of which the one that gains least counts; by default the question's own
+
+    def __post_init__(self) -> None:
+        check_kappa(self.kappa)
+        check_trust_region(self.trust_region, self.radius)
+        if not all(0 <= share <= 1 for share in np.ravel(self.floor)):
+            raise InputError(f"Expected a floor in [0, 1], found {self.floor}; it is the least share of each domain.")
+        for outcome, margin in self.keep.items():
+            check_margin(outcome, margin)
+
+
+def check_kappa(kappa: float) -> None:
+    """Raise InputError unless it is a number of standard deviations."""
+    if not (np.isfinite(kappa) and kappa >= 0):
+        raise InputError(f"Expected kappa of at least 0, found {kappa}; give for instance {KAPPA}.")
+
+
+def check_margin(outcome: str, margin: float) -> None:
+    """Raise InputError unless an outcome may fall by that."""
+    if not (np.isfinite(margin) and margin >= 0):
+        raise InputError(f"Expected a margin of at least 0 for {outcome}, found {margin}; say by how much it may fall.")

@@ -136,7 +136,7 @@ def _described(path: Path, max_rows: int) -> Source:
         return _of_design(path.stem, Design.of_study(str(path)))
     if "loader" not in given:
         raise InputError(
-            f"Expected a pool's recipe with a loader, or a study with parameters, in {path.name}, found neither; "
+            f"Expected a pool's recipe with a loader, or a study with parameters in {path.name}, found neither; "
             "correct the file."
         )
     return Source(path.stem, Recipe.of(given), max_rows=max_rows)

@@ -1,7 +1,5 @@
 """The next runs of a sweep: mixtures, states and sizes that tell most about the gain, given the runs so far."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from dataclasses import dataclass
 

@@ -1,10 +1,7 @@
-"""What a mixture is to raise: one outcome, a weighted mean of several, their standardised mean, or the worst of them.
+"""What a mixture is to raise: one outcome, a weighted or standardised mean of several, or the worst of them.
 
-A weighted and a standardised mean are one derived outcome, so one fit tells their gain with the right interval; the
-worst axis needs a fit of each.
+A mean is one derived outcome, so one fit tells its gain with the right interval; the worst axis needs a fit of each.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -67,7 +64,9 @@ def read_objective(text: str, outcome: str, history: History) -> Objective:
         history.y(outcome)
         return Objective((outcome,))
     if text.strip() in ("mean", "worst"):
-        return Objective(_axes(history), worst=text.strip() == "worst")
+        if len(axes := history.axes) < 2:
+            raise InputError(f"Expected two or more axes to raise together, found {len(axes)}; name one outcome.")
+        return Objective(tuple(f"y_{name}" for name in axes), worst=text.strip() == "worst")
     weights = pairs(text.split(","), "an objective", "y_math=2,y_code=1, or mean, or worst")
     for name in weights:
         history.y(name)
@@ -77,12 +76,6 @@ def read_objective(text: str, outcome: str, history: History) -> Objective:
             "--lower-is-better, and leave out what does not count."
         )
     return Objective(tuple(weights), tuple(w / sum(weights.values()) for w in weights.values()))
-
-
-def _axes(history: History) -> tuple[str, ...]:
-    if len(history.axes) < 2:
-        raise InputError(f"Expected two or more axes to raise together, found {len(history.axes)}; name one outcome.")
-    return tuple(f"y_{name}" for name in history.axes)
 
 
 def pairs(texts: Sequence[str], what: str, example: str, default: float | None = None) -> dict[str, float]:

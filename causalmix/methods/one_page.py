@@ -1,11 +1,8 @@
-"""A recommendation on one page: a file for a browser that needs nothing else, to read, print and hand on.
-
-What is drawn is computed from the fitted returns alone, no model is fitted again.
-"""
+"""A recommendation on one page: a file for a browser that needs nothing else; no model is fitted again for it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -28,22 +25,11 @@ MOST_RUNS, MOST_DOMAINS = 240, 40  # that are drawn
 REFERENCES = {"": "equal shares", "pool": "the pool as it is", "equal": "equal shares"}
 
 
-@dataclass(frozen=True)
-class Axis:
-    """Where values stand on a line, in percent of its width."""
-
-    low: float
-    high: float
-
-    @classmethod
-    def around(cls, *values: float) -> Axis:
-        """One that holds all of these."""
-        low, high = min(values), max(values)
-        room = 0.06 * (high - low) or 1.0
-        return cls(low - room, high + room)
-
-    def __call__(self, value: float) -> float:
-        return round(100 * (value - self.low) / (self.high - self.low), 2)
+def _axis(*values: float) -> Callable[[float], float]:
+    """Where values stand on a line that holds all of these, in percent of its width."""
+    room = 0.06 * (max(values) - min(values)) or 1.0
+    low, high = min(values) - room, max(values) + room
+    return lambda value: round(100 * (value - low) / (high - low), 2)
 
 
 @cache
@@ -60,12 +46,15 @@ def page(found: Recommendation, manifest: dict) -> str:
     reference = REFERENCES.get(found.request.reference, "the given reference")
     outcome, (rows, model, _) = outcome_told(found), scale_of(found.target.x, found.history)
     beyond = _cautions(chosen, found)
+    gains = {REFERENCES[name]: chosen[f"gain_over_{name}"] for name in ("equal", "pool")}
+    gains |= {reference: chosen["gain_over_reference"]}
     return _environment().from_string((ASSETS / "report.html.jinja").read_text(encoding="utf-8")).render(
         told=told, chosen=chosen, manifest=manifest, reference=reference, outcome=outcome, size=sized(rows, model),
         cautions=[*(f"{warning}." for warning in found.warnings), *beyond],
         headline=headline(chosen["gain_over_reference"], reference, outcome, bool(beyond)),
-        mixture=_mixture(chosen, told), gains=_gains(chosen, reference), state=_state(found),
-        near=_near(found, chosen), step=STEP, most_runs=MOST_RUNS, further=_further(found, told, chosen),
+        mixture=_mixture(chosen, told), state=_state(found), near=_near(found, chosen), step=STEP, most_runs=MOST_RUNS,
+        gains=_intervals({f"over {name}": gain for name, gain in gains.items()}),
+        further=_further(found, told, chosen),
     )  # fmt: skip
 
 
@@ -109,25 +98,18 @@ def _mixture(chosen: dict, told: dict) -> list[dict]:
 
 def _intervals(named: dict[str, dict]) -> dict:
     """Estimates with intervals on one axis that holds zero."""
-    axis = Axis.around(0.0, *(value for one in named.values() for value in one.values()))
+    axis = _axis(0.0, *(value for one in named.values() for value in one.values()))
     lines = [
         {"name": name, **one, "at": {end: axis(value) for end, value in one.items()}} for name, one in named.items()
     ]
     return {"lines": lines, "zero": axis(0.0)}
 
 
-def _gains(chosen: dict, reference: str) -> dict:
-    named = {REFERENCES[name]: chosen[f"gain_over_{name}"] for name in ("equal", "pool")}
-    return _intervals(
-        {f"over {name}": gain for name, gain in (named | {reference: chosen["gain_over_reference"]}).items()}
-    )
-
-
 def _state(found: Recommendation) -> list[dict]:
     """Each covariate of the pool among those of the runs."""
     history, lines = found.history, []
     for name, value, column in zip(history.covariates, found.target.x, history.X.T):
-        axis = Axis.around(value, *column)
+        axis = _axis(value, *column)
         runs = np.sort(column)[np.linspace(0, len(column) - 1, min(len(column), MOST_RUNS)).astype(int)]
         lines.append({"name": name, "value": float(value), "at": axis(value), "runs": sorted({axis(v) for v in runs}),
                       "low": float(column.min()), "high": float(column.max()),
@@ -147,10 +129,9 @@ def _near(found: Recommendation, chosen: dict) -> dict:
 
 
 def _further(found: Recommendation, told: dict, chosen: dict) -> dict:
-    """What repeats of a mixture and of the reference would do to the interval of its gain.
+    """What repeats of the chosen mixture (of the reference itself, the most promising one) and the reference would do.
 
-    It is the chosen mixture, or the one that promises most where that is the reference itself.  What the repeats tell
-    is independent of what is known, so precisions add up.
+    What they tell is independent of what is known, so precisions add up.
     """
     history, outcome = found.history, found.effects.outcome
     one = chosen if _half(chosen) else max(told["methods"], key=lambda m: m["gain_over_reference"]["estimate"])

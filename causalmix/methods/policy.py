@@ -1,10 +1,8 @@
 """From returns theta(x) to a mixture: CausalMix-A, CausalMix-S, trust region, caps and support.
 
-A public summary of the paper has both policies in a trust region of unknown form.  Here it bounds the total variation
-distance to a reference mixture, the share of rows that would change domain; it is off unless a radius is given.
+The paper's trust region is of unknown form.  Here it bounds the total variation distance to a reference mixture, the
+share of rows that would change domain; it is off unless a radius is given.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -39,10 +37,8 @@ def causalmix_a(
     ----------
     theta : ndarray, shape (K,)
         Returns in the target state.
-    reference : ndarray, shape (K,), optional
-        What is kept when no return is positive, and the centre of the trust region; Equal by default.
-    radius : float, optional
-        Largest total variation distance to the reference, in [0, 1].
+    reference, radius : ndarray, shape (K,), and float, optional
+        What is kept when no return is positive (Equal by default), and the largest total variation distance to it.
     caps : ndarray, shape (K,), optional
         Largest share of each domain; InputError where they leave no mixture.
     """
@@ -193,7 +189,7 @@ def check_caps(caps: np.ndarray | None, k: int) -> np.ndarray:
     caps = np.ones(k) if caps is None else np.asarray(caps, float)
     if caps.shape != (k,) or not (caps >= 0).all() or caps.sum() < 1 - ROUNDED:
         raise InputError(
-            f"Expected {k} caps and a sum of at least 1, found {caps.tolist()}; repeat rows or train on fewer."
+            f"Expected {k} caps and a sum of at least 1, found {caps.tolist()}; repeat rows or train on less."
         )
     return caps
 

@@ -1,7 +1,5 @@
 """Every method that chooses a mixture is called alike: a question in, an answer out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +15,7 @@ from causalmix.core.parameters import check_name
 from causalmix.core.tables import is_number
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.interface import Effects
-from causalmix.methods.caution import Caution
+from causalmix.methods.limits import Caution
 from causalmix.methods.policy import domain_caps
 
 POSTERIOR = "bayesian"  # the stage that cautious mixtures come from
@@ -155,9 +153,7 @@ class Question:
             )
         records = self.train(runs)
         if len(records) != len(runs):
-            raise InputError(
-                f"Expected {len(runs)} records of runs for {method}, found {len(records)}; return one for each."
-            )
+            raise InputError(f"Expected {len(runs)} records of runs for {method}, found {len(records)}; return all.")
         if failed := [r for r in records if r["status"] != "finished"]:
             why = " ".join(str(failed[0].get("error", "no reason told")).split())
             raise InputError(

@@ -1,9 +1,4 @@
-"""How far a history reaches: whether its runs can speak for a pool, for which of its domains, and down to which shares.
-
-Nothing of an estimate tells that it is asked beyond its runs, so this is looked at before, and told or refused.
-"""
-
-from __future__ import annotations
+"""How far a history reaches: whether its runs can speak for a pool, for which of its domains, down to what share."""
 
 from collections.abc import Mapping, Sequence
 
@@ -54,13 +49,7 @@ def doubts(found: Sequence[str], force: bool) -> tuple[str, ...]:
 
 
 def shared_domains(history: History, rows: Mapping[str, int]) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
-    """Domains of a pool that the history knows, those that it does not, and what has to be said of all others.
-
-    Raises
-    ------
-    InputError
-        When fewer than two are the same: nothing can be told of them then.
-    """
+    """Domains of a pool that the history knows (InputError of fewer than two), others, and what has to be said."""
     same = tuple(d for d in history.domains if rows.get(d))
     new, gone = tuple(sorted(set(rows) - set(same))), [d for d in history.domains if d not in same]
     if len(same) < 2:
@@ -89,17 +78,10 @@ def least_shares(
     history: History, rows: np.ndarray, kept: Sequence[int], given: float | Mapping[str, float] | None,
     reference: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """Least share of each of the history's domains, shape (K,); of those that the pool lacks none.
+    """Least share of each of the history's domains, shape (K,), where the pool's, with ``rows``, have places ``kept``.
 
     By default the 5th percentile of its share among the runs (at least one in a hundred, below which no domain is
-    learnt), at most the pool's own share, an even one, and that of a reference that was asked for.
-
-    Parameters
-    ----------
-    rows : ndarray, shape (k,)
-        Rows of each of the pool's domains, whose places among the history's are ``kept``.
-    given : float or mapping, optional
-        A share for all, or for some by name.
+    learnt), at most the pool's own share, an even one, and a reference's; ``given`` is for all, or some by name.
     """
     floors = np.zeros(len(history.domains))
     if isinstance(given, float):

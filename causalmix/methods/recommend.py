@@ -1,11 +1,8 @@
 """A mixture for a new pool of rows, from a sweep that is there: ``causalmix recommend``.
 
-The returns come from the history, the state from the new pool, measured before any mixing.  That comparison
-holds only where the pool is scored by the models that scored the history's pools, so the answer names them.
-Whatever can be checked is checked before a row is scored, and nothing that exists is written over.
+Returns come from the history, the state from the new pool, which has to be scored by the models that scored the
+history's pools.  What can be checked is checked before a row is scored.
 """
-
-from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
@@ -38,17 +35,9 @@ CHARACTERS = 4  # of a token of English text, about
 def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **settings) -> Recommendation:
     """Score a pool, measure its state, and find the mixtures for it; writes the training set where ``out`` is given.
 
-    Parameters
-    ----------
-    tell : callable
-        Is told what takes time, a sentence each.
-    **settings
-        Further arguments of :func:`causalmix.effects.estimator.fit_effects`.
-
-    Raises
-    ------
-    InputError
-        When something does not fit: the request, the history, the pool's domains or size, the models, the folder.
+    ``tell`` is called with a sentence on what takes time; settings are further arguments of
+    :func:`causalmix.effects.estimator.fit_effects`.  InputError when something does not fit: the request, the history,
+    the pool's domains or size, the models, the folder.
     """
     asked = checked(request)
     history, given, outcome = asked.history, asked.measured, asked.objective.column
@@ -71,7 +60,9 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
         counts = Counter(map(str, pool["domain"][:]))  # a study's pool is a little smaller now
         target = _target(request, history, source.name, counts, (*same, *new))
     names = history.measured if way in ("columns", "scored") else ()
-    scored = ScoredPool.from_table(_columns(pool, names), (*same, *new), names)
+    columns = pool.select_columns(["domain", *names]).to_pandas()
+    columns[list(names)] = columns[list(names)].apply(pd.to_numeric, errors="coerce")
+    scored = ScoredPool.from_table(columns, (*same, *new), names)
     measured = domain_means(scored, np.arange(len(pool)))[: len(same)].mean(axis=0) if given is None else given
     target = replace(target, x=history.state(measured, target.n_samples, request.model_size))
     doubts = reach.doubts([*strange, *reach.far(history, target.x)], request.force)
@@ -135,12 +126,6 @@ def _target(request: Request, history: History, name: str, counts: Counter, doma
     return Target(name, np.empty(0), n_samples, rows, "")
 
 
-def _columns(pool: Dataset, names: tuple[str, ...]) -> pd.DataFrame:
-    table = pool.select_columns(["domain", *names]).to_pandas()
-    table[list(names)] = table[list(names)].apply(pd.to_numeric, errors="coerce")
-    return table
-
-
 def mixtures(
     question: Question, judge: Effects, target: Target, domains: tuple[str, ...], withheld: bool = False
 ) -> tuple[pd.DataFrame, causal.Choice]:
@@ -196,12 +181,8 @@ def _of_pool(table: pd.DataFrame, W: np.ndarray, target: Target, domains: tuple[
 def _amounts(table: pd.DataFrame, target: Target, domains: tuple[str, ...], pool: Dataset) -> pd.DataFrame:
     """Rows drawn again, how often rows come, and about how many tokens they have, for each method and domain."""
     counts = table[[f"n_{d}" for d in domains]].to_numpy()
-    rows, length = np.asarray(target.rows), _tokens(pool, domains)
+    lengths = [sum(len(str(turn["content"] or "")) for turn in turns) / CHARACTERS for turns in pool["messages"]]
+    length = pd.Series(lengths).groupby(list(map(str, pool["domain"][:]))).mean().reindex(list(domains)).to_numpy()
+    rows = np.asarray(target.rows)
     parts = {"repeats": np.maximum(counts - rows, 0), "epochs": counts / rows, "tokens": np.round(counts * length)}
     return pd.DataFrame({f"{what}_{d}": part[:, k] for what, part in parts.items() for k, d in enumerate(domains)})
-
-
-def _tokens(pool: Dataset, domains: tuple[str, ...]) -> np.ndarray:
-    """About how many tokens a row of each domain has, shape (k,): four characters each."""
-    lengths = [sum(len(str(turn["content"] or "")) for turn in turns) / CHARACTERS for turns in pool["messages"]]
-    return pd.Series(lengths).groupby(list(map(str, pool["domain"][:]))).mean().reindex(list(domains)).to_numpy()

@@ -1,7 +1,5 @@
 """What can be refused of a request before a pool is read, quickly: nothing here loads what estimates."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,8 +16,7 @@ from causalmix.core.paths import STUDIES, check_writable
 from causalmix.core.simplex import check_mixture
 from causalmix.core.sweep_files import Sweep, named, read_sweep
 from causalmix.core.tables import read_table
-from causalmix.methods.caution import Caution
-from causalmix.methods.limits import limits
+from causalmix.methods.limits import Caution, limits
 from causalmix.methods.objective import Objective, pairs, read_objective
 from causalmix.methods.request import BY_LETTER, Asked, Request
 
@@ -45,27 +42,16 @@ def checked(request: Request) -> Asked:
     reference = request.reference or "equal"
     if reference not in ("equal", "pool"):
         reference = tuple(read_mixture(Path(reference), history))
-    worst = objective.outcomes if objective.worst else ()
-    floor = _floor(request.floor, history)
-    caution = Caution(
-        request.kappa, 0.0, request.trust_region, request.radius, reference, not request.reference, keep, worst
-    )
+    worst, floor = objective.outcomes if objective.worst else (), _floor(request.floor, history)
+    fall_back = not request.reference
+    caution = Caution(request.kappa, 0.0, request.trust_region, request.radius, reference, fall_back, keep, worst)
     k = len(history.domains)
     limits(np.full(k, 1 / k), [floor.get(d, 0) for d in history.domains] if isinstance(floor, dict) else floor or 0.0)
     pools = ["tiny", *sorted(path.stem for path in STUDIES.glob("*.yaml"))]
     if not Path(request.pool).exists() and request.pool not in pools:
-        raise InputError(
-            f"Expected a pool as a path or among {', '.join(pools)}, found {request.pool!r}; correct the name."
-        )
-    return Asked(
-        sweep,
-        history,
-        down,
-        objective,
-        caution,
-        floor,
-        None if request.state is None else read_state(request.state, history),
-    )
+        raise InputError(f"Expected a pool as a path or among {', '.join(pools)}, found {request.pool!r}; correct it.")
+    given = None if request.state is None else read_state(request.state, history)
+    return Asked(sweep, history, down, objective, caution, floor, given)
 
 
 def _sweep(request: Request, keep: Mapping[str, float]) -> tuple[Sweep, Objective]:
@@ -115,9 +101,7 @@ def check_free(out: Path) -> None:
     if out.is_symlink():
         raise InputError(f"Expected a folder, found a link at {out}; name the folder itself.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(
-            f"Expected a new or an empty folder, found content at {out}; name another, for nothing is written over."
-        )
+        raise InputError(f"Expected a new or an empty folder, found content at {out}; nothing is written over.")
     check_writable(out)
 
 
@@ -142,13 +126,12 @@ def _line(path: Path, names: list[str], advice: str) -> np.ndarray:
         try:
             table = pd.DataFrame([json.loads(path.read_text(encoding="utf-8"))])
         except (ValueError, AttributeError) as error:
-            raise unreadable("a JSON object", path, error) from error
+            told = f"Expected a JSON object in {path.name}, found {brief(error)}; correct the file."
+            raise InputError(told) from error
     else:
         table = read_table(path)
     if missing := [name for name in names if name not in table]:
-        raise InputError(
-            f"Expected {', '.join(names)} in {path.name}, found no {', '.join(missing)}; add what is missing."
-        )
+        raise InputError(f"Expected {', '.join(names)} in {path.name}, found no {', '.join(missing)}; add it.")
     values = table[names].apply(pd.to_numeric, errors="coerce").to_numpy(float)
     if len(values) != 1 or not np.isfinite(values).all():
         raise InputError(
@@ -156,8 +139,3 @@ def _line(path: Path, names: list[str], advice: str) -> np.ndarray:
             f"found {brief(table[names].to_dict('list'))}; {advice}."
         )
     return values[0]
-
-
-def unreadable(what: str, path: Path, error: Exception) -> InputError:
-    """The error of a file that is not what its name says."""
-    return InputError(f"Expected {what} in {path.name}, found {brief(error)}; correct the file.")

@@ -1,7 +1,5 @@
 """The pool that a mixture is for: its state and its rows."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,15 +31,12 @@ class Target:
 
     def table(self, history: History) -> pd.DataFrame:
         """The target beside the history: each covariate with its quantile among the runs, each domain's rows."""
-        rows = [
-            {"quantity": f"x_{name}", "target": float(v), "share_of_runs_below": float((history.X[:, j] < v).mean())}
-            for j, (name, v) in enumerate(zip(history.covariates, self.x))
-        ]
+        states = zip(history.covariates, self.x, history.X.T)
+        rows = [(f"x_{name}", float(v), float((column < v).mean())) for name, v, column in states]
         counts = [] if self.rows is None else zip(history.domains, self.rows)
-        rows += [{"quantity": f"rows of {d}", "target": int(n), "share_of_runs_below": np.nan} for d, n in counts]
-        return pd.DataFrame(
-            [*rows, {"quantity": "rows of the training set", "target": self.n_samples, "share_of_runs_below": np.nan}]
-        )
+        rows += [(f"rows of {d}", int(n), np.nan) for d, n in counts]
+        rows += [("rows of the training set", self.n_samples, np.nan)]
+        return pd.DataFrame(rows, columns=["quantity", "target", "share_of_runs_below"])
 
 
 def find_target(history: History, out: Path, target: str = "", own_history: bool = True) -> Target:

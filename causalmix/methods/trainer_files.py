@@ -1,11 +1,8 @@
 """Rows as trainers read them, a file for each domain, and settings that make TRL, LLaMA-Factory and Axolotl mix them.
 
-The files hold the rows that were drawn, so every trainer sees the same ones whether it counts fractions (TRL), rows
-(LLaMA-Factory) or files (Axolotl).  The loss is the assistant's alone.  A trainer that could not keep to that, or would
-leave rows out, gets no file but a reason.
+All see the rows that were drawn, whether they count fractions (TRL), rows (LLaMA-Factory) or files (Axolotl), and the
+loss is the assistant's alone.  A trainer that could not keep to that, or would leave rows out, gets a reason instead.
 """
-
-from __future__ import annotations
 
 import json
 import re
@@ -59,17 +56,15 @@ def _prepared(row: dict, weighted: bool) -> dict:
     more = {} if "tools" not in row else {"tools": json.dumps(tools), LISTED: [_listed(tool) for tool in tools]}
     given = row.pop(GIVEN, None)
     said = json.loads(given) if given else row["messages"]
-    return {**row, "messages": [_marked(t) if weighted else t for t in said]} | more
+    if weighted:
+        said = [turn | {"train": turn["role"] == "assistant" and turn.get("weight") != 0} for turn in said]
+    return {**row, "messages": said} | more
 
 
 def _listed(tool: Mapping) -> dict:
     function = tool.get("function", tool)
     return {"type": "function", "function": {"name": function["name"], "description": function.get("description") or "",
             "parameters": json.dumps(function.get("parameters") or {})}}  # fmt: skip
-
-
-def _marked(turn: Mapping) -> dict:
-    return {**turn, "train": turn["role"] == "assistant" and turn.get("weight") != 0}
 
 
 def save(rows: Dataset, path: Path) -> None:
@@ -96,22 +91,19 @@ def write(folder: Path, rows: Dataset, domains: Sequence[str], ending: str, seed
     files = {d: f"{FOLDER}/{name}.{ending}" for d, name in _names([d for d in domains if (of == d).any()]).items()}
     for domain, file in files.items():
         save(rows.select(np.flatnonzero(of == domain)), folder / file)
-    counts = {domain: int((of == domain).sum()) for domain in files}
-    tools, fields = "tools" in rows.column_names, _fields(rows)
-    left, info = _left_out(rows, fields, ending), llama_factory(files, counts, tools)
-    made = {
-        TRL: trl(files, counts, ending, tools, seed),
-        AXOLOTL: axolotl(files, ending, tools, "train" in fields, seed),
-    }
-    made[LLAMA_FACTORY_RUN] = {"stage": "sft", "do_train": True, "dataset_dir": ".", "dataset": ",".join(info),
-                               "mix_strategy": "concat", "seed": seed}  # fmt: skip
-    if LLAMA_FACTORY not in left:
+    counts, fields = {domain: int((of == domain).sum()) for domain in files}, _fields(rows)
+    left, made = _left_out(rows, fields, ending), _settings(files, counts, ending, fields, "tools" in rows.column_names)
+    info = made.pop(LLAMA_FACTORY)
+    if LLAMA_FACTORY in left:
+        del made[LLAMA_FACTORY_RUN]
+    else:
         (folder / LLAMA_FACTORY).write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    for name in (TRL, AXOLOTL, *([] if LLAMA_FACTORY in left else [LLAMA_FACTORY_RUN])):
+    shares = ", ".join(f"{' '.join(domain.split())} {n / len(of):.4f}" for domain, n in counts.items())
+    for name, settings in made.items():
         if name not in left:
-            told = _shares(counts) + COMMANDS[name]
-            text = yaml.dump(made[name], Dumper=_Plain, sort_keys=False, allow_unicode=True)
-            (folder / name).write_text(f"{told}\n{text}", encoding="utf-8")
+            text = yaml.dump(settings | {"seed": seed}, Dumper=_Plain, sort_keys=False, allow_unicode=True)
+            told = f"# Shares of {len(of)} rows: {shares}.\n{COMMANDS[name]}\n{text}"
+            (folder / name).write_text(told, encoding="utf-8")
     return left
 
 
@@ -123,33 +115,31 @@ def _names(domains: Sequence[str]) -> dict[str, str]:
     return found if alone else {d: f"{k:03d}_{name}".rstrip("_") for k, (d, name) in enumerate(found.items())}
 
 
-def trl(files: Mapping[str, str], counts: Mapping[str, int], ending: str, tools: bool, seed: int) -> dict:
-    """Of ``trl.DatasetMixtureConfig`` and ``trl.SFTConfig``."""
-    columns, total = ["messages", *(["tools"] if tools else [])], sum(counts.values())
-    mixed = [{"path": READERS[ending], "data_files": file, "split": "train", "columns": columns,
+def _settings(
+    files: Mapping[str, str], counts: Mapping[str, int], ending: str, fields: set[str], tools: bool
+) -> dict[str, dict]:
+    """What each file says: ``trl.DatasetMixtureConfig`` and ``trl.SFTConfig``, LLaMA-Factory's two, and Axolotl's."""
+    reader, total, with_tools = READERS[ending], sum(counts.values()), {"tools": "tools"} if tools else {}
+    parts = [{"path": reader, "data_files": file, "split": "train", "columns": ["messages", *with_tools],
               "fraction": counts[d] / total} for d, file in files.items()]  # fmt: skip
-    return {"datasets": mixed, "assistant_only_loss": True, "seed": seed}
-
-
-def llama_factory(files: Mapping[str, str], counts: Mapping[str, int], tools: bool) -> dict:
-    """Of LLaMA-Factory's ``dataset_info.json``, in which rows are counted."""
-    columns = {"messages": "messages"} | ({"tools": "tools"} if tools else {})
     tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant",
             "system_tag": "system"}  # fmt: skip
-    return {
-        Path(file).stem: {"file_name": file, "num_samples": counts[d], "formatting": "sharegpt", "columns": columns,
-                          "tags": tags} for d, file in files.items()
-    }  # fmt: skip
-
-
-def axolotl(files: Mapping[str, str], ending: str, tools: bool, marked: bool, seed: int) -> dict:
-    """Of Axolotl, which takes each file as it is."""
-    how = {"ds_type": READERS[ending], "type": "chat_template", "field_messages": "messages",
+    columns = {"messages": "messages"} | with_tools
+    info = {Path(file).stem: {"file_name": file, "num_samples": counts[d], "formatting": "sharegpt",
+                              "columns": columns, "tags": tags} for d, file in files.items()}  # fmt: skip
+    how = {"ds_type": reader, "type": "chat_template", "field_messages": "messages",
            "message_property_mappings": {"role": "role", "content": "content"}, "roles_to_train": ["assistant"],
            "train_on_eos": "turn"}  # fmt: skip
-    how |= ({"field_tools": LISTED} if tools else {}) | ({"message_field_training": "train"} if marked else {})
-    mixed = [{"path": file, **how} for file in files.values()]
-    return {"datasets": mixed, "shuffle_merged_datasets": True, "seed": seed}
+    how |= ({"field_tools": LISTED} if tools else {}) | (
+        {"message_field_training": "train"} if "train" in fields else {}
+    )
+    run = {"stage": "sft", "do_train": True, "dataset_dir": ".", "dataset": ",".join(info), "mix_strategy": "concat"}
+    return {
+        TRL: {"datasets": parts, "assistant_only_loss": True},
+        AXOLOTL: {"datasets": [{"path": file, **how} for file in files.values()], "shuffle_merged_datasets": True},
+        LLAMA_FACTORY: info,
+        LLAMA_FACTORY_RUN: run,
+    }
 
 
 def _left_out(rows: Dataset, fields: set[str], ending: str) -> dict[str, str]:
@@ -158,7 +148,9 @@ def _left_out(rows: Dataset, fields: set[str], ending: str) -> dict[str, str]:
     for row in rows.select_columns(["messages"]):
         answers = [turn for turn in row["messages"] if turn["role"] == "assistant"]
         untaught += any(turn.get("train") is False for turn in answers)
-        odd += not _alternates([turn["role"] for turn in row["messages"]])
+        roles = [turn["role"] for turn in row["messages"]]
+        roles = roles[roles[0] == "system" :]
+        odd += roles != ["user", "assistant"] * (len(roles) // 2)
     if untaught:
         left[TRL] = left[LLAMA_FACTORY] = (
             f"{untaught} rows have turns of the assistant with weight 0, on which it would train"
@@ -168,15 +160,3 @@ def _left_out(rows: Dataset, fields: set[str], ending: str) -> dict[str, str]:
     if odd and LLAMA_FACTORY not in left:
         left[LLAMA_FACTORY] = f"{odd} rows do not alternate between user and assistant, which it would leave out"
     return left
-
-
-def _alternates(roles: Sequence[str]) -> bool:
-    turns = list(roles[1:] if roles[0] == "system" else roles)
-    return turns == ["user", "assistant"] * (len(turns) // 2)
-
-
-def _shares(counts: Mapping[str, int]) -> str:
-    """A comment on the mixture."""
-    total = sum(counts.values())
-    shares = ", ".join(f"{' '.join(domain.split())} {n / total:.4f}" for domain, n in counts.items())
-    return f"# Shares of {total} rows: {shares}.\n"

@@ -133,14 +133,12 @@ def as_dict(found: Recommendation) -> dict:
         c: {"value": float(first[f"x_{c}"]), "share_of_runs_below": float(first[f"share_of_runs_below_x_{c}"])}
         for c in found.history.covariates
     }
-    return {
-        "warnings": list(found.warnings),
-        "withheld": found.withheld,
-        "outcome": found.effects.outcome,
-        "lower_is_better": found.effects.outcome in found.asked.lower,
-        "n_samples": found.target.n_samples,
-        "repeats_allowed": found.request.repeats_allowed,
-        "max_repeats": found.request.max_repeats,
+    told = {
+        "warnings": list(found.warnings), "withheld": found.withheld, "outcome": found.effects.outcome,
+        "lower_is_better": found.effects.outcome in found.asked.lower, "n_samples": found.target.n_samples,
+        "repeats_allowed": found.request.repeats_allowed, "max_repeats": found.request.max_repeats,
+    }  # fmt: skip
+    return told | {
         "runs": len(found.history),
         "pool": {"name": found.target.pool, "rows": dict(zip(domains, map(int, found.target.rows)))},
         "state": state,

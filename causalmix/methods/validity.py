@@ -1,7 +1,5 @@
 """How far an estimate can be believed: what benchmarks/bench_validity.py has measured where the truth is known."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

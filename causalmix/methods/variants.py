@@ -1,7 +1,5 @@
 """What is tried besides the methods: mixtures from parts of the history, and from parts of the method."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -25,8 +23,7 @@ WITHOUT_ORTHOGONALISATION = "CausalMix-A without orthogonalisation"
 def learning_mixtures(question: Question, counts: Sequence[int] = RUN_COUNTS) -> pd.DataFrame:
     """Mixtures from random and from designed parts of the history: ``method, n_runs, w_…``.
 
-    Designed runs are those that tell most, whatever their outcomes: a D-optimal choice among the recorded ones, each
-    given those before.  Larger counts than there are runs are skipped; all runs are the same, however they are chosen.
+    Designed runs are a D-optimal choice among the recorded ones.  Larger counts than there are runs are skipped.
     """
     rows, n = [], len(question.history)
     F = Features.of(question.history.T, question.history.X)(question.history.T, question.history.X)
@@ -65,10 +62,7 @@ def _mixtures(question: Question, chosen: np.ndarray, methods: Sequence[str]) ->
 
 
 def variant_mixtures(question: Question, losses: np.ndarray) -> pd.DataFrame:
-    """CausalMix-A from plain means, and DMO's law fitted to the history's runs: ``method, w_<domain>…``.
-
-    Validation losses of these runs, nats, have shape (n, K).
-    """
+    """CausalMix-A from plain means, and DMO's law of these runs' validation losses, nats, (n, K): ``method, w_…``."""
     plain, law = causal.without_orthogonalisation(question), dmo.table_fit(question, losses)
     found = {WITHOUT_ORTHOGONALISATION: plain, dmo.TABLE_FIT: law}
     return pd.DataFrame([{"method": m} | _shares(question, answer.weights) for m, answer in found.items()])

@@ -256,15 +256,12 @@ class Campaign:
 
     def _asked(self, x: np.ndarray | None = None, **further: object) -> dict:
         """What determines a table of mixtures, in plain values; covariates in the digits that tables keep."""
+        design = {name: getattr(self.design, name) for name in ASKED}
         return further | {
-            "x": None if x is None else x.round(4).tolist(),
-            "history": self.history.frame.to_csv(index=False),
-            "outcome": self.outcome,
-            "n_trees": self.n_trees,
-            "seed": self.seed,
-            "methods": list(self.names),
-            "design": {name: getattr(self.design, name) for name in ASKED},
-        }
+            "x": None if x is None else x.round(4).tolist(), "history": self.history.frame.to_csv(index=False),
+            "outcome": self.outcome, "n_trees": self.n_trees, "seed": self.seed, "methods": list(self.names),
+            "design": design,
+        }  # fmt: skip
 
 
 def _check_record(history: History, ledger: Ledger, design: Design, world: World) -> None:
@@ -280,9 +277,8 @@ def _check_record(history: History, ledger: Ledger, design: Design, world: World
         return
     spec = RunSpec.from_dict(recorded)
     again = spec_of(design, world.name, spec.weights, spec.state, spec.seed, domains=spec.domains)
-    if differing := [
-        name for name, value in json.loads(json.dumps(again.as_dict())).items() if recorded[name] != value
-    ]:
+    values = json.loads(json.dumps(again.as_dict()))
+    if differing := [name for name, value in values.items() if recorded[name] != value]:
         raise InputError(
             f"Expected a history of the study's design, found runs with another {', '.join(differing)}; "
             "train the runs and write the history again with the same parameters."

@@ -1,7 +1,5 @@
 """Tables of mixtures that are fixed before any of them is tried."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable
@@ -15,8 +13,7 @@ from causalmix.core.tables import read_table, write_table
 def fixed(path: Path, question: dict, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """A table of mixtures that was fixed for a question (all that determines it, in plain values), or a new one.
 
-    Runs are identified by their mixtures to the last digit, and estimates differ in theirs between
-    machines; so the mixtures that were trained are read where the question is still the same, by its digest.
+    Estimates differ in their last digits between machines, and runs are identified by these.
     """
     digest = digest_of(question)
     if not (path.exists() and set(read_table(path).get("question", [])) == {digest}):

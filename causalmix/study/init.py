@@ -4,8 +4,6 @@ Every number in the file is measured here or follows from the rows; the comments
 that of any study, and is accepted by ``plan``, ``sweep`` and ``recommend`` as it stands.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -51,17 +49,9 @@ class Asked:
 
 
 def init(asked: Asked, tell: Callable[[str], None] = lambda _: None) -> Path:
-    """Write a study's file for one's own rows; returns its path.
+    """Write a study's file for one's own rows and return its path; ``tell`` is called with sentences on what was found.
 
-    Parameters
-    ----------
-    tell : callable
-        Is told what was found, a sentence each.
-
-    Raises
-    ------
-    InputError
-        When the file is there and may not be written over, or when rows, domains, tasks or the model cannot be used.
+    InputError when the file is there and may not be written over, or rows, domains, tasks or the model are of no use.
     """
     _check_out(asked)
     require_model(asked.model)

@@ -1,7 +1,5 @@
 """The long chain-of-thought transfer: its pool, and the outcome that the history is given."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 

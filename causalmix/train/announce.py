@@ -1,7 +1,5 @@
 """What a sweep will take, told before it starts: runs, rows, tokens, and minutes by a short start that is measured."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """How far a record can be trusted: reliability of its outcomes, and agreement when runs are done again."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Callable
@@ -77,15 +75,9 @@ def train_again(records: list[dict], train: Callable[[dict], dict]) -> pd.DataFr
         told = lambda run: run["scores"] or run["training"]["validation_loss"]  # noqa: E731
         recorded, scores = told(record), told(train(record["spec"]))
         again = {task: scores[task] for task in recorded}
-        rows.append(
-            {
-                "run_id": record["run_id"],
-                "recorded": float(np.mean(list(recorded.values()))),
-                "again": float(np.mean(list(again.values()))),
-                "largest_difference": float(max(abs(again[task] - recorded[task]) for task in recorded)),
-            }
-        )
-    return pd.DataFrame(rows)
+        means = (float(np.mean(list(values.values()))) for values in (recorded, again))
+        rows.append((record["run_id"], *means, float(max(abs(again[task] - recorded[task]) for task in recorded))))
+    return pd.DataFrame(rows, columns=["run_id", "recorded", "again", "largest_difference"])
 
 
 def reliability_table(panel: pd.DataFrame, outcomes: list[str]) -> pd.DataFrame:
@@ -127,10 +119,7 @@ def pilot_sentence(pilot: pd.DataFrame) -> str:
 
 
 def settings_table(settings: object) -> pd.DataFrame:
-    """The fields of a dataclass with their values and the comment beside each in its source.
-
-    The comments say where each hyper-parameter comes from; read from the source, they cannot drift.
-    """
+    """The fields of a dataclass with their values and the comment beside each in its source, where it comes from."""
     source = inspect.getsource(type(settings))
     rows = []
     for field in fields(settings):

@@ -1,7 +1,6 @@
 """Clusters: from a word, an address or Slurm options to a Dask client with workers of one run each."""
 
-from __future__ import annotations
-
+import fcntl
 import logging
 import math
 import os
@@ -13,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +27,6 @@ from causalmix.core.errors import InputError
 from causalmix.core.paths import cache_dir
 from causalmix.core.settings import Settings, validated
 from causalmix.core.yaml_file import read_yaml
-from causalmix.train.scratch import scratch_folder
 
 #: One thread for each worker's arithmetic: as many single-threaded runs as cores finish soonest,
 #: and a run's result does not depend on how many cores there are.
@@ -45,6 +43,7 @@ LOCAL_SETTINGS = {
 SLURM_SETTINGS = LOCAL_SETTINGS | {LOST: "2 minutes"}
 ADDRESS = re.compile(r"([a-z]+://)?(\S+):\d+")
 HERE = re.compile(r"localhost|127(\.\d+){3}|\[::1\]")  # hosts that nobody else reaches
+SCRATCH = "causalmix-sweep-"
 STARTS = 4  # of a worker that is killed before it has started
 Line = Annotated[str, Field(pattern=r"^.*\S.*$")]  # a second one would be a directive, or a command, nobody meant
 
@@ -70,20 +69,14 @@ class SlurmOptions(Settings):
 
 @contextmanager
 def connect(
-    spec: str | Mapping | Client | None = "local",
-    *,
-    n_workers: int | None = None,
-    runs: int | None = None,
+    spec: str | Mapping | Client | None = "local", *, n_workers: int | None = None, runs: int | None = None,
     gpus: int = 1,
-) -> Iterator[Client]:
+) -> Iterator[Client]:  # fmt: skip
     """A client of a cluster, perhaps without any worker yet; what is made here is closed here.
 
-    ``spec`` is ``local`` (or None) for processes on this machine; a scheduler's address, such as ``tcp://host:8786``
-    or ``tls://host:8786``; ``slurm:FILE.yaml``, or the options that such a file would hold; a client is handed back
-    as it is.  Whoever reaches a scheduler runs what they like as its user, so one that other machines reach is
-    encrypted, and asks for a certificate.  ``n_workers`` are processes of this machine (by default as many as its GPUs
-    allow, or one per core) or jobs of Slurm (its options'), and no more than there are ``runs`` to do.  A local worker
-    sees so many GPUs as one run trains on, where there are any.
+    ``spec`` is ``local`` (or None), a scheduler's address, ``slurm:FILE.yaml`` or its options, or a client.
+    ``n_workers`` are processes of this machine (by default one for the ``gpus`` of a run, or per core) or jobs of Slurm
+    (its options'), no more than there are ``runs``.
     """
     if isinstance(spec, Client):
         yield spec
@@ -157,7 +150,7 @@ def _slurm(options: str | Mapping, n_workers: int | None, most: float, gpus: int
     jobs = min(n_workers or options.jobs, most)
     settings = {"scheduler_options": {"dashboard_address": "127.0.0.1:0"}, "silence_logs": logging.WARNING}
     with (
-        scratch_folder(cache_dir()) as shared,  # where jobs read it: they read scored pools there, too
+        scratch_folder(cache_dir()) as shared,  # where jobs read their keys: they read scored pools there, too
         dask.config.set(SLURM_SETTINGS),
         SLURMCluster(**_job(options), **settings, security=_certificates(Path(shared))) as cluster,
     ):
@@ -214,10 +207,7 @@ def visible_gpus() -> list[str]:
 
 
 class OneThreadNanny(Nanny):
-    """Starts its worker with one arithmetic thread: the variables are there before it imports torch.
-
-    ``shares`` are values of CUDA_VISIBLE_DEVICES, of which worker i gets the i-th; empty leaves the variable as it is.
-    """
+    """Starts its worker i with one arithmetic thread, and the i-th of ``shares``, if any, as CUDA_VISIBLE_DEVICES."""
 
     def __init__(self, *args, shares: Sequence[str] = (), name: object = None, **kwargs) -> None:
         super().__init__(*args, name=name, **kwargs)
@@ -245,19 +235,15 @@ class OneThreadNanny(Nanny):
 
 @contextmanager
 def _local(n_workers: int | None, most: float, gpus: int) -> Iterator[Client]:
-    """Processes of one thread on this machine, reachable from nowhere else.
-
-    Workers exit with the driver, even when it is killed.  Memory is left to the operating
-    system: Dask can neither spill a model nor does pausing a worker ever free one.
-    """
+    """Processes of one thread on this machine, reachable from nowhere else; they exit with the driver."""
     there = visible_gpus()
     if 0 < len(there) < gpus:
         raise InputError(
-            f"Expected {gpus} GPUs on this machine for a run, found {len(there)}; "
-            "name a cluster whose workers have them."
+            f"Expected {gpus} GPUs on this machine for a run, found {len(there)}; name a cluster that has them."
         )
     shares = [",".join(there[i : i + gpus]) for i in range(0, len(there) - gpus + 1, gpus)]
     n_workers = min(n_workers or len(shares) or CPU_COUNT, most)
+    # No limit of memory: Dask can neither spill a model nor does pausing a worker ever free one.
     options = {"threads_per_worker": 1, "memory_limit": 0, "worker_class": OneThreadNanny, "shares": shares}
     quiet = {"host": "127.0.0.1", "dashboard_address": None, "silence_logs": logging.CRITICAL}
     port = {"dashboard_address": "127.0.0.1:0"}  # the scheduler has no dashboard either, but any free port
@@ -279,3 +265,30 @@ def _local(n_workers: int | None, most: float, gpus: int) -> Iterator[Client]:
         # A nanny sets its worker's variables in this process too; they would slow what follows.
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+@contextmanager
+def scratch_folder(base: Path) -> Iterator[str]:
+    """A folder that is removed at the end, as are here those of sweeps that were killed; its lock says who lives."""
+    base.mkdir(parents=True, exist_ok=True)
+    for left in base.glob(f"{SCRATCH}*"):
+        with suppress(OSError), _locked(left):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=".causalmix-", dir=base, ignore_cleanup_errors=True) as empty:
+        with _locked(empty):
+            folder = Path(empty).rename(base / f"{SCRATCH}{Path(empty).name.rpartition('-')[2]}")
+            try:
+                yield str(folder)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: str | Path) -> Iterator[None]:
+    """Hold a folder's lock, which ends with the process; BlockingIOError where another one holds it."""
+    there = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(there, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(there)

@@ -178,15 +178,14 @@ def spec_of(
     n_samples: int | None = None, candidates: int | None = None, domains: tuple[str, ...] = DOMAINS,
     mixing: Mapping[str, object] | None = None,
 ) -> RunSpec:  # fmt: skip
-    """One run of a study's kind; what is not given is the design's.
+    """One run of a study's kind, its mixture in six digits, its state in four; what is not given is the design's.
 
-    Six digits of the mixture, (K,), are kept, four of the state.  ``role`` says whose model and hyper-parameters,
-    ``mixing`` how the mixture changes during training (:func:`causalmix.train.online.make_mixer`).
+    ``role`` says whose model and hyper-parameters, ``mixing`` is of :func:`causalmix.train.online.make_mixer`.
     """
     launch = design.launch_of(role)
     if mixing and launch:
         raise InputError(
-            f"Expected the {role} in one process where a method mixes in training, found it launched; drop one of them."
+            f"Expected the {role} in one process where a method mixes in training, found it launched; drop one."
         )
     return RunSpec(
         world=f"{world}/{candidates or design.candidates}",

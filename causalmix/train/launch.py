@@ -3,8 +3,6 @@
 :func:`finetune_distributed` tokenises, starts the processes and waits; each process is :func:`main`.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -39,12 +37,10 @@ def finetune_distributed(
     model: str | Path, rows: Dataset, out: str | Path, settings: SFTSettings, seed: int, *, config: str | Path,
     processes: int | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Fine-tune a model on conversations (``messages``) in several processes of one machine and save it.
+    """Fine-tune a model on conversations (``messages``) in several processes of one machine and save it in ``out``.
 
-    ``out`` is a folder for the checkpoint (safetensors, float32), its tokenizer, ``training.json`` and ``launch.log``.
-    Weights are trained in float32, under bfloat16 autocast or sharded mixed precision where ``settings.bf16``; the
-    batch size is that of each process.  ``config`` names a file in ``assets/accelerate`` or a configuration of
-    accelerate of your own, ``processes`` overrides the number in it.
+    Weights are float32, computed on in bfloat16 where ``settings.bf16``; the batch size is that of each process.
+    ``config`` names a file in ``assets/accelerate`` or one of your own, ``processes`` overrides the number in it.
     """
     file, use_cpu = _check_config(config, settings)
     tokenizer = tokenizer_of(model)

@@ -1,7 +1,5 @@
 """The append-only record of training runs: one JSON object a line, nothing ever trained twice or lost."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os
@@ -14,16 +12,10 @@ from causalmix.core.errors import InputError
 
 
 class Ledger:
-    """A file of run records that survives the sudden death of whoever writes it.
+    """A file of run records, which need not exist yet and survives the sudden death of whoever writes it.
 
-    A record is a dictionary ``run_id, spec, status, scores, covariates, training, error``.
-    A line that was being written when its writer died lacks its end; it is ignored by
-    readers and removed before the next record is appended.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file; it need not exist yet.
+    A record is a dictionary ``run_id, spec, status, scores, covariates, training, error``.  A last line without its
+    end is ignored by readers and removed before the next record is appended.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -82,7 +74,7 @@ class Ledger:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise InputError(
-                    f"Expected to be the only writer of {self.path}, found another one at work; wait for its end."
+                    f"Expected to be the only writer of {self.path}, found another; wait for its end."
                 ) from error
             self._writing = True
             try:
@@ -116,8 +108,5 @@ def _record(line: bytes) -> dict | None:
 
 
 def _is_record(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("run_id"), str)
-        and value.get("status") in ("finished", "failed")
-    )
+    known = isinstance(value, dict) and value.get("status") in ("finished", "failed")
+    return known and isinstance(value.get("run_id"), str)

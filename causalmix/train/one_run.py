@@ -1,7 +1,5 @@
 """One run of a study: its sample drawn, its model trained, its outcomes scored."""
 
-from __future__ import annotations
-
 import gc
 import os
 import tempfile

@@ -1,11 +1,8 @@
 """Mixtures that change while a run trains: the update rules of DoReMi and ODM, and their place in the trainer.
 
-A *mixer* chooses the rows of every batch (it is the trainer's sampler) and computes the batch's
-loss, from which it learns.  The trainer fetches batches ahead of their use, so a mixer keeps the
-batches that it has handed out in a queue.
+A *mixer* is the trainer's sampler and computes the loss of each batch, from which it learns.  The trainer fetches
+batches ahead of their use, so a mixer keeps those that it has handed out in a queue.
 """
-
-from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
@@ -19,10 +16,7 @@ from torch.utils.data import Sampler
 from causalmix.core.errors import InputError
 
 ODM_FORMS = ("paper", "official_repo")
-MIXING = {
-    "doremi": {"eta": 0.01, "smoothing": 1e-3},
-    "odm": {"form": "paper", "memory": 0.9, "warmup": 0.05},
-}
+MIXING = {"doremi": {"eta": 0.01, "smoothing": 1e-3}, "odm": {"form": "paper", "memory": 0.9, "warmup": 0.05}}
 POINTS = 50  # of a trajectory that are kept
 
 
@@ -62,11 +56,7 @@ def odm_reward(reward: float, loss: float, share: float, memory: float, form: st
 
 
 class Mixer(Sampler[int], ABC):
-    """Hands out ``n_rows`` rows in batches by domain and learns from their losses; base of the two methods.
-
-    ``codes`` has each row's domain, ``weights`` (K,) the shares at the start; every domain needs rows, whatever its
-    share.
-    """
+    """Hands out ``n_rows`` rows, whose domains are ``codes``, by shares that start at ``weights``, (K,)."""
 
     def __init__(self, codes: np.ndarray, weights: np.ndarray, n_rows: int, batch_size: int, seed: int) -> None:
         self.codes, self.weights = np.asarray(codes), np.asarray(weights, float)
@@ -78,7 +68,7 @@ class Mixer(Sampler[int], ABC):
             )
         self.n_rows, self.batch_size = n_rows, batch_size
         self.rng = np.random.default_rng([seed, 60])
-        self.streams = [_Stream(np.flatnonzero(self.codes == k), self.rng) for k in range(len(self.weights))]
+        self.streams = [self._stream(np.flatnonzero(self.codes == k)) for k in range(len(self.weights))]
         self.pending: deque[list[int]] = deque()
         self.handed = np.zeros(len(self.weights), int)
         self.path: list[np.ndarray] = []
@@ -90,11 +80,16 @@ class Mixer(Sampler[int], ABC):
         left = self.n_rows
         while left:
             domains = self.choose(min(self.batch_size, left))
-            rows = [self.streams[k].next() for k in domains]
+            rows = [next(self.streams[k]) for k in domains]
             self.handed += np.bincount(domains, minlength=len(self.handed))
             self.pending.append(rows)
             left -= len(rows)
             yield from rows
+
+    def _stream(self, rows: np.ndarray) -> Iterator[int]:
+        """Rows of one domain in random order, again and again."""
+        while True:
+            yield from reversed(self.rng.permutation(rows).tolist())
 
     @abstractmethod
     def choose(self, n: int) -> Sequence[int]:
@@ -115,29 +110,16 @@ class Mixer(Sampler[int], ABC):
             "weights": [float(w) for w in self.mixture()],
             "trajectory": [[round(float(w), 5) for w in point] for point in self.path[::every]],
             "updates": len(self.path),
-            "new_epochs": [max(stream.epochs, 0) for stream in self.streams],
+            "new_epochs": np.maximum((self.handed - 1) // np.bincount(self.codes), 0).tolist(),
         }
-
-
-class _Stream:
-    """Rows of one domain in random order, again and again."""
-
-    def __init__(self, rows: np.ndarray, rng: np.random.Generator) -> None:
-        self.rows, self.rng, self.epochs = rows, rng, -1
-        self.queue: list[int] = []
-
-    def next(self) -> int:
-        if not self.queue:
-            self.queue, self.epochs = self.rng.permutation(self.rows).tolist(), self.epochs + 1
-        return self.queue.pop()
 
 
 class DoReMi(Mixer):
     """Group DRO over domains against the losses of a reference model (Xie et al. 2023, arXiv:2305.10429).
 
-    Rows are drawn by the reference weights; a token's loss counts alpha / weight of its domain, so the proxy descends
-    its own loss under alpha.  The excess over ``reference``, that model's losses on each row's scored tokens in nats,
-    is clipped token by token; a domain that is absent from a batch keeps its last excess, at first log(vocabulary).
+    Rows are drawn by the reference weights; a token's loss counts alpha / weight of its domain.  The excess over
+    ``reference``, that model's losses on each row's scored tokens in nats, is clipped token by token; a domain that is
+    absent from a batch keeps its last excess, at first log(vocabulary).
     """
 
     def __init__(self, *args, reference: Sequence[np.ndarray], vocabulary: int, eta: float, smoothing: float) -> None:
@@ -163,9 +145,8 @@ class DoReMi(Mixer):
         self.alpha = doremi_update(self.alpha, self.excess, self.eta, self.smoothing)
         self.path.append(self.alpha)
         drawn = np.bincount(self.codes[rows], minlength=len(self.alpha)) / len(rows)
-        scale = torch.as_tensor(
-            (self.alpha / np.maximum(drawn, 1e-12))[domain], dtype=losses.dtype, device=losses.device
-        )
+        scale = (self.alpha / np.maximum(drawn, 1e-12))[domain]
+        scale = torch.as_tensor(scale, dtype=losses.dtype, device=losses.device)
         return (scale * losses).sum() / scale.sum()
 
     def mixture(self) -> np.ndarray:
@@ -210,10 +191,7 @@ class ODM(Mixer):
 
 def make_mixer(settings: Mapping[str, object], codes: np.ndarray, weights: np.ndarray, n_rows: int, batch_size: int,
                seed: int, **known) -> Mixer:  # fmt: skip
-    """The mixer that a run's specification asks for.
-
-    ``settings`` are the ``method`` and those of :data:`MIXING`; DoReMi must know ``reference`` and ``vocabulary``.
-    """
+    """The mixer of a ``method`` with settings of :data:`MIXING`; DoReMi must know ``reference`` and ``vocabulary``."""
     given = dict(settings)
     method = given.pop("method", None)
     if method not in MIXING or set(given) - set(MIXING[method]):

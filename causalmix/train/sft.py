@@ -1,9 +1,4 @@
-"""One supervised fine-tuning run with TRL.
-
-Rows are conversations; the loss is the mean negative log-likelihood of the assistant's tokens,
-end-of-turn token included.  The paper does not publish its training settings, so each default
-below says where it comes from.
-"""
+"""One supervised fine-tuning run with TRL; the paper's settings are unknown, so each default says where it is from."""
 
 from __future__ import annotations
 
@@ -40,10 +35,10 @@ DIVERGED = "Training diverged at step {step}: the loss or a weight is no longer 
 
 @dataclass(frozen=True)
 class SFTSettings:
-    """Hyper-parameters of one run; the paper's own are unknown.
+    """Hyper-parameters of one run.
 
-    "OpenDataArena prior" means the fine-tuning recipe of OpenDataArena (arXiv 2512.14051), which
-    shares an author with the paper.  "Ours" means chosen for proxies of about 1M parameters.
+    "OpenDataArena prior" means the fine-tuning recipe of OpenDataArena (arXiv 2512.14051), which shares an author with
+    the paper; "ours" means chosen for proxies of about 1M parameters.
     """
 
     learning_rate: float = 1e-3  # ours: 5e-6 (OpenDataArena prior, for 7B) hardly moves a 1M model
@@ -117,22 +112,12 @@ def finetune(
 ) -> dict[str, float]:  # fmt: skip
     """Fine-tune a causal language model in place on rows that :func:`causalmix.lm.conversations.tokenize` made.
 
-    The seed fixes the order of the rows: equal seeds give bit-identical weights on one machine.  A ``mixer``
-    chooses the rows of every batch instead (:mod:`causalmix.train.online`); it hands out each row that it wants,
-    so ``settings.epochs`` should be 1.
+    The seed fixes the order of the rows: equal seeds give bit-identical weights on one machine.  A ``mixer`` chooses
+    the rows of every batch instead (:mod:`causalmix.train.online`), each that it wants, so ``settings.epochs`` is 1.
 
-    Returns
-    -------
-    dict
-        ``loss`` (mean over steps, nats per scored token), ``tokens`` (seen over all epochs,
-        prompts included, padding not), ``rows`` (kept after truncation), ``steps``, ``seconds``.
-
-    Raises
-    ------
-    InputError
-        If no row keeps a scored token within ``max_length``.
-    FloatingPointError
-        If the loss or a weight stops being finite.
+    Returns ``loss`` (mean over steps, nats per scored token), ``tokens`` (over all epochs, without padding), ``rows``
+    (kept after truncation), ``steps`` and ``seconds``.  InputError if no row keeps a scored token within
+    ``max_length``; FloatingPointError if the loss or a weight stops being finite.
     """
     rows = labelled(dataset, settings.max_length)
     if mixer is not None and len(rows) != len(dataset):
@@ -186,10 +171,9 @@ def _add_adapters(model: PreTrainedModel, rank: int, seed: int) -> Callable[[], 
 
 
 class Trainer(SFTTrainer):
-    """TRL's trainer, minus what would dominate a run of a few seconds on one core.
+    """TRL's trainer, minus what would dominate a run of a few seconds on one core: the loss is the same.
 
-    On a CPU TRL projects every position onto the vocabulary, twice; here only scored positions are, and since padding
-    is on the right, causal attention needs no mask.  The loss is the same (a test compares them).  Several processes
+    On a CPU TRL projects every position onto the vocabulary, twice; here only scored positions are.  Several processes
     need TRL's own: it calls the wrapped model, where they meet, and counts the tokens of all.
     """
 
@@ -226,10 +210,7 @@ class Trainer(SFTTrainer):
 
 
 class GroupedSampler(Sampler[int]):
-    """Rows in random order, neighbours of similar length, so that little of a batch is padding.
-
-    Unlike that of transformers it also shuffles the batches: else the rows seen last would always be the short ones.
-    """
+    """Rows in random order, neighbours of similar length; unlike that of transformers it also shuffles the batches."""
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
         self.lengths, self.batch_size = lengths, batch_size

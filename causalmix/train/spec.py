@@ -57,7 +57,7 @@ class RunSpec:
             text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
         except (TypeError, ValueError) as error:
             raise InputError(
-                f"Expected finite numbers, texts or booleans in a run, found {error}; correct the spec."
+                f"Expected finite numbers, texts or booleans in a run, found {error}; correct it."
             ) from error
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -94,9 +94,7 @@ class RunSpec:
         """The inverse of :meth:`as_dict`; InputError when a field is missing or unknown."""
         names = {field.name for field in fields(cls)}
         if off := sorted(names ^ set(values)):
-            raise InputError(
-                f"Expected the fields {', '.join(sorted(names))} in a run, found {', '.join(off)} amiss; correct it."
-            )
+            raise InputError(f"Expected the fields {', '.join(sorted(names))} in a run, found {', '.join(off)} amiss.")
         return cls(**values)
 
 

@@ -1,11 +1,7 @@
 """Sweeps: given specs, return their records, training on a Dask cluster what the ledger lacks.
 
-The driver is the only one that writes: it appends each record as its run ends.  Specs go out
-all at once, for they are small and the scheduler hands a worker its next run without a pause;
-results are small dictionaries, released as soon as they are written.
+The driver alone writes, a record as its run ends.  Specs go out all at once: the scheduler hands a worker its next one.
 """
-
-from __future__ import annotations
 
 import json
 import logging
@@ -37,27 +33,16 @@ Progress = Callable[[int, int, float | None], None]
 
 
 def run_sweep(
-    specs: Sequence[RunSpec],
-    ledger: Ledger,
-    train: Train,
-    *,
-    client: Client | str | Mapping | None = None,
-    n_workers: int | None = None,
-    retry_failed: bool = False,
-    retries: int = 0,
-    progress: Progress | None = None,
-) -> list[dict]:
-    """Train every run that the ledger does not have yet.
+    specs: Sequence[RunSpec], ledger: Ledger, train: Train, *, client: Client | str | Mapping | None = None,
+    n_workers: int | None = None, retry_failed: bool = False, retries: int = 0, progress: Progress | None = None,
+) -> list[dict]:  # fmt: skip
+    """Train every run that the ledger does not have yet; equal specs are trained once.
 
     Parameters
     ----------
-    specs : sequence of RunSpec
-        The runs; equal specs are trained once.
-    ledger : Ledger
-        Where each record is appended as its run ends.
     train : callable
-        Picklable function from a spec's dictionary to a dictionary of ``scores``, ``covariates`` and
-        ``training``.  What it raises is recorded.
+        Picklable function from a spec's dictionary to one of ``scores``, ``covariates`` and ``training``; what it
+        raises is recorded.
     client : distributed.Client, str or mapping, optional
         A client, or what :func:`causalmix.train.clusters.connect` takes; a local cluster by default.
     n_workers : int, optional
@@ -66,8 +51,7 @@ def run_sweep(
         Whether runs recorded as failed are trained again.
     retries : int
         How often a run is tried again, after others, for what its machine did: a worker that died once more than
-        Dask's ``allowed-failures``, an error of the system or the accelerator.  What a run itself does wrong is
-        not repeated.
+        Dask's ``allowed-failures``, an error of the system or the accelerator.
     progress : callable, optional
         Called with runs done, runs in all and the seconds left (None while unknown), first at the start.
 
@@ -111,13 +95,11 @@ class _Meter:
     """Turns runs that end into calls of ``progress``."""
 
     def __init__(self, progress: Progress | None, total: int, missing: int) -> None:
-        self.progress, self.total, self.missing = progress, total, missing
+        self.progress, self.total, self.missing = progress or (lambda *_: None), total, missing
         self.started, self.ended = time.monotonic(), 0
 
     def show(self, ended: int = 0) -> None:
         self.ended += ended
-        if self.progress is None:
-            return
         left = self.missing - self.ended
         per_run = (time.monotonic() - self.started) / self.ended if self.ended else None
         self.progress(self.total - left, self.total, per_run and left * per_run)

@@ -1,10 +1,7 @@
 """Long chains of thought: a-m-team/AM-Thinking-v1-Distilled, its math and code files.
 
-The files are read line by line.  The library's own reader needs one schema for all rows, and ``info``,
-of which only two texts are used, has other types in other files.
+They are read line by line: the library's reader needs one schema, and ``info`` has other types in other files.
 """
-
-from __future__ import annotations
 
 import hashlib
 import json
@@ -46,10 +43,8 @@ def load_pool(
     lines, rows, content = {}, {}, {}
     for name, file in found.items():
         lines[name], rows[name], content[name] = _usable_lines(file)
-    left_out = [
-        f"{rows[name] - len(lines[name])} of {rows[name]} rows of {name} have no chain of thought or no answer."
-        for name in files
-    ]
+    lacks = "have no chain of thought or no answer"
+    left_out = [f"{rows[name] - len(lines[name])} of {rows[name]} rows of {name} {lacks}." for name in files]
     chosen = hub.stratified(np.repeat(list(files.values()), [len(lines[name]) for name in files]), max_rows, seed)
     parts, start = [], 0
     for name, domain in files.items():
@@ -104,19 +99,14 @@ def _parsed(line: bytes, file: Path, number: int) -> Any:
         return json.loads(line)
     except ValueError as error:
         raise InputError(
-            f"Expected a JSON object in each line of {file}, found other text in line {number + 1}; download it again."
+            f"Expected JSON in each line of {file}, found other text in line {number + 1}; fetch it again."
         ) from error
 
 
 def _part(file: Path, lines: np.ndarray, domain: str, content: str) -> Dataset:
-    return Dataset.from_generator(
-        _rows, features=hub.FEATURES,
-        gen_kwargs={
-            "file": str(file), "lines": lines, "domain": domain,
-            # Read by nobody; the cache is told that a file or the form has changed.
-            "version": (content, FORM),
-        },
-    )  # fmt: skip
+    told = {"file": str(file), "lines": lines, "domain": domain}
+    # The version is read by nobody; the cache is told that a file or the form has changed.
+    return Dataset.from_generator(_rows, features=hub.FEATURES, gen_kwargs=told | {"version": (content, FORM)})
 
 
 def _rows(file: str, lines: np.ndarray, domain: str, version: tuple) -> Iterator[dict[str, Any]]:

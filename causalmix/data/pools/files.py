@@ -1,10 +1,4 @@
-"""Files of rows on this machine: which of a folder are meant, and their rows one after the other.
-
-They are read anew each time, so that a file that has changed is never taken for what it was; no name is taken for a
-pattern, and nothing in a folder is run.
-"""
-
-from __future__ import annotations
+"""Files of rows on this machine: which of a folder are meant, and their rows, read anew each time; nothing is run."""
 
 import bz2
 import codecs
@@ -28,6 +22,7 @@ from causalmix.core.errors import InputError
 from causalmix.core.yaml_file import parse_yaml
 from causalmix.lm.available import READERS, reader_of
 
+DEEP = "JSON that is nested too deeply"
 BATCH = 1000  # rows of a binary file that are held at once
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 OPENERS |= {".zst": lambda file: pa.input_stream(file, compression="zstd")}
@@ -72,7 +67,8 @@ def find(
             f"Expected the split {split} of {path} as files {asked.get(split) or 'of ' + ', '.join(asked)}, "
             "found none; correct data_files, the split or the name."
         )
-    seen = [f for f in sorted(path.rglob("*")) if f.is_file() and not _hidden(f.relative_to(path))]
+    seen = [f for f in sorted(path.rglob("*")) if f.is_file() and f.suffix != ".lock"]
+    seen = [f for f in seen if not any(part.startswith((".", "__")) for part in f.relative_to(path).parts)]
     parts = {f: _split(f.relative_to(path)) for f in seen if reader_of(f) and f.name not in ABOUT}
     chosen = [file for file, part in parts.items() if part == SPLITS.get(split, split)]
     if not chosen:
@@ -84,10 +80,6 @@ def find(
         )
     others = {f: f"of the split {parts[f]}" if f in parts else "no file of rows" for f in seen if f not in chosen}
     return chosen, others
-
-
-def _hidden(inside: Path) -> bool:
-    return any(part.startswith((".", "__")) for part in inside.parts) or inside.suffix == ".lock"
 
 
 def _split(inside: Path) -> str:
@@ -135,8 +127,7 @@ def reading(file: Path | str) -> Iterator[None]:
     except InputError:
         raise
     except (OSError, EOFError, ValueError, RecursionError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
-        deep = isinstance(error, RecursionError)
-        found = "JSON that is nested too deeply" if deep else one_line(error)
+        found = DEEP if isinstance(error, RecursionError) else one_line(error)
         raise InputError(f"Expected rows in {file}, found {found}; check the file.") from error
 
 
@@ -199,12 +190,9 @@ def _decoded(raw: bytes) -> tuple[str, str]:
 def _parsed(number: int, text: str, how: str) -> Line:
     try:
         return _object(number, json.loads(text.strip()), how)
-    except json.JSONDecodeError as error:
-        return Line(number, {}, f"no JSON ({error.msg} at column {error.colno})", how)
-    except ValueError as error:  # a number of thousands of digits
-        return Line(number, {}, f"no JSON ({one_line(error)})", how)
-    except RecursionError:
-        return Line(number, {}, "JSON that is nested too deeply", how)
+    except (ValueError, RecursionError) as error:  # ValueError also of a number of thousands of digits
+        at = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else one_line(error)
+        return Line(number, {}, DEEP if isinstance(error, RecursionError) else f"no JSON ({at})", how)
 
 
 def _object(number: int, row: Any, how: str) -> Line:
@@ -243,8 +231,5 @@ def _arrow(file: Path) -> Iterator[Line]:
 
 def of_batches(batches: Iterator[Any]) -> Iterator[Line]:
     """The rows of Arrow tables or batches."""
-    number = 0
-    for batch in batches:
-        for row in batch.to_pylist():
-            number += 1
-            yield Line(number, row, how="")
+    for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), 1):
+        yield Line(number, row, how="")

@@ -1,7 +1,5 @@
 """The forms in which people have conversations as rows: which one a row has, and its turns."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,21 +9,9 @@ from causalmix.lm.turns import Conversation
 
 #: Columns that hold a conversation, in the order in which they are looked for: a list of turns, or the prompt and the
 #: answer.  Of pairs to prefer from, the chosen answer is read.
-FORMS = (
-    ("messages",),
-    ("conversations",),
-    ("prompt", "completion"),
-    ("instruction", "output"),
-    ("instruction", "response"),
-    ("prompt", "response"),
-    ("question", "answer"),
-    ("question", "response"),
-    ("query", "response"),
-    ("prompt", "chosen"),
-    ("instruction", "chosen"),
-    ("question", "chosen"),
-    ("chosen",),
-)
+PAIRS = ("prompt completion", "instruction output", "instruction response", "prompt response", "question answer",
+         "question response", "query response", "prompt chosen", "instruction chosen", "question chosen")  # fmt: skip
+FORMS = (("messages",), ("conversations",), *(tuple(pair.split()) for pair in PAIRS), ("chosen",))
 
 BESIDE = {"instruction": ("input", "context")}  # what belongs to a prompt
 SYSTEM = ("system", "system_prompt")
@@ -51,13 +37,17 @@ def read(row: Mapping[str, Any], form: tuple[str, ...]) -> Conversation:
     said = [*_history(row.get("history")), *_turns(row, form)]
     systems = {turns.text(row[name], name) for name in SYSTEM if row.get(name)}
     first = said[0] if said and isinstance(said[0], Mapping) else {}
-    if turns.ROLES.get(str(first.get("role") or first.get("from"))) == "system":
+    if _role(first) == "system":
         if any(text not in (first.get("content"), first.get("value")) for text in systems):
             raise ValueError("a system column beside a system turn of another text")
         systems = set()
     if len(systems) > 1:
         raise ValueError(f"columns {' and '.join(SYSTEM)} of different texts")
     return turns.read([*({"role": "system", "content": text} for text in systems), *said])
+
+
+def _role(turn: Any) -> str | None:
+    return turns.ROLES.get(str(turn.get("role") or turn.get("from"))) if isinstance(turn, Mapping) else None
 
 
 def _turns(row: Mapping[str, Any], form: tuple[str, ...]) -> list:
@@ -68,11 +58,10 @@ def _turns(row: Mapping[str, Any], form: tuple[str, ...]) -> list:
     if form == ("chosen",):
         return _answered([], found, whole=True)
     if isinstance(found, str) and form not in FORMS:  # a column that was asked for by name
-        return _said(found)
+        return [{"role": "assistant", "content": found}]
     if not isinstance(found, list) or not found:
         raise ValueError("no turns")
-    last = found[-1] if isinstance(found[-1], Mapping) else {}
-    preferred = row.get("chosen") is not None and turns.ROLES.get(str(last.get("role") or last.get("from"))) == "user"
+    preferred = row.get("chosen") is not None and _role(found[-1]) == "user"
     return _answered(found, row["chosen"], whole=True) if preferred else found
 
 
@@ -89,16 +78,11 @@ def _answered(prompt: list, answer: Any, whole: bool) -> list:
     """A prompt and its answer, which may be a text, a turn or several; or the ``whole`` conversation."""
     answer = [answer] if isinstance(answer, Mapping) else answer
     if isinstance(answer, list):
-        first = answer[0] if answer and isinstance(answer[0], Mapping) else {}
-        alone = whole and turns.ROLES.get(str(first.get("role") or first.get("from"))) != "assistant"
+        alone = whole and not (answer and _role(answer[0]) == "assistant")
         return answer if alone else [*prompt, *answer]
     if not prompt and isinstance(answer, str):
         return _dialogue(answer)
-    return [*prompt, *_said(answer)]
-
-
-def _said(answer: Any) -> list:
-    return [{"role": "assistant", "content": answer}]
+    return [*prompt, {"role": "assistant", "content": answer}]
 
 
 def _dialogue(text: str) -> list:

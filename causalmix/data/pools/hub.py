@@ -1,11 +1,7 @@
-"""Rows of real data sets: whether they are there, opening them, and taking some of them.
+"""Rows of real data sets, files here or a name on the Hugging Face hub: no code of theirs runs, no pickle is read.
 
-A data set is a file or folder on this machine or a name on the Hugging Face hub.  It is read as data:
-no code of a repository runs and no pickle is read.  Rows are opened as a whole, not streamed, since
-a sample that keeps the domains' shares has to know all of them.
+They are opened as a whole, not streamed, since a sample that keeps the domains' shares has to know all of them.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -32,12 +28,9 @@ CAPTIONS = READ, LEFT_OUT = "What was read:", "What was left out:"
 
 
 def open_rows(
-    path: str | Path,
-    name: str | None = None,
-    split: str = "train",
-    data_files: str | Sequence[str] | Mapping[str, str] | None = None,
-    revision: str | None = None,
-) -> Dataset:
+    path: str | Path, name: str | None = None, split: str = "train",
+    data_files: str | Sequence[str] | Mapping[str, str] | None = None, revision: str | None = None,
+) -> Dataset:  # fmt: skip
     """Open a data set as one table; those of local files are held in memory.
 
     ``path`` is a file (JSONL, JSON, CSV, Parquet, Arrow; text also compressed), a folder of such files, a folder that

@@ -1,7 +1,5 @@
 """A user's own rows: conversations in one of the usual forms, with a domain or a source that tells it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,22 +23,12 @@ AGAIN = "an id a second time"
 
 
 def load_pool(
-    path: str,
-    domain_column: str = "domain",
-    source_to_domain: Mapping[str, str | None] | str | None = None,
-    source_column: str = "source",
-    messages_column: str = "messages",
-    id_column: str | None = None,
-    on_bad: str = "refuse",
-    max_rows: int = 0,
-    seed: int = 0,
-    name: str | None = None,
-    split: str = "train",
-    data_files: str | Sequence[str] | Mapping[str, str] | None = None,
-    revision: str | None = None,
-    domain: str = "column",
-    covariates: Sequence[str] = (),
-) -> Dataset:
+    path: str, domain_column: str = "domain", source_to_domain: Mapping[str, str | None] | str | None = None,
+    source_column: str = "source", messages_column: str = "messages", id_column: str | None = None,
+    on_bad: str = "refuse", max_rows: int = 0, seed: int = 0, name: str | None = None, split: str = "train",
+    data_files: str | Sequence[str] | Mapping[str, str] | None = None, revision: str | None = None,
+    domain: str = "column", covariates: Sequence[str] = (),
+) -> Dataset:  # fmt: skip
     """Rows of any data set as a pool.
 
     Each row is read in the form that it has (:data:`causalmix.data.pools.forms.FORMS`): ``messages`` (role, content),
@@ -52,8 +40,8 @@ def load_pool(
 
     Parameters
     ----------
-    path : str
-        What :func:`causalmix.data.pools.hub.open_rows` takes.
+    path, name, split, data_files, revision
+        Of :func:`causalmix.data.pools.hub.open_rows`.
     domain_column : str
         Column of the domain; not needed with ``source_to_domain``, or where the file is the domain.
     source_to_domain : mapping or str, optional
@@ -70,8 +58,6 @@ def load_pool(
         What is done about rows that cannot be used.
     max_rows, seed : int
         As many rows at most, in the pool's own shares of domains (0 for all), and which.
-    name, split, data_files, revision
-        Of :func:`causalmix.data.pools.hub.open_rows`.
     domain : {"column", "file"}
         Whether a column tells the domain, or the name of the file without its ending.
     covariates : sequence of str
@@ -94,7 +80,12 @@ def load_pool(
             raise InputError(f"Expected {option} among {', '.join(known)}, found {given!r}; choose one of these.")
     parts, others = _parts(path, name, split, data_files, revision)
     columns = {label: _columns(part) for label, part in parts.items()}
-    layout = Layout(domain_column, domain == "file", _map(source_to_domain), source_column, messages_column, id_column)
+    domains = source_to_domain
+    if domains is not None and not isinstance(domains, Mapping):
+        domains = read_yaml(domains, "domains by source")
+    if domains is not None:
+        domains = {str(source): None if to is None else str(to) for source, to in domains.items()}
+    layout = Layout(domain_column, domain == "file", domains, source_column, messages_column, id_column)
     _check(path, columns, layout, on_bad)
     if covariates and all(set(covariates) <= set(found) for found in columns.values()):
         layout = replace(layout, covariates=tuple(covariates))
@@ -107,7 +98,7 @@ def load_pool(
         raise InputError(f"Expected rows of two or more domains in {path}, found {found}; a mixture needs two.")
     chosen = usable.iloc[hub.stratified(usable["domain"], max_rows, seed)]
     pool = reading.pool(rows, chosen, layout.covariates)
-    left_out = [*({"reason": why, "file": file, "rows": "", "example": ""} for file, why in others.items())]
+    left_out = [{"reason": why, "file": file, "rows": "", "example": ""} for file, why in others.items()]
     left_out += reading.left_out(table)
     return hub.note(pool, *named, *skipped, hub.as_table(hub.READ, account), hub.as_table(hub.LEFT_OUT, left_out))
 
@@ -173,17 +164,9 @@ def _check(path: str, columns: Mapping[str, Sequence[str]], layout: Layout, on_b
         )
 
 
-def _map(given: Mapping | str | None) -> Mapping[str, str | None] | None:
-    if given is None:
-        return None
-    domains = given if isinstance(given, Mapping) else read_yaml(given, "domains by source")
-    return {str(name): None if domain is None else str(domain) for name, domain in domains.items()}
-
-
 def _check_sources(path: str, table: pd.DataFrame) -> None:
     """The map of sources has to name every source of the rows."""
-    unmapped = sorted(set(table.loc[table["problem"] == reading.UNMAPPED, "source"]))
-    if unmapped:
+    if unmapped := sorted(set(table.loc[table["problem"] == reading.UNMAPPED, "source"])):
         raise InputError(
             f"Expected a domain for every source of {path}, found none for {', '.join(unmapped[:10])}"
             f"{f' and {len(unmapped) - 10} more' if len(unmapped) > 10 else ''}; "
@@ -213,10 +196,12 @@ def _usable(table: pd.DataFrame, path: str, on_bad: str) -> tuple[pd.DataFrame, 
     if bad.empty:
         return table[table["problem"] == ""], []
     first = bad.iloc[0]
-    problem = f"the id {first['row_id']} a second time" if first["problem"] == AGAIN else first["problem"]
+    problem, advice = first["problem"], ""
+    if problem == AGAIN:
+        problem = f"the id {first['row_id']} a second time"
+        advice = ', or number all rows with an empty id_column (--id-column "")'
     where = f"row {first['number']}" + (f" of {first['file']}" if table["file"].nunique() > 1 else "")
     if on_bad == "refuse":
-        advice = ', or number all rows with an empty id_column (--id-column "")' if first["problem"] == AGAIN else ""
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
         raise InputError(
             f"Expected conversations with an assistant's answer in {path}, found {hub.plain(problem)} in {where}; "

@@ -1,14 +1,8 @@
 """Published scores of rows: OpenDataArena/OpenDataArena-scored-data-2603.
 
-Rows are found by their text.  How the publishers flattened conversations of several turns is not known; here
-they are read as :func:`causalmix.data.scores.flatten` reads them, so some may not be found, and those are computed.
-
-Two traps.  The scores are read from ``raw_scores``: ``processed_scores`` are scaled to [0, 1] by a map that
-is not published, so they are not on the scale of what is computed for the other rows.  And a score belongs to
-its scorer: what is computed beside published scores must come from the same models (:func:`check_scorers`).
+Rows are found by their text, flattened by :func:`causalmix.data.scores.flatten`; others are computed, which has to be
+by the same models (:func:`check_scorers`).  ``raw_scores`` are read: ``processed_scores`` are on an unknown scale.
 """
-
-from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +42,8 @@ def attach(pool: Dataset, scored_rows: Dataset) -> Dataset:
     _check_schema(scored_rows)
     published = _mapped(scored_rows.select_columns(["instruction", "output", "raw_scores"]), _published, list(SCORES))
     published = published.dropna().drop_duplicates("key").set_index("key")
-    keys = _mapped(pool.select_columns(["messages"]), _pool_keys)["key"]
+    key_of = lambda batch: {"key": [_key(*flatten(messages)) for messages in batch["messages"]]}  # noqa: E731
+    keys = _mapped(pool.select_columns(["messages"]), key_of)["key"]
     return _with_scores(pool, published.reindex(keys))
 
 
@@ -66,9 +61,7 @@ def complete(found: Dataset, compute: Callable[[Dataset], pd.DataFrame]) -> Data
 def _check_schema(rows: Dataset) -> None:
     columns, found = set(rows.column_names), ", ".join(rows.column_names)
     if missing := {"instruction", "output", "raw_scores"} - columns:
-        raise InputError(
-            f"Expected {', '.join(sorted(missing))} in published scores, found {found}; use the release 2603."
-        )
+        raise InputError(f"Expected {', '.join(sorted(missing))} in published scores, found {found}; use release 2603.")
     metrics = rows.features["raw_scores"]
     if isinstance(metrics, Value):
         raise InputError(
@@ -77,7 +70,7 @@ def _check_schema(rows: Dataset) -> None:
         )
     if isinstance(metrics, Mapping) and (lacking := {s.published for s in SCORES.values()} - {None, *metrics}):
         raise InputError(
-            f"Expected {', '.join(sorted(lacking))} in raw_scores, found {', '.join(metrics)}; choose other rows."
+            f"Expected {', '.join(sorted(lacking))} in raw_scores, found {', '.join(metrics)}; use others."
         )
 
 
@@ -88,10 +81,6 @@ def _mapped(rows: Dataset, function: Callable, scores: Sequence[str] = ()) -> pd
         function, batched=True, remove_columns=rows.column_names, features=features, desc="Comparing texts",
         load_from_cache_file=False,  # the cache does not notice that this module has changed
     ).to_pandas()  # fmt: skip
-
-
-def _pool_keys(batch: Mapping[str, list]) -> dict[str, list[int]]:
-    return {"key": [_key(*flatten(messages)) for messages in batch["messages"]]}
 
 
 def _published(batch: Mapping[str, list]) -> dict[str, list]:

@@ -1,7 +1,5 @@
 """Rows of files as the rows of a pool, and the account of it: what was read, and what was left out."""
 
-from __future__ import annotations
-
 import json
 import re
 import tempfile
@@ -84,11 +82,9 @@ def domains_of(labels: Iterable[str]) -> dict[str, str]:
         places[path.name].add(path.parent)
     called = {}
     for label, path in stems.items():
-        within = path.parent.as_posix()
-        if path.name.lower() in files.SPLITS and within != ".":
+        called[label] = path.name if len(places[path.name]) == 1 else path.as_posix()
+        if path.name.lower() in files.SPLITS and (within := path.parent.as_posix()) != ".":
             called[label] = within
-        else:
-            called[label] = path.name if len(places[path.name]) == 1 else path.as_posix()
     return called
 
 
@@ -108,7 +104,8 @@ def _row(
     named = next((row[name] for name in names if row.get(name) is not None), f"row-{place:06d}")
     domain = stem if layout.by_file else row.get(layout.domain)
     source = next((s for s in (row.get(layout.source), stem, domain) if s is not None), "")
-    about = {"row_id": _plain(named), "source": _plain(source), "domain": None, "number": line.number, "problem": ""}
+    named, source = (str(value).encode(errors="replace").decode() for value in (named, source))  # a file can hold it
+    about = {"row_id": named, "source": source, "domain": None, "number": line.number, "problem": ""}
     about |= {name: row.get(name) for name in layout.covariates} | {"example": ""}
     written: dict[str, Any] = {"messages": [], "tools": None, "messages_as_given": None, "weights": None}
     kinds["form"][" and ".join(form) or "none"] += 1
@@ -135,8 +132,8 @@ def _row(
         written["tools"] = _tools(turns.listed(row.get("tools")))
     except (ValueError, RecursionError) as error:
         written |= dict.fromkeys(FURTHER) | {"messages": []}
-        deep = isinstance(error, RecursionError)
-        about |= {"problem": "JSON that is nested too deeply" if deep else str(error), "example": _short(row)}
+        problem = files.DEEP if isinstance(error, RecursionError) else str(error)
+        about |= {"problem": problem, "example": f"{str(row)[:60]}…"}
     kinds["used"].update((*forms.used(form), *names, layout.domain, layout.source, *layout.covariates))
     kinds["columns"].update(list(row))
     return about, written
@@ -153,17 +150,8 @@ def _tools(tools: Any) -> str | None:
     return _as_json(tools)
 
 
-def _plain(value: object) -> str:
-    """A name that a file of text can hold."""
-    return str(value).encode(errors="replace").decode()
-
-
 def _as_json(value: object) -> str:
     return turns.text(json.dumps(value, ensure_ascii=False, default=str), "tools")
-
-
-def _short(row: Mapping[str, Any]) -> str:
-    return f"{str(row)[:60]}…"
 
 
 def _account(label: str, kinds: Mapping[str, Counter]) -> dict[str, object]:
@@ -189,13 +177,9 @@ def _grouped(account: list[dict[str, object]]) -> list[dict[str, object]]:
 def left_out(table: pd.DataFrame) -> list[dict[str, object]]:
     """What was left out, by reason and file, with the first row of each."""
     bad = table[table["problem"] != ""]
+    told = lambda first: f"row {first['number']}: {first['example'] or first['row_id']}"  # noqa: E731
     return [
-        {
-            "reason": why,
-            "file": file,
-            "rows": len(rows),
-            "example": f"row {rows.iloc[0]['number']}: {rows.iloc[0]['example'] or rows.iloc[0]['row_id']}",
-        }
+        {"reason": why, "file": file, "rows": len(rows), "example": told(rows.iloc[0])}
         for (why, file), rows in bad.groupby(["problem", "file"], sort=False)
     ]
 
@@ -208,8 +192,7 @@ def pool(rows: Dataset, chosen: pd.DataFrame, covariates: tuple[str, ...]) -> Da
         rows = rows.remove_columns("row_id").add_column("row_id", chosen["row_id"].tolist())
     for name in covariates:
         rows = rows.add_column(name, chosen[name].tolist())
-    names = [*hub.FEATURES, *covariates, *further]
-    rows = rows.select_columns(names)
+    rows = rows.select_columns([*hub.FEATURES, *covariates, *further])
     return _weighted(rows) if "weights" in further else rows
 
 

@@ -1,7 +1,5 @@
 """The pool of the paper: allenai/tulu-3-sft-mixture, its sources sorted into five domains."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,18 +1,12 @@
 """DMO: a scaling law of each domain's loss, minimised at the target's size (Li, Liu, Xing 2025, PMLR 267:35419).
 
-L_i(w) = c_i (N_i + gamma_i (N - N_i)^alpha_i)^(-beta_i) + e_i with N_i = w_i N rows of domain i
-among N in all: a power law of the domain's own rows and of what transfers from the others.  Losses
-are in nats per scored token, all sizes in rows of training data.
+L_i(w) = c_i (N_i + gamma_i (N - N_i)^alpha_i)^(-beta_i) + e_i with N_i = w_i N rows of domain i among N in all: a power
+law of the domain's own rows and of what transfers from the others.  Losses are in nats per scored token.
 
-The authors perturb one domain at a time and fit in two steps, beta first.  So does this, but for
-how beta is found: they match ratios of loss differences, in which c_i and e_i cancel.  With losses
-that differ by hundredths of a nat such ratios divide noise by noise; here beta and the constant
-transfer A_i are fitted with c_i and e_i, by Huber's loss over all runs of the design.  Their loss
-is one perplexity averaged over all domains; ours is each domain's own, as their formula has it.
-The objective is the sum of losses: no downstream score is seen, and its optimum is flat.
+The authors perturb one domain at a time and fit in two steps, beta first.  So does this, but by Huber's loss over all
+runs of the design: their ratios of loss differences divide noise by noise where losses differ by hundredths of a nat.
+Their loss is one perplexity over all domains, ours each domain's own; no downstream score is seen.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -91,9 +85,7 @@ def fit(sizes: np.ndarray, losses: np.ndarray, domains: Sequence[str] = ()) -> L
         bad = (~np.isfinite(losses)).any(axis=1).sum()
         raise InputError(f"Expected finite validation losses of each domain, found {bad} runs without; leave them out.")
     if not np.ptp(losses, axis=0).any():
-        raise InputError(
-            "Expected validation losses that differ between DMO's runs, found the same; vary the mixtures."
-        )
+        raise InputError("Expected validation losses that differ between DMO's runs, found the same; vary mixtures.")
     # What rounding of shares makes of one number of rows is not a design.
     stuck = np.flatnonzero(np.ptp(sizes, axis=0) <= 2 * ROUNDING * sizes.max(axis=0))
     if len(stuck):
@@ -124,10 +116,7 @@ def _fit_domain(own: np.ndarray, others: np.ndarray, loss: np.ndarray) -> tuple[
 
 
 def _best(form: Callable, loss: np.ndarray, starts: Sequence, limits: tuple) -> np.ndarray:
-    """The best of several fits of loss = c M^-beta + e with M, beta = form(p): p, then c and e, both at least 0.
-
-    Each starts at the c and e of least squares for its p; Huber's loss then moves all together.
-    """
+    """The best of fits, each from p and its c and e of least squares, of loss = c M^-beta + e, (M, beta) = form(p)."""
 
     def residuals(q: np.ndarray) -> np.ndarray:
         effective, beta = form(q[:-2])
@@ -166,9 +155,15 @@ def optimal_weights(law: Law, n: float, caps: np.ndarray | None = None) -> tuple
     start = np.minimum(1 / k, upper)
     # SLSQP stops by absolute change, and here the whole gain may be thousandths of a nat.
     unit = max(float(np.ptp(law.slopes(start * n) * n)), LEAST_POSITIVE)
+
+    def downhill(w: np.ndarray) -> np.ndarray:
+        """Gradient of the sum of losses in w / sum(w), shape (K,)."""
+        slopes = law.slopes(w * n / w.sum()) * n
+        return (slopes - slopes @ w / w.sum()) / w.sum() / unit
+
     found = minimize(
         lambda w: float(law.losses(w * n / w.sum()).sum() - even) / unit, start,
-        jac=lambda w: _downhill(law, w, n) / unit, method="SLSQP", bounds=list(zip(np.minimum(upper, LEAST), upper)),
+        jac=downhill, method="SLSQP", bounds=list(zip(np.minimum(upper, LEAST), upper)),
         options={"ftol": 1e-12, "maxiter": 1000},
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
     )  # fmt: skip
@@ -184,13 +179,6 @@ def optimal_weights(law: Law, n: float, caps: np.ndarray | None = None) -> tuple
     return weights, total
 
 
-def _downhill(law: Law, w: np.ndarray, n: float) -> np.ndarray:
-    """Gradient of the sum of losses in w / sum(w), shape (K,)."""
-    total = w.sum()
-    slopes = law.slopes(w * n / total) * n
-    return (slopes - slopes @ w / total) / total
-
-
 def _left_to_gain(gradient: np.ndarray, w: np.ndarray, upper: np.ndarray) -> float:
     """Bound on what a convex function can still lose below its value at ``w``: the gap of Frank and Wolfe."""
     best, room = np.zeros_like(w), 1.0
@@ -203,9 +191,8 @@ def _left_to_gain(gradient: np.ndarray, w: np.ndarray, upper: np.ndarray) -> flo
 def mixture(question: Question, n0: int | None = None, n_seeds: int = 2) -> Answer:
     """DMO by its own design of runs; the history's outcomes are not used.
 
-    The base point has ``n0`` rows of each domain, by default those of an equal proxy run, and each run ``n_seeds``
-    seeds, where the authors have one.  Details: ``law``, and ``predicted``, sums of losses of the mixture and of Equal,
-    nats.
+    The base point has ``n0`` rows of each domain, by default those of an equal proxy run; the authors have one seed a
+    run.  Details: ``law``, and ``predicted``, sums of losses of the mixture and of Equal, nats.
     """
     n_samples = question.proxy_samples if n0 is None else n0 * question.k
     runs = proxies(question.k, n_samples, question.seed, n_seeds)
@@ -219,9 +206,7 @@ def validation_losses(records: Sequence[dict], domains: Sequence[str]) -> np.nda
     """Validation losses of recorded runs, nats, shape (n, K); refuses a run without one of each domain."""
     found = [record["training"].get("validation_loss", {}) for record in records]
     if missing := sorted({d for row in found for d in domains if d not in row}):
-        raise InputError(
-            f"Expected validation losses for DMO, found none of {', '.join(missing)}; train with such rows."
-        )
+        raise InputError(f"Expected validation losses for DMO, found none of {', '.join(missing)}; train on such rows.")
     return np.array([[row[d] for d in domains] for row in found], float)
 
 
@@ -234,7 +219,7 @@ def table_fit(question: Question, losses: np.ndarray) -> Answer:
     losses = np.asarray(losses, float)
     if losses.shape != history.T.shape:
         raise InputError(
-            f"Expected losses of {history.T.shape} runs and domains for {TABLE_FIT}, found {losses.shape}; correct it."
+            f"Expected losses of {history.T.shape} runs and domains for {TABLE_FIT}, found {losses.shape}."
         )
     if len(losses) < MIN_ROWS:
         raise InputError(f"Expected at least {MIN_ROWS} runs for {TABLE_FIT}, found {len(losses)}; add runs.")

@@ -1,13 +1,9 @@
 """DoReMi: domain weights of group DRO on excess loss (Xie et al. 2023, arXiv:2305.10429).
 
-A reference model is fine-tuned on equal shares, then a second one while group DRO moves weights
-to the domains where it lags behind the reference; the mixture is the mean of these weights.  Made
-for pre-training: it never sees a downstream score.  What matters is the step size eta times the
-number of steps: with eta = 1, the authors' default over 200,000 steps, weights collapse onto the
-domain that lags most, so several are tried and reported.
+A reference model is fine-tuned on equal shares, then a second one while group DRO moves weights to the domains where
+it lags behind the reference; the mixture is the mean of these weights.  What matters is the step size eta times the
+number of steps: with eta = 1, the authors' default, weights collapse onto one domain, so several are reported.
 """
-
-from __future__ import annotations
 
 import numpy as np
 import pandas as pd

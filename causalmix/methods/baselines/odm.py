@@ -1,11 +1,8 @@
 """ODM: a bandit over domains whose reward is the training loss (Albalak et al. 2023, arXiv:2312.02406).
 
-One run, whose mixture moves while it trains; the answer is the share of rows that it took from
-each domain.  The paper's form and that of the class which the authors' repository names as the
-paper's method differ (:func:`causalmix.train.online.odm_policy`); both are here.
+One run, whose mixture moves while it trains; the answer is the share of rows that it took from each domain.  The
+paper's form and that of the authors' repository differ (:func:`causalmix.train.online.odm_policy`); both are here.
 """
-
-from __future__ import annotations
 
 import numpy as np
 import pandas as pd

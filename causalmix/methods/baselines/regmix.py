@@ -1,12 +1,8 @@
 """RegMix: boosted trees from mixture to outcome, and the mean of the best candidates.
 
-After Liu et al. (2024, arXiv:2407.01492), as the official code does it (LightGBM, learning rate
-0.01, up to 1000 trees, patience 3, 100,000 candidates, mean of the best 128), but for one thing:
-there trees stop early on the held-out mixtures, which leaks them into the fit; here on a part of
-the training rows.
+After Liu et al. (2024, arXiv:2407.01492), with the settings of the official code, but for one thing: there trees stop
+early on the held-out mixtures, which leaks them into the fit; here on a part of the training rows.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 

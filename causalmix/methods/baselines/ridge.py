@@ -4,8 +4,6 @@ On the public sweep of RegMix such a ridge orders held-out mixtures better than 
 some 256 runs, so it belongs beside them.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline

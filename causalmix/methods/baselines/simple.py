@@ -1,12 +1,8 @@
 """The simplest methods: Equal and Proportional, which need no run, and Grid, the best of the mixtures that were run.
 
-No method is reported to beat Equal consistently, so it is run with the same seeds as the others.  The word grid has two
-meanings: the best row of a sweep that exists, which is the one here, or a lattice of designed points.  Nothing is
-interpolated, so its winner is the luckiest of many noisy runs (the winner's curse): its score in the sweep flatters,
-and only a re-run with fresh seeds counts.
+Nothing is interpolated in Grid, so its winner is the luckiest of many noisy runs (the winner's curse): its score in the
+sweep flatters, and only a re-run with fresh seeds counts.
 """
-
-from __future__ import annotations
 
 import numpy as np
 

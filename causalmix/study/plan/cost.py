@@ -1,11 +1,8 @@
 """What a study costs, told before anything is spent: runs, tokens, operations, hours, memory, disk and money.
 
-Training a token takes 6 N floating-point operations and reading one 2 N, N all parameters of the model; attention
-between tokens comes on top, as 6 and 2 times layers, width and the mean length of a row (each token attends to
-half of its row), or of a packed batch.  Hours are all of it at the utilisation that the study's hardware states.
+Training a token takes 6 N operations and reading one 2 N, N all parameters of the model; attention comes on top, as 6
+and 2 times layers, width and the mean length of a row, or of a packed batch.
 """
-
-from __future__ import annotations
 
 import json
 from dataclasses import dataclass
@@ -62,9 +59,8 @@ class Plan:
 def plan(study: Study) -> Plan:
     """Count what a study costs; nothing is downloaded, read from its pools, or trained.
 
-    Without a section ``hardware`` hours and money are unknown, and whether it fits is not checked.  InputError when a
-    value is not allowed, a number is needed that nobody gave (``hardware.ASSUMPTIONS``), a model's shape cannot be
-    had, or the study does not fit the hardware.
+    Without ``hardware`` hours, money and whether it fits are not told.  InputError when a number is needed that nobody
+    gave (``hardware.ASSUMPTIONS``), a model's shape cannot be had, or the study does not fit.
     """
     models = study.hardware.get("models")
     with described(models if isinstance(models, dict) else {}):

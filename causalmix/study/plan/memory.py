@@ -1,7 +1,5 @@
 """The size of models, and the memory that training one takes: bytes that follow from its shape and its settings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,9 +63,8 @@ class Shape:
         return rank * self.layers * ends
 
     def activations(self, weights: int, compute: int, repeated: bool = False) -> int:
-        """Bytes for each token that one layer keeps for the backward pass.
+        """Bytes for each token that one layer keeps for the backward pass, which a test counts.
 
-        Counted from the tensors that autograd saves with scaled-dot-product attention; a test counts them.
         ``weights`` and ``compute`` are bytes of a weight and of a number in the products (2 under bfloat16
         autocast); keys are ``repeated`` for their queries with the mask of packed rows.
         """
@@ -146,13 +143,9 @@ def config_of(name: str) -> PreTrainedConfig:
 
 
 def training_memory(
-    shape: Shape,
-    settings: SFTSettings,
-    launch: Mapping[str, object],
-    longest: int,
-    gpu: bool = True,
+    shape: Shape, settings: SFTSettings, launch: Mapping[str, object], longest: int, gpu: bool = True,
     mixing_rows: float = 0,
-) -> dict[str, float]:
+) -> dict[str, float]:  # fmt: skip
     """Bytes on each GPU (or in each worker on a CPU) at the height of training, by what they are for (:data:`USES`).
 
     Weights, gradients and optimiser are exact; the others are the tensors that are known to be held, without what

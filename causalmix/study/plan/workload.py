@@ -1,8 +1,6 @@
 """What a study does from its first row to its last trial, counted from the specifications that it will train.
 
-Mixtures are not known before the study has run, so equal ones stand for them: what is counted (runs, rows,
-models) does not depend on them.  Methods whose mixtures turn out alike share their runs, which makes these
-counts upper bounds.
+Equal mixtures stand for those that are not known yet.  Mixtures that turn out alike share runs, so counts are at most.
 """
 
 from __future__ import annotations
@@ -175,9 +173,7 @@ class Work:
         ]
         if "target" not in self.roles:
             return [part for part in found if part.specs]
-        found += [
-            Part("proxies that methods ask for", "target", "proxy", self.proxies()),
-        ]
+        found += [Part("proxies that methods ask for", "target", "proxy", self.proxies())]
         cheap: list[RunSpec] = []
         for part in study_parts(design, target, long, self.pools.get, self._stand_in):
             found.append(part)
@@ -198,7 +194,8 @@ class Work:
         for part in trained:
             if part.name == "long chains of thought":
                 yield from self._scoring(part.chapter, part.role)
-            seen = sum(map(_rows_seen, part.specs))
+            # DoReMi trains its reference on as many rows first.
+            seen = sum(spec.n_samples * spec.epochs * (1 + _is_doremi(spec)) for spec in part.specs)
             yield Line(part.name, part.chapter, part.role, model_of(part.role), TRAIN, len(part.specs), seen)
             if part.name == "recorded runs trained again":
                 yield Line("starting and judging these runs", "proxy_sft", "proxy", model_of("proxy"), READ, first, 0)
@@ -231,9 +228,8 @@ class Work:
         """Equal mixtures in the place of a table that methods will fill."""
         with_scale = [ask.WITH_SCALE] * (self.design.scale_runs > 0 and table in ("methods", "shifted"))
         both = (*variants.LEARNERS, *(f"{name}{variants.DESIGNED}" for name in variants.LEARNERS))
-        names = {"learning": both, "refits": variants.REFITTED, "variants": VARIANTS}.get(
-            table, (*self.methods(), *ask.ALWAYS, *with_scale)
-        )
+        own = {"learning": both, "refits": variants.REFITTED, "variants": VARIANTS}
+        names = own.get(table, (*self.methods(), *ask.ALWAYS, *with_scale))
         domains = self.pools["longcot" if table == "longcot" else "pool"].domains
         even = pd.DataFrame([{"method": name} | {f"w_{d}": 1 / len(domains) for d in domains} for name in names])
         if table == "shifted":
@@ -280,8 +276,3 @@ def _sampled(kind: str) -> Assumption:
 
 def _is_doremi(spec: RunSpec) -> bool:
     return spec.mixing.get("method") == "doremi"
-
-
-def _rows_seen(spec: RunSpec) -> int:
-    """Rows that a run trains on; DoReMi trains its reference on as many first."""
-    return spec.n_samples * spec.epochs * (2 if _is_doremi(spec) else 1)
