@@ -310,6 +310,20 @@ def test_near_equal_is_pulled_straight_into_the_trust_region(near, theta):
         assert far < ask.RADIUS / 3, "a mixture inside stays there"
 
 
+def test_a_digest_that_looks_like_a_number_is_known_again(table, tmp_path, monkeypatch):
+    """Its mixtures are not asked for a second time, which would take minutes and differ between machines."""
+    monkeypatch.setattr(fixed_tables, "digest_of", lambda question: "860298e29779")
+    asked = []
+
+    def make():
+        asked.append(1)
+        return table
+
+    for _ in range(2):
+        fixed_tables.fixed(tmp_path / "methods.csv", {}, make)
+    assert len(asked) == 1
+
+
 def test_methods_that_know_the_state_move_with_it(table):
     """In other pools static methods keep their mixtures."""
     question = Question(history(), 900, settings={"n_trees": 40, "n_repeats": 1})

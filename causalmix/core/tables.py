@@ -23,6 +23,9 @@ SCHEMAS = {
 }  # fmt: skip
 
 
+#: Columns of digests, some of which look like numbers: 860298e29779 would be read as infinite.
+AS_TEXT = {"run_id", "question"}
+
 #: What may part cells, with its name, and a number with a decimal comma.
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
 DECIMAL_COMMA = r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?"
@@ -58,9 +61,9 @@ def read_table(path: str | Path, required: Sequence[str] | None = ()) -> pd.Data
     if commas or how["sep"] != ",":
         parts = [f"cells parted by {SEPARATORS[how['sep']]}"] + [f"decimal commas in {brief(commas)}"] * bool(commas)
         frame.attrs["told"] = (f"{path.name} was read with {' and '.join(parts)}.",)
-    if "run_id" in frame:
-        ids = text.loc[1:, header == "run_id"].iloc[:, 0].reset_index(drop=True)
-        frame["run_id"] = ids.where(ids != "")
+    for name in AS_TEXT & set(frame):
+        ids = text.loc[1:, header == name].iloc[:, 0].reset_index(drop=True)
+        frame[name] = ids.where(ids != "")
     if required is not None:
         check_columns(frame, [*SCHEMAS.get(path.name, ()), *required], path.name)
     return frame
