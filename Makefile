@@ -6,7 +6,7 @@ PY := .venv/bin/python
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help install book html pdf test lint lab status clean
+.PHONY: help install book html pdf slides test lint lab status clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,11 +28,11 @@ book: install  ## execute the notebooks of the study laptop, render the book, pr
 html: install  ## render the book from the committed pages, without executing anything
 	$(PY) -m causalmix book
 
-pdf: html  ## print the pages of the rendered book to book/_build/pdf, where there is a Chromium
-	mkdir -p book/_build/pdf
-	for page in $$(ls book/_build/html/*.html book/_build/html/chapters/*.html | grep -v search); do \
-	  chromium --headless $(if $(filter 0,$(shell id -u)),--no-sandbox) --virtual-time-budget=20000 --no-pdf-header-footer \
-	    --print-to-pdf=book/_build/pdf/$$(basename $$page .html).pdf file://$(CURDIR)/$$page || exit 1; done
+pdf: install  ## print the whole book, as it is committed, to book/_build/causalmix.pdf, where there is a Chromium
+	$(PY) -m causalmix book --pdf
+
+slides: install  ## write ten slides of the argument to book/_build/slides.html, from the committed pages
+	$(PY) -m causalmix book --slides
 
 test: install .venv/smollm2  ## run all tests, as many at a time as there are cores
 	$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder

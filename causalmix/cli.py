@@ -1,4 +1,4 @@
-"""The command line: ``causalmix init | sweep | recommend | plan | design | run | status | book | world | completion``.
+"""The command line: ``causalmix init | sweep | recommend | plan | design | run | status | book | check-answer | …``.
 
 Exit codes: 0 for success, 1 for a failed run or book, 2 for bad input, told in one sentence.
 """
@@ -106,6 +106,16 @@ def _parser() -> argparse.ArgumentParser:
     formatted(
         command("plan", _plan, "tell what a study costs: runs, tokens, hours, memory, disk and money", study=True)
     )
+    command.add_argument("--pdf", action="store_true", help="the whole book as one PDF, by Chromium")
+    command.add_argument("--slides", action="store_true", help="ten slides of the argument, one HTML file")
+
+    command = commands.add_parser(
+        "check-answer", parents=[study], help="tell whether an answer is right, by the tables"
+    )
+    command.set_defaults(do=_check_answer)
+    command.add_argument("chapter", nargs="?", metavar="CHAPTER", help="such as effects; without one, all questions")
+    command.add_argument("number", nargs="?", type=_positive, metavar="NUMBER", help="of the question")
+    command.add_argument("answer", nargs="?", metavar="ANSWER", help="a number, or a word")
 
     option = command("recommend", _recommend, "tell the mixture for a new pool of rows, by a sweep that is there")
     add_options(commands.choices["recommend"])
@@ -263,10 +273,13 @@ def _status(_: argparse.Namespace) -> int:
 
 
 def _book(options: argparse.Namespace) -> int:
-    from causalmix.book import build
+    from causalmix.book import build, slides
 
     stamps.sources()  # refuses where there is no book
     try:
+        if options.pdf or options.slides:
+            print(_told(build.print_book() if options.pdf else slides.write()))
+            return 0
         if options.check and (findings := build.check()):
             raise build.BookError(findings)
         if not options.check:
@@ -275,6 +288,18 @@ def _book(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _check_answer(options: argparse.Namespace) -> int:
+    """Lists the questions, or returns 1 unless the answer is right."""
+    from causalmix.book import answers
+
+    if options.answer is None:
+        print(answers.listed((options.chapter,) if options.chapter else ()), end="")
+        return 0
+    right, told = answers.check(options.chapter, options.number, options.answer, paths.results_dir(options.study))
+    print(told)
+    return int(not right)
 
 
 def _told(path: Path) -> str:

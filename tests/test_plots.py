@@ -9,9 +9,12 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from causalmix.book.plots import ablations, effects, style
+from causalmix.book.plots import ablations, effects, record, style, trials as trial_plots
+from causalmix.effects.estimator import STAGES
+from causalmix.methods import ask
 from causalmix.methods.policy import Proposal
-from causalmix.methods.variants import DESIGNED
+from causalmix.methods.variants import DESIGNED, WITHOUT_ORTHOGONALISATION
+from causalmix.study import trials
 
 NAMES = {
     "long": tuple(f"a domain of thirty-three letters {i}" for i in range(5)),
@@ -79,6 +82,49 @@ def test_designed_runs_are_dashed_in_the_colour_of_random_ones(axis):
     """So that a method is one colour, and how its runs were chosen the kind of its line."""
     names = ["A", "B", "A" + DESIGNED, "B" + DESIGNED]
     rows = [{"method": m, "n_runs": n, "seed": s, "y": 0.1 * s} for m in names for n in (32, 64) for s in (0, 1)]
-    lines = [bar.lines[0] for bar in ablations.learning_curve(pd.DataFrame(rows), "y", axis()).containers]
+    lines = ablations.learning_curve(pd.DataFrame(rows), "y", axis()).get_legend_handles_labels()[0]
     assert [line.get_linestyle() for line in lines] == ["-", "-", "--", "--"]
-    assert [line.get_color() for line in lines] == [*style.COLOURS[:2], *style.COLOURS[:2]]
+    assert [line.get_color() for line in lines] == [style.of_method(name)[0] for name in ("A", "B")] * 2
+
+
+def test_every_method_has_a_look_of_its_own():
+    """Colour and mark together tell a method, and none is left to chance."""
+    names = [*ask.METHODS, *STAGES, WITHOUT_ORTHOGONALISATION]
+    assert set(names) <= set(style.LOOKS)
+    assert len(set(style.LOOKS.values())) == len(style.LOOKS)
+
+
+def test_a_method_looks_alike_in_every_figure(axis):
+    """In a triangle, in a scatter of two groups and in a row of gains, in whatever order it comes."""
+    names = ["Grid", "CausalMix-S", "Equal"]
+    mixtures = pd.DataFrame({"method": names, "w_a": [0.2, 0.5, 0.3], "w_b": [0.3, 0.3, 0.3], "w_c": [0.5, 0.2, 0.4]})
+    rows = [{"method": m, "seed": s, "pool": "whole", "model": "proxy", "n_samples": n, "y_dev": 0.1 * s + 1e-4 * n}
+            for m in reversed(names) for n in (10, 20) for s in (0, 1)]  # fmt: skip
+    groups = trials.groups_of(table := pd.DataFrame(rows))
+    drawn = [
+        trial_plots.ternary(mixtures, ("a", "b", "c"), axis()),
+        trial_plots.rank_scatter(table, "y_dev", *groups, axis()),
+    ]
+    for ax in drawn:
+        marks, told = ax.get_legend_handles_labels()
+        assert {n: m.get_markerfacecolor() for n, m in zip(told, marks)} == {n: style.of_method(n)[0] for n in names}
+        assert {n: m.get_marker() for n, m in zip(told, marks)} == {n: style.of_method(n)[1] for n in names}
+
+
+def test_a_base_model_is_a_line_beside_outcomes(axis):
+    """Each model that was trained has one, in points; differences have nought."""
+    told = {"pool": "whole", "model": "proxy", "n_samples": 10}
+    rows = [told | {"method": m, "seed": s, "y_dev": 0.1 * s + len(m)} for m in ("Equal", "Grid") for s in (0, 1)]
+    compared = trials.compare(pd.DataFrame(rows))
+    both = (trials.MEAN, {"proxy": 0.625, "target": 0.7}), (trials.DIFFERENCE, None)
+    drawn = [trial_plots.means(compared, axis(), columns, base).lines for columns, base in both]
+    assert [{x for line in lines for x in line.get_xdata()} for lines in drawn] == [{62.5}, {0}]
+
+
+def test_an_outcome_that_never_moves_is_drawn(axis):
+    """As a stroke, beside the base model's mark."""
+    history = pd.DataFrame({"y_dev": [0.1, 0.2, 0.4], "y_a": [0.0, 0.0, 0.0], "y_a_unseen": [0.1, 0.1, 0.2]})
+    ax = record.outcome_spread(history, axis(), {"y_a": 0.5})
+    ax.figure.canvas.draw()
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["dev", "a", "a, unseen"]
+    assert ax.collections[-1].get_offsets().tolist() == [[0.5, 1.0]]

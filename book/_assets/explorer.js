@@ -138,5 +138,5 @@
     new ResizeObserver(show).observe(root);
     window.matchMedia("print").addEventListener("change", show);
   };
-  document.querySelectorAll(".explorer").forEach(start);
+  document.querySelectorAll(".explorer:empty").forEach(start);  /* a page may load this twice */
 })();

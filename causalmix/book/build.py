@@ -1,9 +1,9 @@
 """The book: gates on its executed pages, the status page, and the build.
 
 ``causalmix book`` checks the chapters, renders ``book/`` into ``book/_build/html`` and checks what
-came out; ``causalmix book --check`` only checks.  Nothing is executed and nothing is fetched: the
-chapters are committed pages with a stamp, and MathJax is copied out of the PyPI package
-sphinx-mathjax-offline.
+came out; ``--check`` only checks, and ``--pdf`` prints the book as one file.  Nothing is executed and
+nothing is fetched: the chapters are committed pages with a stamp, and MathJax is copied out of the
+PyPI package sphinx-mathjax-offline.
 
 The module is also a Sphinx extension (see :func:`setup`), so a plain
 ``jb build book --config _config.yml -W -n --keep-going`` renders the same book.
@@ -22,14 +22,18 @@ from pathlib import Path
 
 from docutils import nodes
 
-from causalmix.book import explorer, stamps
+from causalmix.book import answers, explorer, stamps
 from causalmix.book.gates import chapters, check_chapters, check_html
+from causalmix.core.errors import InputError
 from causalmix.core.paths import ROOT
 
 STUDENT = "CAUSALMIX_STUDENT"  # environment variable of a rendering without solutions
 MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg-full.js"  # SVG output needs no font files
 
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+#: Time is the page's own, in milliseconds: mathematics has to be set before a page is printed.
+PRINTING = ("--headless", "--virtual-time-budget=120000", "--no-pdf-header-footer", "--generate-pdf-document-outline")
 CAPTION = re.compile(r"<table[^>]*><caption>(.*?)</caption>", re.S)
 
 
@@ -61,10 +65,36 @@ def build(strict: bool = True, root: Path = ROOT, student: bool = False) -> Path
     return html / "index.html"
 
 
-def _render(root: Path, strict: bool, out: Path, settings: dict[str, str]) -> None:
+def print_book(strict: bool = True, root: Path = ROOT) -> Path:
+    """Render the book as one page, links among chapters included, and print it to ``book/_build/causalmix.pdf``.
+
+    InputError where there is no Chromium, by which pages are printed.
+    """
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        raise InputError(
+            "Expected Chromium to print the book, found none of "
+            f"{', '.join(BROWSERS)}; install it, or print pages of the rendered book from any browser."
+        )
+    before = check_chapters(root)
+    if strict and before:
+        raise BookError(before)
+    _render(root, False, root / "book", {}, "singlehtml")
+    page, out = root / "book" / "_build" / "singlehtml" / "index.html", root / "book" / "_build" / "causalmix.pdf"
+    page.write_text(page.read_text(encoding="utf-8").replace('"../_static/', '"_static/'), encoding="utf-8")
+    out.unlink(missing_ok=True)
+    sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # root may not use it
+    subprocess.run([browser, *PRINTING, *sandbox, f"--print-to-pdf={out}", page.as_uri()], capture_output=True)
+    if not out.is_file():
+        raise BookError([f"Expected {browser} to print {page}, found no file of it; print that page by hand."])
+    return out
+
+
+def _render(root: Path, strict: bool, out: Path, settings: dict[str, str], builder: str = "html") -> None:
     """Run jupyter-book; its talk goes to ``book/_build/build.log`` and only complaints come back."""
     renderer = str(Path(sys.executable).with_name("jb"))
     command = [renderer, "build", "book", "--config", "_config.yml", "--path-output", str(out), "--all", "--keep-going"]
+    command += ["--builder", builder]
     path = os.pathsep.join(p for p in (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")) if p)
     env = os.environ | {"CAUSALMIX_ROOT": str(root), "PYTHONPATH": path} | settings
     done = subprocess.run(command + ["-W", "-n"] * strict, cwd=root, env=env, capture_output=True, text=True)
@@ -105,14 +135,22 @@ def _status_row(page: Path, root: Path) -> str:
     return f"| {' | '.join(cells)} |\n"
 
 
+def write_questions(root: Path = ROOT) -> Path:
+    """Write the table of the questions that students check alone to ``book/_build/questions.md``."""
+    path = root / "book" / "_build" / "questions.md"
+    path.write_text(answers.listed(), encoding="utf-8")
+    return path
+
+
 def setup(app: object) -> dict[str, bool]:
-    """Hook into Sphinx: the status table and page one before pages are read, MathJax beside them at the end."""
+    """Hook into Sphinx: tables of status and questions, and page one, before pages are read, MathJax beside them."""
     app.connect("config-inited", _without_sources)
     app.connect("doctree-read", _without_solutions)
     app.connect("doctree-read", _number_tables)
     app.add_enumerable_node(CaptionedTable, "table", lambda table: table["caption"], html=(_write_table, None))
     app.connect("builder-inited", lambda app: write_status(Path(app.srcdir).parent))
     app.connect("builder-inited", _write_page_one)
+    app.connect("builder-inited", lambda app: write_questions(Path(app.srcdir).parent))
     app.connect("html-page-context", _without_thebe, priority=900)
     app.connect("build-finished", _copy_mathjax)
     app.connect("build-finished", _publish_explorer)

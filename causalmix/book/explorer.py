@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 
 from causalmix.book import stamps
@@ -165,15 +166,14 @@ def _figure(made: pd.DataFrame, history: History, outcome: str) -> Figure:
     row, domains = made.iloc[len(made) // 2], history.domains
     figure = Figure(figsize=(6.5, 0.9 + 0.28 * len(domains)), layout="constrained")
     left, right = figure.subplots(1, 2)
-    places = style.name_rows(domains, left)
-    theta, low, high = (np.array([row[f"theta_{d}{end}"] for d in domains], float) for end in ("", "_low", "_high"))
-    left.hlines(places, low, high, color=style.colour(0))
-    left.plot(theta, places, "o", color=style.colour(0), markersize=4)
-    style.nought(left)
+    columns = [np.array([row[f"theta_{d}{end}"] for d in domains], float) for end in ("", "_low", "_high")]
+    table = pd.DataFrame(dict(zip(("theta", "low", "high"), columns)) | {"domain": domains, "state": "middle"})
+    style.dots(table, left, "domain", ("theta", "low", "high"), "state").get_legend().remove()
+    style.level(left, 0)
     left.set_xlabel(f"return ({outcome} per unit of log share)")
     weights = [row[f"w_{d}"] if row["evidence"] else 1 / len(domains) for d in domains]
-    right.barh(style.name_rows(domains, right), weights, color=style.colour(0))
-    right.axvline(1 / len(domains), color="0.6", linewidth=0.8)
+    sns.barplot(x=weights, y=list(domains), color=style.colour(0), ax=right)
+    style.level(right, 1 / len(domains))
     right.set_xlabel("share that is recommended; the line is Equal")
     return figure
 

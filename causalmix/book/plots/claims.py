@@ -5,16 +5,20 @@ from __future__ import annotations
 import textwrap
 
 import pandas as pd
+import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from causalmix.book.plots.style import COLOURS, name_rows
+from causalmix.book.plots.style import COLOURS, GREY, dots, level
 
 #: A panel's label by the units that it holds.
 UNITS = {("points",): "difference, points of accuracy", ("points per doubling",): "points per doubling of a share",
          ("spearman", "r_score"): "difference in Spearman's correlation or R-score"}  # fmt: skip
-VERDICTS = {"holds": (COLOURS[2], "o"), "does not hold": (COLOURS[1], "s"), "cannot tell": ("0.5", "D")}
+VERDICTS = {
+    "palette": {"holds": COLOURS[2], "does not hold": COLOURS[1], "cannot tell": GREY},
+    "markers": {"holds": "o", "does not hold": "s", "cannot tell": "D"},
+}
 
 
 def claims(table: pd.DataFrame) -> Figure:
@@ -34,11 +38,10 @@ def claims(table: pd.DataFrame) -> Figure:
 
 
 def _claims(table: pd.DataFrame, ax: Axes, label: str) -> None:
-    places = name_rows([textwrap.fill(claim, 52) for claim in table["claim"]], ax)
-    ax.plot(table["reported"], places, "x", color="black", markersize=5, label="reported")
-    for word, (colour, mark) in VERDICTS.items():
-        told = (table["verdict"] == word).to_numpy()
-        ax.hlines(places[told], table["ci_low"][told], table["ci_high"][told], color=colour, linewidth=1.6)
-        ax.plot(table["ours"][told], places[told], mark, color=colour, markersize=4, label=word)
+    rows = [textwrap.fill(claim, 52) for claim in table["claim"]]
+    ours = table.assign(claim=rows)
+    dots(ours, ax, "claim", ("ours", "ci_low", "ci_high"), "verdict", VERDICTS, rows, apart=0)
+    sns.scatterplot(x=table["reported"], y=range(len(rows))[::-1], marker="X", color="black", label="reported", ax=ax)
+    ax.get_legend().remove()
     ax.set_xlabel(label)
-    ax.axvline(0, color="0.6", linewidth=0.8, zorder=0)
+    level(ax, 0)

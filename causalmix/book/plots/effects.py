@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 
-from causalmix.book.plots.style import colour, hatch, legend_above, name_rows, nought
+from causalmix.book.plots.style import colour, dots, hatch, legend_above, level, looks, name_rows  # fmt: skip
 from causalmix.effects.interface import Effects
 from causalmix.methods.policy import Proposal
 
@@ -17,17 +18,20 @@ MOST_NAMED = 12  # domains that a leaf lists
 
 def returns(effects: Effects, states: Mapping[str, np.ndarray], ax: Axes) -> Axes:
     """Returns of every domain, with 95% intervals, in states given as covariates by name."""
-    places = name_rows(effects.history.domains, ax)
-    offsets = (np.arange(len(states)) - (len(states) - 1) / 2) * 0.22
-    for j, ((name, x), offset) in enumerate(zip(states.items(), offsets)):
+    parts = []
+    for name, x in states.items():
         x = np.atleast_2d(x)
         (low,), (high,), (theta,) = *effects.interval(x), effects.theta(x)
-        ax.hlines(places - offset, low, high, color=colour(j), linewidth=1.6)
-        ax.plot(theta, places - offset, "o", color=colour(j), markersize=4, label=name)
+        parts.append(
+            pd.DataFrame({"domain": effects.history.domains, "theta": theta, "low": low, "high": high, "state": name})
+        )
+    dots(pd.concat(parts, ignore_index=True), ax, "domain", ("theta", "low", "high"), "state")
     if len(states) > 1:
         legend_above(ax, len(states), 1 if len(states) > 3 else len(states))
-    ax.set_xlabel(f"return ({effects.outcome} per unit of log share)")
-    nought(ax)
+    else:
+        ax.get_legend().remove()
+    ax.set_xlabel(f"return ({effects.outcome} per unit of log share; right is better)")
+    level(ax, 0)
     return ax
 
 
@@ -54,12 +58,13 @@ def returns_grid(effects: Effects, axes: np.ndarray, points: int = 25) -> np.nda
 def held_out(check: pd.DataFrame, ax: Axes) -> Axes:
     """Rank correlation of predicted and observed outcome (``held_out_check``): a dot a split, the mean as a bar."""
     names = list(check["predictor"].unique())
-    for j, (name, place) in enumerate(zip(names, name_rows(names, ax))):
-        values = check.loc[check["predictor"] == name, "spearman"]
-        # Dots of one row apart, in the order of the splits, so that equal values stay visible.
-        ax.plot(values, place + np.linspace(-0.2, 0.2, len(values)), "o", color=colour(j), alpha=0.55, markersize=3.5)
-        ax.vlines(values.mean(), place - 0.34, place + 0.34, color="black", linewidth=2)
-    ax.set_xlabel("Spearman correlation with the observed outcome")
+    rows = dict(zip(names, name_rows(names, ax)))
+    # Dots of one row apart, in the order of the splits, so that equal values stay visible.
+    at = check["predictor"].map(rows) + 0.4 * (check["split"].rank(method="dense", pct=True) - 0.5)
+    sns.scatterplot(x=check["spearman"], y=at, hue=check["predictor"], s=18, alpha=0.6, legend=False, ax=ax)
+    means = check.groupby("predictor")["spearman"].mean()
+    ax.vlines(means, means.index.map(rows) - 0.34, means.index.map(rows) + 0.34, color="black", linewidth=2)
+    ax.set(xlabel="Spearman correlation with the observed outcome (1 is perfect)", ylabel="")
     return ax
 
 
@@ -72,13 +77,13 @@ def tree(splits: Mapping | str, leaves: pd.DataFrame, ax: Axes) -> Axes:
         if isinstance(node, str):
             x, row = float(next(place)), rows.loc[node]
             told = [f"{int(row['runs'])} runs", *_largest(row.drop("runs"))]
-            ax.text(x, -depth, "\n".join(told), ha="center", va="top", fontsize=8, bbox=box)
+            ax.text(x, -depth, "\n".join(told), ha="center", va="top", bbox=box)
             return x
         below = {answer: draw(node[answer], depth + 1) for answer in ("yes", "no")}
         x = float(np.mean(list(below.values())))
         for answer, to in below.items():
             ax.plot([x, to], [-depth, -depth - 1], color="0.6", zorder=0)
-            ax.text((x + to) / 2, -depth - 0.5, answer, ha="center", va="center", fontsize=8, backgroundcolor="white")
+            ax.text((x + to) / 2, -depth - 0.5, answer, ha="center", va="center", backgroundcolor="white")
         ax.text(x, -depth, node["question"], ha="center", va="center", bbox=box)
         return x
 
@@ -110,7 +115,7 @@ def mixtures(proposals: Mapping[str, Proposal], domains: Sequence[str], ax: Axes
         for place, start, share in zip(places, left, weights[:, k]):
             if share >= 0.05:  # below, the number would not fit
                 ink = "white" if colour(k) in ("#332288", "#117733", "#882255") else "black"
-                ax.text(start + share / 2, place, f"{100 * share:.0f}", ha="center", va="center", fontsize=8, color=ink)
+                ax.text(start + share / 2, place, f"{100 * share:.0f}", ha="center", va="center", color=ink)
         left = left + weights[:, k]
     ax.set_xlim(0, 1)
     ax.set_xlabel("share of the training sample (numbers in percent)")
@@ -121,11 +126,11 @@ def mixtures(proposals: Mapping[str, Proposal], domains: Sequence[str], ax: Axes
 def gains(table: pd.DataFrame, ax: Axes) -> Axes:
     """Predicted gains over Equal (``mixtures.csv``) with 95% intervals; Equal itself is the line at nought."""
     table = table[table["method"] != "Equal"]
-    places = name_rows(list(table["method"]), ax)
-    ax.hlines(places, table["gain_ci_low"], table["gain_ci_high"], color=colour(0), linewidth=1.8)
-    ax.plot(table["predicted_gain"], places, "o", color=colour(0))
-    ax.set_xlabel("predicted gain over Equal, in units of the outcome")
-    nought(ax)
+    look = looks(list(table["method"]), methods=True)
+    dots(table, ax, "method", ("predicted_gain", "gain_ci_low", "gain_ci_high"), "method", look, apart=0)
+    ax.get_legend().remove()
+    ax.set_xlabel("predicted gain over Equal, in units of the outcome (right is better)")
+    level(ax, 0)
     return ax
 
 
@@ -142,14 +147,12 @@ def against_truth(effects: Effects, states: np.ndarray, truth: np.ndarray, ax: A
 
 def coverage(measured: pd.DataFrame, ax: Axes, band: tuple[float, float] = (0.93, 0.98)) -> Axes:
     """Coverage of returns by world and stage with two standard errors, and the band where it should lie."""
-    places = name_rows(list(measured["world"].unique()), ax)
-    rows = dict(zip(measured["world"].unique(), places))
     ax.axvspan(*band, color="0.92", zorder=0)
-    for j, (stage, part) in enumerate(measured.groupby("stage", sort=False)):
-        at = part["world"].map(rows) + 0.2 * (1 - j)
-        ax.errorbar(part["cover_theta"], at, xerr=2 * part["cover_theta_error"], fmt="os^D"[j % 4], color=colour(j),
-                    markersize=3.5, linewidth=1, label=stage)  # fmt: skip
     if len(measured):
+        middle, error = measured["cover_theta"], 2 * measured["cover_theta_error"]
+        table = measured.assign(low=middle - error, high=middle + error)
+        look = looks(list(measured["stage"].unique()), methods=True)
+        dots(table, ax, "world", ("cover_theta", "low", "high"), "stage", look)
         legend_above(ax, measured["stage"].nunique(), 2)
         ax.set_xlabel(f"share that holds, {measured['n'].iloc[0]} runs")
     return ax
@@ -157,17 +160,20 @@ def coverage(measured: pd.DataFrame, ax: Axes, band: tuple[float, float] = (0.93
 
 def learning(table: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
     """What rank correlation lacks to 1, by the runs learnt from: a line a predictor, an axis a size of model."""
+    look = looks(list(table["predictor"].unique()), methods=True)
     for ax, (size, part) in zip(axes, table.groupby("judged_at", sort=False)):
-        for j, (name, line) in enumerate(part.groupby("predictor", sort=False)):
-            ax.plot(
-                line["n"], 1 - line["spearman"], marker="os^Dv*"[j % 6], color=colour(j), markersize=3.5, label=name
-            )
-        ax.set_xscale("log", base=2)
-        ax.set_yscale("log")
+        sns.lineplot(part.assign(lack=1 - part["spearman"]), x="n", y="lack", hue="predictor", style="predictor",
+                     dashes=False, errorbar=None, legend=ax is axes[0], ax=ax, **look)  # fmt: skip
+        ax.set(
+            xscale="log",
+            yscale="log",
+            xlabel=f"runs, judged at {size}",
+            ylabel="1 − rank correlation (lower is better)",
+        )
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         ax.set_xticks(part["n"].unique(), [str(n) for n in part["n"].unique()])
         ax.minorticks_off()
-        ax.set_xlabel(f"runs, judged at {size}")
-    axes[0].set_ylabel("1 - rank correlation")
-    axes[0].figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
+    names = axes[0].get_legend_handles_labels()
+    axes[0].get_legend().remove()
+    axes[0].figure.legend(*names, loc="outside upper center", ncols=3)
     return axes

@@ -10,22 +10,18 @@ from matplotlib.figure import Figure
 
 from causalmix.book.plots import style
 
-MARKS = "osD^v"
-
 
 def headline(table: pd.DataFrame, base: Mapping[str, float]) -> Figure:
     """Differences to equal shares in points, a row for each setting and a mark for each method, with 95% intervals.
 
     ``table`` has ``setting, method, difference, low, high``; ``base`` the base model's difference by setting.
     """
-    settings, methods = table["setting"].unique(), list(table["method"].unique())
+    settings, methods = list(table["setting"].unique()), list(table["method"].unique())
     fig, ax = plt.subplots(figsize=(5.2, 0.4 * len(settings) + 0.9))
+    columns, look = ("difference", "low", "high"), style.looks(methods, methods=True)
     places = dict(zip(settings, style.name_rows(settings, ax)))
-    style.nought(ax)
-    for i, (method, part) in enumerate(table.groupby("method", sort=False)):
-        at = part["setting"].map(places) - 0.2 * (i - (len(methods) - 1) / 2)
-        ax.hlines(at, part["low"], part["high"], color=style.colour(i), linewidth=1.5)
-        ax.plot(part["difference"], at, MARKS[i % len(MARKS)], color=style.colour(i), markersize=4, label=method)
+    style.dots(table, ax, "setting", columns, "method", look, settings)
+    style.level(ax, 0)
     levels = pd.Series(base)
     ax.plot(levels, levels.index.map(places), "|", color="0.3", markersize=13, label="base, not fine-tuned")
     ax.set_xlabel("difference to equal shares, points of accuracy")

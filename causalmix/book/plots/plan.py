@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import seaborn as sns
 from matplotlib.axes import Axes
 
-from causalmix.book.plots.style import COLOURS, name_rows
+from causalmix.book.plots.style import looks
 from causalmix.study.plan.cost import Plan
 
 
@@ -13,12 +14,8 @@ def cost(found: Plan, ax: Axes) -> Axes:
     unit = found.hardware.unit if found.hardware else "GPU"
     column, label = ("hours", f"{unit}-hours") if found.hardware else ("flops", "floating-point operations")
     known = found.parts[found.parts[column] > 0].sort_values(column, ascending=False)
-    places = name_rows(list(known["part"]), ax)
-    ax.tick_params(axis="y", labelsize=7)
-    for role, hue in zip(found.parts["role"].unique(), COLOURS):
-        mine = (known["role"] == role).to_numpy()
-        ax.barh(places[mine], known[column][mine], height=0.7, color=hue, label=role)
-    ax.set_xscale("log")
-    ax.set_xlabel(label)
-    ax.legend(loc="lower right", fontsize=8)
+    look = looks(list(found.parts["role"].unique()))["palette"]
+    sns.barplot(known, x=column, y="part", hue="role", palette=look, ax=ax)
+    ax.set(xscale="log", xlabel=f"{label}, less is better; a step is ten times as much", ylabel="")
+    ax.legend(loc="lower right")
     return ax
