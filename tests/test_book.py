@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -17,8 +18,9 @@ from browser import CHROMIUM, ask, visit
 from importlinter.cli import lint_imports
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from causalmix.book import build, gates, report, stamps
+from causalmix.book import build, data_files, gates, report, stamps
 from causalmix.core import paths
+from causalmix.core.errors import InputError
 from causalmix.core.paths import RESULTS, ROOT
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; apt-get install chromium")
@@ -90,6 +92,30 @@ def test_tables_are_numbered_within_their_chapter(small_book):
     text = (small_book / "book/_build/html/chapters/05_mixture.html").read_text()
     captions = re.findall(r"<table[^>]*><caption[^>]*>(.*?)</caption>", text)
     assert [re.sub("<.*?>", "", c) for c in captions] == ["Table 1.1 First", "Table 1.2 Second &amp; last"]
+
+
+def test_the_files_behind_the_pages_can_be_taken_away(small_book):
+    """The sheet and the archive have what a page has read, at its place below the root."""
+    sheet = (small_book / "book/_build/data.md").read_text().splitlines()
+    assert sheet[2:] == ["| `results/small.csv` | 1 | `a` |  | {doc}`chapters/05_mixture` |"]
+    with zipfile.ZipFile(small_book / "book/_build/html/_static" / data_files.ARCHIVE) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == {"results/small.csv": b"a\n1\n"}
+
+
+@needs_chromium
+def test_the_book_is_printed_as_one_file(copy_of):
+    """All pages are in it, with numbers and mathematics, and the reader's program gets an outline."""
+    printed = build.print_book(root=copy_of).read_bytes()
+    page = (copy_of / "book/_build/singlehtml/index.html").read_text()
+    assert printed.startswith(b"%PDF") and b"/Outlines" in printed
+    assert all(word in page for word in ("Index", "Small", "Table 1.1")) and '"../_static/' not in page
+
+
+def test_without_a_browser_nothing_is_rendered(small_book, monkeypatch):
+    """It is refused at once, in one sentence."""
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InputError, match="^Expected Chromium to print the book, found none"):
+        build.print_book(root=small_book)
 
 
 def show_error(page):

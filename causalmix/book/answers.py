@@ -96,7 +96,8 @@ def _level(history: pd.DataFrame, before: pd.DataFrame) -> str:
 QUESTIONS: dict[str, tuple[Question, ...]] = {
     "featurize": (
         Question("In which domain is the largest share of rows wrong?", ("score_checks.csv",),
-                 lambda t: t.loc[t["spoiled_share"].idxmax(), "domain"], lambda t: list(t["domain"])),
+                 lambda t: t.set_index("domain").filter(like="_share").iloc[:, 0].idxmax(),
+                 lambda t: list(t["domain"])),
         Question("Measured after mixing, how much of a covariate's variance does the mixture explain, at most? (share)",
                  ("state_overlap.csv",), lambda t: float(t["measured_after_mixing"].max())),
     ),

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from docutils import nodes
 
-from causalmix.book import answers, explorer, stamps
+from causalmix.book import answers, data_files, explorer, stamps
 from causalmix.book.gates import chapters, check_chapters, check_html
 from causalmix.core.errors import InputError
 from causalmix.core.paths import ROOT
@@ -149,6 +149,7 @@ def setup(app: object) -> dict[str, bool]:
     app.connect("doctree-read", _number_tables)
     app.add_enumerable_node(CaptionedTable, "table", lambda table: table["caption"], html=(_write_table, None))
     app.connect("builder-inited", lambda app: write_status(Path(app.srcdir).parent))
+    app.connect("builder-inited", lambda app: data_files.write_sheet(Path(app.srcdir).parent))
     app.connect("builder-inited", _write_page_one)
     app.connect("builder-inited", lambda app: write_questions(Path(app.srcdir).parent))
     app.connect("html-page-context", _without_thebe, priority=900)
@@ -206,8 +207,9 @@ def _without_thebe(app: object, name: str, template: str, context: dict, doctree
 
 
 def _publish_explorer(app: object, error: Exception | None) -> None:
-    """Put the explorer's table beside its script."""
+    """Put the explorer's table beside its script, and the archive of data beside both."""
     if error is None:
+        data_files.write_archive(Path(app.outdir) / "_static", Path(app.srcdir).parent)
         explorer.publish_book(Path(app.outdir) / "_static", Path(app.srcdir).parent)
 
 

@@ -1,0 +1,56 @@
+"""The files behind the pages: a sheet that tells what is in each, and one archive to take away."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+
+from causalmix.book.gates import chapters
+from causalmix.book.stamps import KEY, read_notebook
+from causalmix.core.paths import ROOT
+
+ARCHIVE = "causalmix_data.zip"
+NO_TIME = (1980, 1, 1, 0, 0, 0)  # so that the archive is the same each time
+
+
+def files(root: Path = ROOT) -> dict[str, dict[str, list[str]]]:
+    """Files that the pages have written and read, by the stamps: to each, by path, the chapters that did so.
+
+    What others have published is among them, whoever reads it.
+    """
+    others = sorted((root / "results" / "published").rglob("*.csv"))
+    found = {path.relative_to(root).as_posix(): {"outputs": [], "inputs": []} for path in others}
+    for page in chapters(root):
+        stamp = read_notebook(page)["metadata"].get(KEY, {}) if page.is_file() else {}
+        for kind in ("outputs", "inputs"):
+            for name in stamp.get(kind, {}):
+                if (root / name).is_file():
+                    found.setdefault(name, {"outputs": [], "inputs": []})[kind].append(f"{{doc}}`chapters/{page.stem}`")
+    return dict(sorted(found.items()))
+
+
+def write_sheet(root: Path = ROOT) -> Path:
+    """Write the sheet, a row for each file, to ``book/_build/data.md``."""
+    rows = ["| File | Rows | Columns | Written by | Read by |", "|---|---|---|---|---|"]
+    for name, users in files(root).items():
+        table = pd.read_csv(root / name) if name.endswith(".csv") else None
+        count = len((root / name).read_text(encoding="utf-8").splitlines()) if table is None else len(table)
+        columns = "one record a line, as JSON" if table is None else ", ".join(f"`{c}`" for c in table)
+        rows.append(
+            f"| `{name}` | {count} | {columns} | {', '.join(users['outputs'])} | {', '.join(users['inputs'])} |"
+        )
+    path = root / "book" / "_build" / "data.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def write_archive(folder: Path, root: Path = ROOT) -> Path:
+    """Put the files, each at its place below ``results``, into an archive in a folder."""
+    path = folder / ARCHIVE
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in files(root):
+            archive.writestr(zipfile.ZipInfo(name, NO_TIME), (root / name).read_bytes(), zipfile.ZIP_DEFLATED)
+    return path
