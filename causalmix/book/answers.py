@@ -26,7 +26,7 @@ AT_MEAN = "mean state"
 
 
 @dataclass(frozen=True)
-class Question:
+class Exercise:
     """One question on a chapter.
 
     Attributes
@@ -93,64 +93,64 @@ def _level(history: pd.DataFrame, before: pd.DataFrame) -> str:
     return "above" if history["y_dev"].median() > before.set_index("model").loc["proxy", "y_dev"] else "below"
 
 
-QUESTIONS: dict[str, tuple[Question, ...]] = {
+QUESTIONS: dict[str, tuple[Exercise, ...]] = {
     "featurize": (
-        Question("In which domain is the largest share of rows wrong?", ("score_checks.csv",),
+        Exercise("In which domain is the largest share of rows wrong?", ("score_checks.csv",),
                  lambda t: t.set_index("domain").filter(like="_share").iloc[:, 0].idxmax(),
                  lambda t: list(t["domain"])),
-        Question("Measured after mixing, how much of a covariate's variance does the mixture explain, at most? (share)",
+        Exercise("Measured after mixing, how much of a covariate's variance does the mixture explain, at most? (share)",
                  ("state_overlap.csv",), lambda t: float(t["measured_after_mixing"].max())),
     ),
     "outcomes": (
-        Question("How reliable is y_dev of a single run? (share)", ("reliability.csv",),
+        Exercise("How reliable is y_dev of a single run? (share)", ("reliability.csv",),
                  lambda t: float(t.set_index("outcome").loc["y_dev", "reliability"])),
-        Question("Which outcome moves least from run to run?", ("movement.csv",),
+        Exercise("Which outcome moves least from run to run?", ("movement.csv",),
                  lambda t: t.loc[t["spread"].idxmin(), "outcome"], lambda t: list(t["outcome"])),
-        Question("Does the middle one of all runs end above or below the proxy's base, on y_dev?",
+        Exercise("Does the middle one of all runs end above or below the proxy's base, on y_dev?",
                  ("history.csv", "before_training.csv"), _level, ("above", "below")),
     ),
     "effects": (
-        Question("Which domain returns most in the mean state?", ("effects.csv",),
+        Exercise("Which domain returns most in the mean state?", ("effects.csv",),
                  lambda t: _at_mean(t)["theta"].idxmax(), lambda t: list(t["domain"].unique())),
-        Question("If that domain's share doubled and no other share fell, what would it add to the outcome? (points)",
+        Exercise("If that domain's share doubled and no other share fell, what would it add to the outcome? (points)",
                  ("effects.csv",), lambda t: float(100 * np.log(2) * _at_mean(t)["theta"].max())),
-        Question("How many domains have a return in the mean state whose interval holds nought?", ("effects.csv",),
+        Exercise("How many domains have a return in the mean state whose interval holds nought?", ("effects.csv",),
                  lambda t: int(((_at_mean(t)["ci_low"] <= 0) & (_at_mean(t)["ci_high"] >= 0)).sum())),
     ),
     "mixture": (
-        Question("Of a hundred rows of Equal, how many change domain if Cautious is followed? (percent)",
+        Exercise("Of a hundred rows of Equal, how many change domain if Cautious is followed? (percent)",
                  ("mixtures.csv",), _moved),
-        Question("What does the model expect CausalMix-A to gain over Equal? (points)", ("mixtures.csv",),
+        Exercise("What does the model expect CausalMix-A to gain over Equal? (points)", ("mixtures.csv",),
                  lambda t: float(100 * t.set_index("method").loc["CausalMix-A", "predicted_gain"])),
     ),
     "target": (
-        Question("Is CausalMix-A better or worse than Equal at the proxy's fewest rows, or is it open?",
+        Exercise("Is CausalMix-A better or worse than Equal at the proxy's fewest rows, or is it open?",
                  ("comparison.csv",), lambda t: _side(_gap(t, "CausalMix-A", min)), DIRECTIONS),
-        Question("And at its most rows?", ("comparison.csv",),
+        Exercise("And at its most rows?", ("comparison.csv",),
                  lambda t: _side(_gap(t, "CausalMix-A", max)), DIRECTIONS),
-        Question("What is the difference then, CausalMix-A minus Equal? (points)", ("comparison.csv",),
+        Exercise("What is the difference then, CausalMix-A minus Equal? (points)", ("comparison.csv",),
                  lambda t: float(100 * _gap(t, "CausalMix-A", max)["difference"])),
-        Question("Whose promised gain fell shortest of its promise?", ("promised.csv",), _broken_promise,
+        Exercise("Whose promised gain fell shortest of its promise?", ("promised.csv",), _broken_promise,
                  lambda t: list(t["method"])),
     ),
     "longcot": (
-        Question("Is CausalMix-A better or worse than Equal on long chains of thought, or is it open?",
+        Exercise("Is CausalMix-A better or worse than Equal on long chains of thought, or is it open?",
                  ("longcot_comparison.csv",),
                  lambda t: _side(t.set_index("method").loc["CausalMix-A"]), DIRECTIONS),
     ),
     "ablations": (
-        Question("How much rank correlation does the full method lose without X, on average over splits?",
+        Exercise("How much rank correlation does the full method lose without X, on average over splits?",
                  ("ablations.csv",), _loss_of_order),
     ),
     "paper_and_ours": (
-        Question("How many of the claims hold here?", ("claims.csv",), lambda t: int((t["verdict"] == "holds").sum())),
+        Exercise("How many of the claims hold here?", ("claims.csv",), lambda t: int((t["verdict"] == "holds").sum())),
     ),
     "known_truth": (
-        Question("Whose intervals hold the return least often, over the worlds in which all three stages were tried, "
+        Exercise("Whose intervals hold the return least often, over the worlds in which all three stages were tried, "
                  "at the most runs?", ("validity/coverage.csv",), _least_covering, lambda t: list(t["stage"].unique())),
     ),
     "others_runs": (
-        Question("Which predictor orders RegMix's mixtures best at one billion parameters, from the most runs?",
+        Exercise("Which predictor orders RegMix's mixtures best at one billion parameters, from the most runs?",
                  ("validity/published.csv",), _best_order, lambda t: list(t["predictor"].unique())),
     ),
 }  # fmt: skip

@@ -188,7 +188,8 @@ def _number_tables(app: object, doctree: nodes.document) -> None:
     """Let Sphinx count the tables that notebooks have shown with a caption."""
     for i, node in enumerate([n for n in doctree.findall(nodes.raw) if CAPTION.search(n.astext())]):
         caption = unescape(CAPTION.search(node.astext())[1])
-        node.replace_self(CaptionedTable(node.rawsource, node.astext(), caption=caption, ids=[f"table-{i + 1}"]))
+        about = {"format": "html", "caption": caption, "ids": [f"table-{i + 1}"]}
+        node.replace_self(CaptionedTable(node.rawsource, node.astext(), **about))
 
 
 def _write_table(translator: object, node: CaptionedTable) -> None:
