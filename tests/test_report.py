@@ -40,3 +40,11 @@ def test_a_table_has_its_caption_and_no_spread_breaks(monkeypatch):
     (text,) = (html.data for html in shown)
     assert text.startswith("<table") and text.split(">", 1)[1].startswith("<caption>R² of a &amp; b</caption>")
     assert "0.750\xa0±\xa00.100" in text and " ± " not in text
+
+
+def test_a_notebook_that_was_taken_away_names_subjects(monkeypatch, tmp_path):
+    """Beside the book a subject is the chapter of that name; without it the name stays."""
+    frame = pd.DataFrame({"chapter": ["mixture, later", "sweep --trials"]})
+    assert list(report.in_chapters(frame)["chapter"]) == ["05_mixture, later", "sweep --trials"]
+    monkeypatch.setattr(report.stamps, "NOTEBOOKS", tmp_path)
+    assert report.in_chapters(frame).equals(frame)

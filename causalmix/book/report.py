@@ -96,8 +96,9 @@ def provenance(names: Mapping[str, object], inputs: Iterable[str | Path] = ()) -
 
 
 def in_chapters(frame: pd.DataFrame, column: str = "chapter") -> pd.DataFrame:
-    """A table with a column that names subjects, with the names that the book's chapters have instead."""
-    names = {rf"^{subject_of(chapter)}\b": chapter for chapter in stamps.sources()}
+    """A table with a column that names subjects, with the names that chapters have instead where the book is."""
+    chapters = (path.stem for path in sorted(stamps.NOTEBOOKS.glob("*.ipynb")))
+    names = {rf"^{subject_of(chapter)}\b": chapter for chapter in chapters}
     return frame.assign(**{column: frame[column].replace(names, regex=True)})
 
 

@@ -88,7 +88,7 @@ def _slide(question: str, answer: str, figure: str) -> str:
 
 def _question(text: str) -> str:
     """What a chapter asks: the first paragraph below its heading, without the book's roles."""
-    return ROLE.sub(r"\1", re.search(r"^# .*\n+(.+?)(?:\n\n|\Z)", text, re.M | re.S)[1].replace("\n", " "))
+    return ROLE.sub(r"\1", re.search(r"^# [^\n]*\n+(.+?)(?:\n\n|\Z)", text, re.M | re.S)[1].replace("\n", " "))
 
 
 def _answer(cell: dict) -> str:
