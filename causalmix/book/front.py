@@ -117,7 +117,7 @@ def _said(row: pd.Series) -> str:
 def _sure(judged: pd.DataFrame, compared: pd.DataFrame) -> str:
     """How many comparisons stand when they are adjusted for their number, here and among the paper's claims."""
     clear, judged = (compared["verdict"] != "open").sum(), judged.dropna(subset=["p"])["verdict"]
-    holds, fails, is_open = ((judged == word).sum() for word in claims.WORDS.values())
+    holds, fails, is_open = ((judged == claims.WORDS[verdict]).sum() for verdict in ("better", "worse", "open"))
     return (
         "Every mixture was fixed before it was trained, with fresh seeds that all methods share; intervals are of 95%. "
         f"Of the {len(compared)} differences in the figure {clear} are told apart from nought when adjusted for their "
