@@ -88,6 +88,13 @@ def _parser() -> argparse.ArgumentParser:
     option = command("book", _book, "render the pages to HTML")
     option("--check", action="store_true", help="only check the pages and the rendered book")
     option("--student", action="store_true", help="the edition without solutions, below book/_build/student")
+    option("--pdf", action="store_true", help="the whole book as one PDF, by Chromium")
+    option("--slides", action="store_true", help="ten slides of the argument, one HTML file")
+
+    option = command("check-answer", _check_answer, "tell whether an answer is right, by the tables", study=True)
+    option("chapter", nargs="?", metavar="CHAPTER", help="such as effects; without one, all questions")
+    option("number", nargs="?", type=_positive, metavar="NUMBER", help="of the question")
+    option("answer", nargs="?", metavar="ANSWER", help="a number, or a word")
 
     option = command("sweep", _sweep, "train the runs that a study's ledger lacks", study=True)
     option("--limit", type=_positive, metavar="N", help="only the first N runs")
@@ -106,16 +113,6 @@ def _parser() -> argparse.ArgumentParser:
     formatted(
         command("plan", _plan, "tell what a study costs: runs, tokens, hours, memory, disk and money", study=True)
     )
-    command.add_argument("--pdf", action="store_true", help="the whole book as one PDF, by Chromium")
-    command.add_argument("--slides", action="store_true", help="ten slides of the argument, one HTML file")
-
-    command = commands.add_parser(
-        "check-answer", parents=[study], help="tell whether an answer is right, by the tables"
-    )
-    command.set_defaults(do=_check_answer)
-    command.add_argument("chapter", nargs="?", metavar="CHAPTER", help="such as effects; without one, all questions")
-    command.add_argument("number", nargs="?", type=_positive, metavar="NUMBER", help="of the question")
-    command.add_argument("answer", nargs="?", metavar="ANSWER", help="a number, or a word")
 
     option = command("recommend", _recommend, "tell the mixture for a new pool of rows, by a sweep that is there")
     add_options(commands.choices["recommend"])
