@@ -20,7 +20,7 @@ from causalmix.core.study_file import Study, read_study
 from causalmix.data.tiny.items import DOMAINS
 from causalmix.lm import conversations
 from causalmix.methods import ask
-from causalmix.study import campaign, longcot
+from causalmix.study import campaign, longcot, parts
 from causalmix.study.plan import cost, workload
 from causalmix.study.plan.hardware import Hardware
 from causalmix.study.plan.memory import SHAPES, Shape, shape_of, training_memory
@@ -92,10 +92,20 @@ def test_trials_are_those_of_the_campaign(plans, monkeypatch):
     world = lambda domains: SimpleNamespace(name="w/1/0/x", scored=SimpleNamespace(codes=[0], domains=domains))  # noqa: E731
     monkeypatch.setattr(longcot, "load", lambda *_: world(longcot.AXES))
     tables = {"mixtures": "methods", "longcot": "longcot_mixtures", "learning": "learning_mixtures"}
-    for method, file in (tables | {name: name for name in ("shifted", "variants", "refits", "sized")}).items():
-        table = pd.read_csv(RESULTS / "laptop" / f"{file}.csv")
-        monkeypatch.setattr(campaign.Campaign, method, lambda *_, table=table: table)
     sizes, longcot_sizes = (study("laptop").of(subject) for subject in ("target", "longcot"))
+    read = {m: pd.read_csv(RESULTS / "laptop" / f"{f}.csv") for m, f in tables.items()}
+    read |= {name: pd.read_csv(RESULTS / "laptop" / f"{name}.csv") for name in ("shifted", "variants", "refits")}
+    cautious = pd.concat([read["mixtures"], read["shifted"]]).query("method == @ask.CAUTIOUS")
+    rows = lambda scales: [("proxy", 1500 * scale) for scale in scales]  # noqa: E731
+    largest = sizes.largest_scale
+    whole = [*rows(parts.whole_scales(largest)), ("target", 1500 * largest)]
+    each = {"whole": whole} | dict.fromkeys(parts.SHIFTS, rows(parts.shift_scales(largest)))
+    read["sized"] = pd.DataFrame(
+        row._asdict() | {"method": ask.WITH_SCALE, "model": model, "n_samples": n}
+        for row in cautious.itertuples(index=False) for model, n in each[row.pool]
+    )  # fmt: skip
+    for method, table in read.items():
+        monkeypatch.setattr(campaign.Campaign, method, lambda *_, table=table: table)
     runs = SimpleNamespace(axes=longcot.AXES)
     real = campaign.Campaign(RESULTS, Design.of_study("laptop"), world(DOMAINS), runs, None, None,
                              sizes=sizes, longcot_sizes=longcot_sizes)  # fmt: skip

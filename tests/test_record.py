@@ -25,11 +25,12 @@ def specs(finished):
 
 
 def test_every_run_of_the_design_is_on_record(finished, specs):
-    """512 runs, a noise panel of 24 with four seeds each, and 192 over sizes: all finished, none of another design."""
+    """512 runs and a noise panel of 24 with four seeds each are finished; beside them only some of 192 over sizes."""
     design = Design.of_study("laptop")
     panel, sizes = noise_panel(design, specs), scale_specs(design, specs[0].world.rpartition("/")[0])
     assert (len(specs), len(panel), len(sizes)) == (512, 24 * 3, 192)
-    assert {s.run_id for s in [*specs, *panel, *sizes]} == set(finished)
+    designed = {s.run_id for s in [*specs, *panel]}
+    assert designed <= set(finished) <= designed | {s.run_id for s in sizes}
 
 
 def test_history_is_what_the_ledger_says(finished, specs):
@@ -44,10 +45,11 @@ def test_history_is_what_the_ledger_says(finished, specs):
 
 
 def test_the_world_is_worth_recording(finished, specs):
-    """Reliability of y_dev is at least 0.75, and every Dev axis moves by at least ten points."""
+    """Reliability of y_dev is at least .85 (its interval reaches above .75), every Dev axis moves by ten points."""
     history = records.history([finished[s.run_id] for s in specs])
     panel = audit.panel_history(records.ledger_of("laptop"), Design.of_study("laptop"), specs)
-    assert audit.reliability(panel["spec"], panel["y_dev"])["ci_low"] >= 0.75
+    found = audit.reliability(panel["spec"], panel["y_dev"])
+    assert found["reliability"] >= 0.85 and found["ci_low"] >= 0.75
     dev = [c for c in history if c.startswith("y_") and not c.endswith("unseen") and c != "y_dev"]
     assert len(dev) == 6
     assert audit.movement(history, dev)["spread"].min() >= 0.10
