@@ -134,6 +134,13 @@ def test_a_question_is_known_by_its_values():
     assert set(campaign.ASKED) <= {f.name for f in fields(Design)}
 
 
+def test_a_question_is_of_the_runs_whoever_is_named_as_scorer():
+    """Columns that only name who scored the pool change no question; an outcome does."""
+    runs = pd.DataFrame({"run_id": list("abcd") * 6, "y_dev": 0.5, "w_a": 0.5, "w_b": 0.5})
+    told = lambda frame: campaign._runs(SimpleNamespace(frame=frame))  # noqa: E731
+    assert told(runs) == told(runs.assign(scorer="s", rater="r")) != told(runs.assign(y_dev=0.6))
+
+
 def test_proportional_follows_the_pool_that_a_mixture_is_for():
     """In a pool of some domains Proportional is its own mixture, Equal its equal one; who trains keeps shares."""
     rng = np.random.default_rng(0)

@@ -23,6 +23,7 @@ from causalmix.core.paths import results_dir
 from causalmix.core.study_file import read_study
 from causalmix.core.tables import write_table
 from causalmix.data import states
+from causalmix.data.fingerprints import SCORERS
 from causalmix.data.scored_pools import World
 from causalmix.methods import ask as asking, variants
 from causalmix.methods.baselines import dmo
@@ -136,7 +137,7 @@ class Campaign:
                       asking.at_sizes(shifted, self.shifted_states(), sizes(parts.shift_scales(largest))))  # fmt: skip
             return pd.concat(tables, ignore_index=True)
 
-        asked = self._asked(**self._aim, scaled=self.scaled.frame.to_csv(index=False), largest=largest)
+        asked = self._asked(**self._aim, scaled=_runs(self.scaled), largest=largest)
         return fixed(self.out / "sized.csv", asked, make)
 
     def tried(self, mixtures: pd.DataFrame, largest: int = 0) -> pd.DataFrame:
@@ -258,10 +259,15 @@ class Campaign:
         """What determines a table of mixtures, in plain values; covariates in the digits that tables keep."""
         design = {name: getattr(self.design, name) for name in ASKED}
         return further | {
-            "x": None if x is None else x.round(4).tolist(), "history": self.history.frame.to_csv(index=False),
+            "x": None if x is None else x.round(4).tolist(), "history": _runs(self.history),
             "outcome": self.outcome, "n_trees": self.n_trees, "seed": self.seed, "methods": list(self.names),
             "design": design,
         }  # fmt: skip
+
+
+def _runs(history: History) -> str:
+    """The runs of a history as a question names them: who scored their pool is in the identity of its world."""
+    return history.frame.drop(columns=list(SCORERS), errors="ignore").to_csv(index=False)
 
 
 def _check_record(history: History, ledger: Ledger, design: Design, world: World) -> None:
