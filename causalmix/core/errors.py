@@ -9,10 +9,7 @@ UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class InputError(ValueError):
-    """Bad input, told in one sentence: what was expected, what was found, what to do.
-
-    The command line prints the sentence and exits with code 2.
-    """
+    """Bad input, in one sentence: what was expected, what was found, what to do; a command exits with code 2."""
 
 
 def brief(found: object) -> str:

@@ -11,10 +11,7 @@ FEWEST_SPLITS = 5  # of fewer the spread, on which all rests, is hardly known
 
 
 def mean_interval(values: np.ndarray, level: float = 0.95, ratio: float = 0.0) -> tuple[float, float, float]:
-    """Mean and its t-interval over J seeds; without a second value the interval is unknown (NaN).
-
-    ``ratio`` is added to 1/J in the variance of the mean, for values that share data: see :func:`split_interval`.
-    """
+    """Mean and its t-interval over J seeds, unknown (NaN) of one; ``ratio`` is that of :func:`split_interval`."""
     values = np.asarray(values, float)
     if len(values) < 2:
         return float(values.mean()), np.nan, np.nan
@@ -95,10 +92,7 @@ def split_verdict(gaps: Sequence[float], ratio: float) -> str:
 
 
 def explained_by_mixture(covariates: np.ndarray, mixtures: np.ndarray) -> np.ndarray:
-    """Share of each covariate's variance that the mixture explains linearly, shape (n_covariates,).
-
-    Near zero where it was measured before mixing; near one where X is a function of T, and there is no overlap.
-    """
+    """Share of each covariate's variance that the mixture explains linearly, shape (n_covariates,)."""
     design = np.column_stack([np.ones(len(mixtures)), np.asarray(mixtures)[:, :-1]])
     residuals = covariates - design @ np.linalg.lstsq(design, covariates, rcond=None)[0]
     dof = (len(mixtures) - 1) / (len(mixtures) - design.shape[1])

@@ -1,7 +1,4 @@
-"""Mixtures as points of the simplex: sampling, log-ratios and rounding to row counts.
-
-Arrays hold one mixture in their last axis: shape (K,) or (n, K), K domains.
-"""
+"""Mixtures as points of the simplex, in the last axis of arrays: sampling, log-ratios and rounding to row counts."""
 
 from collections.abc import Sequence
 

@@ -39,10 +39,7 @@ def of_files(paths: Iterable[Path]) -> str:
 
 
 def of_model(role: str, name: str) -> dict[str, str]:
-    """Name and SHA-256 of the files of a scorer or rater as a recipe names it; an empty name is the one that ships.
-
-    Of a model on a hub only the name is known, and the hash is empty.
-    """
+    """Name and SHA-256 of the files (empty on a hub) of a scorer or rater; an empty name is the one that ships."""
     shipped = (name.partition(MARK)[0] or role) if not name or name.partition(MARK)[0] in SHAPES else ""
     where = CHECKPOINTS / shipped if shipped else pretrained.smollm2_path() if name == "smollm2" else Path(name)
     called = f"the embedded world's {shipped}" if shipped else where.name if where.exists() else name

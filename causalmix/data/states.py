@@ -109,10 +109,7 @@ def domain_means(pool: ScoredPool, rows: np.ndarray) -> np.ndarray:
 def draw_sample(
     pool: ScoredPool, candidates: np.ndarray, weights: np.ndarray, n_samples: int, seed: int
 ) -> tuple[np.ndarray, dict[str, int]]:
-    """Draw a training sample of a mixture from the candidates; each domain's count by largest remainder.
-
-    Shapes: ``sample`` (n_samples,).
-    """
+    """Draw a training sample of a mixture from the candidates, shape (n_samples,); rows drawn again by domain."""
     weights = check_mixture(weights, pool.domains)
     rng, codes = np.random.default_rng([seed, 2]), pool.codes[candidates]
     drawn, repeats = [], {}

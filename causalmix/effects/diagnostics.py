@@ -1,7 +1,4 @@
-"""What a statistician asks of estimated returns: are they calibrated, what do they rest on, what would overturn them.
-
-Any :class:`causalmix.effects.interface.Effects` answers.  Runs of one mixture are one cluster throughout.
-"""
+"""What a statistician asks of estimated returns: are they calibrated, what carries them, what would overturn them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,27 +33,23 @@ def calibration(effects: Effects, n_folds: int = 5, **settings) -> pd.DataFrame:
     mixtures, one-sided p-values; the second is NaN where no predicted return depends on the state.
     """
     parts = _out_of_fold(effects, n_folds, settings)
-    y, mean, differential = np.concatenate(parts, axis=1)
-    clusters = np.concatenate([effects.history.clusters[test] for test in _folds(effects, n_folds)])
+    y, mean, differential, clusters = np.concatenate(parts, axis=1)
     flat = np.sqrt(np.mean(differential**2)) <= FLAT * np.sqrt(np.mean(mean**2))
     design = np.column_stack([mean] if flat else [mean, differential])
-    return _coefficients(y, design, clusters, (MEAN, DIFFERENTIAL))
-
-
-def _folds(effects: Effects, n: int) -> list[np.ndarray]:
-    return [test for _, test in double_ml.folds(effects.history.clusters, n, effects.seed)]
+    return _coefficients(y, design, clusters.astype(int), (MEAN, DIFFERENTIAL))
 
 
 def _out_of_fold(effects: Effects, n: int, settings: Mapping) -> list[np.ndarray]:
-    """For each fold what is left of the outcome, and what mean returns and their differences predict of it."""
+    """For each fold what is left of the outcome, what mean returns and their differences predict, and clusters."""
     history, found = effects.history, []
-    for test in _folds(effects, n):
+    for _, test in double_ml.folds(history.clusters, n, effects.seed):
         rest = history.take(np.setdiff1d(np.arange(len(history)), test))
         fitted = _again(effects, rest, stage=effects.stage, **settings)
         level, usual = fitted.nuisances(history.X[test])
         y, z = effects.y[test] - level, effects.Z[test] - usual
         mean = fitted.theta(history.X).mean(axis=0)
-        found.append(np.stack([y, z @ mean, np.einsum("nk,nk->n", z, fitted.theta(history.X[test]) - mean)]))
+        more = np.einsum("nk,nk->n", z, fitted.theta(history.X[test]) - mean)
+        found.append(np.stack([y, z @ mean, more, history.clusters[test]]))
     return found
 
 

@@ -1,7 +1,4 @@
-"""The public benchmarks of a study at the paper's scale: six axes, Dev and Unseen, in one table.
-
-It joins the evaluations of Tulu 3 (arXiv 2411.15124, Table 3) and OpenDataArena (arXiv 2512.14051).
-"""
+"""Public benchmarks of six axes, after Tulu 3 (arXiv 2411.15124, Table 3) and OpenDataArena (arXiv 2512.14051)."""
 
 import re
 from collections.abc import Sequence

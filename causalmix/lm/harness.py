@@ -1,7 +1,4 @@
-"""Scores on public benchmarks through lm-evaluation-harness, in this process.
-
-One benchmark at a time, with fixed seeds and greedy answers: a score depends on nothing else that is asked.
-"""
+"""Scores by lm-evaluation-harness, one benchmark at a time, with fixed seeds and greedy answers."""
 
 from __future__ import annotations
 

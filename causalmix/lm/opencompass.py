@@ -1,7 +1,4 @@
-"""Scores on public benchmarks through OpenCompass, a command with an environment of its own.
-
-It needs numpy below 2 and datasets below 4: a model goes there as a folder, and scores come back as a table.
-"""
+"""Scores by OpenCompass, a command with an environment of its own, for it needs numpy below 2 and datasets below 4."""
 
 import json
 import math

@@ -1,7 +1,4 @@
-"""Fine-tuning in several processes of one machine: the run of :mod:`causalmix.train.sft` under ``accelerate launch``.
-
-:func:`finetune_distributed` tokenises, starts the processes and waits; each process is :func:`main`.
-"""
+"""Fine-tuning in several processes of one machine: :mod:`causalmix.train.sft` under ``accelerate launch``."""
 
 import json
 import os

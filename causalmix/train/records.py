@@ -40,7 +40,7 @@ def base_outcomes(names: Mapping[str, str], kind: Kind) -> pd.DataFrame:
 
 
 def outcomes_of(record: dict) -> dict[str, float]:
-    """Outcomes of a finished run: accuracies by axis and, of a real pool, its losses on held-out rows, nats.
+    """Outcomes of a finished run: accuracies by axis and, of a real pool, its losses on held-out rows.
 
     ``y_loss_<domain>`` are nats per scored token of the Dev rows; their plain mean is ``y_loss`` or, where models are
     asked nothing else, ``y_dev``.  Those of the Unseen rows end in ``_unseen``.

@@ -1,7 +1,4 @@
-"""Sweeps: given specs, return their records, training on a Dask cluster what the ledger lacks.
-
-The driver alone writes, a record as its run ends.  Specs go out all at once: the scheduler hands a worker its next one.
-"""
+"""Sweeps: given specs, return their records, training on a Dask cluster what the ledger lacks; the driver writes."""
 
 import json
 import logging

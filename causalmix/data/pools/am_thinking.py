@@ -1,7 +1,4 @@
-"""Long chains of thought: a-m-team/AM-Thinking-v1-Distilled, its math and code files.
-
-They are read line by line: the library's reader needs one schema, and ``info`` has other types in other files.
-"""
+"""Long chains of thought: a-m-team/AM-Thinking-v1-Distilled, whose files differ too much for the library's reader."""
 
 import hashlib
 import json

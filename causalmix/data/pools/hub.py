@@ -1,7 +1,4 @@
-"""Rows of real data sets, files here or a name on the Hugging Face hub: no code of theirs runs, no pickle is read.
-
-They are opened as a whole, not streamed, since a sample that keeps the domains' shares has to know all of them.
-"""
+"""Rows of real data sets, files here or a name on the Hugging Face hub: no code of theirs runs, no pickle is read."""
 
 from collections.abc import Mapping, Sequence
 from itertools import islice

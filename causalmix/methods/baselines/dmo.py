@@ -211,10 +211,7 @@ def validation_losses(records: Sequence[dict], domains: Sequence[str]) -> np.nda
 
 
 def table_fit(question: Question, losses: np.ndarray) -> Answer:
-    """The same law fitted to the history's runs: not the authors' design, and labelled "DMO (table-fit)".
-
-    ``losses`` are each domain's validation losses after each of these runs, nats, shape (n, K).
-    """
+    """The same law fitted to the history's runs, not the authors' design, by their validation losses, nats, (n, K)."""
     history = question.history
     losses = np.asarray(losses, float)
     if losses.shape != history.T.shape:

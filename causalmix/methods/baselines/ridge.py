@@ -1,7 +1,6 @@
 """RegMix-ridge: RegMix with ridge regression on shares and their logarithms in place of trees (ours).
 
-On the public sweep of RegMix such a ridge orders held-out mixtures better than the trees do below
-some 256 runs, so it belongs beside them.
+On RegMix's public sweep it orders held-out mixtures better than the trees do below some 256 runs.
 """
 
 import numpy as np
