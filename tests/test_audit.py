@@ -42,7 +42,8 @@ def test_training_again_finds_a_record_that_is_not_true():
     ]
     again = audit.train_again(records, lambda spec: {"scores": {"t": 0.5, "u": 0.25}})
     assert again["largest_difference"].tolist() == [0.0, 0.5]
-    assert "1 agree" in audit.agreement_sentence(again)
+    assert "Of 2 runs trained again, 1 agree" in audit.agreement_sentence(again)
+    assert "All 1 runs that were trained again" in audit.agreement_sentence(again.head(1))
 
 
 def test_movement_is_the_spread_between_percentiles():
@@ -56,7 +57,7 @@ def test_every_setting_says_where_it_comes_from():
     table = audit.settings_table(SFTSettings(epochs=1)).set_index("setting")["where it comes from"]
     assert len(table) >= 10
     assert not (table == "–").any()
-    assert table["epochs"].startswith("set by the study") and "default 3.0" in table["epochs"]
+    assert table["epochs"].startswith("set by this study; without it 3.0 (")
 
 
 def test_runs_that_all_failed_are_refused_with_the_first_reason():

@@ -16,8 +16,8 @@ import pandas as pd
 from causalmix.core.errors import InputError
 from causalmix.core.intervals import adjusted_verdict, holm, mean_interval, mean_p
 from causalmix.core.tables import read_table
-from causalmix.study import claims
-from causalmix.study.trials import GROUP, REFERENCE, name_of
+from causalmix.study import claims, questions
+from causalmix.study.trials import DIFFERENCE, GROUP, REFERENCE, name_of
 
 OUTCOME = "y_dev"
 PAPERS, RIVAL = "CausalMix-A", "RegMix"
@@ -25,7 +25,7 @@ OURS = ("Cautious with scale", "Cautious")  # the first of them that was tried
 TABLES = {
     "targets": ["method", *GROUP, "seed", OUTCOME],
     "before_training": ["model", "parameters", OUTCOME],
-    "claims": ["family", "verdict", "p"],
+    "claims": ["verdict", "p"],
     "history": [OUTCOME],
     "score_checks": ["domain", "wrong_share", "style_auc"],
 }
@@ -88,13 +88,14 @@ def sentences(tables: Mapping[str, pd.DataFrame], compared: pd.DataFrame) -> lis
     """What was found, how sure that is, where it fails, and what it does not mean."""
     chosen = [name for name in compared["method"].unique() if name != RIVAL]
     fails = (compared.loc[compared["method"].isin(chosen), "verdict"] == "worse").any()
-    far = " ".join([*(_far(compared, name) for name in chosen), _state_pays(tables["claims"])])
-    return [
-        f"**What was found.** {_found(tables, compared)}",
-        f"**How sure that is.** {_sure(tables['claims'], compared)}",
-        f"**{'Where it fails' if fails else 'How far it holds'}.** {far}",
-        f"**What it does not mean.** {_not_meant(tables['before_training'])}",
-    ]
+    state, scale = (_answered(tables["targets"], question) for question in (questions.STATE_WINS, questions.SCALE_WINS))
+    told = {
+        "What was found": [_found(tables, compared), state],
+        "How sure that is": [_sure(tables["claims"], compared)],
+        "Where it fails" if fails else "How far it holds": [*(_far(compared, name) for name in chosen), scale],
+        "What it does not mean": [_not_meant(tables["before_training"])],
+    }
+    return [f"**{title}.** {' '.join(filter(None, parts))}" for title, parts in told.items()]
 
 
 def _found(tables: Mapping[str, pd.DataFrame], compared: pd.DataFrame) -> str:
@@ -111,13 +112,29 @@ def _found(tables: Mapping[str, pd.DataFrame], compared: pd.DataFrame) -> str:
 
 
 def _said(row: pd.Series) -> str:
-    return f"{SAID[row['verdict']]} ({row['difference']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}])"
+    return f"{SAID[row['verdict']]} ({_points(row)})"
+
+
+def _points(row: Mapping[str, float], scale: float = 1, names: tuple = ("difference", "low", "high")) -> str:
+    mean, low, high = (scale * row[name] for name in names)
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]" if low == low else f"{mean:+.1f}"
+
+
+def _answered(targets: pd.DataFrame, question: questions.Question) -> str:
+    """One of the paper's central questions with its answer for each pair of methods that was tried."""
+    found = questions.answers(targets, questions.differences(targets, targets, OUTCOME, [question]), OUTCOME)
+    told = []
+    for row in found[found["answer"] != questions.NOT_TRIED].to_dict("records"):
+        mean = row["difference"]
+        number = f", on average {_points(row, 100, DIFFERENCE)}" if mean == mean else ""
+        told.append(f"{row['answer']} ({row['one']} against {row['other']}{number})")
+    return f"{question.text} By fresh runs: {'; '.join(told)}." if told else ""
 
 
 def _sure(judged: pd.DataFrame, compared: pd.DataFrame) -> str:
     """How many comparisons stand when they are adjusted for their number, here and among the paper's claims."""
     clear, judged = (compared["verdict"] != "open").sum(), judged.dropna(subset=["p"])["verdict"]
-    holds, fails, is_open = ((judged == claims.WORDS[verdict]).sum() for verdict in ("better", "worse", "open"))
+    holds, fails, is_open = ((judged == claims.WORDS[word]).sum() for word in ("better", "worse", "open"))
     return (
         "Every mixture was fixed before it was trained, with fresh seeds that all methods share; intervals are of 95%. "
         f"Of the {len(compared)} differences in the figure {clear} are told apart from nought when adjusted for their "
@@ -141,13 +158,6 @@ def _far(compared: pd.DataFrame, method: str) -> str:
             f"behind in {behind}, and for {len(moved) - ahead - behind} it cannot be told"
         )
     return f"{method}: {', '.join(told[:-1])}{', and ' if told[1:] else ''}{told[-1]}." if told else ""
-
-
-def _state_pays(judged: pd.DataFrame) -> str:
-    """Whether knowing the state paid where it has shifted: the paper's central claim."""
-    tried = judged[(judged["family"] == claims.SHIFTED) & judged["p"].notna()]["verdict"]
-    pays, costs = ((tried == claims.WORDS[word]).sum() for word in ("better", "worse"))
-    return f"There, knowing the state paid in {pays} of {len(tried)} trials and cost in {costs}." if len(tried) else ""
 
 
 def _not_meant(before: pd.DataFrame) -> str:
@@ -183,20 +193,13 @@ def figures(tables: Mapping[str, pd.DataFrame], compared: pd.DataFrame) -> dict[
     """The two figures as SVG, the same to the last byte each time."""
     from causalmix.book.plots import front, style
 
-    levels = tables["before_training"].set_index("model")[OUTCOME]
-    equal = tables["targets"].query("method == @REFERENCE").groupby(GROUP)[OUTCOME].mean()
-    base = {called(*key): 100 * (levels[key[1]] - mean) for key, mean in equal.items()}
     runs = design_runs(tables["history"])
     axes = [c for c in runs if c.startswith("y_") and not c.endswith("unseen") and c != OUTCOME]
     names = {OUTCOME: "mean"} | {c: c.removeprefix("y_") for c in axes}
     with matplotlib.rc_context({"svg.hashsalt": "causalmix", "svg.fonttype": "path"}):
         style.use()
-        drawn = {
-            "headline": front.headline(compared, {name: base[name] for name in compared["setting"].unique()}),
-            "world": front.world(
-                runs[list(names)].rename(columns=names), _base(tables).rename(names), tables["score_checks"]
-            ),
-        }
+        after, before = runs[list(names)].rename(columns=names), _base(tables).rename(names)
+        drawn = {"headline": front.headline(compared), "world": front.world(after, before, tables["score_checks"])}
         return {name: _svg(figure) for name, figure in drawn.items()}
 
 

@@ -87,12 +87,14 @@ def reliability_table(panel: pd.DataFrame, outcomes: list[str]) -> pd.DataFrame:
 
 def agreement_sentence(again: pd.DataFrame) -> str:
     """Whether the runs that were trained again agree with the record, in one sentence."""
-    same = int((again["largest_difference"] == 0).sum())
+    same, n = int((again["largest_difference"] == 0).sum()), len(again)
+    if same == n:
+        return f"All {n} runs that were trained again agree with the record on every item of every task."
     worst = again["largest_difference"].max()
     mean = (again["again"] - again["recorded"]).abs().max()
     return (
-        f"Of {len(again)} runs trained again, {same} agree with the record on every item of every task; the largest "
-        f"difference on one task is {worst:.4f}, and in a run's mean accuracy {mean:.4f}."
+        f"Of {n} runs trained again, {same} agree with the record on every item of every task; of the others the "
+        f"largest difference on one task is {worst:.4f}, and in a run's mean accuracy {mean:.4f}."
     )
 
 
@@ -126,7 +128,7 @@ def settings_table(settings: object) -> pd.DataFrame:
         comment = re.search(rf"^ +{field.name}: [^#\n]*# (.*)$", source, re.MULTILINE)
         value, source_of = getattr(settings, field.name), comment[1] if comment else "–"
         if value != field.default:
-            source_of = f"set by the study, ours; the default {field.default} is from: {source_of}"
+            source_of = f"set by this study; without it {field.default} ({source_of})"
         rows.append({"setting": field.name, "value": str(value), "where it comes from": source_of})
     return pd.DataFrame(rows)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -11,21 +9,18 @@ from matplotlib.figure import Figure
 from causalmix.book.plots import style
 
 
-def headline(table: pd.DataFrame, base: Mapping[str, float]) -> Figure:
+def headline(table: pd.DataFrame) -> Figure:
     """Differences to equal shares in points, a row for each setting and a mark for each method, with 95% intervals.
 
-    ``table`` has ``setting, method, difference, low, high``; ``base`` the base model's difference by setting.
+    ``table`` has ``setting, method, difference, low, high``.
     """
     settings, methods = list(table["setting"].unique()), list(table["method"].unique())
     fig, ax = plt.subplots(figsize=(5.2, 0.4 * len(settings) + 0.9))
     columns, look = ("difference", "low", "high"), style.looks(methods, methods=True)
-    places = dict(zip(settings, style.name_rows(settings, ax)))
     style.dots(table, ax, "setting", columns, "method", look, settings)
     style.level(ax, 0)
-    levels = pd.Series(base)
-    ax.plot(levels, levels.index.map(places), "|", color="0.3", markersize=13, label="base, not fine-tuned")
     ax.set_xlabel("difference to equal shares, points of accuracy")
-    style.legend_above(ax, len(methods) + 1, 2)
+    style.legend_above(ax, len(methods), 3)
     return fig
 
 

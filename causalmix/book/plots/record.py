@@ -13,7 +13,6 @@ from causalmix.book.plots import style
 from causalmix.data.scores import SCORES
 from causalmix.train.spec import RunSpec
 
-
 def label(score: str) -> str:
     """What a score is called on an axis, with its unit."""
     return SCORES[score].label if score in SCORES else score
@@ -72,4 +71,15 @@ def outcome_spread(history: pd.DataFrame, ax: Axes, base: Mapping[str, float] = 
         else "loss on held-out rows (nats per scored token; lower is better)"
     )
     ax.set_xlabel(better)
+    return ax
+
+
+def seed_spread(panel: pd.DataFrame, outcome: str, ax: Axes, base: float | None = None) -> Axes:
+    """An outcome of runs of the noise panel (``spec`` numbers specifications), a column for each, by their means."""
+    order = panel.groupby("spec")[outcome].mean().rank(method="first")
+    ax.plot(panel["spec"].map(order), panel[outcome], "o", markersize=3.5, alpha=0.7)
+    if base is not None:
+        ax.axhline(base, color="black", linestyle="--", linewidth=1)
+    ax.set_xlabel("specification, by its mean")
+    ax.set_ylabel(outcome)
     return ax

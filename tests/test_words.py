@@ -1,0 +1,159 @@
+"""Sentences of the first chapters: each turns round with what it tells, in the box above and in solutions below."""
+
+import re
+from types import SimpleNamespace
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from chapter_cells import NOTEBOOKS, said
+
+from causalmix.book import words
+from causalmix.data import summaries
+from causalmix.effects.simulate import simulate_history
+from causalmix.methods import policy
+from causalmix.train import audit
+
+CHECKED = ["01_featurize", "02_proxy_sft", "03_outcomes", "04_effects", "05_mixture"]
+
+
+def test_what_scores_see_is_said_of_each_domain():
+    """A sign that turns round, or goes, takes its domain elsewhere; no domain is said to be seen where none is."""
+    checks = pd.DataFrame(
+        {"domain": ["math", "code", "safety"], "style_auc": [0.9, 0.2, 0.55], "loss_auc": [0.7, 0.5, 0.3],
+         "loss_level_rank_correlation": [0.3, 0.0, -0.2], "hes_level_rank_correlation": [0.0, 0.05, 0.0]}
+    )  # fmt: skip
+    told = words.sight(checks)
+    assert "in math wrong rows are those of sloppy writers; in code they are those of polished ones" in told
+    assert "in safety it says nothing" in told and "HES rises with it in none." in told
+    assert "Normalized_Loss rises with it in math;" in told
+    turned = words.sight(checks.assign(style_auc=[0.1, 0.8, 0.9]))
+    assert "in code and safety wrong rows are those of sloppy" in turned and "says nothing." not in turned
+
+
+def test_an_outcome_that_is_stuck_or_noisy_is_named():
+    """The chapter's main failure mode is told where it is there, and not where it is not."""
+    movement = pd.DataFrame({"outcome": ["y_dev", "y_math"], "spread": [0.3, 0.03]})
+    reliability = pd.DataFrame(
+        {"outcome": ["y_dev", "y_math"], "reliability": [0.95, 0.04], "ci_low": [0.9, -0.1], "ci_high": [0.98, 0.26]}
+    )
+    told = words.stuck(movement, reliability)
+    assert "less than 0.1: `y_math`." in told and "noise as signal of `y_math` (0.04 [-0.10, 0.26])" in told
+    sound = words.stuck(movement.assign(spread=0.2), reliability.assign(ci_low=0.6))
+    assert "Every outcome moves" in sound and "more signal than noise of every outcome" in sound
+
+
+@pytest.mark.parametrize(("base", "count"), [(0.7, "None of the 3"), (0.1, "All of the 3"), (0.45, "1 of the 3")])
+def test_runs_are_counted_against_their_base(base, count):
+    """Whether fine-tuning helped or harmed is the first thing said; an unknown base is said to be unknown."""
+    assert words.above_base(pd.Series([0.3, 0.4, 0.5]), base).startswith(count)
+    assert "is not known" in words.above_base(pd.Series([0.3]), float("nan"))
+
+
+def test_what_the_mixture_explains_has_its_interval():
+    """The covariate that is explained most after mixing, by the large-sample interval of its share."""
+    told = words.explained({"`x_a`": (0.01, 0.36), "`x_b`": (-0.02, 0.1)}, 100)
+    assert "up to 36% [21%, 51%] of a covariate's variance (`x_a`); measured before, at most 1%" in told
+
+
+def test_the_box_of_outcomes_turns_with_reliability_and_base():
+    """A noisy outcome, or a base that no run reaches, is what a reader takes away."""
+    table = pd.DataFrame({"outcome": ["y_dev"], "reliability": [0.9], "ci_low": [0.8], "ci_high": [0.95]})
+    names = {"outcome_names": ["y_dev"], "history": pd.DataFrame({"y_dev": [0.2, 0.3, 0.6]}), "words": words}
+    sure = said("03_outcomes", "in_short.answer", reliability=table, base={"y_dev": 0.25}, **names)
+    noisy = said("03_outcomes", "in_short.answer", reliability=table.assign(ci_low=0.1), base={"y_dev": 0.9}, **names)
+    assert " 2 of the 3" in sure and "**90%** [80%, 95%]" in sure and sure.endswith("can be read.")
+    assert " None of the 3" in noisy and noisy.endswith("more noise than signal.")
+
+
+def test_the_box_of_effects_turns_with_its_splits():
+    """Better, worse and open are told apart, and without covariates there is nothing to follow."""
+    gaps = pd.Series([0.02, 0.021, 0.019, 0.02, 0.022])
+    tell = lambda ahead, varying=(0,): said(  # noqa: E731
+        "04_effects", "in_short.answer", in_words="It raises y.", ahead=ahead, ratio=1 / 7,
+        model=SimpleNamespace(varying=varying),
+    )  # fmt: skip
+    assert "predict runs that were left out better" in tell(gaps) and "left out worse" in tell(-gaps)
+    assert "do not settle" in tell(gaps - gaps.mean()) and "cannot follow" in tell(gaps, ())
+
+
+def test_the_box_of_the_mixture_turns_with_its_evidence():
+    """Equal is said to stay where it stays, and a gain that no run backs is said to rest on a form."""
+    row = {"method": "Cautious", "predicted_gain": 0.05, "gain_ci_low": 0.02, "gain_ci_high": 0.08, "in_support": True}
+    runs = SimpleNamespace(domains=("math", "code"), y=lambda _: np.array([0.2, 0.6]))
+    names = {
+        "careful": policy.Proposal(np.array([0.25, 0.75])), "runs": runs,
+        "outcome": "y_dev",
+    }  # fmt: skip
+    tell = lambda **changes: said(  # noqa: E731
+        "05_mixture", "in_short.answer", mixtures=pd.DataFrame([row | {"gain_rows": 500} | changes]), **names
+    )
+    assert "takes 25% math, 75% code, and expects **+5** [+2, +8] points" in tell() and "rests on them" in tell()
+    assert "only training can tell" in tell(in_support=False)
+    assert "no evidence for moving" in tell(predicted_gain=0.0, gain_ci_low=0.0, gain_ci_high=0.0)
+
+
+def test_the_solution_on_a_larger_sample_follows_the_shares():
+    """It says that little moves where little does, and something else where a share moves."""
+    rng = np.random.default_rng(0)
+    mixtures = rng.dirichlet(np.ones(3), 200)
+    before, noise = rng.normal(size=(200, 3)), rng.normal(size=(200, 3))
+    after, larger = before + mixtures[:, :1] + noise, before + 9 * mixtures[:, :1]
+    overlap = summaries.overlap_table(before, after, mixtures)
+    names = {"overlap": overlap, "before": before, "mixtures": mixtures, "n_samples": 100, "seed": 0, "world": None,
+             "tilts": None, "candidates": 10}  # fmt: skip
+
+    def tell(then):
+        fake = SimpleNamespace(measure_states=lambda *_: (before, then), overlap_table=summaries.overlap_table)
+        return said("01_featurize", "_, larger =", summaries=fake, **names)
+
+    assert "little noise to take away" in tell(after) and "No share moves by more than 0.00" in tell(after)
+    assert "averages out" in tell(larger) and "little noise" not in tell(larger)
+
+
+def test_the_solution_on_few_specifications_follows_their_reliability():
+    """Its interval is that of the package on the first four, and its width beside the whole panel's."""
+    rng = np.random.default_rng(0)
+    spec = np.repeat(np.arange(12), 4)
+    panel = pd.DataFrame({"spec": spec, "y_dev": 0.05 * (spec % 2) + rng.normal(0, 0.05, len(spec))})
+    found = pd.Series(audit.reliability(panel["spec"], panel["y_dev"]))
+    few = audit.reliability(spec[:16], panel["y_dev"][:16])
+    told = said("03_outcomes", "few = audit.reliability", panel=panel, found=found)
+    ratio = (few["ci_high"] - few["ci_low"]) / (found["ci_high"] - found["ci_low"])
+    assert f"[{few['ci_low']:.2f}, {few['ci_high']:.2f}]" in told and f"{ratio:.1f} times as wide" in told
+
+
+def test_the_solution_on_signs_follows_the_returns():
+    """Turned-around returns turn the shares of A; where none is positive it keeps Equal, and says so."""
+    runs = simulate_history(n=20, seed=0).history
+    theta = np.array([0.02, -0.01, 0.01, -0.03, 0.0])
+    names = {"theta": theta, "runs": runs, "n_candidates": 500, "top": 5, "model": SimpleNamespace(eps=0.01), "seed": 0}
+    told = said("05_mixture", "Returns turned around", **names)
+    assert "Returns turned around: A proposes 25% instruction, 75% knowledge; S proposes" in told
+    assert "A proposes 20% coding, 20% instruction" in told and "so the reference mixture is kept" in told
+
+
+CLAIMS = (
+    r"\d|\b(?:narrow|wid|larg|small|high|low|ris|fall|shrink|grow|more than|less than|better|worse)(?:er|e?s|ing)?\b"
+)
+
+
+@pytest.mark.parametrize("chapter", CHECKED)
+def test_a_solution_that_states_a_number_or_a_direction_is_code(chapter):
+    """What is left as prose explains; a quantity in it would be checked by nobody."""
+    cells = nbformat.read(NOTEBOOKS / f"{chapter}.ipynb", 4).cells
+    prose = "\n".join(cell.source if cell.cell_type == "markdown" else "CODE" for cell in cells)
+    solutions = re.findall(r"```\{solution-start\}[^\n]*\n.*?```\n(.*?)```\{solution-end\}", prose, re.S)
+    assert len(solutions) == prose.count("{exercise-start}") > 1
+    told = [text for text in solutions if "CODE" not in text]
+    assert [text for text in told if re.search(CLAIMS, text)] == []
+
+
+@pytest.mark.parametrize("chapter", CHECKED)
+def test_every_box_is_answered(chapter):
+    """It stands under the question, before anything else, and one later cell fills it."""
+    cells = nbformat.read(NOTEBOOKS / f"{chapter}.ipynb", 4).cells
+    assert "takeaway.place()" in cells[1].source and cells[0].source.rstrip().endswith("?")
+    (answer,) = [cell for cell in cells if "in_short.answer(" in cell.source]
+    assert "results" in answer.metadata.tags
