@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 
 from causalmix.book import front
+from causalmix.core.paths import RESULTS, ROOT
+from causalmix.core.tables import read_table
 from causalmix.study import claims
 
 GAINS = {"CausalMix-A": 0.06, "CausalMix-A without X": 0.02, "Cautious": 0.04, "RegMix": 0.0}
@@ -104,3 +106,11 @@ def test_an_unfinished_record_is_said_to_be_one(root):
     written = front.publish(root)
     assert [path.name for path in written] == ["front.md", "world.md"]
     assert "not complete" in written[0].read_text()
+
+
+def test_the_committed_figures_are_those_of_the_record():
+    """README and page one show what the record says now; where they do not, `causalmix book` draws them again."""
+    tables = {name: read_table(RESULTS / "laptop" / f"{name}.csv", columns) for name, columns in front.TABLES.items()}
+    drawn = front.figures(tables, front.against_equal(tables["targets"]))
+    stale = [name for name, image in drawn.items() if (ROOT / "book/_assets" / f"{name}.svg").read_bytes() != image]
+    assert stale == []

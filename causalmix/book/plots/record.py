@@ -13,6 +13,7 @@ from causalmix.book.plots import style
 from causalmix.data.scores import SCORES
 from causalmix.train.spec import RunSpec
 
+
 def label(score: str) -> str:
     """What a score is called on an axis, with its unit."""
     return SCORES[score].label if score in SCORES else score
