@@ -62,7 +62,7 @@ def test_what_is_not_on_record_is_not_tried():
     ours = asked[asked["one"] == "CausalMix-A"]
     assert ours["verdict"].tolist().count("not tried") == 2 and set(ours["seeds"]) == {0, 4}
     (found, other) = questions.answers(part, asked).to_dict("records")
-    assert found["answer"] == "yes" and "2 were not tried" in questions.said(found, asked)
+    assert found["answer"] == "yes" and "not tried in 2" in questions.said(found, asked)
     assert other["answer"] == "not tried" and "not on record" in questions.said(other, asked)
     scale = questions.differences(table, planned, questions=[questions.SCALE_WINS])
     assert set(scale["verdict"]) == {"not tried"} and set(scale["n_samples"]) == {400}, "only where rows have grown"

@@ -144,9 +144,9 @@ def said(answer: dict, asked: pd.DataFrame) -> str:
     told = [f"{verb} in {len(places[verdict])} ({'; '.join(places[verdict])})"
             for verdict, verb in (("better", "ahead"), ("worse", "behind"), ("open", "not told apart"))
             if verdict in places]  # fmt: skip
-    lacking = f"; {answer[NOT_TRIED]} were not tried" if answer[NOT_TRIED] else ""
+    lacking = f"; not tried in {answer[NOT_TRIED]}" if answer[NOT_TRIED] else ""
     groups = answer["groups"] - answer[NOT_TRIED]
-    counted = f"Of {groups} groups of trials it is {', '.join(told)}{lacking}."
+    counted = f"It is {', '.join(told)}{lacking}."
     return f"*{one}* against *{other}*: **{word}**. {counted} {_mean(answer, groups)}".rstrip()
 
 

@@ -128,8 +128,8 @@ def standing_words(compared: pd.DataFrame, base: Mapping[str, float] | None = No
         pool = "" if where["pool"] == "whole" else f"{where['pool']}, "
         ours = against(compared, METHOD, where)
         said.append(
-            f"**{pool}{name_of(where)}**: of {len(words)} methods {words.count('better')} are ahead of {REFERENCE}, "
-            f"{words.count('worse')} behind it, {words.count('open')} open. "
+            f"**{pool}{name_of(where)}**: ahead of {REFERENCE} {words.count('better')} of {len(words)} methods, "
+            f"behind it {words.count('worse')}, open {words.count('open')}. "
             f"The highest mean is that of {best['method']} ({100 * best['mean']:.1f} points{above})."
             + f" {METHOD}: {ours}."
             * bool(ours)
