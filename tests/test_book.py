@@ -88,8 +88,12 @@ def test_a_sound_book_has_no_findings(small_book):
 
 
 def test_tables_are_numbered_within_their_chapter(small_book):
-    """The number stands in the table's own caption."""
+    """The number stands in the table's own caption, and a wide table scrolls in its box."""
     text = (small_book / "book/_build/html/chapters/05_mixture.html").read_text()
+    assert re.findall(r'<div class="output text_html" id="(table-\d)">\s*<table', text) == [
+        "table-1",
+        "table-2",
+    ]
     captions = re.findall(r"<table[^>]*><caption[^>]*>(.*?)</caption>", text)
     assert [re.sub("<.*?>", "", c) for c in captions] == ["Table 1.1 First", "Table 1.2 Second &amp; last"]
 

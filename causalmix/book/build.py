@@ -188,16 +188,16 @@ def _number_tables(app: object, doctree: nodes.document) -> None:
     """Let Sphinx count the tables that notebooks have shown with a caption."""
     for i, node in enumerate([n for n in doctree.findall(nodes.raw) if CAPTION.search(n.astext())]):
         caption = unescape(CAPTION.search(node.astext())[1])
-        about = {"format": "html", "caption": caption, "ids": [f"table-{i + 1}"]}
+        about = {"format": "html", "caption": caption, "ids": [f"table-{i + 1}"], "classes": node["classes"]}
         node.replace_self(CaptionedTable(node.rawsource, node.astext(), **about))
 
 
 def _write_table(translator: object, node: CaptionedTable) -> None:
-    """Write the table with its number before its caption."""
+    """Write the table with its number before its caption, in the box in which a wide one scrolls."""
     before, after = node.astext().split("<caption>", 1)
-    translator.body.append(f'{before}<caption id="{node["ids"][0]}">')
+    translator.body.append(translator.starttag(node, "div", f"{before}<caption>"))
     translator.add_fignumber(node)
-    translator.body.append(after)
+    translator.body.append(f"{after}</div>\n")
     raise nodes.SkipNode
 
 
