@@ -239,7 +239,8 @@ def _flags(column: pd.Series, source: str) -> pd.Series:
     if found.isna().any():
         row = int(np.argmax(found.isna()))
         raise InputError(
-            f"Expected true or false in the column adaptive of {source}, found {column.iloc[row]!r} in row {row + 1}."
+            f"Expected true or false in the column adaptive of {source}, found {column.iloc[row]!r} in row {row + 1}; "
+            "correct it."
         )
     return found.astype(bool)
 

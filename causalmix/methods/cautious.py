@@ -43,7 +43,9 @@ class Keep:
     def __post_init__(self) -> None:
         check_margin(self.effects.outcome, self.margin)
         if not 0.5 < self.level < 1:
-            raise InputError(f"Expected a level above .5 and below 1 for {self.effects.outcome}, found {self.level}.")
+            raise InputError(
+                f"Expected a level above .5 and below 1 for {self.effects.outcome}, found {self.level}; correct it."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,7 +101,9 @@ def check_free(out: Path) -> None:
     if out.is_symlink():
         raise InputError(f"Expected a folder, found a link at {out}; name the folder itself.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"Expected a new or an empty folder, found content at {out}; nothing is written over.")
+        raise InputError(
+            f"Expected a new or an empty folder, found content at {out}; name another, for nothing is written over."
+        )
     check_writable(out)
 
 

@@ -94,7 +94,9 @@ class RunSpec:
         """The inverse of :meth:`as_dict`; InputError when a field is missing or unknown."""
         names = {field.name for field in fields(cls)}
         if off := sorted(names ^ set(values)):
-            raise InputError(f"Expected the fields {', '.join(sorted(names))} in a run, found {', '.join(off)} amiss.")
+            raise InputError(
+                f"Expected the fields {', '.join(sorted(names))} in a run, found {', '.join(off)} amiss; correct it."
+            )
         return cls(**values)
 
 

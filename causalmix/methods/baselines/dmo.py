@@ -216,7 +216,7 @@ def table_fit(question: Question, losses: np.ndarray) -> Answer:
     losses = np.asarray(losses, float)
     if losses.shape != history.T.shape:
         raise InputError(
-            f"Expected losses of {history.T.shape} runs and domains for {TABLE_FIT}, found {losses.shape}."
+            f"Expected losses of {history.T.shape} runs and domains for {TABLE_FIT}, found {losses.shape}; correct it."
         )
     if len(losses) < MIN_ROWS:
         raise InputError(f"Expected at least {MIN_ROWS} runs for {TABLE_FIT}, found {len(losses)}; add runs.")
