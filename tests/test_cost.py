@@ -182,11 +182,11 @@ def test_formats_hold_the_same(plans):
 def test_length_of_rows_is_measured_or_given_never_guessed(plans, monkeypatch):
     """From the record, else from rows that are made for it; a real pool has to say, with a source."""
     told = plans["laptop"].assumptions.set_index("name")
-    assert told.loc["tokens_per_row", "value"] == pytest.approx(23, abs=0.5)
+    assert told.loc["tokens_per_row", "value"] == pytest.approx(24.4, abs=0.5)
     assert "recorded runs" in told.loc["tokens_per_row", "source"]
     monkeypatch.setattr(workload, "RECORDED", "none")
     made = cost.plan(study("quick")).assumptions.set_index("name").loc["tokens_per_row"]
-    assert made["value"] == pytest.approx(23, abs=1) and "made for it" in made["source"]
+    assert made["value"] == pytest.approx(24.4, abs=1) and "made for it" in made["source"]
     bare = {k: v for k, v in study("paper").hardware.items() if k != "assumptions"}
     refused("Expected tokens_per_row .* paper", replace(study("paper"), hardware=bare))
 
@@ -402,7 +402,8 @@ def test_own_rows_are_planned_up_to_the_mixture_until_a_target_is_named():
     assert found.totals["hours"] == pytest.approx(found.totals["hours_to_mixture"])
     named = own_rows(evaluation={"benchmarks": ["gsm8k"]}) | {"models": {"target": "smollm2"}}
     more = cost.plan(changed("laptop", assumed | {"memory_gib": 50}, training={"max_length": 128}, **named))
-    assert not more.note and "target model" in set(more.parts["part"]) and "longcot" not in set(more.parts["role"])
+    assert not more.note and "whole pool, target model" in set(more.parts["part"])
+    assert "longcot" not in set(more.parts["role"])
     assert more.totals["hours_to_mixture"] < more.totals["hours"]
 
 

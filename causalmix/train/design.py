@@ -76,6 +76,11 @@ class Design:
                 raise InputError(f"Expected the model of the {role} as its name, or with one, found {given!r}; add it.")
 
     @property
+    def has_target(self) -> bool:
+        """Whether there is a target: the embedded world brings one, a real pool has to name it."""
+        return not self.pool or "target" in self.models
+
+    @property
     def widths(self) -> np.ndarray:
         """Half-widths of the components of a state, in the order of the scores."""
         return np.array([self.tilt.get(score, 1.0) for score in SCORES])
@@ -216,7 +221,7 @@ def times_rows(i: int) -> float:
 def scale_specs(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) -> list[RunSpec]:
     """The study's runs over sizes: other mixtures and states, at a half, one, two and four times the rows of a run.
 
-    Every third is of the target's model, so that the size of rows and of models can be told apart.
+    Every third is of the target's model, where there is one, so that the size of rows and of models can be told apart.
     """
     if not design.scale_runs:
         return []
@@ -224,7 +229,7 @@ def scale_specs(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) 
     return [
         spec_of(
             design, world, spec.weights, spec.state, spec.seed, domains=domains,
-            role="target" if i % 3 == 2 else "proxy", n_samples=int(design.n_samples * times_rows(i)),
+            role="target" if i % 3 == 2 and design.has_target else "proxy", n_samples=int(design.n_samples * times_rows(i)),
         )
         for i, spec in enumerate(specs_of(second, world, domains))
     ]  # fmt: skip

@@ -38,7 +38,7 @@ def check(study: Study, subjects: Sequence[str] = tuple(ROLES), gpus_elsewhere: 
     from causalmix.train.design import Design
 
     design, roles = Design.of_study(study), {role for subject in working for role in ROLES[subject]}
-    if "proxy_sft" in working and design.scale_runs:
+    if "proxy_sft" in working and design.scale_runs and design.has_target:
         roles.add("target")  # whose model some of the runs over sizes have
     _check_models(design, roles)
     if not gpus_elsewhere:
