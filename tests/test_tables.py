@@ -110,6 +110,15 @@ def test_files_round_trip(frame, tmp_path):
     assert path.read_bytes().count(b"\r") == 0
 
 
+def test_a_part_of_a_history_keeps_its_numbers_to_the_last_digit():
+    """Weights that sum to 1 but for six digits are divided once, whether or not there are other parts beside them."""
+    T = np.random.default_rng(0).dirichlet(np.ones(5), 48).round(6)
+    frame = pd.DataFrame(T, columns=[f"w_{d}" for d in "abcde"]).assign(run_id=[f"{i}" for i in range(48)], y_dev=0.5)
+    frame["part"] = np.repeat(["design", "confounded"], 24)
+    alone, whole = check_history(frame[:24]), check_history(frame)
+    assert alone.frame.to_csv() == whole.parts(["design"]).frame.to_csv()
+
+
 def test_a_part_remembers_the_whole(frame):
     """Some runs of a history know all of them."""
     history = check_history(frame)

@@ -90,7 +90,13 @@ class History:
                 "record the others and write the history again."
             )
         chosen = self.part.isin(names)
-        return self if chosen.all() else check_history(self.frame[chosen], f"{' and '.join(names)} of the history")
+        if chosen.all():
+            return self
+        found = check_history(self.frame[chosen], f"{' and '.join(names)} of the history")
+        # Not divided twice: mixtures and questions are known by their last digit, whatever other parts there are.
+        weights = {f"w_{name}": self.frame.loc[chosen, f"w_{name}"].to_numpy() for name in self.domains}
+        frame = found.frame.assign(**weights)
+        return replace(found, frame=frame, whole=frame)
 
     @property
     def designed(self) -> History:
