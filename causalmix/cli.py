@@ -197,14 +197,14 @@ def _run(options: argparse.Namespace) -> int:
     jobs = jobs_of(options.study, chapters, given)
     from causalmix.study.plan import needs
 
-    for names in {job.parameters["methods"] for job in jobs if job.parameters.get("methods")}:
-        from causalmix.methods.ask import names_of
-
-        names_of(names)
     _check_outcomes(paths.results_dir(options.study) / "history.csv", jobs)
     study = read_study(options.study)
     injected = {name: value for job in jobs for name, value in job.parameters.items()}
     needs.check(replace(study, parameters=study.parameters | injected), [subject_of(job.source.stem) for job in jobs])
+    for names in {job.parameters["methods"] for job in jobs if job.parameters.get("methods")}:
+        from causalmix.methods.ask import names_of
+
+        names_of(names)
     for page in run(jobs, study.minutes):
         print(_told(page))
     return 0

@@ -37,9 +37,11 @@ def tokenize_all(rows: Dataset, tokenizer: PreTrainedTokenizerBase, file: str | 
     """:func:`tokenize` for a pool that does not fit in memory as lists; its tokens go to a file (Arrow)."""
     encode = lambda batch, places: _encode(batch, tokenizer, places)  # noqa: E731
     names = [name for name in COLUMNS if name in rows.column_names]
+    # The file is all that is kept: a fingerprint of the function, with all that it calls, would serve nobody.
     return rows.select_columns(names).map(
-        encode, with_indices=True, batched=True, remove_columns=names, cache_file_name=str(file)
-    )
+        encode, with_indices=True, batched=True, remove_columns=names, cache_file_name=str(file),
+        new_fingerprint=Path(file).stem,
+    )  # fmt: skip
 
 
 def _encode(

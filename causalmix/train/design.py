@@ -229,7 +229,8 @@ def scale_specs(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) 
     return [
         spec_of(
             design, world, spec.weights, spec.state, spec.seed, domains=domains,
-            role="target" if i % 3 == 2 and design.has_target else "proxy", n_samples=int(design.n_samples * times_rows(i)),
+            role="target" if i % 3 == 2 and design.has_target else "proxy",
+            n_samples=int(design.n_samples * times_rows(i)),
         )
         for i, spec in enumerate(specs_of(second, world, domains))
     ]  # fmt: skip
