@@ -229,12 +229,3 @@ def test_a_stage_that_cannot_be_fitted_is_left_out():
     assert "forest" in table and "linear" not in table
     alone = diagnostics.agreement(linear(covariates=()), {"o": np.zeros(0)}, ("forest", "linear"), **QUICK)
     assert "forest" not in alone and alone["meet"].all()
-
-
-def test_folds_of_calibration_are_those_of_cross_fitting():
-    """One rule for all folds of mixtures."""
-    effects = linear(n=60, covariates=())
-    ours = diagnostics._folds(effects, 4)
-    assert all(
-        np.array_equal(a, b) for a, (_, b) in zip(ours, double_ml.folds(effects.history.clusters, 4, effects.seed))
-    )

@@ -104,7 +104,7 @@ def test_a_data_set_that_cannot_be_had_is_told_in_one_sentence(monkeypatch):
     for load in (tulu.load_pool, am_thinking.load_pool):
         with pytest.raises(InputError, match="HF_HUB_OFFLINE"):
             load()
-    with pytest.raises(InputError, match="name on the Hugging Face hub"):
+    with pytest.raises(InputError, match="name on the hub"):
         available("no/such/folder", "dataset")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     asked = Mock(side_effect=OSError("no route"), return_value=Mock(gated=False))
