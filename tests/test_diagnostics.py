@@ -11,7 +11,7 @@ from statsmodels.api import OLS
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
 from causalmix.core.simplex import log_treatment
-from causalmix.effects import diagnostics, double_ml
+from causalmix.effects import diagnostics
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.held_out import residuals_of
 from causalmix.effects.interface import Effects, Normal

@@ -95,7 +95,7 @@ def test_runs_that_were_proposed_after_looking_are_not_held_out():
     ("copies", "n_test", "words"),
     [
         (40, 30, "at least 5 different mixtures for 5 folds, found 3"),
-        (24, 25, "2 or more mixtures in 25 runs held out"),
+        (24, 25, "2 or more mixtures in 25 runs"),
     ],
 )
 def test_too_few_mixtures_get_one_sentence(copies, n_test, words):
