@@ -392,6 +392,15 @@ def test_the_kernel_is_this_python(root, monkeypatch):
     assert nbformat.read(page_of(root), as_version=4).cells[2].outputs[0].text == sys.executable + "\n"
 
 
+def test_a_kernel_computes_on_one_thread(root, monkeypatch):
+    """A page does not depend on how many cores there are, whatever the terminal says."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    shown = "import os\nprint(os.environ['OMP_NUM_THREADS'], os.environ['OPENBLAS_NUM_THREADS'])"
+    write_notebook(root, [shown, "print(n_trees, radius, stage, repeats_allowed, study, results_dir)"])
+    run.run(run.jobs_of("laptop", root=root), root=root)
+    assert nbformat.read(page_of(root), as_version=4).cells[2].outputs[0].text == "1 1\n"
+
+
 def test_the_terminal_shows_chapter_cell_runs_and_time_left(tmp_path, monkeypatch):
     """A kernel's news reach the line through the side channel, and end with their cell."""
     channel = tmp_path / "progress"

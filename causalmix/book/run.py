@@ -182,6 +182,7 @@ def _execute(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root
     import papermill
 
     from causalmix.book.kernel import kernel_manager
+    from causalmix.train.clusters import ONE_THREAD  # or pages would differ in last digits by the machine's cores
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # it tells of an error that is told below
     log = paths.cache_dir() / "logs" / f"{job.source.stem}.log"
@@ -192,7 +193,7 @@ def _execute(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root
             nbformat.read(job.source, as_version=4), None, job.parameters, kernel_name="python3", cwd=root,
             progress_bar=False, start_timeout=300, request_save_on_cell_execute=False,
             on_cell_start=lambda cell, cell_index: at_cell(cell_index + 1),
-            kernel_manager_class=kernel_manager({**os.environ, **QUIET, **env, "PYTHONPATH": path}, log),
+            kernel_manager_class=kernel_manager({**os.environ, **QUIET, **ONE_THREAD, **env, "PYTHONPATH": path}, log),
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         if error.ename == "InputError":
