@@ -30,6 +30,7 @@ from causalmix.data.families import KINDS
 from causalmix.data.named_models import load_model
 from causalmix.data.scored_pools import World
 from causalmix.data.tiny.items import DOMAINS
+from causalmix.data.tiny.models import FINETUNING
 from causalmix.lm.outcomes import axis_scores, score_tasks
 from causalmix.train import records
 from causalmix.train.audit import allowed
@@ -77,11 +78,23 @@ def measures() -> Iterator[tuple[str, str, float, float, float]]:
         found = resampled(rank, len(first)) if len(first) >= FEWEST else [np.nan] * 3
         yield f"order of mixtures, {name}", "between .30 and .95", *found
     yield "scores that move some return", ">=2", *[float(movers(history))] * 3
+    yield from long_chains(sets)
 
 
-def dev(record: dict | None) -> float:
-    """Mean Dev accuracy of a record, NaN of none."""
-    return axis_scores(record["scores"], KINDS["tiny"].tasks())["y_dev"] if record else np.nan
+def dev(record: dict | None, axis: str = "dev", kind: str = "tiny") -> float:
+    """Mean Dev accuracy of a record, or that of one axis; NaN of none."""
+    return axis_scores(record["scores"], KINDS[kind].tasks())[f"y_{axis}"] if record else np.nan
+
+
+def long_chains(sets: dict[str, list]) -> Iterator[tuple[str, str, float, float, float]]:
+    """What fine-tuning gains on long chains at their own rate, and what each axis owes to its own rows."""
+    base = records.base_outcomes({"longcot": "longcot"}, KINDS["longcot"])["y_dev"].iloc[0]
+    chosen = pilots.LONG_RATES.index(FINETUNING["longcot"]["learning_rate"])
+    equal = [dev(record, kind="longcot") for record in sets["long rates"]]
+    yield "Equal at 1,500 rows of long chains over the base", ">=.15", *mean_interval(equal[3 * chosen :][:3] - base)
+    for axis, sign in (("math", 1), ("coding", -1)):
+        few, many = np.array([dev(r, axis, "longcot") for r in sets["long shares"]]).reshape(2, -1)
+        yield f"long chains: {axis}, .9 of the rows its own less .1", ">=.10", *mean_interval(sign * (many - few))
 
 
 def own_rows(world: World, rows: tuple[int, int] = (15, 750), seeds: int = 3) -> dict[str, np.ndarray]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from causalmix.core.paths import results_dir
+from causalmix.data.scored_pools import load_world
 from causalmix.data.states import tilt
 from causalmix.train.design import Design, noise_panel, spec_of, specs_of, world_for
 from causalmix.train.ledger import Ledger
@@ -27,6 +29,8 @@ FIRST = 90_100_000  # seeds of everything but the random design and its panel
 EQUAL = np.full(5, 0.2)
 OPPOSED = np.array([[0.42, 0.05, 0.06, 0.42, 0.05], [0.06, 0.05, 0.42, 0.05, 0.42]])  # coding, knowledge; math, safety
 SIZES = (1_500, 6_000, 12_000)
+LONG_RATES = (1.5e-4, 5e-4, 1.5e-3, 2.5e-3)  # of which the even mixture chose the one of long chains
+LONG_SHARES = (0.1, 0.9)  # of math, the rest is coding; at the rate that was chosen
 
 
 def ledger() -> Ledger:
@@ -50,6 +54,18 @@ def sets() -> Iterator[tuple[str, list[RunSpec]]]:
     yield "panel", noise_panel(DESIGN, design)
     yield "sizes", [run(w, neutral, 20 + i, n_samples=n) for n in SIZES[::2] for i, w in enumerate(few)]
     yield "target", [run(w, neutral, 20 + i, role="target") for i, w in enumerate(few)]
+    yield "long rates", [long_run(0.5, s, learning_rate=rate) for rate in LONG_RATES for s in range(3)]
+    yield "long shares", [long_run(share, s) for share in LONG_SHARES for s in range(3)]
+
+
+def long_run(share: float, seed: int, **settings) -> RunSpec:
+    """A run on long chains with a share of math, at the settings of its base where no other is given."""
+    pool = load_world(12_000, 0, "longcot")
+    design = replace(DESIGN, models={"longcot": {"name": "longcot"} | settings} if settings else {})
+    return spec_of(
+        design, pool.name, (share, 1 - share), tilt(), FIRST + 40 + seed, role="longcot",
+        candidates=len(pool.scored.codes), domains=pool.scored.domains,
+    )  # fmt: skip
 
 
 def chosen(mixtures: dict[str, tuple], seeds: int = 5) -> list[RunSpec]:

@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_output
 
 from causalmix import cli
 from causalmix.book import report, run, takeaway
-from causalmix.core import paths
+from causalmix.core import paths, tables
 from causalmix.train import sweep
 
 #: Of what Python warns of, what a kernel does not show.
@@ -32,7 +32,8 @@ def execute(job, at_cell, env, root):
         page.cells.insert(first + 1, new_code_cell(given, metadata={"tags": ["injected-parameters"]}))
     names, code = {"__name__": "__main__", "In": []}, [cell for cell in page.cells if cell.cell_type == "code"]
     plt.switch_backend("agg")
-    with chdir(root), patch.dict(os.environ, env), plt.rc_context(), patch.object(plt, "show", draw):
+    shown = patch.object(plt, "show", draw), patch.object(tables, "WRITTEN", set())
+    with chdir(root), patch.dict(os.environ, env), plt.rc_context(), shown[0], shown[1]:
         for count, cell in enumerate(code, 1):
             at_cell(count)
             names["In"].append(cell.source)
@@ -85,6 +86,7 @@ def command(root, *arguments):
         patched.setattr(paths, "ROOT", root)
         patched.setattr(paths, "RESULTS", root / "results")
         patched.setattr(run, "_execute", execute)
+        patched.setattr(run, "AT_ONCE", 1)
         patched.setattr(sweep, "run_sweep", partial(sweep_here, sweep.run_sweep))
         code = cli.main(list(map(str, arguments)))
     return SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=noise.getvalue())

@@ -30,6 +30,10 @@ def test_every_measure_follows_from_the_pilots_ledger(table, monkeypatch):
     world = SimpleNamespace(name=next(iter(finished.values()))["spec"]["world"].rpartition("/")[0])
     for module in (world_measures, world_pilots):
         monkeypatch.setattr(module, "world_for", lambda design: world)
+    spec = next(r["spec"] for r in finished.values() if r["spec"]["world"].startswith("longcot"))
+    chains = SimpleNamespace(domains=tuple(spec["domains"]), codes=range(12_000))
+    chains = SimpleNamespace(name=spec["world"].rpartition("/")[0], scored=chains)
+    monkeypatch.setattr(world_pilots, "load_world", lambda *_: chains)
     monkeypatch.setattr(world_pilots, "trained", lambda specs: [finished.get(spec.run_id) for spec in specs])
     again = pd.DataFrame(world_measures.measures(), columns=["measure", "threshold", "value", "low", "high"])
     assert again["measure"].tolist() == table["measure"].tolist()

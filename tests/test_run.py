@@ -5,6 +5,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -21,8 +24,9 @@ PARAMETERS = "\n".join(parameters.declaration(parameters.MixtureParameters, name
 
 BODY = [
     "from pathlib import Path\nfrom IPython.display import display",
-    'out = Path(results_dir or f"results/{study}")\nout.mkdir(parents=True, exist_ok=True)',
-    '(out / "table.csv").write_text(f"n_trees,radius\\n{n_trees},{radius}\\n")\nprint(n_trees)\nprint(radius)',
+    'import pandas as pd\nfrom causalmix.core import tables\nout = Path(results_dir or f"results/{study}")',
+    'tables.write_table(out / "table.csv", pd.DataFrame({"n_trees": [n_trees], "radius": [radius]}))\n'
+    "print(n_trees)\nprint(radius)",
     "print(stage, repeats_allowed)",
     'from causalmix.book import report\nreport.provenance(globals(), inputs=[out / "history.csv"])',
 ]
@@ -50,6 +54,7 @@ def root(tmp_path, monkeypatch):
 def no_kernel(monkeypatch):
     """Cells are executed in this process: for what the runner does around them."""
     monkeypatch.setattr(run, "_execute", execute)
+    monkeypatch.setattr(run, "AT_ONCE", 1)
 
 
 def write_notebook(root, body=BODY):
@@ -229,7 +234,7 @@ def test_other_parameters_leave_the_committed_study_alone(root, no_kernel):
     assert cli.main(["run", "-p", "n_trees=400"]) == 0
     assert (contents(root / "results" / "laptop"), contents(root / "book")) == before
     (folder,) = (root / "results" / "runs").iterdir()
-    assert (folder / "table.csv").read_text() == "n_trees,radius\n400,1.0\n"
+    assert (folder / "table.csv").read_text() == "n_trees,radius\n400,1\n"
     assert (folder / "history.csv").read_text() == "run_id\na\n"
     assert study_file.read_changes(folder, "mixture") == {"n_trees": 400}
     assert study_file.read_changes(root / "results" / "laptop", "mixture") == {}
@@ -242,7 +247,7 @@ def test_another_study_leaves_the_committed_study_alone(root, no_kernel):
     before = contents(root / "results" / "laptop")
     assert cli.main(["run", "--study", "quick", "-p", "n_trees=8"]) == 0
     assert contents(root / "results" / "laptop") == before and not page_of(root).exists()
-    assert (root / "results" / "quick" / "table.csv").read_text() == "n_trees,radius\n8,1.0\n"
+    assert (root / "results" / "quick" / "table.csv").read_text() == "n_trees,radius\n8,1\n"
     page = root / "results" / "quick" / "pages" / "05_mixture.ipynb"
     page_of(root).parent.mkdir(parents=True)
     page.rename(page_of(root))
@@ -334,13 +339,87 @@ def test_one_broken_page_or_notebook_hides_no_other(root, no_kernel, capsys):
 
 def test_the_stamp_holds_what_was_not_written_again(root, no_kernel):
     """A table that a chapter keeps while nothing about it changes stays in the stamp, and the page as it was."""
-    kept = 'p = out / "kept.csv"\np.exists() or p.write_text("a\\n")'
+    kept = 'p = out / "kept.csv"\np.exists() or tables.write_table(p, pd.DataFrame({"a": []}))'
     write_notebook(root, [*BODY[:2], kept + "\nNone", *BODY[2:]])
     cli.main(["run"])
     before = page_of(root).read_bytes()
     assert cli.main(["run"]) == 0 and page_of(root).read_bytes() == before
     (root / "results" / "laptop" / "kept.csv").write_text("edited\n")
     assert "results/laptop/kept.csv changed" in stamps.state(page_of(root), root)[1]
+
+
+CHAPTERS = ("03_outcomes", "04_effects", "05_mixture", "06_target")
+
+
+@pytest.fixture
+def chapters(root):
+    """Four chapters: 04 and 06 read what 03 wrote, 05 reads nothing of it; all pages are at hand."""
+    (root / "notebooks" / "05_mixture.ipynb").unlink()
+    for number, chapter in enumerate(CHAPTERS):
+        reads = ["results/laptop/history.csv"] if number in (1, 3) else []
+        model = parameters.SUBJECTS[parameters.subject_of(chapter)]
+        cell = "\n".join(parameters.declaration(model, name) for name in ("study", "results_dir"))
+        source = new_notebook(cells=[new_code_cell(cell, metadata={"tags": ["parameters"]})])
+        nbformat.write(source, root / "notebooks" / f"{chapter}.ipynb")
+        wrote = {"results/laptop/history.csv": ""} if number == 0 else {}
+        stamp = stamps.make_stamp(source, source, "laptop", {}, dict.fromkeys(reads, ""), wrote)
+        page_of(root).parent.mkdir(parents=True, exist_ok=True)
+        page = page_of(root).with_name(f"{chapter}.ipynb")
+        source.metadata[stamps.KEY] = stamp
+        nbformat.write(source, page)
+    return root
+
+
+def test_a_chapter_waits_for_those_whose_tables_it_read(chapters):
+    """By the stamps of the pages; for all before it where a source has changed since, or values are its own."""
+    order = lambda **given: run._needed(run.jobs_of("laptop", given=given, root=chapters))  # noqa: E731
+    assert order() == {0: set(), 1: {0}, 2: set(), 3: {0}}
+    assert order(n_trees=9)[2] == {0, 1}
+    path = chapters / "notebooks" / "04_effects.ipynb"
+    path.write_text(path.read_text().replace("study", "study ", 1))
+    assert order() == {0: set(), 1: {0}, 2: {1}, 3: {0, 1}}
+
+
+def test_two_chapters_run_at_once_and_none_before_what_it_needs(chapters, monkeypatch):
+    """The first two meet; where a chapter fails, those that need it do not start and the other ends."""
+    together, started = threading.Barrier(2, timeout=60), []
+
+    def executed(job, at_cell, env, root):
+        started.append(job.source.stem)
+        if len(started) <= 2:
+            together.wait()
+        if job.source.stem == "03_outcomes":
+            raise run.ChapterError("no")
+        return nbformat.read(job.source, as_version=4)
+
+    monkeypatch.setattr(run, "_execute", executed)
+    monkeypatch.setattr(run, "faults", lambda page: [])
+    with pytest.raises(run.ChapterError, match="no"):
+        run.run(run.jobs_of("laptop", root=chapters), root=chapters)
+    assert sorted(started) == ["03_outcomes", "05_mixture"]
+    assert stamps.read_notebook(page_of(chapters))["metadata"][stamps.KEY]["outputs"] == {}
+
+
+def test_an_interrupt_ends_the_kernels_at_once(root, monkeypatch):
+    """And with them what they had started; the old page stays."""
+    write_notebook(root, ["import subprocess\nsleeper = subprocess.Popen(['sleep', '600'])",
+                          "open('pid', 'w').write(str(sleeper.pid))", "sleeper.wait()"])  # fmt: skip
+    pid = root / "pid"
+
+    def interrupted(running, return_when):
+        while not (pid.exists() and pid.read_text()):
+            time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(run.jobs_of("laptop", root=root), root=root)
+    assert not page_of(root).exists()
+    while (
+        Path(f"/proc/{pid.read_text()}/stat").exists()
+        and " Z " not in Path(f"/proc/{pid.read_text()}/stat").read_text()
+    ):
+        time.sleep(0.05)  # killed, and not yet gone
 
 
 def test_results_lie_in_the_study_s_own_place(root):
@@ -403,16 +482,19 @@ def test_a_kernel_computes_on_one_thread(root, monkeypatch):
 
 def test_the_terminal_shows_chapter_cell_runs_and_time_left(tmp_path, monkeypatch):
     """A kernel's news reach the line through the side channel, and end with their cell."""
-    channel = tmp_path / "progress"
-    monkeypatch.setenv(progress.CHANNEL, str(channel))
-    display = progress.Display(channel, [1, 10, 2], stream=io.StringIO())
-    display.chapter(2, "02_proxy_sft", 9)
-    display.at_cell(4)
-    assert display.line() == "[2/3] 02_proxy_sft, cell 4 of 9, 12 min left"
-    progress.progress(130, 512, 1440.0)
-    assert display.line() == "[2/3] 02_proxy_sft, cell 4 of 9, 130 of 512 runs done, 26 min left"
-    display.at_cell(5)
-    assert "runs" not in display.line()
+    display = progress.Display(tmp_path, [1, 10, 2], stream=io.StringIO())
+    with display.chapter(0, "01_featurize", 3):
+        pass
+    with display.chapter(1, "02_proxy_sft", 9) as chapter:
+        monkeypatch.setenv(progress.CHANNEL, str(chapter.channel))
+        chapter.at_cell(4)
+        assert display.line() == "[2/3] 02_proxy_sft, cell 4 of 9, 12 min left"
+        progress.progress(130, 512, 1440.0)
+        assert display.line() == "[2/3] 02_proxy_sft, cell 4 of 9, 130 of 512 runs done, 26 min left"
+        chapter.at_cell(5)
+        assert "runs" not in display.line()
+        with display.chapter(2, "03_outcomes", 7):
+            assert display.line() == "[2+3/3] 02_proxy_sft, cell 5 of 9; 03_outcomes, cell 0 of 7, 10 min left"
 
 
 def test_no_progress_reaches_a_page(monkeypatch, capsys):

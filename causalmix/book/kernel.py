@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning import KernelProvisionerBase
+
+_STARTED: list[KernelProvisionerBase] = []  # what has, or had, a kernel's process
+
+
+def kill_all() -> None:
+    """End every kernel, with all that it has started."""
+    for provisioner in _STARTED:
+        with suppress(ProcessLookupError):
+            if provisioner.has_process:
+                os.killpg(provisioner.pgid, signal.SIGKILL)
 
 
 def kernel_manager(env: dict[str, str], log: Path) -> type[AsyncKernelManager]:
@@ -20,5 +34,6 @@ def kernel_manager(env: dict[str, str], log: Path) -> type[AsyncKernelManager]:
         async def start_kernel(self, **kwargs: object) -> None:
             with open(log, "wb") as file:
                 await super().start_kernel(**kwargs | {"env": env, "stdout": file, "stderr": file})
+            _STARTED.append(self.provisioner)
 
     return OwnKernelManager

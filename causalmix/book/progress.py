@@ -11,6 +11,8 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -82,13 +84,44 @@ class Lines:
             print(text, end=end, file=self.stream, flush=True)
 
 
-class Display:
-    """Shows how far the notebooks are, from a thread of its own, while they run."""
+class Chapter:
+    """A notebook while it runs: its number from 1, its name, its cells, its own channel, and what it usually takes."""
 
-    def __init__(self, channel: Path, minutes: list[float], stream: TextIO = sys.stderr) -> None:
-        self.channel, self.minutes, self.stream = channel, minutes, stream
+    def __init__(self, number: int, name: str, cells: int, channel: Path, usual: float) -> None:
+        self.number, self.name, self.cells, self.channel, self.usual = number, name, cells, channel, usual
+        self.cell, self.since = 0, time.monotonic()
+
+    def at_cell(self, cell: int) -> None:
+        """A cell begins, counted from 1; what an earlier one told is over."""
+        self.channel.unlink(missing_ok=True)
+        self.cell = cell
+
+    def words(self) -> str:
+        """Where it is."""
+        news = self._news()
+        return f"{self.name}, cell {self.cell} of {self.cells}" + (f", {_runs(*news[:2])}" if news else "")
+
+    def seconds_left(self) -> float | None:
+        """By what it usually takes and by what it tells."""
+        news = self._news()
+        left = [max(self.usual - (time.monotonic() - self.since), 0)] if self.usual else []
+        return max(left + ([news[2]] if news and news[2] is not None else []), default=None)
+
+    def _news(self) -> list | None:
+        try:
+            return json.loads(self.channel.read_text())
+        except FileNotFoundError:
+            return None
+
+
+class Display:
+    """Shows how far the notebooks are, from a thread of its own, while they run: those of so many minutes."""
+
+    def __init__(self, scratch: Path, minutes: list[float], stream: TextIO = sys.stderr) -> None:
+        self.scratch, self.seconds, self.stream = scratch, [60 * m for m in minutes], stream
         self.terminal, self.shown, self.logged = stream.isatty(), "", 0.0
-        self.number, self.name, self.cell, self.cells, self.since = 0, "", 0, 0, time.monotonic()
+        self.running: list[Chapter] = []
+        self.waiting = set(range(len(minutes)))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -101,40 +134,29 @@ class Display:
         self._thread.join()
         self._write("", end="")
 
-    def chapter(self, number: int, name: str, cells: int) -> None:
-        """A chapter begins: its number from 1, its name, how many cells it has."""
-        self.number, self.name, self.cell, self.cells, self.since = number, name, 0, cells, time.monotonic()
-        self.logged = 0.0
-
-    def at_cell(self, cell: int) -> None:
-        """A cell begins, counted from 1; what an earlier one told is over."""
-        self.channel.unlink(missing_ok=True)
-        self.cell = cell
+    @contextmanager
+    def chapter(self, index: int, name: str, cells: int) -> Iterator[Chapter]:
+        """A chapter, as long as it runs: its index from 0, its name, how many cells it has."""
+        chapter = Chapter(index + 1, name, cells, self.scratch / name, self.seconds[index])
+        self.waiting.discard(index)
+        self.running, self.logged = [*self.running, chapter], 0.0
+        try:
+            yield chapter
+        finally:
+            self.running = [other for other in self.running if other is not chapter]
 
     def line(self) -> str:
-        """What there is to say now."""
-        news = self._news()
-        runs = f", {_runs(*news[:2])}" if news else ""
-        place = f"[{self.number}/{len(self.minutes)}] {self.name}, cell {self.cell} of {self.cells}"
-        return place + runs + _left(self._seconds_left(news))
-
-    def _news(self) -> list | None:
-        try:
-            return json.loads(self.channel.read_text())
-        except FileNotFoundError:
-            return None
-
-    def _seconds_left(self, news: list | None) -> float | None:
-        """Of this chapter, by what it usually takes and by what it tells, and of the chapters to come."""
-        usual = 60 * self.minutes[self.number - 1]
-        here = [max(usual - (time.monotonic() - self.since), 0)] if usual else []
-        here += [news[2]] if news and news[2] is not None else []
-        return max(here) + 60 * sum(self.minutes[self.number :]) if here else None
+        """What there is to say now: the time left is that of the slowest chapter that runs, and of those to come."""
+        running = self.running
+        lefts = [left for chapter in running if (left := chapter.seconds_left()) is not None]
+        left = max(lefts) + sum(self.seconds[n] for n in self.waiting) / max(len(running), 1) if lefts else None
+        numbers = "+".join(str(chapter.number) for chapter in running)
+        return f"[{numbers}/{len(self.seconds)}] {'; '.join(c.words() for c in running)}{_left(left)}"
 
     def _watch(self) -> None:
         while not self._stop.wait(0.5):
             due = self.terminal or time.monotonic() - self.logged > LOG_SECONDS
-            if self.cell and due and (line := self.line()) != self.shown:
+            if any(chapter.cell for chapter in self.running) and due and (line := self.line()) != self.shown:
                 self.shown, self.logged = line, time.monotonic()
                 self._write(line, end="" if self.terminal else "\n")
 

@@ -17,8 +17,8 @@ from IPython.display import HTML, Markdown, display
 
 from causalmix import __version__
 from causalmix.book import stamps
+from causalmix.core import paths, tables
 from causalmix.core.parameters import SUBJECTS, subject_of
-from causalmix.core.tables import write_table
 
 __all__ = ["in_chapters", "provenance", "save_table", "sentence", "show"]
 
@@ -29,7 +29,7 @@ VERSIONS = ("numpy", "pandas", "scikit-learn", "lightgbm", "econml", "torch", "t
 
 def save_table(frame: pd.DataFrame, name: str, out: Path) -> pd.DataFrame:
     """Write a table of the study to a folder, under a name with or without ``.csv``, and hand it on, to be shown."""
-    write_table(Path(out) / f"{name.removesuffix('.csv')}.csv", frame)
+    tables.write_table(Path(out) / f"{name.removesuffix('.csv')}.csv", frame)
     return frame
 
 
@@ -82,17 +82,17 @@ def sentence(text: str) -> None:
 
 
 def provenance(names: Mapping[str, object], inputs: Iterable[str | Path] = ()) -> None:
-    """Display what the page was made from; the runner reads its stamp's inputs from here.
+    """Display what the page was made from; the runner reads its stamp's inputs and outputs from here.
 
     ``names`` are the notebook's ``globals()``, which tell its chapter by the parameters cell that was run; ``inputs``
-    the tables and ledgers that it read.
+    the tables and ledgers that it read; its outputs are the tables that its kernel has written.
     """
-    hashes = stamps.input_hashes(inputs)
+    hashes, written = (stamps.input_hashes(files, paths.ROOT) for files in (inputs, sorted(tables.WRITTEN)))
     rows = _chapter_rows(names)
     rows |= {f"Data: {name}": found for name, found in hashes.items()}
     rows["Versions"] = ", ".join([f"python {platform.python_version()}", f"causalmix {__version__}", *_versions()])
     frame = pd.DataFrame(rows.items(), columns=["Made from", ""])
-    display(HTML(frame.to_html(index=False, border=0)), metadata={stamps.KEY: {"inputs": hashes}})
+    display(HTML(frame.to_html(index=False, border=0)), metadata={stamps.KEY: {"inputs": hashes, "outputs": written}})
 
 
 def in_chapters(frame: pd.DataFrame, column: str = "chapter") -> pd.DataFrame:

@@ -15,8 +15,10 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import chdir, suppress
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,8 @@ from causalmix.core.study_file import CHANGES, read_study
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
+
+AT_ONCE = 2  # notebooks; each has a kernel of one thread and about 2 GB, and a third would seldom have work
 
 QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -108,18 +112,56 @@ def _record(results: Path) -> list[Path]:
 
 
 def run(jobs: Sequence[Job], minutes: Mapping[str, float] = {}, root: Path = paths.ROOT) -> list[Path]:
-    """Execute notebooks one after the other and show on the terminal how far they are."""
-    with tempfile.TemporaryDirectory() as scratch:
-        channel = Path(scratch) / "progress"
-        with Display(channel, [minutes.get(subject_of(job.source.stem), 0) for job in jobs]) as display:
-            for number, job in enumerate(jobs, 1):
-                _start_from_study(job)
-                _note_changes(job)
-                cells = len(stamps.read_notebook(job.source)["cells"])
-                cells += bool(job.parameters)  # papermill adds one for these
-                display.chapter(number, job.source.stem, cells)
-                _make_page(job, display.at_cell, {CHANNEL: str(channel), "CAUSALMIX_ROOT": str(root)}, root)
+    """Execute notebooks, each after those that it needs, and show on the terminal how far they are."""
+    order = TopologicalSorter(_needed(jobs))
+    order.prepare()
+    usual = [minutes.get(subject_of(job.source.stem), 0) for job in jobs]
+    # The folder is the process's: papermill sets it for each notebook, which must find it as it is.
+    with (tempfile.TemporaryDirectory() as scratch, chdir(root), Display(Path(scratch), usual) as display,
+          ThreadPoolExecutor(AT_ONCE) as pool):  # fmt: skip
+        running: dict[Future, int] = {}
+        try:
+            while order.is_active():
+                running |= {pool.submit(_execute_job, n, jobs[n], display, root): n for n in order.get_ready()}
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    done.result()
+                    order.done(running.pop(done))
+        except KeyboardInterrupt:
+            from causalmix.book import kernel  # imported where there is one already
+
+            kernel.kill_all()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
     return [job.page for job in jobs]
+
+
+def _needed(jobs: Sequence[Job]) -> dict[int, set[int]]:
+    """By their numbers, the notebooks that come before each: those that wrote what it read when its page was made.
+
+    All earlier ones where that is not known, or where notebooks may train: runs of one ledger are not trained twice
+    at once.
+    """
+    stamped = [_last_stamp(job) for job in jobs]
+    read, wrote = ([set(stamp.get(kind, {})) for stamp in stamped] for kind in ("inputs", "outputs"))
+    known = [bool(stamp) and job.folder == paths.results_dir(stamps.COMMITTED) for job, stamp in zip(jobs, stamped)]
+    return {n: {m for m in range(n) if not (known[m] and known[n]) or wrote[m] & read[n]} for n in range(len(jobs))}
+
+
+def _last_stamp(job: Job) -> Mapping:
+    """The stamp of a job's page, where it has one that was made from the same source."""
+    with suppress(InputError):  # there may be no page yet, or a broken one
+        stamp = stamps.read_notebook(job.page)["metadata"].get(stamps.KEY, {})
+        return stamp if stamp.get("source") == stamps.source_hash(stamps.read_notebook(job.source)) else {}
+    return {}
+
+
+def _execute_job(number: int, job: Job, display: Display, root: Path) -> None:
+    _start_from_study(job)
+    _note_changes(job)
+    cells = len(stamps.read_notebook(job.source)["cells"]) + bool(job.parameters)  # papermill adds one for these
+    with display.chapter(number, job.source.stem, cells) as chapter:
+        _make_page(job, chapter.at_cell, {CHANNEL: str(chapter.channel), "CAUSALMIX_ROOT": str(root)}, root)
 
 
 def _start_from_study(job: Job) -> None:
@@ -149,31 +191,25 @@ def _make_page(job: Job, at_cell: Callable[[int], None], env: dict[str, str], ro
     """Execute one notebook and put the page in its place, by one rename."""
     import nbformat
 
-    started, before = (time.time(), time.monotonic()), _written(job.folder)
-    source = stamps.read_notebook(job.source)
+    started, source = (time.time(), time.monotonic()), stamps.read_notebook(job.source)
     page = _execute(job, at_cell, env, root)
     clean(page)
     if found := faults(page):
         raise ChapterError(f"{job.source.stem} is no page: {'; '.join(found)}. The old page is left in place.")
     changed = {name: value for name, value in job.parameters.items() if name not in stamps.OWN}
-    outputs = stamps.input_hashes(_outputs(job, before, root), root)
-    page.metadata[stamps.KEY] = stamps.make_stamp(source, page, job.study, changed, inputs(page), outputs)
+    outputs = _outputs(job, page, root)
+    page.metadata[stamps.KEY] = stamps.make_stamp(source, page, job.study, changed, _told(page, "inputs"), outputs)
     _replace(job.page, nbformat.writes(page) + "\n")
     _log_time(job, started)
 
 
-def _written(folder: Path) -> dict[Path, int]:
-    """Tables of a folder, with when each was written."""
-    return {path: path.stat().st_mtime_ns for path in folder.glob("*.csv")}
-
-
-def _outputs(job: Job, before: Mapping[Path, int], root: Path) -> list[Path]:
+def _outputs(job: Job, page: NotebookNode, root: Path) -> dict[str, str]:
     """Tables that a page wrote: now, or earlier, for some are not written again while nothing about them changes."""
     old: Mapping = {}
     with suppress(InputError):  # there may be no page yet, or a broken one
-        old = stamps.read_notebook(job.page)["metadata"].get(stamps.KEY, {})
-    known = {root / name for name in old.get("outputs", {})}
-    return sorted(p for p, when in _written(job.folder).items() if before.get(p) != when or p in known)
+        old = stamps.read_notebook(job.page)["metadata"].get(stamps.KEY, {}).get("outputs", {})
+    kept = {root / name for name in old if (root / name).is_file()}
+    return stamps.input_hashes(sorted(kept), root) | _told(page, "outputs")
 
 
 def _execute(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root: Path) -> NotebookNode:
@@ -279,7 +315,11 @@ def faults(page: NotebookNode) -> list[str]:
     return found
 
 
-def inputs(page: NotebookNode) -> dict[str, str]:
-    """Input files with their hashes, as the provenance footer tells them."""
+def _told(page: NotebookNode, kind: str) -> dict[str, str]:
+    """Files with their hashes, as the provenance footer tells them: ``inputs``, or ``outputs``, once.
+
+    The latter leave the page for its stamp, which also has those that were not written again.
+    """
     outputs = [output for cell in page.cells for output in cell.get("outputs", [])]
-    return {n: h for o in outputs for n, h in o.get("metadata", {}).get(stamps.KEY, {}).get("inputs", {}).items()}
+    found = [output.get("metadata", {}).get(stamps.KEY, {}) for output in outputs]
+    return {n: h for told in found for n, h in (told.pop if kind == "outputs" else told.get)(kind, {}).items()}

@@ -33,6 +33,9 @@ DECIMAL_COMMA = r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?"
 #: Numbers beyond this cannot be squared and summed.
 LARGEST = 1e100
 
+#: Tables that this process has written; a page's stamp names them.
+WRITTEN: set[Path] = set()
+
 
 def read_table(path: str | Path, required: Sequence[str] | None = ()) -> pd.DataFrame:
     """Read a CSV table, its cells parted by commas, tabs or semicolons, its decimals by a point or a comma.
@@ -99,6 +102,7 @@ def write_table(path: str | Path, frame: pd.DataFrame) -> None:
         draft = Path(scratch) / path.name
         frame.to_csv(draft, index=False, float_format="%.6g", lineterminator="\n")
         os.replace(draft, path)
+    WRITTEN.add(path.resolve())
 
 
 def is_number(value: object) -> bool:

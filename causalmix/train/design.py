@@ -43,7 +43,8 @@ class Design:
     (:class:`causalmix.data.recipes.Recipe`).  ``models`` has, by role (``proxy, target, longcot``), a model's id or
     path, or a dictionary of its ``name``, of hyper-parameters that differ from ``training``, and of ``launch``: the
     configuration and the ``processes`` of :func:`causalmix.train.launch.finetune_distributed`.  What is empty or absent
-    is the embedded world's; ``training`` has further fields of :class:`causalmix.train.sft.SFTSettings`, for all runs.
+    is the embedded world's, as a base of its own has hyper-parameters (:data:`causalmix.data.tiny.models.FINETUNING`);
+    ``training`` has further fields of :class:`causalmix.train.sft.SFTSettings`, for all runs.
     """
 
     pool_rows: int = 40_000
@@ -111,7 +112,7 @@ class Design:
 
     def _entry(self, role: str) -> dict:
         given = self.models.get(role, role)
-        return {"name": given} if isinstance(given, str) else dict(given)
+        return {"name": given} | tiny_models.FINETUNING.get(given, {}) if isinstance(given, str) else dict(given)
 
     @classmethod
     def from_parameters(cls, parameters: dict) -> Design:

@@ -23,6 +23,10 @@ SHAPES = {
     },
 }  # fmt: skip
 
+#: Hyper-parameters of fine-tuning by role, where a base needs others than a study's: at the proxy's rate it learns no
+#: long chains in a run's rows.  Chosen by pilots of the even mixture alone (results/pilots/measures.md).
+FINETUNING = {"longcot": {"learning_rate": 1.5e-3}}
+
 #: Architecture by role, as in the paper: Qwen2.5 (whose architecture is Qwen2) and, for long chains of thought, Qwen3.
 ARCHITECTURES = {"proxy": Qwen2Config, "target": Qwen2Config, "longcot": Qwen3Config}
 
