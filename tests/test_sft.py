@@ -146,6 +146,16 @@ def test_training_lowers_the_loss_and_counts_its_work(tokenizer, tokens):
     assert stats["tokens"] == 3 * sum(map(len, tokens["input_ids"]))
 
 
+@pytest.mark.parametrize("bf16", [False, True])
+def test_the_precision_that_is_asked_for_is_used(tokenizer, tokens, bf16):
+    """On a CPU too: maps compute in bfloat16 while their weights stay whole."""
+    model, seen = tiny_model(), set()
+    model.model.layers[0].mlp.up_proj.register_forward_hook(lambda module, _, out: seen.add(out.dtype))
+    finetune(model, tokenizer, tokens, replace(QUICK, bf16=bf16), 0)
+    assert seen == {torch.bfloat16 if bf16 else torch.float32}
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+
+
 def test_equal_seeds_give_identical_weights(tokenizer, tokens):
     """One seed, one result, to the last bit; another seed, another order of rows."""
     results = []

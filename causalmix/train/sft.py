@@ -187,7 +187,8 @@ class Trainer(SFTTrainer):
                 loss = self.mixer.loss(*token_losses(model, inputs))
             loss = loss / self.args.gradient_accumulation_steps  # the trainer adds up what it accumulates
         elif self.args.use_cpu and model is self.model:  # not wrapped
-            loss = completion_loss(model, inputs, num_items_in_batch)
+            with self.accelerator.autocast():
+                loss = completion_loss(model, inputs, num_items_in_batch)
         else:
             loss = super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
         if not loss.isfinite():

@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from causalmix.book.plots.style import dots, legend_above, legend_aside, level, looks
+from causalmix.book.plots.style import colour, dots, legend_above, legend_aside, level, looks
 from causalmix.study.trials import MEAN, in_group, name_of
 
 BASE_LINES = {"proxy": ":", "target": "--"}  # of a model's level before it was trained
@@ -55,6 +55,20 @@ def rank_scatter(table: pd.DataFrame, outcome: str, one: dict, other: dict, ax: 
     _methods(ax, both["mean_one"], both["mean_other"], both.index)
     ax.set(xlabel=f"{name_of(one)}; points, higher is better", ylabel=f"{name_of(other)}; points")
     return ax
+
+
+def bridge(proxy: pd.DataFrame, real: pd.DataFrame, table: pd.DataFrame, axes: Sequence[Axes]) -> None:
+    """Dev outcome of each mixture by the proxy (across) and by a real model (up); beside it how alike their orders are.
+
+    ``table`` is :func:`causalmix.study.bridge.agreement` of the two histories.
+    """
+    axes[0].plot(100 * proxy["y_dev"], 100 * real["y_dev"], "o", color=colour(0), markersize=4)
+    axes[0].set(xlabel="proxy, 0.9M; Dev, points", ylabel="real model, 135M; points")
+    told = table.dropna(subset=["spearman"]).assign(order="over runs")
+    dots(told, axes[1], "outcome", ("spearman", "spearman_low", "spearman_high"), "order")
+    axes[1].get_legend().remove()
+    axes[1].set(xlabel="Spearman's correlation", xlim=(-1, 1))
+    level(axes[1], 0)
 
 
 def _methods(ax: Axes, x: Sequence[float], y: Sequence[float], names: Sequence[str], below: bool = False) -> None:

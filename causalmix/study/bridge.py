@@ -1,0 +1,94 @@
+"""Whether the proxy orders mixtures as a real pretrained model does: by runs of both that share mixture and state."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from causalmix.core.intervals import verdict
+from causalmix.core.paths import results_dir
+from causalmix.train.ledger import Ledger
+from causalmix.train.records import history
+
+STUDY = "bridge"  # whose proxy is the real model
+FEWEST = 8  # mixtures: of fewer the order says nothing
+SPEARMAN = ("spearman", "spearman_low", "spearman_high")
+GIVEN_STATE = ("given_state", "given_state_low", "given_state_high")
+WORDS = {
+    "better": "orders mixtures as the proxy does, more often than chance would",
+    "worse": "orders mixtures the other way round than the proxy",
+    "open": "and the proxy have no order of mixtures in common that can be told from chance",
+}
+
+
+def ledger() -> Ledger:
+    """The record of the real model's runs; it may be empty."""
+    return Ledger(results_dir(STUDY) / "runs.jsonl")
+
+
+def shared(proxy: Ledger, real: Ledger) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Histories of two records' runs of one pool, mixture, state and seed, row by row; seeds are averaged."""
+    finished = [{_same(record["spec"]): record for record in one.finished().values()} for one in (proxy, real)]
+    keys = [key for key in finished[1] if key in finished[0]]
+    return tuple(_averaged(history([found[key] for key in keys])) for found in finished)
+
+
+def _same(spec: dict) -> tuple:
+    return spec["world"], *spec["weights"], *spec["state"], spec["seed"]
+
+
+def _averaged(table: pd.DataFrame) -> pd.DataFrame:
+    weights = [name for name in table if name.startswith("w_")]
+    return table.groupby(weights, sort=False).mean(numeric_only=True).reset_index() if weights else table
+
+
+def agreement(proxy: pd.DataFrame, real: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Spearman's correlation of each outcome in two histories: ``outcome, mixtures, spearman, given_state``.
+
+    ``given_state`` is that of what a linear function of the state leaves of both.  Intervals hold the middle 95% of a
+    bootstrap over mixtures.  There is no number for an outcome that a model never moves, or for too few mixtures.
+    """
+    n, rows = len(real), []
+    drawn = np.vstack([np.arange(n), np.random.default_rng([seed, 71]).integers(n, size=(draws, n))]) if n else None
+    for outcome in outcomes(real) if n >= FEWEST else ():
+        plain = [table[outcome].to_numpy(float) for table in (proxy, real)]
+        left = [_without_state(table, values) for table, values in zip((proxy, real), plain)]
+        row = {"outcome": outcome, "mixtures": n}
+        moved = all(map(np.ptp, plain))
+        for names, sides in ((SPEARMAN, plain), (GIVEN_STATE, left)):
+            found = _spearman(*(side[drawn] for side in sides)) if moved else np.empty(0)
+            row |= dict(zip(names, (found[0], *np.nanquantile(found, [0.025, 0.975])) if moved else [np.nan] * 3))
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["outcome", "mixtures", *SPEARMAN, *GIVEN_STATE])
+
+
+def outcomes(table: pd.DataFrame) -> list[str]:
+    """Both means, then the Dev axes."""
+    axes = [name for name in table if name.startswith("y_") and not name.endswith("_unseen")]
+    return sorted({"y_dev", "y_unseen"} & set(table)) + [name for name in axes if name != "y_dev"]
+
+
+def _without_state(table: pd.DataFrame, values: np.ndarray) -> np.ndarray:
+    states = np.column_stack([np.ones(len(table)), table.filter(regex="^x_")])
+    return (values - states @ np.linalg.lstsq(states, values, rcond=None)[0]).round(9)
+
+
+def _spearman(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Of each row of two arrays of one shape; NaN where a row is constant."""
+    a, b = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (rankdata(side, axis=1) for side in (one, other)))
+    with np.errstate(invalid="ignore"):
+        return (a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+
+
+def said(table: pd.DataFrame, outcome: str = "y_dev") -> str:
+    """One sentence on an outcome's line of :func:`agreement`, or that nothing is on record."""
+    if (lines := table[table["outcome"] == outcome].dropna(subset=["spearman"])).empty:
+        return "With a real pretrained model this was not tried yet: too few of its runs are on record."
+    line = lines.iloc[0]
+    low, high = line[SPEARMAN[1]], line[SPEARMAN[2]]
+    given = f"{line['given_state']:.2f} [{line[GIVEN_STATE[1]]:.2f}, {line[GIVEN_STATE[2]]:.2f}]"
+    return (
+        f"Over {line['mixtures']} mixtures the real model {WORDS[verdict(low, high)]}: Spearman's correlation of "
+        f"their `{outcome}` is {line['spearman']:.2f} [{low:.2f}, {high:.2f}], and {given} without what the state does."
+    )
