@@ -217,11 +217,11 @@ SUBJECTS: dict[str, type[Subject]] = {
 Model = TypeVar("Model", bound=Subject)
 
 
-def subject_of(chapter: str, what: str = "chapter") -> str:
+def subject_of(chapter: str) -> str:
     """The subject that a chapter is named by, without the number of its place."""
     number, _, rest = chapter.partition("_")
     subject = rest if number.isdecimal() else chapter
-    check_name(subject, SUBJECTS, what)
+    check_name(subject, SUBJECTS, "chapter")
     return subject
 
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 from platformdirs import user_cache_path
 
@@ -83,6 +84,14 @@ def out_dir(study: str, results: str = "") -> Path:
     return copy
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file, so that a reader sees the old one or the new one, and never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8", newline="\n")
+    draft.replace(path)
+
+
 def cache_dir() -> Path:
     """Folder for what can be computed again: CAUSALMIX_CACHE, a checkout's ``.cache``, or the user's; may not exist."""
     own = ROOT / ".cache" if CHECKOUT else user_cache_path("causalmix")
@@ -92,13 +101,6 @@ def cache_dir() -> Path:
 @contextmanager
 def cache_for(kept: bool) -> Iterator[None]:
     """The cache as it is, or an empty one that is gone at the end."""
-    if kept:
-        yield
-        return
-    before = os.environ.get("CAUSALMIX_CACHE")
     with tempfile.TemporaryDirectory(prefix="causalmix-", ignore_cleanup_errors=True) as folder:
-        os.environ["CAUSALMIX_CACHE"] = folder
-        try:
+        with patch.dict(os.environ, {} if kept else {"CAUSALMIX_CACHE": folder}):
             yield
-        finally:
-            os.environ.pop("CAUSALMIX_CACHE") if before is None else os.environ.update(CAUSALMIX_CACHE=before)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.core import direction
-from causalmix.core.errors import InputError, brief
+from causalmix.core.errors import InputError, brief, refused
 from causalmix.core.history import ROUNDING, SIZES, History, check_history
 from causalmix.core.tables import LARGEST, columns_with, read_table
 
@@ -224,15 +224,12 @@ def _end(name: str) -> str:
 def _merged(frame: pd.DataFrame, renamed: Mapping[str, str], said: list[str]) -> pd.DataFrame:
     """Domains and outcomes under their new names; domains of one name are added up."""
     for old, new in renamed.items():
-        if f"w_{old}" in frame:
-            part = frame[f"w_{old}"]
-            if f"w_{new}" in frame:
-                said.append(f"The domain {old} is counted as {new}.")
-                frame = frame.assign(**{f"w_{new}": frame[f"w_{new}"] + part}).drop(columns=f"w_{old}")
-            else:
-                frame = frame.rename(columns={f"w_{old}": f"w_{new}"})
-        elif f"y_{old}" in frame and f"y_{new}" not in frame:
-            frame = frame.rename(columns={f"y_{old}": f"y_{new}"})
+        prefix = "w_" if f"w_{old}" in frame else "y_"
+        if f"{prefix}{new}" not in frame:
+            frame = frame.rename(columns={f"{prefix}{old}": f"{prefix}{new}"})
+        elif prefix == "w_":
+            said.append(f"The domain {old} is counted as {new}.")
+            frame = frame.assign(**{f"w_{new}": frame[f"w_{new}"] + frame[f"w_{old}"]}).drop(columns=f"w_{old}")
     return frame
 
 
@@ -272,16 +269,13 @@ def read_results(folder: Path, runs: Collection[str]) -> tuple[pd.DataFrame, lis
     lower: set[str] = set()
     files = sorted(folder.rglob(RESULTS), key=lambda path: (path.name, path))
     for path in files:
-        try:
+        unreadable = ValueError, KeyError, TypeError, AttributeError
+        with refused(f"lm-evaluation-harness results in {path.name}", "correct it", *unreadable):
             found = json.loads(path.read_text(encoding="utf-8"))
             scores = dict(_scores(found["results"], found.get("group_subtasks") or {}))
             better = found.get("higher_is_better", {})
             models = [str(found.get(name) or "") for name in ("model_name", "model_name_sanitized")]
             lower |= {name for name in scores if better.get(name.split("/")[0], {}).get(name.split("/")[1]) is False}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"Expected lm-evaluation-harness results in {path.name}, found {brief(error)}; correct it."
-            ) from error
         places = (*path.relative_to(folder).parts[:-1], *models)
         if ends := [part for place in places for part in (place, *re.split("__|/", place)) if part in runs]:
             rows.setdefault(ends[-1], {}).update(scores)

@@ -1,8 +1,6 @@
 """The tables of a study: their schemas, validated reading and atomic writing."""
 
 import codecs
-import os
-import tempfile
 from collections.abc import Sequence
 from numbers import Real
 from pathlib import Path
@@ -10,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from causalmix.core.errors import InputError, brief
+from causalmix.core.errors import InputError, brief, refused
+from causalmix.core.paths import write_whole
 
 #: Columns that each table must have; a name that ends in ``*`` asks for one or more of that prefix.
 SCHEMAS = {
@@ -47,13 +46,12 @@ def read_table(path: str | Path, required: Sequence[str] | None = ()) -> pd.Data
     if not path.is_file():
         raise InputError(f"Expected a table at {path}, found no such file; run the step that writes it.")
     how = _dialect(path)
-    try:
+    unreadable = pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError
+    with refused(f"a CSV table in {path.name}", "correct the file", *unreadable):
         # As text first: pandas renames a column named twice, makes an index of cells beyond the header, and
         # takes a run_id such as 0012 or 12e45678 for a number and NA for none.
         text = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, **how)
         frame = pd.read_csv(path, **how)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError) as error:
-        raise InputError(f"Expected a CSV table in {path.name}, found {brief(error)}; correct the file.") from error
     header = text.iloc[0]
     if twice := list(header[header.duplicated() & (header != "")]):
         raise InputError(
@@ -96,13 +94,8 @@ def _with_points(frame: pd.DataFrame) -> pd.DataFrame:
 
 def write_table(path: str | Path, frame: pd.DataFrame) -> None:
     """Write a CSV table, without its index, floats in six digits; a reader sees the old file or the new one whole."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:
-        draft = Path(scratch) / path.name
-        frame.to_csv(draft, index=False, float_format="%.6g", lineterminator="\n")
-        os.replace(draft, path)
-    WRITTEN.add(path.resolve())
+    write_whole(Path(path), frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    WRITTEN.add(Path(path).resolve())
 
 
 def is_number(value: object) -> bool:

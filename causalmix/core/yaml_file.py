@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from causalmix.core.errors import InputError, brief
+from causalmix.core.errors import DEEP, InputError, brief, refused
 
 
 class _Loader(yaml.SafeLoader):  # not libyaml's, which ends the process where nesting is too deep
@@ -27,7 +27,7 @@ def parse_yaml(text: str) -> object:
     try:
         return yaml.load(text, _Loader)  # a SafeLoader: it constructs no objects
     except RecursionError as error:
-        raise ValueError("more levels than can be read") from error
+        raise ValueError(DEEP) from error
     except (yaml.YAMLError, TypeError) as error:  # TypeError: of a value that its tag does not fit
         raise ValueError(str(error)) from error
 
@@ -35,12 +35,10 @@ def parse_yaml(text: str) -> object:
 def read_yaml(path: str | Path, what: str) -> dict:
     """Names with values from a YAML file (JSON is YAML) that should hold ``what``; InputError where it does not."""
     path = Path(path)
-    try:
+    if not path.exists():
+        raise InputError(f"Expected {what} in the YAML file {path}, found no such file; correct the path.")
+    with refused(f"{what} in the YAML file {path}", "correct the file", OSError, ValueError):
         found = parse_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"Expected {what} in the YAML file {path}, found no such file; correct the path.") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"Expected {what} in the YAML file {path}, found {brief(error)}; correct the file.") from error
     if not isinstance(found, dict) and found is not None:
         raise InputError(
             f"Expected {what} as names with values in the YAML file {path}, found {brief(repr(found))}; "

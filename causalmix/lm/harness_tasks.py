@@ -152,25 +152,19 @@ def _loading(benchmark: Benchmark) -> Iterator[None]:
 
 def require(manager: TaskManager, benchmarks: Sequence[Benchmark]) -> None:
     """Raise InputError unless each task has its packages, and its data are to be had; no data are fetched."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
     sources: dict[tuple[str, str], tuple[Benchmark, Mapping]] = {}
     for benchmark in benchmarks:
         for file, leaf in leaves(manager, benchmark.task):
-            _require_packages(benchmark, file, leaf)
+            if file is not None and not leaf.get("unsafe_code"):  # which would execute code as it is imported
+                with _loading(benchmark):
+                    load_yaml(file, resolve_func=True)
             if path := leaf.get("dataset_path"):
                 sources.setdefault((path, str(leaf.get("dataset_kwargs"))), (benchmark, leaf))
     with _cache_without_hub({path for path, _ in sources}) as online:
         for benchmark, leaf in sources.values():
             _require_data(benchmark, leaf, online)
-
-
-def _require_packages(benchmark: Benchmark, file: Path | None, leaf: Mapping) -> None:
-    """Import the functions of a task, except those that execute code as they are imported."""
-    from lm_eval.tasks._yaml_loader import load_yaml
-
-    if file is None or leaf.get("unsafe_code"):
-        return
-    with _loading(benchmark):
-        load_yaml(file, resolve_func=True)
 
 
 def _require_data(benchmark: Benchmark, leaf: Mapping, online: bool) -> None:
@@ -194,17 +188,11 @@ def _is_local(path: str | None) -> bool:
 def _cache_without_hub(paths: set[str | None]) -> Iterator[bool]:
     """Whether the hub answers; else the cache alone is read, for each data set would be tried for half a minute."""
     import datasets.config
-    import huggingface_hub.constants
-
-    if all(_is_local(path) for path in paths) or _hub_answers():
-        yield True
-        return
-    with patch.object(huggingface_hub.constants, "HF_HUB_OFFLINE", True):
-        with patch.object(datasets.config, "HF_HUB_OFFLINE", True):
-            yield False
-
-
-def _hub_answers() -> bool:
     from huggingface_hub import constants, get_session
 
-    return not hub_refusal(lambda: get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS))
+    answers = lambda: get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS)  # noqa: E731
+    if all(_is_local(path) for path in paths) or not hub_refusal(answers):
+        yield True
+        return
+    with patch.object(constants, "HF_HUB_OFFLINE", True), patch.object(datasets.config, "HF_HUB_OFFLINE", True):
+        yield False

@@ -17,7 +17,7 @@ import torch
 from pydantic import BeforeValidator, NonNegativeInt, PositiveInt
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, refused
 from causalmix.core.paths import ASSETS
 from causalmix.core.settings import validated
 from causalmix.lm import harness
@@ -138,13 +138,9 @@ def _make_readable(folder: Path) -> None:
 
 def read_summary(path: str | Path) -> pd.DataFrame:
     """Shares in a ``summary_<time>.csv`` of percentages, by data set and metric, a column a model; missing at ``-``."""
-    try:
+    expected = f"the columns {', '.join(COLUMNS)} and numbers or - for each model in the summary {path}"
+    with refused(expected, "give summary_<time>.csv", OSError, KeyError, ValueError):  # the last also of the parser
         table = pd.read_csv(path, dtype=str, keep_default_na=False).set_index(COLUMNS)
         if table.columns.empty:
             raise ValueError("no model")
         return table.replace("-", "nan").astype(float).droplevel(["version", "mode"]) / 100
-    except (OSError, KeyError, ValueError) as error:  # ValueErrors are also what the parser of pandas raises
-        raise InputError(
-            f"Expected the columns {', '.join(COLUMNS)} and numbers or - for each model in the summary {path}, "
-            f"found {' '.join(str(error).split())}; give summary_<time>.csv."
-        ) from error

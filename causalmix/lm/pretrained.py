@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, refused
 from causalmix.core.parameters import check_name
 from causalmix.core.paths import ASSETS
 from causalmix.core.yaml_file import read_yaml
@@ -98,16 +98,9 @@ def _check_whole(name: str | Path, loaded: Mapping[str, Any], what: str) -> None
         )
 
 
-@contextmanager
-def _loading(name: str | Path, what: str = "a causal language model") -> Iterator[None]:
-    """Tell in one sentence what broken files, or those of another architecture, raise."""
-    try:
-        yield
-    except Exception as error:  # transformers raises whatever its readers meet
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(".")
-        raise InputError(
-            f"Expected {name} to load as {what} with its tokenizer, found {reason}; check its files, or choose another."
-        ) from error
+def _loading(name: str | Path, what: str = "a causal language model") -> AbstractContextManager[None]:
+    """Tell in one sentence what broken files, or those of another architecture, raise: whatever readers meet."""
+    return refused(f"{name} to load as {what} with its tokenizer", "check its files, or choose another")
 
 
 def use_chat_form(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None = None) -> None:
