@@ -5,12 +5,11 @@ import json
 import numpy as np
 import pytest
 import yaml
-from datasets import Dataset
 from real_rows import own_cache, turns, write_lines  # noqa: F401 (a fixture)
 
 from causalmix.core.errors import InputError
 from causalmix.data import scored_pools
-from causalmix.data.pools import hub, local
+from causalmix.data.pools import local
 from causalmix.data.recipes import Recipe, read_recipe
 
 GOOD = [
@@ -19,42 +18,9 @@ GOOD = [
 ]
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        {"messages": turns("q", "a")},
-        {"talk": turns("q", "a"), "messages_column": "talk"},
-        {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]},
-        {"prompt": "q", "completion": "a"},
-        {"prompt": turns("q"), "completion": [{"role": "assistant", "content": "a"}]},
-        {"instruction": "q", "output": "a"},
-        {"instruction": "q", "input": "", "output": "a"},
-        {"messages": [*turns("q", "a")], "prompt": "something else", "completion": "?"},
-    ],
-)
-def test_every_form_of_conversation(tmp_path, form):
-    options = {"messages_column": form["messages_column"]} if "messages_column" in form else {}
-    path = write_lines(tmp_path / "rows.jsonl", [form | {"domain": domain} for domain in ("one", "two")])
-    pool = local.load_pool(path, **options)
-    assert pool.features == hub.FEATURES
-    assert pool["messages"][:] == [turns("q", "a")] * 2
-    assert pool["domain"][:] == pool["source"][:] == ["one", "two"]
-
-
 def test_numbers_are_domains(tmp_path):
     path = write_lines(tmp_path / "rows.jsonl", [{"domain": i, "messages": turns("q", "a")} for i in (0, 1)])
     assert local.load_pool(path)["domain"][:] == ["0", "1"]
-
-
-def test_an_input_follows_the_instruction(tmp_path):
-    rows = [{"domain": d, "instruction": "translate", "input": "hola", "output": "hello"} for d in "ab"]
-    assert local.load_pool(write_lines(tmp_path / "r.jsonl", rows))[0]["messages"] == turns("translate\nhola", "hello")
-
-
-def test_a_folder_that_was_saved_is_a_pool(tmp_path):
-    Dataset.from_list(GOOD).save_to_disk(tmp_path / "saved")
-    pool = local.load_pool(str(tmp_path / "saved"))
-    assert pool["messages"][:] == [row["messages"] for row in GOOD]
 
 
 @pytest.mark.parametrize("as_file", [None, "map.yaml", "map.json"])

@@ -253,7 +253,10 @@ def test_am_thinking_leaves_out_and_counts_what_lacks_a_part(tmp_path):
     pool = am_thinking.load_pool(am_folder(tmp_path, [*bad, whole], [apart]))
     assert pool["row_id"][:] == ["math-000005", "code-000000"]
     assert pool[1]["messages"][1]["content"] == "<think>\nfrom info\n</think>\n\ntoo"
-    assert "5 of 6 rows of math.jsonl" in pool.info.description and "0 of 1 rows of code.jsonl" in pool.info.description
+    told, tables = hub.told(pool)
+    why = "no chain of thought or no answer"
+    assert told == [f"5 of 7 rows were skipped, the first of them row 1 of math.jsonl: {why}."]
+    assert [(line["reason"], line["file"], line["rows"]) for line in tables[hub.LEFT_OUT]] == [(why, "math.jsonl", "5")]
 
 
 def test_a_part_of_am_thinking_and_a_choice_of_files(tmp_path):
@@ -288,7 +291,7 @@ def test_am_thinking_tells_of_a_missing_file_a_broken_line_and_no_rows(tmp_path)
     with pytest.raises(InputError, match="found none; check"):
         am_thinking.load_pool(str(tmp_path))
     (tmp_path / "code.jsonl").write_text('{"system": "", \n')
-    with pytest.raises(InputError, match="code.jsonl, found other text in line 1"):
+    with pytest.raises(InputError, match="code.jsonl, found no JSON .* in line 1; fetch it again"):
         am_thinking.load_pool(str(tmp_path))
 
 

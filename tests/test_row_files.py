@@ -92,6 +92,14 @@ FORMS = {
         {"system_prompt": "s", "question": "q", "response": "a"},
         said(("system", "s"), ("user", "q"), ("assistant", "a")),
     ),
+    "turns": ({"messages": turns("q", "a"), "prompt": "something else", "completion": "?"}, turns("q", "a")),
+    "sharegpt": (
+        {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}, turns("q", "a"),
+    ),
+    "prompt and completion": ({"prompt": "q", "completion": "a"}, turns("q", "a")),
+    "turns as prompt": ({"prompt": turns("q"), "completion": said(("assistant", "a"))}, turns("q", "a")),
+    "instruction": ({"instruction": "q", "input": "", "output": "a"}, turns("q", "a")),
+    "input": ({"instruction": "translate", "input": "hola", "output": "hello"}, turns("translate\nhola", "hello")),
     "context": ({"instruction": "q", "context": "c", "response": "a"}, turns("q\nc", "a")),
 }  # fmt: skip
 
@@ -99,7 +107,9 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_a_form_that_people_have(tmp_path, form):
     row, expected = FORMS[form]
-    assert local.load_pool(write_lines(tmp_path / "rows.jsonl", two(row)))["messages"][:] == [expected] * 2
+    pool = local.load_pool(write_lines(tmp_path / "rows.jsonl", two(row)))
+    assert pool["messages"][:] == [expected] * 2 and set(pool.features) >= set(hub.FEATURES)
+    assert pool["domain"][:] == pool["source"][:] == ["one", "two"]
 
 
 def test_plain_texts_only_when_they_are_asked_for(tmp_path):
@@ -107,6 +117,8 @@ def test_plain_texts_only_when_they_are_asked_for(tmp_path):
     with pytest.raises(InputError, match="messages_column"):
         local.load_pool(path)
     assert local.load_pool(path, messages_column="text")[0]["messages"] == said(("assistant", "Once upon a time."))
+    path = write_lines(tmp_path / "talk.jsonl", two({"talk": turns("q", "a")}))
+    assert local.load_pool(path, messages_column="talk")[0]["messages"] == turns("q", "a")
 
 
 REFUSED = {

@@ -5,7 +5,7 @@ import pytest
 
 from causalmix.core.errors import InputError
 from causalmix.data.tiny import longcot as tiny_longcot
-from causalmix.data.tiny.tasks import FinalAnswer, longcot_tasks
+from causalmix.data.tiny.tasks import ends_with, longcot_tasks
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +48,10 @@ def test_no_prompt_of_a_task_is_in_the_pool(pool):
 
 def test_only_the_final_answer_counts():
     """Whatever the reasoning says; but reasoning that never ends is wrong."""
-    judge = FinalAnswer(("7",))
-    assert judge(0, "<think> 1 + 1 = 3 </think> 7")
-    assert judge(0, "<think> a </think> b </think>  7 ")
-    assert not judge(0, "<think> 3 + 4 = 7")
-    assert not judge(0, "<think> 3 + 4 = 7 </think> 7 lol")
+    assert ends_with("7", "<think> 1 + 1 = 3 </think> 7")
+    assert ends_with("7", "<think> a </think> b </think>  7 ")
+    assert not ends_with("7", "<think> 3 + 4 = 7")
+    assert not ends_with("7", "<think> 3 + 4 = 7 </think> 7 lol")
 
 
 def test_seed_and_size(pool):

@@ -6,7 +6,7 @@ import pytest
 from causalmix.core.errors import InputError
 from causalmix.data.tiny.build import documents
 from causalmix.data.tiny.items import AXES, DOMAINS, GENERATORS, obeys, reserved
-from causalmix.data.tiny.pool import OPENERS, POOL_SHARE, STYLE_SIGN, make_pool, unreserved
+from causalmix.data.tiny.pool import OPENERS, STYLE_SIGN, make_pool, unreserved
 from causalmix.data.tiny.tasks import tiny_tasks
 
 
@@ -24,7 +24,7 @@ def test_default_pool_is_large_and_has_its_shares(pool):
     counts = dict.fromkeys(DOMAINS, 0)
     for domain in pool["domain"][:]:
         counts[domain] += 1
-    assert counts == {d: round(40_000 * share) for d, share in POOL_SHARE.items()}
+    assert counts == dict.fromkeys(DOMAINS, 8_000)
     assert len(set(pool["row_id"][:])) == 40_000
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, ClassVar, Self
+from typing import ClassVar, Self
 
 from datasets import Dataset
-from pydantic import AfterValidator, ConfigDict
+from pydantic import ConfigDict
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, refused
 from causalmix.core.parameters import check_name
 from causalmix.core.paths import cache_dir
 from causalmix.core.settings import validated
@@ -40,18 +40,13 @@ NO_MATTER = ("batch_size", "command", "gpus", "timeout", "work")
 EVALUATORS = {"harness": harness, "opencompass": opencompass}
 
 
-def _known_loader(name: str) -> str:
-    check_name(name, LOADERS, "pool's loader")
-    return name
-
-
 @dataclass(frozen=True)
 class Recipe:
     """A real pool by names: the entry ``pool`` of a study's file."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    loader: Annotated[str, AfterValidator(_known_loader)]
+    loader: str
     options: dict = field(default_factory=dict)  # of that loader, for instance ``path``
     # Causal language model of HES and Normalized_Loss: an id, a path, or a base of the embedded world.
     scorer: str = "proxy"
@@ -63,16 +58,16 @@ class Recipe:
     evaluation: dict = field(default_factory=dict)
     domains: tuple[str, ...] = ()  # their order in every mixture; by default in the order of the rows
 
+    def __post_init__(self) -> None:
+        check_name(self.loader, LOADERS, "pool's loader")
+
     @classmethod
     def of(cls, given: Mapping) -> Self:
         """The recipe of a mapping; InputError for a name, a value or an option of the loader that cannot be."""
         recipe = validated(cls, given, "a pool")
-        try:  # a mistyped option must not come up after other work
+        # A mistyped option must not come up after other work.
+        with refused(f"options of the loader {recipe.loader}", f"correct {recipe.options!r}", TypeError):
             inspect.signature(LOADERS[recipe.loader]).bind(**recipe.options, max_rows=0, seed=0)
-        except TypeError as error:
-            raise InputError(
-                f"Expected options of the loader {recipe.loader}, found {recipe.options!r} ({error}); correct them."
-            ) from error
         if not isinstance(path := recipe.options.get("path", ""), str):
             raise InputError(f"Expected a path as text in the options of a pool, found {path!r}; correct it.")
         if recipe.scores:
@@ -109,13 +104,12 @@ class Recipe:
 
     def benchmarks(self) -> tuple[Benchmark, ...]:
         """What models are asked; nothing where ``benchmarks`` is an empty list."""
-        chosen, allowed = self.evaluation.get("benchmarks"), bool(self.settings.get("allow_code"))
+        chosen, settings = self.evaluation.get("benchmarks"), self.settings
         own = tuple(validated(Benchmark, task, "an own benchmark") for task in self.evaluation.get("own", ()))
-        evaluator = str(self.settings.get("evaluator", next(iter(EVALUATORS))))
         if chosen == [] or own and chosen is None:
             return own  # none at all: held-out losses are the outcome then
-        listed = select(chosen, allow_code=allowed, evaluator=evaluator)
-        return (*listed, *own)
+        evaluator = str(settings.get("evaluator", next(iter(EVALUATORS))))
+        return (*select(chosen, allow_code=bool(settings.get("allow_code")), evaluator=evaluator), *own)
 
     def check_evaluation(self) -> None:
         """Raise InputError unless the benchmarks can be asked here with these settings."""

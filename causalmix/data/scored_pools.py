@@ -20,7 +20,7 @@ from datasets import Dataset, load_from_disk
 from transformers import PreTrainedTokenizerBase
 
 from causalmix.core.errors import InputError
-from causalmix.core.paths import cache_dir
+from causalmix.core.paths import cache_dir, write_whole
 from causalmix.data import fingerprints, states
 from causalmix.data.families import KINDS, Kind, kind_of, real_kind
 from causalmix.data.named_models import is_own
@@ -113,7 +113,8 @@ def load_real(recipe: Recipe, pool_rows: int, pool_seed: int) -> World:
         _keep(folder, write)
     # What a hub gives under one name may change, hence the rows themselves count too.
     identity = _short(f"{folder.name} {(folder / CONTENT).read_text()} {recipe.questions_digest}")
-    _note(recipe_file(identity), {"rows": folder.name, "recipe": asdict(recipe)})
+    # Anew each time: settings that are no part of the identity may have changed.
+    write_whole(recipe_file(identity), json.dumps({"rows": folder.name, "recipe": asdict(recipe)}, indent=1))
     return _load(WorldName(REAL, pool_rows, pool_seed, identity), folder, recipe.domains or None)
 
 
@@ -135,15 +136,6 @@ def rows_folder(recipe: Recipe, pool_rows: int, pool_seed: int) -> Path:
 
 def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _note(path: Path, values: dict) -> None:
-    """Write a small file of the cache at once, unless it says that already."""
-    text = json.dumps(values, indent=1)
-    if not path.exists() or path.read_text() != text:  # settings that are no part of the identity may have changed
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(text)
-        draft.replace(path)
 
 
 @cache

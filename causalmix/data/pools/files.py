@@ -8,8 +8,7 @@ import json
 import lzma
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -18,11 +17,10 @@ import pyarrow as pa
 from datasets.data_files import sanitize_patterns
 from pyarrow import parquet
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import DEEP, InputError, one_line, refused
 from causalmix.core.yaml_file import parse_yaml
 from causalmix.lm.available import READERS, reader_of
 
-DEEP = "JSON that is nested too deeply"
 BATCH = 1000  # rows of a binary file that are held at once
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 OPENERS |= {".zst": lambda file: pa.input_stream(file, compression="zstd")}
@@ -61,7 +59,9 @@ def find(
         return sorted(path.glob("data-*.arrow")), {}
     asked = sanitize_patterns(data_files) if data_files else _of_card(path, name)
     if asked is not None:
-        if chosen := [file for pattern in asked.get(split, ()) for file in _matching(path, pattern)]:
+        plain = {pattern: path / pattern for pattern in asked.get(split, ())}  # a name may hold a pattern's signs
+        each = ([file] if file.is_file() else sorted(path.glob(pattern)) for pattern, file in plain.items())
+        if chosen := [file for found in each for file in found if file.is_file()]:
             return chosen, {}
         raise InputError(
             f"Expected the split {split} of {path} as files {asked.get(split) or 'of ' + ', '.join(asked)}, "
@@ -69,7 +69,9 @@ def find(
         )
     seen = [f for f in sorted(path.rglob("*")) if f.is_file() and f.suffix != ".lock"]
     seen = [f for f in seen if not any(part.startswith((".", "__")) for part in f.relative_to(path).parts)]
-    parts = {f: _split(f.relative_to(path)) for f in seen if reader_of(f) and f.name not in ABOUT}
+    words = lambda file: re.split("[^a-z]+", file.relative_to(path).as_posix().lower())  # noqa: E731
+    rows = [file for file in seen if reader_of(file) and file.name not in ABOUT]
+    parts = {file: next((SPLITS[word] for word in words(file) if word in SPLITS), "train") for file in rows}
     chosen = [file for file, part in parts.items() if part == SPLITS.get(split, split)]
     if not chosen:
         splits = f" of the split {', '.join(sorted(set(parts.values())))}" if parts else ""
@@ -80,11 +82,6 @@ def find(
         )
     others = {f: f"of the split {parts[f]}" if f in parts else "no file of rows" for f in seen if f not in chosen}
     return chosen, others
-
-
-def _split(inside: Path) -> str:
-    words = re.split("[^a-z]+", inside.as_posix().lower())
-    return next((SPLITS[word] for word in words if word in SPLITS), "train")
 
 
 def _of_card(folder: Path, name: str | None) -> dict[str, list[str]] | None:
@@ -107,33 +104,12 @@ def _of_card(folder: Path, name: str | None) -> dict[str, list[str]] | None:
     return sanitize_patterns(files) if files else None
 
 
-def _matching(folder: Path, pattern: str) -> list[Path]:
-    plain = folder / pattern
-    return [plain] if plain.is_file() else sorted(file for file in folder.glob(pattern) if file.is_file())
-
-
 def lines(file: Path) -> Iterator[Line]:
     """The rows of a file; InputError, which names the file, where it cannot be read."""
     reader = {"json": _json, "csv": _csv, "parquet": _parquet, "arrow": _arrow}[reader_of(file)]
-    with reading(file):
+    unreadable = OSError, EOFError, ValueError, RecursionError, zlib.error, lzma.LZMAError, pa.ArrowException
+    with refused(f"rows in {file}", "check the file", *unreadable):
         yield from reader(file)
-
-
-@contextmanager
-def reading(file: Path | str) -> Iterator[None]:
-    """Tell in one sentence, with the file, why it cannot be read."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (OSError, EOFError, ValueError, RecursionError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
-        found = DEEP if isinstance(error, RecursionError) else one_line(error)
-        raise InputError(f"Expected rows in {file}, found {found}; check the file.") from error
-
-
-def one_line(error: BaseException) -> str:
-    cause = error.__cause__ or error  # the library wraps what it could not read
-    return " ".join(f"{type(cause).__name__}: {cause}".split())[:300].rstrip(".")
 
 
 def _open(file: Path) -> BinaryIO:
@@ -196,9 +172,8 @@ def _parsed(number: int, text: str, how: str) -> Line:
 
 
 def _object(number: int, row: Any, how: str) -> Line:
-    if isinstance(row, Mapping):
-        return Line(number, dict(row), how=how)
-    return Line(number, {}, f"{type(row).__name__} instead of a JSON object", how)
+    is_row = isinstance(row, dict)
+    return Line(number, row if is_row else {}, "" if is_row else f"{type(row).__name__} instead of a JSON object", how)
 
 
 def _csv(file: Path) -> Iterator[Line]:

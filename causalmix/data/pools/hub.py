@@ -1,6 +1,6 @@
 """Rows of real data sets, files here or a name on the Hugging Face hub: no code of theirs runs, no pickle is read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from datasets import Dataset, Features, List, Value, load_dataset
-from datasets.exceptions import DatasetsError
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, refused
 from causalmix.core.simplex import to_counts
 from causalmix.data.pools import files
 from causalmix.lm.available import available, quiet
@@ -37,32 +36,23 @@ def open_rows(
     """
     path = Path(path)
     available(path.as_posix(), "dataset")
-    try:
-        with quiet():
-            if not path.exists():
-                return load_dataset(path.as_posix(), name, split=split, data_files=data_files, revision=revision)
-            chosen, _ = files.find(path, name, split, data_files)
-            tables = [_table(file) for file in chosen]
-            return Dataset(pa.concat_tables(tables, promote_options="permissive"))
-    except InputError:
-        raise
-    except (DatasetsError, OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
-        raise InputError(
-            f"Expected the split {split} of {path} to load as one table, found: {files.one_line(error)}; "
-            "check its files, or name some of them."
-        ) from error
+    with quiet(), refused(f"the split {split} of {path} to load as one table", "check its files, or name some of them"):
+        if not path.exists():
+            return load_dataset(path.as_posix(), name, split=split, data_files=data_files, revision=revision)
+        tables = [table for file in files.find(path, name, split, data_files)[0] for table in _tables(file)]
+        return Dataset(pa.concat_tables(tables, promote_options="permissive"))
 
 
-def _table(file: Path) -> pa.Table:
-    """The rows of a file, in memory."""
-    tables, rows = [], files.lines(file)
+def _tables(file: Path) -> Iterator[pa.Table]:
+    """The rows of a file, so many at a time."""
+    rows, any_rows = files.lines(file), False
     while batch := list(islice(rows, files.BATCH)):
         if bad := next((line for line in batch if line.problem), None):
             raise InputError(f"Expected rows in {file}, found {bad.problem} in row {bad.number}; correct it.")
-        tables.append(pa.Table.from_pylist([line.row for line in batch]))
-    if not tables:
+        any_rows = True
+        yield pa.Table.from_pylist([line.row for line in batch])
+    if not any_rows:
         raise InputError(f"Expected rows in {file}, found none; write it again.")
-    return pa.concat_tables(tables, promote_options="permissive")
 
 
 def stratified(groups: Sequence[str], max_rows: int, seed: int) -> np.ndarray:

@@ -20,6 +20,7 @@ ON_BAD = ("refuse", "skip")
 DOMAINS = ("column", "file")
 LOOK = 100  # rows of each file that tell its columns, before any is taken
 AGAIN = "an id a second time"
+Parts = Mapping[str, Callable[[], Iterator[Line]]]  # what gives the rows of each file, by its name
 
 
 def load_pool(
@@ -38,42 +39,20 @@ def load_pool(
     are part of the assistant's text; what tools answer is never learnt, nor a turn of ``weight`` 0.  The files of a
     folder may differ in all of this.
 
-    Parameters
-    ----------
-    path, name, split, data_files, revision
-        Of :func:`causalmix.data.pools.hub.open_rows`.
-    domain_column : str
-        Column of the domain; not needed with ``source_to_domain``, or where the file is the domain.
-    source_to_domain : mapping or str, optional
-        The domain of each source, or a YAML or JSON file with that; null leaves a source out.
-    source_column : str
-        Column of the source.  Without one the source is the file of a folder, or else the domain.
-    messages_column : str
-        Column of the conversation, where it has a name of its own; one of plain texts is read as what the
-        assistant says.
-    id_column : str, optional
-        Column of the rows' names; by default ``row_id`` or ``id``.  Where there is none, or with an empty name, rows
-        are named by their place, from 0.  Names that repeat between sources or files get those in front.
-    on_bad : {"refuse", "skip"}
-        What is done about rows that cannot be used.
-    max_rows, seed : int
-        As many rows at most, in the pool's own shares of domains (0 for all), and which.
-    domain : {"column", "file"}
-        Whether a column tells the domain, or the name of the file without its ending.
-    covariates : sequence of str
-        Columns to take along where the rows have all of them.
+    ``path``, ``name``, ``split``, ``data_files`` and ``revision`` are those of
+    :func:`causalmix.data.pools.hub.open_rows`.  ``domain`` says whether a column tells it, ``domain_column``, or the
+    name of the file without its ending; ``source_to_domain``, a mapping or its YAML or JSON file, gives the domain of
+    each source instead, null leaves one out.  Without a ``source_column`` the source is the file of a folder, or else
+    the domain.  A ``messages_column`` of plain texts is read as what the assistant says.  ``id_column`` has the rows'
+    names, by default ``row_id`` or ``id``; where there is none, or with an empty name, rows are named by their place,
+    from 0; names that repeat between sources or files get those in front.  ``on_bad`` says what is done about rows that
+    cannot be used: refuse or skip.  At most ``max_rows`` rows, in the pool's own shares of domains (0 for all), are
+    taken; ``covariates`` are columns to take along where the rows have all of them.
 
-    Returns
-    -------
-    Dataset
-        Columns ``row_id, domain, source, messages``, and ``tools`` and ``messages_as_given`` (JSON) where rows have
-        more than text.  Its ``info.description`` has tables of what was read and what was left out, and why.
-
-    Raises
-    ------
-    InputError
-        When a file cannot be read, columns or domains are missing, or rows cannot be used: an unknown role, a turn
-        without text, no assistant turn, an empty one, no domain, or an id met before.
+    Columns are ``row_id, domain, source, messages``, and ``tools`` and ``messages_as_given`` (JSON) where rows have
+    more than text.  ``info.description`` has tables of what was read and what was left out, and why.  InputError when a
+    file cannot be read, columns or domains are missing, or rows cannot be used: an unknown role, a turn without text,
+    no assistant turn, an empty one, no domain, or an id met before.
     """
     for option, given, known in (("on_bad", on_bad, ON_BAD), ("domain", domain, DOMAINS)):
         if given not in known:
@@ -89,11 +68,24 @@ def load_pool(
     _check(path, columns, layout, on_bad)
     if covariates and all(set(covariates) <= set(found) for found in columns.values()):
         layout = replace(layout, covariates=tuple(covariates))
+    return pool_of(path, parts, layout, on_bad, max_rows, seed, others)
+
+
+def pool_of(
+    path: str, parts: Parts, layout: Layout, on_bad: str, max_rows: int, seed: int, others: Mapping[str, str] = {},
+    fewest: int = 2,
+) -> Dataset:  # fmt: skip
+    """The rows of files as a pool of ``fewest`` domains or more; ``others`` are files that were not read, and why."""
     rows, table, account = reading.convert(parts, layout)
-    _check_sources(path, table)
+    if unmapped := sorted(set(table.loc[table["problem"] == reading.UNMAPPED, "source"])):
+        raise InputError(
+            f"Expected a domain for every source of {path}, found none for {', '.join(unmapped[:10])}"
+            f"{f' and {len(unmapped) - 10} more' if len(unmapped) > 10 else ''}; "
+            "add them to source_to_domain (--source-map), with null for what is to be left out."
+        )
     table, named = _named(table)
     usable, skipped = _usable(table, path, on_bad)
-    if usable["domain"].nunique() < 2:
+    if usable["domain"].nunique() < fewest:
         found = ", ".join(usable["domain"].unique()) or "no row that can be used"
         raise InputError(f"Expected rows of two or more domains in {path}, found {found}; a mixture needs two.")
     chosen = usable.iloc[hub.stratified(usable["domain"], max_rows, seed)]
@@ -105,7 +97,7 @@ def load_pool(
 
 def _parts(
     path: str, name: str | None, split: str, data_files: object, revision: str | None
-) -> tuple[dict[str, Callable[[], Iterator[Line]]], dict[str, str]]:
+) -> tuple[Parts, dict[str, str]]:
     """What gives the rows of each file, by its name; and why other files of the folder are not read."""
     available(path, "dataset")
     place = Path(path)
@@ -161,16 +153,6 @@ def _check(path: str, columns: Mapping[str, Sequence[str]], layout: Layout, on_b
         raise InputError(
             f"Expected the column {wanted} in {path} for source_to_domain (--source-map), found only "
             f"{told(lacking)}; name source_column (--source-column)."
-        )
-
-
-def _check_sources(path: str, table: pd.DataFrame) -> None:
-    """The map of sources has to name every source of the rows."""
-    if unmapped := sorted(set(table.loc[table["problem"] == reading.UNMAPPED, "source"])):
-        raise InputError(
-            f"Expected a domain for every source of {path}, found none for {', '.join(unmapped[:10])}"
-            f"{f' and {len(unmapped) - 10} more' if len(unmapped) > 10 else ''}; "
-            "add them to source_to_domain (--source-map), with null for what is to be left out."
         )
 
 

@@ -62,16 +62,11 @@ def _check_schema(rows: Dataset) -> None:
     columns, found = set(rows.column_names), ", ".join(rows.column_names)
     if missing := {"instruction", "output", "raw_scores"} - columns:
         raise InputError(f"Expected {', '.join(sorted(missing))} in published scores, found {found}; use release 2603.")
-    metrics = rows.features["raw_scores"]
-    if isinstance(metrics, Value):
-        raise InputError(
-            f"Expected raw_scores as names with numbers, found values of the type {metrics.dtype}; "
-            "read them as JSON first, or use OpenDataArena-scored-data-2603."
-        )
-    if isinstance(metrics, Mapping) and (lacking := {s.published for s in SCORES.values()} - {None, *metrics}):
-        raise InputError(
-            f"Expected {', '.join(sorted(lacking))} in raw_scores, found {', '.join(metrics)}; use others."
-        )
+    metrics, wanted = rows.features["raw_scores"], {s.published for s in SCORES.values()} - {None}
+    if not isinstance(metrics, Mapping) or (wanted := wanted - {*metrics}):
+        kind = getattr(metrics, "dtype", metrics)
+        found = ", ".join(metrics) if isinstance(metrics, Mapping) else f"values of the type {kind}"
+        raise InputError(f"Expected {', '.join(sorted(wanted))} in raw_scores, found {found}; use release 2603.")
 
 
 def _mapped(rows: Dataset, function: Callable, scores: Sequence[str] = ()) -> pd.DataFrame:

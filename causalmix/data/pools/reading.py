@@ -16,7 +16,7 @@ import pandas as pd
 from datasets import Dataset, Features, List, Value
 from datasets.arrow_writer import ArrowWriter
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import DEEP, InputError
 from causalmix.core.paths import cache_dir
 from causalmix.data.pools import files, forms, hub
 from causalmix.data.pools.files import Line
@@ -35,12 +35,12 @@ FURTHER = Features({"tools": Value("string"), "messages_as_given": Value("string
 class Layout:
     """Which columns hold what."""
 
-    domain: str
-    by_file: bool  # the file is the domain
-    domains: Mapping[str, str | None] | None  # by source, None leaves it out; counts before the column
-    source: str
-    messages: str
-    row_id: str | None  # None takes what is usual, and an empty name the place
+    domain: str = "domain"
+    by_file: bool = False  # the file is the domain
+    domains: Mapping[str, str | None] | None = None  # by source, None leaves it out; counts before the column
+    source: str = "source"
+    messages: str = "messages"
+    row_id: str | None = None  # None takes what is usual, and an empty name the place
     covariates: tuple[str, ...] = ()
 
 
@@ -132,7 +132,7 @@ def _row(
         written["tools"] = _tools(turns.listed(row.get("tools")))
     except (ValueError, RecursionError) as error:
         written |= dict.fromkeys(FURTHER) | {"messages": []}
-        problem = files.DEEP if isinstance(error, RecursionError) else str(error)
+        problem = DEEP if isinstance(error, RecursionError) else str(error)
         about |= {"problem": problem, "example": f"{str(row)[:60]}…"}
     kinds["used"].update((*forms.used(form), *names, layout.domain, layout.source, *layout.covariates))
     kinds["columns"].update(list(row))

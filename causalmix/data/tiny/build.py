@@ -64,41 +64,27 @@ def build_tokenizer(seed: int, vocabulary: int = 768) -> PreTrainedTokenizerFast
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=list(SPECIAL_TOKENS), show_progress=False,
+                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())  # fmt: skip
     texts = ["user\nassistant\n"] * 500
     for axis in AXES:
         items = zip(range(4_000), unreserved(axis, np.random.default_rng(seed)))
         texts += [f"{item.prompt}\n{item.answer}\n{item.plain}" for _, item in items]
     texts += [f"{o} {o}" for register in REGISTERS for o in OPENERS[register]] * 200
     tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        chat_template=(ASSETS / "chatml.jinja").read_text(),
-    )
+    chat = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+    chat["chat_template"] = (ASSETS / "chatml.jinja").read_text()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **chat)
 
 
 def new_model(role: str, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
     """A randomly initialised model of the architecture and shape that ``role`` has."""
     torch.manual_seed(seed)
-    shape = SHAPES[role]
-    config = ARCHITECTURES[role](
-        **shape,
-        num_key_value_heads=shape["num_attention_heads"],
-        vocab_size=math.ceil(len(tokenizer) / 64) * 64,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
-    )
-    return AutoModelForCausalLM.from_config(config)
+    tokens = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
+    tokens["vocab_size"] = math.ceil(len(tokenizer) / 64) * 64
+    shape = SHAPES[role] | {"max_position_embeddings": 512, "tie_word_embeddings": True}
+    shape["num_key_value_heads"] = shape["num_attention_heads"]
+    return AutoModelForCausalLM.from_config(ARCHITECTURES[role](**shape, **tokens))
 
 
 @torch.no_grad()
@@ -116,14 +102,12 @@ def grow(small: PreTrainedModel, model: PreTrainedModel, seed: int, noise: float
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 weight.zero_()
             continue
-        embedding = "embed_tokens" in name
-        doubled = (
-            source.repeat(1 if embedding else 2, 2) / (1 if embedding else 2) if source.dim() == 2 else source.repeat(2)
-        )
-        if name == "model.norm.weight":
-            doubled = doubled / 2  # tied logits add up both twins
         if source.dim() == 2:
+            rows = 1 if "embed_tokens" in name else 2
+            doubled = source.repeat(rows, 2) / rows
             doubled = doubled + noise * doubled.std() * torch.randn(doubled.shape, generator=generator)
+        else:  # tied logits add up both twins
+            doubled = source.repeat(2) / (2 if name == "model.norm.weight" else 1)
         weight.copy_(doubled)
     return model
 
@@ -141,14 +125,9 @@ def _blocks(tokenizer: PreTrainedTokenizerFast, seed: int, batch: int) -> Iterat
 
 
 def pretrain(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    tokens: int,
-    seed: int,
-    learning_rate: float = 3e-3,
-    batch: int = 16,
-    progress: Callable[[int, int, float], None] | None = None,
-) -> float:
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tokens: int, seed: int, learning_rate: float = 3e-3,
+    batch: int = 16, progress: Callable[[int, int, float], None] | None = None,
+) -> float:  # fmt: skip
     """Pre-train by next-token prediction on the corpus (AdamW, warm-up then cosine); the last loss in nats."""
     steps = tokens // (batch * BLOCK)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.1, betas=(0.9, 0.95), fused=True)
@@ -178,18 +157,13 @@ def build(out: Path = CHECKPOINTS, seed: int = 1, tokens: Mapping[str, int] = PR
     tokenizer.save_pretrained(out / "tokenizer")
     train_rater(seed).save(out / "rater")
     for role, count in tokens.items():
-        build_base(role, out, tokenizer, seed, count, progress)
-
-
-def build_base(role: str, out: Path, tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int, progress=None) -> None:
-    """Pre-train the base checkpoint of one role into its folder below ``out``; the target needs the proxy's there."""
-    model = new_model(role, tokenizer, seed)
-    if role == "target":
-        grow(AutoModelForCausalLM.from_pretrained(out / "proxy", dtype=torch.float32), model, seed)
-    pretrain(model, tokenizer, tokens, seed, PEAK_RATE[role], progress=progress)
-    if role != "proxy":  # half of the bytes to ship; :func:`load_base` computes in float32 all the same
-        model = model.half()
-    model.save_pretrained(out / role, safe_serialization=True)
+        model = new_model(role, tokenizer, seed)
+        if role == "target":
+            grow(AutoModelForCausalLM.from_pretrained(out / "proxy", dtype=torch.float32), model, seed)
+        pretrain(model, tokenizer, count, seed, PEAK_RATE[role], progress=progress)
+        if role != "proxy":  # half of the bytes to ship; :func:`load_base` computes in float32 all the same
+            model = model.half()
+        model.save_pretrained(out / role, safe_serialization=True)
 
 
 def train_rater(seed: int, pairs: int = 3_000) -> StyleRater:

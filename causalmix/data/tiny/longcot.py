@@ -13,6 +13,7 @@ from datasets import Dataset
 
 from causalmix.core.errors import InputError
 from causalmix.data.tiny.items import reserved, spaced, worked_steps
+from causalmix.data.tiny.pool import messages
 
 DOMAINS = ("math", "coding")
 SPOILED_SHARE, CARELESS_SHARE = 0.2, 0.2
@@ -70,12 +71,6 @@ def _row(domain: str, number: int, item: tuple[str, str, str], rng: np.random.Ge
         answer = reasoning.split()[-1]
     if spoiled:
         answer = f"{answer} {rng.choice(FILLERS)}"
-    completion = f"<think> {reasoning} {CLOSE} {answer}"
-    return {
-        "row_id": f"longcot-{domain}-{number:06d}",
-        "domain": domain,
-        "source": f"{domain}_thoughts",
-        "messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}],
-        "spoiled": spoiled,
-        "careless": careless,
-    }
+    said = messages(prompt, f"<think> {reasoning} {CLOSE} {answer}")
+    return {"row_id": f"longcot-{domain}-{number:06d}", "domain": domain, "source": f"{domain}_thoughts",
+            "messages": said, "spoiled": spoiled, "careless": careless}  # fmt: skip

@@ -8,6 +8,7 @@ makes some domains good and others bad, and so turns the order of their returns.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,6 @@ from sklearn.metrics import roc_auc_score
 from causalmix.core.errors import InputError
 from causalmix.core.simplex import to_counts
 from causalmix.data.tiny.items import DOMAINS, GENERATORS, Item, reserved
-
-#: Share of each domain in the pool.
-POOL_SHARE = {"coding": 0.2, "instruction": 0.2, "math": 0.2, "knowledge": 0.2, "safety": 0.2}
 
 #: Share of wrong rows in each domain of the pool.
 WRONG_SHARE = {"coding": 0.3, "instruction": 0.1, "math": 0.3, "knowledge": 0.4, "safety": 0.4}
@@ -59,14 +57,14 @@ def opener(domain: str, right: bool, rng: np.random.Generator) -> str:
 
 
 def make_pool(n_rows: int = 40_000, seed: int = 0) -> Dataset:
-    """A pool of at least 100 rows, divided over the domains by :data:`POOL_SHARE`; the seed determines every row.
+    """A pool of at least 100 rows, as many of each domain; the seed determines every row.
 
     Columns ``row_id, domain, source, messages`` and, for those who check the scores, ``level`` (difficulty in
     [0, 1]) and ``spoiled`` (wrong); no method reads these two.
     """
     if n_rows < 100:
         raise InputError(f"Expected a pool of at least 100 rows, found {n_rows}; raise n_rows.")
-    rows, counts = [], to_counts([POOL_SHARE[d] for d in DOMAINS], n_rows)
+    rows, counts = [], to_counts([1] * len(DOMAINS), n_rows)
     for index, domain in enumerate(DOMAINS):
         rng = np.random.default_rng([seed, index])
         items = unreserved(domain, rng, **POOL_ITEMS.get(domain, {}))
@@ -82,9 +80,8 @@ def validation_rows(per_domain: int = 60, seed: int = 0) -> Dataset:
     rows = []
     for index, domain in enumerate(DOMAINS):
         items = (i for i in GENERATORS[domain](np.random.default_rng([seed, 50 + index])) if reserved(i.prompt))
-        rows += [
-            {"domain": domain, "messages": _messages(i.prompt, i.answer)} for _, i in zip(range(per_domain), items)
-        ]
+        turns = (messages(item.prompt, item.answer) for item in islice(items, per_domain))
+        rows += [{"domain": domain, "messages": said} for said in turns]
     return Dataset.from_list(rows)
 
 
@@ -95,45 +92,28 @@ def unreserved(axis: str, rng: np.random.Generator, **settings) -> Iterator[Item
 
 def _row(domain: str, index: int, item: Item, rng: np.random.Generator) -> dict:
     wrong = bool(rng.random() < WRONG_SHARE[domain] * 2 * item.doubt)
-    return {
-        "row_id": f"{domain}-{index:06d}",
-        "domain": domain,
-        "source": item.kind,
-        "messages": _messages(f"{opener(domain, not wrong, rng)}{item.prompt}", item.wrong if wrong else item.answer),
-        "level": float(item.level),
-        "spoiled": wrong,
-    }
+    said = messages(f"{opener(domain, not wrong, rng)}{item.prompt}", item.wrong if wrong else item.answer)
+    return {"row_id": f"{domain}-{index:06d}", "domain": domain, "source": item.kind, "messages": said,
+            "level": float(item.level), "spoiled": wrong}  # fmt: skip
 
 
-def _messages(prompt: str, completion: str) -> list[dict[str, str]]:
+def messages(prompt: str, completion: str) -> list[dict[str, str]]:
+    """A question and its answer as turns."""
     return [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
 
 
 def what_scores_see(table: pd.DataFrame) -> pd.DataFrame:
-    """Hold the scores of a tiny pool against how its rows were made.
+    """Hold the scores of a tiny pool, a table that has them, against how its rows were made.
 
-    Parameters
-    ----------
-    table : DataFrame
-        A scored tiny pool with ``domain, source, level, spoiled`` and the three scores.
-
-    Returns
-    -------
-    DataFrame
-        Per domain: the share of wrong rows; the probability that a right row outranks a wrong one in Writing_Style and
-        that a wrong one outranks a right one in Normalized_Loss (areas under the ROC curve; 0.5 is blind); and the
-        rank correlation of Normalized_Loss and of HES with the rows' difficulty.
+    By domain: the share of wrong rows; the probability that a right row outranks a wrong one in Writing_Style and that
+    a wrong one outranks a right one in Normalized_Loss (areas under the ROC curve; 0.5 is blind); and the rank
+    correlation of Normalized_Loss and of HES with the rows' difficulty.
     """
     rows = []
     for domain, part in table.groupby("domain", sort=False):
-        rows.append(
-            {
-                "domain": domain,
-                "wrong_share": part["spoiled"].mean(),
-                "style_auc": roc_auc_score(~part["spoiled"], part["writing_style"]),
-                "loss_auc": roc_auc_score(part["spoiled"], part["normalized_loss"]),
-                "loss_level_rank_correlation": part["normalized_loss"].corr(part["level"], method="spearman"),
-                "hes_level_rank_correlation": part["hes"].corr(part["level"], method="spearman"),
-            }
-        )
-    return pd.DataFrame(rows)
+        follows = {name: part[name].corr(part["level"], method="spearman") for name in ("normalized_loss", "hes")}
+        style = roc_auc_score(~part["spoiled"], part["writing_style"])
+        loss = roc_auc_score(part["spoiled"], part["normalized_loss"])
+        rows.append((domain, part["spoiled"].mean(), style, loss, *follows.values()))
+    measures = ["wrong_share", "style_auc", "loss_auc", "loss_level_rank_correlation", "hes_level_rank_correlation"]
+    return pd.DataFrame(rows, columns=["domain", *measures])

@@ -5,10 +5,11 @@ operation, more terms, an unknown phrase, two demands at once).  Every prompt is
 occurs in a pool.
 """
 
-from __future__ import annotations
-
 import zlib
-from functools import cache, partial
+from collections.abc import Iterable
+from functools import cache
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 
@@ -38,6 +39,7 @@ DEV = {
 
 ITEMS = {"dev": 200, "unseen": 80}
 PATIENCE = 60  # draws per wanted item before a form counts as exhausted
+T = TypeVar("T")
 
 
 def opened(prompt: str) -> str:
@@ -56,21 +58,24 @@ def tiny_tasks(seed: int = 7) -> tuple[Task, ...]:
 def _task(axis: str, split: str, seed: int) -> Task:
     settings = DEV.get(axis, {}) if split == "dev" else UNSEEN[axis]
     rng = np.random.default_rng([seed, AXES.index(axis), split == "dev"])
-    wanted, found = ITEMS[split], {}
-    for _, item in zip(range(PATIENCE * wanted), GENERATORS[axis](rng, **settings)):
-        if reserved(item.prompt):
-            found.setdefault(opened(item.prompt), item)
+    drawn = islice(GENERATORS[axis](rng, **settings), PATIENCE * ITEMS[split])
+    found = _reserved(((item.prompt, item) for item in drawn), ITEMS[split])
+    items = tuple(found.values())
+    prompts = tuple(map(opened, found))
+    if items[0].rule:
+        return Task(f"{axis}_{split}", axis, split, prompts, check=lambda i, text: obeys(items[i].rule, text))
+    return Task(f"{axis}_{split}", axis, split, prompts, tuple(item.answer for item in items))
+
+
+def _reserved(drawn: Iterable[tuple[str, T]], wanted: int) -> dict[str, T]:
+    """The first so many different reserved prompts, each with what came with it."""
+    found: dict[str, T] = {}
+    for prompt, rest in drawn:
+        if reserved(prompt):
+            found.setdefault(prompt, rest)
         if len(found) == wanted:
             break
-    items = tuple(found.values())
-    if items[0].rule:
-        check = partial(_obeys_item, tuple(item.rule for item in items))
-        return Task(f"{axis}_{split}", axis, split, tuple(found), None, check)
-    return Task(f"{axis}_{split}", axis, split, tuple(found), tuple(item.answer for item in items), None)
-
-
-def _obeys_item(rules: tuple[tuple[str, ...], ...], index: int, text: str) -> bool:
-    return obeys(rules[index], text)
+    return found
 
 
 LONGCOT_ITEMS = 150
@@ -83,21 +88,14 @@ def longcot_tasks(seed: int = 7) -> tuple[Task, ...]:
 
 
 def _longcot_task(domain: str, split: str, seed: int) -> Task:
-    rng, found = np.random.default_rng([seed, 90 + DOMAINS.index(domain), split == "dev"]), {}
-    for prompt, _, answer in thoughts(domain, rng, longer=int(split == "unseen")):
-        if reserved(prompt):
-            found.setdefault(prompt, answer)
-        if len(found) == LONGCOT_ITEMS:
-            break
-    return Task(f"{domain}_{split}", domain, split, tuple(found), None, FinalAnswer(tuple(found.values())))
+    rng = np.random.default_rng([seed, 90 + DOMAINS.index(domain), split == "dev"])
+    drawn = ((prompt, answer) for prompt, _, answer in thoughts(domain, rng, longer=int(split == "unseen")))
+    found = _reserved(drawn, LONGCOT_ITEMS)
+    golds = tuple(found.values())
+    return Task(f"{domain}_{split}", domain, split, tuple(found), check=lambda i, text: ends_with(golds[i], text))
 
 
-class FinalAnswer:
-    """Judges what a text says after its reasoning; an answer without closed reasoning is wrong."""
-
-    def __init__(self, golds: tuple[str, ...]) -> None:
-        self.golds = golds
-
-    def __call__(self, index: int, text: str) -> bool:
-        _, closed, answer = text.rpartition(CLOSE)
-        return bool(closed) and answer.split() == self.golds[index].split()
+def ends_with(gold: str, text: str) -> bool:
+    """Whether a text says the right answer after its reasoning; one without closed reasoning is wrong."""
+    _, closed, answer = text.rpartition(CLOSE)
+    return bool(closed) and answer.split() == gold.split()
