@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Annotated
+from unittest.mock import patch
 
 import dask
 from dask.system import CPU_COUNT
@@ -23,7 +24,7 @@ from dask.utils import tmpfile
 from distributed import Client, LocalCluster, Nanny, Security, Status
 from pydantic import Field
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, refused
 from causalmix.core.paths import cache_dir
 from causalmix.core.settings import Settings, validated
 from causalmix.core.yaml_file import read_yaml
@@ -89,7 +90,8 @@ def connect(
     elif isinstance(spec, Mapping) or spec.startswith("slurm:"):
         cluster = _slurm(spec, n_workers, most, gpus)
     else:
-        cluster = _remote(spec)
+        with refused(f"a Dask scheduler at {spec}", "start one, or leave the address out", OSError, ValueError):
+            cluster = Client(spec)  # OSError is also that of a timeout; ValueError, of another protocol
     with cluster as client:
         yield client
 
@@ -162,13 +164,9 @@ def _slurm(options: str | Mapping, n_workers: int | None, most: float, gpus: int
 
 def _certificates(folder: Path) -> Security:
     """A key and a certificate of this sweep alone, in a folder that its jobs see and nobody else."""
-    try:
+    why = "cryptography, for a scheduler that other machines reach is encrypted"
+    with refused(why, 'install causalmix with its extra "cluster"', ImportError):
         made = Security.temporary()
-    except ImportError as error:
-        raise InputError(
-            "Expected cryptography, for a scheduler that other machines reach is encrypted, found no such package; "
-            'install causalmix with its extra "cluster".'
-        ) from error
     for part, text in (("cert", made.tls_ca_file), ("key", made.tls_worker_key)):
         (folder / part).touch(0o600)
         (folder / part).write_text(text)
@@ -187,14 +185,6 @@ def _ask_slurm(script: str) -> None:
     if answer.returncode:
         told = " ".join(answer.stderr.split())
         raise InputError(f"Expected Slurm to accept the job, found {told!r}; correct the Slurm options.")
-
-
-def _remote(address: str) -> Client:
-    try:
-        return Client(address)
-    except (OSError, ValueError) as error:  # TimeoutError is one; another protocol
-        told = f"Expected a Dask scheduler at {address}, found none; start one, or leave the address out."
-        raise InputError(told) from error
 
 
 def visible_gpus() -> list[str]:
@@ -247,24 +237,20 @@ def _local(n_workers: int | None, most: float, gpus: int) -> Iterator[Client]:
     options = {"threads_per_worker": 1, "memory_limit": 0, "worker_class": OneThreadNanny, "shares": shares}
     quiet = {"host": "127.0.0.1", "dashboard_address": None, "silence_logs": logging.CRITICAL}
     port = {"dashboard_address": "127.0.0.1:0"}  # the scheduler has no dashboard either, but any free port
-    before = {name: os.environ.get(name) for name in (*ONE_THREAD, "CUDA_VISIBLE_DEVICES", "TMPDIR")}
-    try:
-        with ExitStack() as stack:
-            scratch = stack.enter_context(scratch_folder(Path(tempfile.gettempdir())))
-            stack.enter_context(dask.config.set(LOCAL_SETTINGS | {"temporary-directory": scratch}))
-            # Workers, and the thread that starts them anew, inherit the mask: Ctrl-C is the driver's, which ends them.
-            resource_tracker.ensure_running()  # it lifts the mask where it is started
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
-                local = LocalCluster(n_workers=n_workers, scheduler_kwargs=port, **options, **quiet)
-                cluster = stack.enter_context(local)
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            yield stack.enter_context(Client(cluster))
-    finally:
+    with ExitStack() as stack:
         # A nanny sets its worker's variables in this process too; they would slow what follows.
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        stack.enter_context(patch.dict(os.environ))
+        scratch = stack.enter_context(scratch_folder(Path(tempfile.gettempdir())))
+        stack.enter_context(dask.config.set(LOCAL_SETTINGS | {"temporary-directory": scratch}))
+        # Workers, and the thread that starts them anew, inherit the mask: Ctrl-C is the driver's, which ends them.
+        resource_tracker.ensure_running()  # it lifts the mask where it is started
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            local = LocalCluster(n_workers=n_workers, scheduler_kwargs=port, **options, **quiet)
+            cluster = stack.enter_context(local)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        yield stack.enter_context(Client(cluster))
 
 
 @contextmanager

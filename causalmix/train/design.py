@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, make_dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from causalmix.core.errors import InputError
-from causalmix.core.parameters import check_name
+from causalmix.core.parameters import LongCoTParameters, RunsParameters, Subject, check_name
 from causalmix.core.simplex import check_mixture, sample_dirichlet
 from causalmix.core.study_file import Study, read_changes, read_study
 from causalmix.data.fingerprints import marked
@@ -34,39 +34,25 @@ AIMS = 300  # gains that a design is to tell
 SUBJECTS = ("proxy_sft", "longcot")  # those that have the fields of a design; the first comes first
 
 
+#: What a design says, with its defaults: what is declared of runs, and of the pool of long chains.
+FIELDS = {name: given for name, given in RunsParameters.model_fields.items() if name not in Subject.model_fields}
+FIELDS |= {"longcot_pool": LongCoTParameters.model_fields["longcot_pool"]}
+
+
 @dataclass(frozen=True)
-class Design:
+class Design(
+    make_dataclass("Declared", [(n, g.annotation, field(default_factory=g.get_default)) for n, g in FIELDS.items()],
+                   frozen=True)
+):  # fmt: skip
     """What a study trains; the fields are those of its YAML and of the chapters (:mod:`causalmix.core.parameters`).
 
-    ``tilt`` has the half-width of the range of each component of a state λ, by score (1 where it has none),
-    ``reference`` the mixture of the first run, by domain; empty means none.  ``pool`` and ``longcot_pool`` are recipes
-    (:class:`causalmix.data.recipes.Recipe`).  ``models`` has, by role (``proxy, target, longcot``), a model's id or
-    path, or a dictionary of its ``name``, of hyper-parameters that differ from ``training``, and of ``launch``: the
-    configuration and the ``processes`` of :func:`causalmix.train.launch.finetune_distributed`.  What is empty or absent
-    is the embedded world's, as a base of its own has hyper-parameters (:data:`causalmix.data.tiny.models.FINETUNING`);
-    ``training`` has further fields of :class:`causalmix.train.sft.SFTSettings`, for all runs.
+    ``pool`` and ``longcot_pool`` are recipes (:class:`causalmix.data.recipes.Recipe`).  ``models`` has, by role
+    (``proxy, target, longcot``), a model's id or path, or a dictionary of its ``name``, of hyper-parameters that differ
+    from ``training``, and of ``launch``: the configuration and the ``processes`` of
+    :func:`causalmix.train.launch.finetune_distributed`.  ``training`` has further fields of
+    :class:`causalmix.train.sft.SFTSettings`, for all runs.  What is empty or absent is the embedded
+    world's, as a base of its own has hyper-parameters (:data:`causalmix.data.tiny.models.FINETUNING`).
     """
-
-    pool_rows: int = 40_000
-    pool_seed: int = 0
-    candidates: int = 2_000
-    n_runs: int = 512
-    n_samples: int = 1_500
-    epochs: int = 1
-    learning_rate: float = 1.5e-4
-    batch_size: int = 8
-    concentration: float = 1.0
-    tilt: dict = field(default_factory=lambda: {"hes": 0.5, "normalized_loss": 0.25, "writing_style": 2.0})
-    assignment: str = "randomized"
-    reference: dict = field(default_factory=dict)
-    noise_specs: int = 24
-    noise_seeds: int = 4
-    scale_runs: int = 192
-    seed: int = 0
-    pool: dict = field(default_factory=dict)
-    longcot_pool: dict = field(default_factory=dict)
-    models: dict = field(default_factory=dict)
-    training: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for score in self.tilt:
@@ -117,8 +103,7 @@ class Design:
     @classmethod
     def from_parameters(cls, parameters: dict) -> Design:
         """Take the fields of a design out of a larger set of parameters."""
-        names = {f.name for f in fields(cls)}
-        return cls(**{name: value for name, value in parameters.items() if name in names})
+        return cls(**{name: value for name, value in parameters.items() if name in FIELDS})
 
     @classmethod
     def of_study(cls, study: str | Study, out: Path | None = None) -> Design:

@@ -17,7 +17,7 @@ import torch
 from accelerate.commands.config.config_args import ClusterConfig
 from datasets import Dataset
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, refused
 from causalmix.core.paths import ASSETS
 from causalmix.lm.conversations import labelled, tokenize_all
 from causalmix.lm.pretrained import load_causal_lm, tokenizer_of, use_chat_form
@@ -39,7 +39,14 @@ def finetune_distributed(
     Weights are float32, computed on in bfloat16 where ``settings.bf16``; the batch size is that of each process.
     ``config`` names a file in ``assets/accelerate`` or one of your own, ``processes`` overrides the number in it.
     """
-    file, use_cpu = _check_config(config, settings)
+    check_lora(settings.lora_rank, launched=True)
+    file, loaded = _configuration(config)
+    if loaded.num_machines > 1:
+        raise InputError(f"Expected processes on one machine, found num_machines in {file}; set it to 1.")
+    if settings.activation_checkpointing and launcher_of({"config": config, "processes": processes})["checkpointing"]:
+        raise InputError(
+            f"Expected activation checkpointing in one place, found it in {file.name} and the settings; leave one out."
+        )
     tokenizer = tokenizer_of(model)
     use_chat_form(tokenizer)
     cache = Path(out) / "cache"
@@ -50,7 +57,7 @@ def finetune_distributed(
         spec = {"model": str(model), "rows": str(cache / "rows"), "out": str(out), "seed": seed,
                 "settings": asdict(settings)}  # fmt: skip
         (cache / "spec.json").write_text(json.dumps(spec, indent=1))
-        _launch(file, Path(out), settings.bf16, use_cpu, processes)
+        _launch(file, Path(out), settings.bf16, bool(loaded.use_cpu), processes)
     finally:
         shutil.rmtree(cache)
     return json.loads((Path(out) / RESULT).read_text())
@@ -64,8 +71,8 @@ def launcher_of(launch: Mapping[str, object]) -> dict[str, object]:
     processes = int(launch.get("processes") or loaded.num_processes)
     if processes < 1:  # accelerate's number where its file names none
         raise InputError(f"Expected num_processes in {file}, found none; say how many run on the machine.")
-    sharded = loaded.distributed_type == "FSDP"
-    return {"processes": processes, "sharded": sharded, "checkpointing": _checkpoints(loaded)}
+    checkpointing = bool((loaded.fsdp_config or {}).get("fsdp_activation_checkpointing"))
+    return {"processes": processes, "sharded": loaded.distributed_type == "FSDP", "checkpointing": checkpointing}
 
 
 def _configuration(config: object) -> tuple[Path, ClusterConfig]:
@@ -76,27 +83,8 @@ def _configuration(config: object) -> tuple[Path, ClusterConfig]:
         raise InputError(
             f"Expected a launch config among {', '.join(sorted(shipped))}, or a file, found {config!r}; correct it."
         )
-    try:
+    with refused(f"a configuration of accelerate in {file}", "correct it"):
         return file, ClusterConfig.from_yaml_file(str(file))
-    except Exception as error:  # accelerate raises whatever its parser meets
-        raise InputError(f"Expected a configuration of accelerate in {file}, found: {error}; correct it.") from error
-
-
-def _checkpoints(loaded: ClusterConfig) -> bool:
-    return bool((loaded.fsdp_config or {}).get("fsdp_activation_checkpointing"))
-
-
-def _check_config(config: str | Path, settings: SFTSettings) -> tuple[Path, bool]:
-    """The configuration's file, and whether it wants the CPU."""
-    check_lora(settings.lora_rank, launched=True)
-    file, loaded = _configuration(config)
-    if loaded.num_machines > 1:
-        raise InputError(f"Expected processes on one machine, found num_machines in {file}; set it to 1.")
-    if _checkpoints(loaded) and settings.activation_checkpointing:
-        raise InputError(
-            f"Expected activation checkpointing in one place, found it in {file.name} and the settings; leave one out."
-        )
-    return file, bool(loaded.use_cpu)
 
 
 def _launch(file: Path, out: Path, bf16: bool, use_cpu: bool, processes: int | None) -> None:
@@ -126,17 +114,8 @@ def _hear_interrupts() -> None:
 
 
 def main(argv: list[str]) -> None:
-    """One process of a run: ``python -m causalmix.train.launch SPEC.json``, under ``accelerate launch``."""
+    """One process of a run, which the first saves: ``python -m causalmix.train.launch SPEC.json``."""
     spec = json.loads(Path(argv[0]).read_text())
-    facts = _train(spec)
-    if int(os.environ.get("RANK", 0)) == 0:
-        (Path(spec["out"]) / "training_args.bin").unlink(missing_ok=True)  # a pickle, and ours are in RESULT
-        facts |= {name: spec[name] for name in ("model", "seed", "settings")}
-        (Path(spec["out"]) / RESULT).write_text(json.dumps(facts, indent=1) + "\n")
-
-
-def _train(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Train in this process and save from the first; what :func:`causalmix.train.sft.finetune` reports, over all."""
     settings, rows = SFTSettings.of(spec["settings"]), Dataset.load_from_disk(spec["rows"])
     with tempfile.TemporaryDirectory(prefix="causalmix-launch-") as scratch:
         # Joins the processes; then only rank 0 reads weights.
@@ -146,8 +125,12 @@ def _train(spec: Mapping[str, Any]) -> dict[str, Any]:
         trainer, facts = fit(model, tokenizer, rows, args, mixer=None)
     trainer.save_model(spec["out"])
     mean_loss = trainer.accelerator.gather(torch.tensor([facts["loss"]], device=args.device)).mean()
-    parallelism = trainer.accelerator.distributed_type.value
-    return facts | {"loss": float(mean_loss), "processes": args.world_size, "parallelism": parallelism}
+    if int(os.environ.get("RANK", 0)) == 0:
+        (Path(spec["out"]) / "training_args.bin").unlink(missing_ok=True)  # a pickle, and ours are in RESULT
+        facts |= {"loss": float(mean_loss), "processes": args.world_size}
+        facts |= {"parallelism": trainer.accelerator.distributed_type.value}
+        facts |= {name: spec[name] for name in ("model", "seed", "settings")}
+        (Path(spec["out"]) / RESULT).write_text(json.dumps(facts, indent=1) + "\n")
 
 
 if __name__ == "__main__":

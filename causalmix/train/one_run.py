@@ -31,7 +31,9 @@ def train(spec: dict) -> dict:
     Takes a :class:`RunSpec` as a dictionary; returns ``scores`` (accuracy per task), ``covariates`` (X before
     and after mixing) and ``training``.
     """
-    _free_gpu()
+    if torch.cuda.is_available():  # what the run before, or the scoring of a pool, held: another process may need it
+        gc.collect()
+        torch.cuda.empty_cache()
     spec = RunSpec.from_dict(spec)
     world, settings = load_named(spec.world_name), SFTSettings.of(spec.settings)
     candidates = states.draw_candidates(world.scored, spec.state, spec.world_name.candidates, spec.seed)
@@ -57,13 +59,6 @@ def train(spec: dict) -> dict:
         | {"repeats": repeats, "parameters": parameters}
         | _held_out_losses(world, spec.model, model, tokenizer),
     }
-
-
-def _free_gpu() -> None:
-    """Give back what the run before, or the scoring of a pool, held on the GPU: another process may need it."""
-    if torch.cuda.is_available():
-        gc.collect()
-        torch.cuda.empty_cache()
 
 
 def _train_mixing(codes: np.ndarray, tokens: Dataset, candidates: np.ndarray, sample: np.ndarray, spec: RunSpec,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, refused
 from causalmix.core.simplex import check_mixture
 from causalmix.data.world_name import WorldName
 
@@ -53,12 +53,8 @@ class RunSpec:
         """First 16 hexadecimal digits of the SHA-256 of the spec's canonical JSON, whoever is told of its losses."""
         values = self.as_dict()
         values["training"].pop(REPORT, None)
-        try:
+        with refused("finite numbers, texts or booleans in a run", "correct it", TypeError, ValueError):
             text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"Expected finite numbers, texts or booleans in a run, found {error}; correct it."
-            ) from error
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property

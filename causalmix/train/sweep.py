@@ -33,36 +33,16 @@ def run_sweep(
     specs: Sequence[RunSpec], ledger: Ledger, train: Train, *, client: Client | str | Mapping | None = None,
     n_workers: int | None = None, retry_failed: bool = False, retries: int = 0, progress: Progress | None = None,
 ) -> list[dict]:  # fmt: skip
-    """Train every run that the ledger does not have yet; equal specs are trained once.
+    """Train every run that the ledger does not have yet; its record of each spec, in the order of ``specs``.
 
-    Parameters
-    ----------
-    train : callable
-        Picklable function from a spec's dictionary to one of ``scores``, ``covariates`` and ``training``; what it
-        raises is recorded.
-    client : distributed.Client, str or mapping, optional
-        A client, or what :func:`causalmix.train.clusters.connect` takes; a local cluster by default.
-    n_workers : int, optional
-        Processes of the local cluster, one per GPU or core by default; or jobs of Slurm.
-    retry_failed : bool
-        Whether runs recorded as failed are trained again.
-    retries : int
-        How often a run is tried again, after others, for what its machine did: a worker that died once more than
-        Dask's ``allowed-failures``, an error of the system or the accelerator.
-    progress : callable, optional
-        Called with runs done, runs in all and the seconds left (None while unknown), first at the start.
-
-    Returns
-    -------
-    list of dict
-        The ledger's record of each spec, in the order of ``specs``.
-
-    Raises
-    ------
-    InputError
-        When the cluster or a worker's versions are not as expected, or another process writes to the ledger.
-    ConnectionError
-        When the scheduler goes away; what had ended by then is recorded.
+    ``train`` is a picklable function from a spec's dictionary to one of ``scores``, ``covariates`` and ``training``;
+    what it raises is recorded.  ``client`` is one of Dask, or what :func:`causalmix.train.clusters.connect` takes, by
+    default a local cluster; its ``n_workers`` are processes, one per GPU or core by default, or jobs of Slurm.
+    ``retry_failed``: runs recorded as failed are trained again.  ``retries``: how often a run is tried again, after
+    others, for what its machine did: a worker that died once more than Dask's ``allowed-failures``, an error of the
+    system or the accelerator.  ``progress`` is called with runs done, runs in all and the seconds left (None while
+    unknown), first at the start.  InputError when the cluster or a worker's versions are not as expected, or another
+    process writes to the ledger; ConnectionError when the scheduler goes away: what had ended by then is recorded.
     """
     if type(retries) is not int or retries < 0:
         raise InputError(f"Expected a whole number of retries from 0, found {retries!r}; correct it.")
