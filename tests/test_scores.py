@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Qwe
 
 from causalmix.core.errors import InputError
 from causalmix.data import named_models
-from causalmix.data.scores import SCORING_LOGITS, flatten, hes, normalized_loss, score_rows
+from causalmix.data.scores import SCORING_LOGITS, flatten, hes, normalized_loss, score_rows, slabs
 from causalmix.lm import conversations, losses
 from causalmix.lm.raters import ClassifierRater, StyleRater, chunked_scores
 
@@ -257,12 +257,11 @@ def test_weights_that_would_be_random_are_refused(tmp_path):
         named_models.load_model(str(tmp_path / "judge"), bf16=False)
 
 
-def test_a_pool_in_slabs_has_the_same_scores(monkeypatch):
-    """Texts are tokenised a part at a time, and come back in order."""
-    model, tokenizer, rater = tiny_model(), chat_tokenizer(), StyleRater()
-    whole = score_rows(ROWS, model, tokenizer, rater)
-    monkeypatch.setattr("causalmix.data.scores.SLAB", 1)
-    assert np.allclose(score_rows(ROWS, model, tokenizer, rater), whole, atol=1e-4) and len(whole) == len(ROWS)
+def test_a_pool_comes_in_slabs(monkeypatch):
+    """Each of so many characters, the last of what is left; every row is in one."""
+    rows = [row("q" * n, "a") for n in (9, 1, 1, 30, 2)]
+    monkeypatch.setattr("causalmix.data.scores.SLAB", 10)
+    assert list(slabs(rows)) == [range(1), range(1, 4), range(4, 5)] and list(slabs([])) == []
 
 
 def test_a_rater_without_a_padding_token_scores():

@@ -18,7 +18,7 @@ from trl.chat_template_utils import is_chat_template_stop_token_trained
 
 from causalmix.core.errors import InputError
 from causalmix.lm.conversations import labelled, tokenize
-from causalmix.lm.losses import _padded, completion_loss, row_losses, token_losses
+from causalmix.lm.losses import completion_loss, padded, row_losses, token_losses
 from causalmix.study.plan import needs
 from causalmix.study.plan.memory import shape_of
 from causalmix.train import sft
@@ -225,7 +225,7 @@ def test_losses_made_piece_by_piece_are_the_same(tokenizer, monkeypatch):
     for budget in (2**26, 3 * 320):
         monkeypatch.setattr("causalmix.lm.losses.LOGIT_BUDGET", budget)
         model.zero_grad()
-        losses, owner = token_losses(model, _padded(rows[:8], tokenizer.pad_token_id, model.device))
+        losses, owner = token_losses(model, padded(rows[:8], tokenizer.pad_token_id, model.device))
         losses.sum().backward()
         found.append((losses.detach(), owner, [weight.grad.clone() for weight in model.parameters()]))
     assert torch.allclose(found[0][0], found[1][0], atol=1e-5) and torch.equal(found[0][1], found[1][1])

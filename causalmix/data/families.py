@@ -22,8 +22,6 @@ from causalmix.data.tiny.tasks import longcot_tasks, tiny_tasks
 from causalmix.data.world_name import WorldName
 from causalmix.lm import outcomes
 
-SLICE = 20_000  # rows that are scored before their scores are kept
-
 
 @dataclass(frozen=True)
 class Kind:
@@ -74,13 +72,13 @@ def _score_real(recipe: Recipe, pool: Dataset) -> pd.DataFrame:
 
     def computed(rows: Dataset) -> pd.DataFrame:
         parts = []
-        for start in range(0, len(rows), SLICE):
-            tell = lambda done: progress.tell(start + done, len(rows))  # noqa: E731
-            parts.append(kept(rows.select(range(start, min(start + SLICE, len(rows)))), tell))
+        for slab in scores.slabs(rows.select_columns("messages")):
+            tell = lambda done: progress.tell(slab.start + done, len(rows))  # noqa: E731
+            parts.append(kept(rows.select(slab), tell))
         return pd.concat(parts, ignore_index=True)
 
     def kept(part: Dataset, tell: Callable[[int], None]) -> pd.DataFrame:
-        """Scores of a slice, from the cache where they are known: hours of scoring are not lost with a machine."""
+        """Scores of a slab, from the cache where they are known: hours of scoring are not lost with a machine."""
         by = [fingerprints.of_model("scorer", recipe.scorer), fingerprints.of_model("rater", recipe.rater)]
         path = cache_dir() / "scores" / f"{digest_of(fingerprints.of_rows(part), by, *scores.further())[:16]}.csv"
         if not path.exists():

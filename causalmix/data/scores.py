@@ -17,7 +17,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from causalmix.core import progress
 from causalmix.core.errors import InputError
-from causalmix.lm.losses import batches, logits_of
+from causalmix.lm.conversations import IGNORED
+from causalmix.lm.losses import batches, logits_of, padded, scored
 from causalmix.lm.raters import Rater
 
 HES_QUANTILE = 99.5  # percentile_cutoff 0.005 of the HES scorer
@@ -27,7 +28,7 @@ LOSS_MAX_TOKENS = 2048
 #: Logits held at once, whatever the vocabulary: 4 MB in fp32 for a CPU's cache, 1 GB on a GPU.
 SCORING_LOGITS = {"cpu": 2**20, "cuda": 2**28}
 BATCH_TOKENS = {"cpu": 1024, "cuda": 2**15}  # in one forward pass, padding included
-SLAB = 2**26  # characters that are tokenised at once: a pool of a million rows does not fit in memory as lists
+SLAB = 2**26  # characters of rows that are scored at once: a large pool does not fit in memory as lists of tokens
 
 
 def hes(entropies_bits: np.ndarray) -> float:
@@ -92,32 +93,7 @@ def score_rows(
     """
     tell = tell or (lambda done: progress.tell(done, len(rows)))
     batch_tokens = batch_tokens or BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cuda"])
-    slabs = _slabs(flatten(row["messages"]) for row in rows)
-    parts: list[pd.DataFrame] = []
-    for pairs in slabs:
-        before = sum(map(len, parts))
-        heard = lambda share: tell(before + int(share * len(pairs)))  # noqa: E731
-        parts.append(_score_pairs(pairs, model, tokenizer, rater, batch_tokens, heard))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _slabs(pairs: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    """Pairs in lists of about :data:`SLAB` characters."""
-    slab, size = [], 0
-    for pair in pairs:
-        slab.append(pair)
-        size += len(pair[0]) + len(pair[1])
-        if size >= SLAB:
-            yield slab
-            slab, size = [], 0
-    if slab:
-        yield slab
-
-
-def _score_pairs(
-    pairs: Sequence[tuple[str, str]], model, tokenizer, rater: Rater, batch_tokens: int, heard: Callable[[float], None]
-) -> pd.DataFrame:
-    """Scores of (instruction, output) pairs; ``heard`` is told the share of the tokens that were read."""
+    pairs = [flatten(row["messages"]) for row in rows]
     encode = lambda texts: tokenizer(texts, add_special_tokens=False)["input_ids"]  # noqa: E731
     joined = [ids[:HES_MAX_TOKENS] for ids in encode([instruction + output for instruction, output in pairs])]
     prompt_lengths = [len(ids) for ids in encode([instruction for instruction, _ in pairs])]
@@ -128,7 +104,7 @@ def _score_pairs(
     def seen(tokens: int) -> None:
         nonlocal done
         done += tokens
-        heard(done / total)
+        tell(int(done / total * len(pairs)))
 
     read = Reading(
         pairs,
@@ -137,6 +113,18 @@ def _score_pairs(
         rater.score(lines),
     )
     return pd.DataFrame({name: score.of(read) for name, score in SCORES.items()})
+
+
+def slabs(rows: Iterable[Mapping[str, Any]]) -> Iterator[range]:
+    """Places of rows in parts of about :data:`SLAB` characters."""
+    start = size = place = 0
+    for place, row in enumerate(rows, 1):
+        size += sum(len(turn["content"]) for turn in row["messages"])
+        if size >= SLAB:
+            yield range(start, place)
+            start, size = place, 0
+    if place > start:
+        yield range(start, place)
 
 
 def flatten(messages: Sequence[Mapping[str, str]]) -> tuple[str, str]:
@@ -160,25 +148,17 @@ def _per_token(
 ) -> list[np.ndarray]:  # fmt: skip
     """Measure (logits, target) at every token from position ``first`` of each row on (never the very first)."""
     values = [np.empty(0)] * len(ids)
-    starts = [max(1, start) for start in first]
+    limit = SCORING_LOGITS.get(model.device.type, SCORING_LOGITS["cuda"])
+    size = max(1, limit // model.get_output_embeddings().weight.shape[0])
     model.eval()
     for chosen in batches([len(row) for row in ids], batch_tokens):
-        width = len(ids[chosen[-1]])
-        batch = torch.tensor([ids[i] + [0] * (width - len(ids[i])) for i in chosen], device=model.device)
-        # Padding on the right needs no mask; without a cache nothing else is kept.
-        hidden = model.base_model(input_ids=batch, use_cache=False).last_hidden_state
-        counts = [max(0, len(ids[i]) - starts[i]) for i in chosen]
-        at = torch.tensor([r * width + t for r, i in enumerate(chosen) for t in range(starts[i], len(ids[i]))])
-        measured = _at_positions(model, hidden.flatten(0, 1), batch.flatten(), at.to(model.device), measure)
+        rows = [ids[i] for i in chosen]
+        labels = [([IGNORED] * first[i] + row[first[i] :])[: len(row)] for i, row in zip(chosen, rows)]
+        states, targets, owner = scored(model, padded({"input_ids": rows, "labels": labels}, 0, model.device))
+        pieces = zip(states.split(size), targets.split(size))  # a bounded number of logits at a time
+        measured = torch.cat([measure(logits_of(model, at).float(), tokens).cpu() for at, tokens in pieces]).numpy()
+        counts = owner.bincount(minlength=len(rows)).tolist()
         for i, part in zip(chosen, np.split(measured, np.cumsum(counts)[:-1])):
             values[i] = part
-        seen(sum(len(ids[i]) for i in chosen))
+        seen(sum(map(len, rows)))
     return values
-
-
-def _at_positions(model, hidden, tokens, positions, measure) -> np.ndarray:
-    """Measure at flat positions, a bounded number of logits at a time."""
-    vocabulary = model.get_output_embeddings().weight.shape[0]
-    size = max(1, SCORING_LOGITS.get(hidden.device.type, SCORING_LOGITS["cuda"]) // vocabulary)
-    parts = [measure(logits_of(model, hidden[at - 1]).float(), tokens[at]).cpu() for at in positions.long().split(size)]
-    return torch.cat(parts).numpy() if parts else np.empty(0)

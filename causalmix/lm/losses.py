@@ -42,17 +42,23 @@ def completion_loss(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], 
         input_ids=inputs["input_ids"], position_ids=inputs.get("position_ids"), use_cache=False
     ).last_hidden_state
     targets = inputs["labels"][:, 1:].reshape(-1)
-    scored = targets.ne(IGNORED).nonzero().squeeze(1)
-    states = hidden[:, :-1].flatten(0, 1).index_select(0, scored)
-    total = cross_entropy(logits_of(model, states).float(), targets[scored], reduction="sum")
-    return total / (len(scored) if n_scored is None else n_scored)
+    places = targets.ne(IGNORED).nonzero().squeeze(1)
+    states = hidden[:, :-1].flatten(0, 1).index_select(0, places)
+    total = cross_entropy(logits_of(model, states).float(), targets[places], reduction="sum")
+    return total / (len(places) if n_scored is None else n_scored)
+
+
+def scored(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """The hidden state before each scored token of unpacked rows, (n_scored, width); that token; and its row."""
+    # Padding on the right needs no mask: causal attention never looks there.  Without a cache nothing else is kept.
+    hidden = model.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
+    owner, position = inputs["labels"][:, 1:].ne(IGNORED).nonzero(as_tuple=True)
+    return hidden[owner, position], inputs["labels"][owner, position + 1], owner
 
 
 def token_losses(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """Loss of each scored token of unpacked rows in nats and the row that it belongs to, both of shape (n_scored,)."""
-    hidden = model.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
-    owner, position = inputs["labels"][:, 1:].ne(IGNORED).nonzero(as_tuple=True)
-    states, targets = hidden[owner, position], inputs["labels"][owner, position + 1]
+    states, targets, owner = scored(model, inputs)
     size = max(1, LOGIT_BUDGET // model.get_output_embeddings().weight.shape[0])
     if len(targets) <= size:
         return _losses(model, states, targets), owner
@@ -78,7 +84,7 @@ def row_losses(
     losses = [np.empty(0)] * len(rows)
     model.eval()
     for chosen in batches(rows["length"][:], max_tokens, max_rows):
-        values, owner = token_losses(model, _padded(rows[chosen], tokenizer.pad_token_id, model.device))
+        values, owner = token_losses(model, padded(rows[chosen], tokenizer.pad_token_id, model.device))
         for i, row in enumerate(chosen):
             losses[row] = values[owner == i].double().cpu().numpy()
     return losses
@@ -96,9 +102,9 @@ def batches(lengths: Sequence[int], tokens: float, rows: float = np.inf) -> Iter
         yield batch
 
 
-def _padded(batch: Mapping[str, list], pad_id: int, device: torch.device) -> dict[str, torch.Tensor]:
-    """Labelled rows as tensors, padded on the right."""
-    width = max(batch["length"])
+def padded(batch: Mapping[str, list], pad_id: int, device: torch.device) -> dict[str, torch.Tensor]:
+    """Rows (``input_ids``, ``labels``) as tensors, padded on the right."""
+    width = max(map(len, batch["input_ids"]))
     fill = {"input_ids": pad_id, "labels": IGNORED}
-    padded = {name: [row + [value] * (width - len(row)) for row in batch[name]] for name, value in fill.items()}
-    return {name: torch.tensor(rows, device=device) for name, rows in padded.items()}
+    full = {name: [row + [value] * (width - len(row)) for row in batch[name]] for name, value in fill.items()}
+    return {name: torch.tensor(rows, device=device) for name, rows in full.items()}

@@ -12,10 +12,12 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from causalmix.core.errors import InputError
-from causalmix.lm.losses import batches
+from causalmix.lm.conversations import IGNORED
+from causalmix.lm.losses import batches, padded, scored
 from causalmix.lm.tasks import SPLITS, Task
 
 
+@torch.inference_mode()
 def exact_match(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task, batch_size: int = 32
 ) -> np.ndarray:
@@ -23,27 +25,18 @@ def exact_match(
     if task.golds is None:
         raise InputError(f"Expected a task with golds, found {task.name} with a check; generate its answers instead.")
     prompts = _prompt_ids(task.prompts, tokenizer)
-    golds = tokenizer(list(task.golds), add_special_tokens=False)["input_ids"]
-    rows = [(prompt, [*gold, tokenizer.eos_token_id]) for prompt, gold in zip(prompts, golds)]
-    hits = np.zeros(len(rows), dtype=bool)
+    golds = [
+        [*ids, tokenizer.eos_token_id] for ids in tokenizer(list(task.golds), add_special_tokens=False)["input_ids"]
+    ]
+    hits = np.zeros(len(golds), dtype=bool)
     model.eval()
-    for chosen in batches([len(prompt) + len(gold) for prompt, gold in rows], np.inf, batch_size):
-        hits[chosen] = _greedy_hits(model, [rows[i] for i in chosen], tokenizer.pad_token_id)
+    for chosen in batches([len(prompt) + len(gold) for prompt, gold in zip(prompts, golds)], np.inf, batch_size):
+        inputs = {"input_ids": [prompts[i] + golds[i] for i in chosen],
+                  "labels": [[IGNORED] * len(prompts[i]) + golds[i] for i in chosen]}  # fmt: skip
+        states, targets, owner = scored(model, padded(inputs, tokenizer.pad_token_id, model.device))
+        missed = owner[model.get_output_embeddings()(states).argmax(-1) != targets]
+        hits[chosen] = torch.bincount(missed, minlength=len(chosen)).eq(0).cpu().numpy()
     return hits
-
-
-@torch.inference_mode()
-def _greedy_hits(model: PreTrainedModel, rows: list[tuple[list[int], list[int]]], pad_id: int) -> np.ndarray:
-    """Hits of one batch; hidden states meet the vocabulary only where an answer token is due."""
-    length = max(len(prompt) + len(gold) for prompt, gold in rows)
-    ids = torch.tensor([[*p, *g] + [pad_id] * (length - len(p) - len(g)) for p, g in rows], device=model.device)
-    # Padding on the right needs no mask: causal attention never looks there.
-    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-    due = [(r, len(p) + j) for r, (p, g) in enumerate(rows) for j in range(len(g))]
-    row, position = torch.tensor(due, device=model.device).T
-    written = model.get_output_embeddings()(hidden[row, position - 1]).argmax(-1)
-    missed = row[written != ids[row, position]]
-    return torch.bincount(missed, minlength=len(rows)).eq(0).cpu().numpy()
 
 
 @torch.inference_mode()
