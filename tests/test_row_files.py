@@ -249,6 +249,23 @@ def test_what_is_no_file_of_rows_is_named_in_a_sentence(tmp_path, name, content)
     assert "\n" not in str(error.value) and len(str(error.value)) < 700
 
 
+def test_the_card_of_a_folder_says_which_files_are_meant(tmp_path):
+    """As on the hub: by split, by a configuration's name, which is asked for where none is the usual one."""
+    for name in ("a", "b"):
+        write_lines(tmp_path / f"{name}.jsonl", two({"prompt": "q", "response": name}))
+    configs = ["configs:", "- {config_name: one, data_files: a.jsonl}", "- {config_name: two, data_files: [b.json*]}"]
+    card = tmp_path / "README.md"
+    card.write_text("\n".join(["---", *configs, "---", "Rows."]))
+    assert local.load_pool(str(tmp_path), name="two")["messages"][:] == [turns("q", "b")] * 2
+    for how, told in (({}, "one of one, two of"), ({"name": "three"}, "three as a folder"),
+                      ({"name": "one", "split": "test"}, "the split test of")):  # fmt: skip
+        with pytest.raises(InputError, match=told):
+            local.load_pool(str(tmp_path), **how)
+    card.write_text("---\n" + configs[0] + " [1\n---\n")
+    with pytest.raises(InputError, match="a card of YAML at the head of .*README.md"):
+        local.load_pool(str(tmp_path))
+
+
 def test_a_folder_without_rows_is_refused(tmp_path):
     (tmp_path / "loader.py").write_text("raise SystemExit('executed')")
     with pytest.raises(InputError, match="found loader.py"):

@@ -15,11 +15,12 @@ from typing import Any, BinaryIO, NamedTuple
 import pandas as pd
 import pyarrow as pa
 from datasets.data_files import sanitize_patterns
+from datasets.utils.metadata import MetadataConfigs
+from huggingface_hub import DatasetCard
 from pyarrow import parquet
 
 from causalmix.core.errors import DEEP, InputError, one_line, refused
-from causalmix.core.yaml_file import parse_yaml
-from causalmix.lm.available import READERS, reader_of
+from causalmix.lm.available import READERS, quiet, reader_of
 
 BATCH = 1000  # rows of a binary file that are held at once
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -87,20 +88,14 @@ def find(
 def _of_card(folder: Path, name: str | None) -> dict[str, list[str]] | None:
     """Patterns of files by split, as the card of a data set (the head of its README.md) has them."""
     card = folder / "README.md"
-    head = re.match(r"---\n(.*?)\n---", card.read_text("utf-8", errors="replace"), re.S) if card.is_file() else None
-    try:
-        told = parse_yaml(head[1]) if head else None
-        configs = {str(c.get("config_name", "default")): c for c in told.get("configs") or ()} if told else {}
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"Expected a card of YAML at the head of {card}, found none; correct it.") from error
+    with quiet(), refused(f"a card of YAML at the head of {card}", "correct it"):
+        configs = MetadataConfigs.from_dataset_card_data(DatasetCard.load(card).data) if card.is_file() else {}
+        chosen = name or (configs and configs.get_default_config_name())
     if name and name not in configs:
         raise InputError(f"Expected {name} as a folder of {folder} or in its card, found neither; correct the name.")
-    if not configs:
-        return None
-    first = next((n for n, c in configs.items() if c.get("default")), "default" if "default" in configs else None)
-    if (chosen := name or first or (next(iter(configs)) if len(configs) == 1 else None)) is None:
+    if configs and not chosen:
         raise InputError(f"Expected one of {', '.join(configs)} of {folder}, found no name; give its name.")
-    files = configs[chosen].get("data_files")
+    files = configs[chosen].get("data_files") if configs else None
     return sanitize_patterns(files) if files else None
 
 
