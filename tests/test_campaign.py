@@ -50,6 +50,7 @@ def test_what_is_not_on_record_is_told_and_not_trained(tmp_path):
     ledger, planned = Ledger(tmp_path / "trials.jsonl"), [t for t in trials(3) if t.method == "A"]
     with pytest.raises(InputError, match="set train_missing"):
         recorded_or_trained(planned, ledger, False)
+    assert recorded_or_trained(planned, ledger, False, needed=False) == ([], [])
     with ledger.writer():
         ledger.append(finished(planned[0]))
     kept, records = recorded_or_trained(planned, ledger, False)

@@ -55,7 +55,7 @@ def test_every_clause_follows_its_comparison():
     assert "CausalMix-A, the paper's policy, beats equal shares (+" in told["What was found"]
     assert "at the state of the data, is not told apart from equal shares (" in told["What was found"]
     assert (
-        "Of 2 claims about the method that could be tried 1 hold here, 0 do not, and for 1" in told["How sure that is"]
+        "Of 2 claims about the method that could be tried 1 holds here, 0 do not, and for 1" in told["How sure that is"]
     )
     assert "yes (CausalMix-A against CausalMix-A without X, on average +" in told["What was found"]
 
@@ -68,7 +68,7 @@ def test_a_record_that_turns_round_turns_the_sentences():
     assert "CausalMix-A: on 800 rows it falls behind equal shares (-" in larger["Where it fails"]
     assert "with the larger model it beats equal shares (+" in larger["Where it fails"]
     assert "no (CausalMix-A against CausalMix-A without X, on average -" in moved["What was found"]
-    assert "ahead of equal shares in 0 of 1 trials, behind in 1" in moved["Where it fails"]
+    assert "ahead of equal shares in 0 of 1 trial, behind in 1" in moved["Where it fails"]
 
 
 def test_our_policy_is_the_one_that_knows_of_scale_where_it_was_tried():

@@ -16,6 +16,7 @@ import pandas as pd
 from causalmix.core.errors import InputError
 from causalmix.core.intervals import adjusted_verdict, holm, mean_interval, mean_p
 from causalmix.core.tables import read_table
+from causalmix.core.wording import counted
 from causalmix.study import claims, questions
 from causalmix.study.trials import DIFFERENCE, GROUP, REFERENCE, name_of
 
@@ -137,9 +138,10 @@ def _sure(judged: pd.DataFrame, compared: pd.DataFrame) -> str:
     holds, fails, is_open = ((judged == claims.WORDS[word]).sum() for word in ("better", "worse", "open"))
     return (
         "Every mixture was fixed before it was trained, with fresh seeds that all methods share; intervals are of 95%. "
-        f"Of the {len(compared)} differences in the figure {clear} are told apart from nought when adjusted for their "
-        f"number. Of {len(judged)} claims about the method that could be tried {holds} hold here, {fails} do not, and "
-        f"for {is_open} it cannot be told."
+        f"Of {counted(len(compared), 'difference')} in the figure {counted(clear, 'is', 'are')} told apart from nought "
+        f"when adjusted for their number. Of {counted(len(judged), 'claim')} about the method that could be tried "
+        f"{counted(holds, 'holds', 'hold')} here, {counted(fails, 'does', 'do')} not, and for {is_open} it cannot be "
+        "told."
     )
 
 
@@ -152,10 +154,10 @@ def _far(compared: pd.DataFrame, method: str) -> str:
         told += [f"{where.format(row['n_samples'])} it {_said(row)}" for _, row in there.tail(1).iterrows()]
     moved = mine.loc[mine["pool"] != "whole", "verdict"]
     if len(moved):
-        ahead, behind = ((moved == word).sum() for word in ("better", "worse"))
+        ahead, behind, is_open = ((moved == word).sum() for word in ("better", "worse", "open"))
         told.append(
-            f"where the state of the pool has shifted it is ahead of equal shares in {ahead} of {len(moved)} trials, "
-            f"behind in {behind}, and for {len(moved) - ahead - behind} it cannot be told"
+            f"where the state of the pool has shifted it is ahead of equal shares in {ahead} of "
+            f"{counted(len(moved), 'trial')}, behind in {behind}, and for {is_open} it cannot be told"
         )
     return f"{method}: {', '.join(told[:-1])}{', and ' if told[1:] else ''}{told[-1]}." if told else ""
 
@@ -181,7 +183,7 @@ def world_told(tables: Mapping[str, pd.DataFrame]) -> str:
     return (
         f"Before fine-tuning the base answers {base:.0f} of a hundred questions rightly, averaged over the axes; after "
         f"it, half of the {len(runs)} runs answer more than {middle:.0f}, and nine in ten between {low:.0f} and "
-        f"{high:.0f}. {(runs > base).sum()} of {len(runs)} end above their base."
+        f"{high:.0f}. {counted(int((runs > base).sum()), 'of them ends', 'of them end')} above the base."
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
+from causalmix.core.wording import counted
+
 CLEAR = 0.1  # of a chance, from one half; of a rank correlation, from nought; of an accuracy, over runs
 
 
@@ -66,7 +68,8 @@ def above_base(values: pd.Series, base: float | None) -> str:
         return "What the base model can do before fine-tuning is not known."
     above = int((values > base).sum())
     count = {0: "None", len(values): "All"}.get(above, f"{above}")
-    return f"{count} of the {len(values)} runs end above the model that they started from, whose `y_dev` is {base:.3f}."
+    start = "ends above the model that it" if above == 1 else "end above the model that they"
+    return f"{count} of the {counted(len(values), 'run')} {start} started from, whose `y_dev` is {base:.3f}."
 
 
 def explained(shares: Mapping[str, tuple[float, float]], n_states: int) -> str:

@@ -48,7 +48,7 @@ def causalmix_a(
         return Proposal(reference, "no return is positive, so the reference mixture is kept")
     plain = gains / gains.sum()
     weights = _inside(capped(plain[None], caps), reference, radius)[0]
-    return Proposal(weights, "" if np.allclose(plain, weights) else "held within the caps or the trust region")
+    return Proposal(weights, "" if np.allclose(plain, weights) else f"held within {_bounds(radius, caps)}")
 
 
 def causalmix_s(
@@ -76,8 +76,14 @@ def causalmix_s(
     drawn = sample_dirichlet(n_candidates, alpha, len(theta), seed)
     candidates = _inside(capped(drawn, caps), reference, radius)
     best = np.argsort(-(log_treatment(candidates, eps) @ theta), kind="stable")[:top]
-    note = "" if np.array_equal(candidates, drawn) else "candidates were held within the caps or the trust region"
+    note = "" if np.array_equal(candidates, drawn) else f"candidates were held within {_bounds(radius, caps)}"
     return Proposal(candidates[best].mean(axis=0), note)
+
+
+def _bounds(radius: float | None, caps: np.ndarray | None) -> str:
+    """What may have moved a mixture, in words."""
+    bounds = {"the caps": caps is not None and (caps < 1).any(), "the trust region": radius is not None}
+    return " and ".join(name for name, binds in bounds.items() if binds)
 
 
 def domain_caps(rows: np.ndarray, n_samples: int, max_repeats: float = 0) -> np.ndarray:

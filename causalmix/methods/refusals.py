@@ -16,6 +16,7 @@ from causalmix.core.paths import STUDIES, check_writable
 from causalmix.core.simplex import check_mixture
 from causalmix.core.sweep_files import Sweep, named, read_sweep
 from causalmix.core.tables import read_table
+from causalmix.core.wording import counted
 from causalmix.methods.limits import Caution, limits
 from causalmix.methods.objective import Objective, pairs, read_objective
 from causalmix.methods.request import BY_LETTER, Asked, Request
@@ -35,7 +36,9 @@ def checked(request: Request) -> Asked:
     lower = map(named, objective.outcomes if request.lower_is_better == [] else request.lower_is_better or ())
     stated = tuple(lower), tuple(map(named, request.higher_is_better or ()))
     if left_out := len(history) - len(known := history.complete(outcomes)):
-        told = f"{left_out} of {len(history)} runs are left out, for they lack {brief(' or '.join(outcomes))}."
+        form = f"{{:,}} of {len(history)} runs {{}}"
+        lacks = counted(left_out, "is left out, for it lacks", "are left out, for they lack", form)
+        told = f"{lacks} {brief(' or '.join(outcomes))}."
         sweep, history = replace(sweep, told=(*sweep.told, told)), known
     down = tuple(name for name in outcomes if is_lower_better(history, name, *stated))
     history = objective.derived(turned(history, outcomes, *stated))

@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 from datasets import Dataset
 
+from causalmix.core.wording import counted
 from causalmix.data.fingerprints import ROW
 
 FOLDER = "domains"
@@ -153,10 +154,12 @@ def _left_out(rows: Dataset, fields: set[str], ending: str) -> dict[str, str]:
         odd += roles != ["user", "assistant"] * (len(roles) // 2)
     if untaught:
         left[TRL] = left[LLAMA_FACTORY] = (
-            f"{untaught} rows have turns of the assistant with weight 0, on which it would train"
+            f"{counted(untaught, 'row has', 'rows have')} turns of the assistant with weight 0, on which it would train"
         )
     elif ending == "jsonl" and fields - PLAIN - {"weight", "train"}:
         left[TRL] = "turns hold more than text, whose types files of JSON do not all tell; give --rows-format parquet"
     if odd and LLAMA_FACTORY not in left:
-        left[LLAMA_FACTORY] = f"{odd} rows do not alternate between user and assistant, which it would leave out"
+        left[LLAMA_FACTORY] = (
+            f"{counted(odd, 'row does', 'rows do')} not alternate between user and assistant, which it would leave out"
+        )
     return left

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from causalmix.core.wording import counted
 from causalmix.study.trials import DIFFERENCE, GROUP, MEAN, REFERENCE, name_of
 
 SIZES = GROUP[1:]
 PROMISE = ("predicted_gain", "gain_ci_low", "gain_ci_high")
-VERBS = {"less": "fell short", "more": "were exceeded"}
+VERBS = {"less": ("fell short", "fell short"), "more": ("was exceeded", "were exceeded")}
 
 
 def promised(mixtures: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
@@ -60,8 +61,11 @@ def promises_kept(promises: pd.DataFrame) -> list[str]:
     found = []
     for (model, n_samples), part in promises[promises["kept"] != ""].groupby(SIZES, sort=False):
         who = {word: list(rows["method"]) for word, rows in part.groupby("kept")}
-        told = [f"{len(who[word])} {verb} ({', '.join(who[word])})" for word, verb in VERBS.items() if word in who]
+        told = [
+            f"{counted(len(who[word]), *verb)} ({', '.join(who[word])})" for word, verb in VERBS.items() if word in who
+        ]
         where, kept = name_of({"model": model, "n_samples": int(n_samples)}), len(who.get("inside", ()))
         rest = f"; {' and '.join(told)}" if told else ""
-        found.append(f"**{where}**: {kept} of {len(part)} promised intervals hold what came{rest}.")
+        hold = counted(kept, "holds", "hold", f"{{:,}} of {counted(len(part), 'promised interval')} {{}}")
+        found.append(f"**{where}**: {hold} what came{rest}.")
     return found

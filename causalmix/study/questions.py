@@ -134,11 +134,15 @@ def short(answer: dict) -> str:
     return f"{answer['question']} **{word.capitalize()}**{number}."
 
 
-def said(answer: dict, asked: pd.DataFrame) -> str:
-    """One row of :func:`answers` as a sentence in Markdown, with its groups from :func:`differences`."""
+def said(answer: dict, asked: pd.DataFrame | None = None) -> str:
+    """One row of :func:`answers` as a sentence in Markdown, with its groups where :func:`differences` is given."""
     one, other, word = answer["one"], answer["other"], answer["answer"]
     if word == NOT_TRIED:
         return f"*{one}* against *{other}*: **not tried**, for the trials that would answer are not on record."
+    if asked is None:
+        return (
+            f"*{one}* against *{other}*: **{word}**" + f" ({_points(answer)} on average)" * bool(_points(answer)) + "."
+        )
     part = asked[(asked["question"] == answer["question"]) & (asked["one"] == one) & (asked["other"] == other)]
     places = {verdict: [_place(row) for row in rows.to_dict("records")] for verdict, rows in part.groupby("verdict")}
     told = [f"{verb} in {len(places[verdict])} ({'; '.join(places[verdict])})"

@@ -13,6 +13,7 @@ from causalmix.core import direction
 from causalmix.core.errors import InputError
 from causalmix.core.intervals import adjusted_verdict, holm, mean_interval, mean_p, verdict
 from causalmix.core.tables import read_table
+from causalmix.core.wording import counted
 from causalmix.methods.variants import DESIGNED
 from causalmix.study.parts import Trial
 from causalmix.train.ledger import Ledger
@@ -25,20 +26,23 @@ METHOD = "CausalMix-A"  # the method that trained variants are held against
 GROUP = ["pool", "model", "n_samples"]  # trials that agree in these are compared among themselves
 MEAN = ("mean", "ci_low", "ci_high")
 DIFFERENCE = ("difference", "difference_low", "difference_high")
+NOT_TRAINED = (
+    "These trials have not been trained yet, so nothing is told of them; `causalmix sweep --trials` trains them."
+)
 
 
 def recorded_or_trained(
-    trials: Sequence[Trial], ledger: Ledger, train_missing: bool, progress=None
+    trials: Sequence[Trial], ledger: Ledger, train_missing: bool, progress=None, needed: bool = True
 ) -> tuple[list[Trial], list[dict]]:
     """Trials with their records: all of them, trained where the ledger lacks them, or only those on record.
 
-    InputError where nothing is on record and nothing may be trained.
+    InputError where trials are needed, none is on record and nothing may be trained.
     """
     if train_missing:
         return list(trials), run_sweep([t.spec for t in trials], ledger, train, progress=progress)
     finished = ledger.finished()
     kept = [t for t in trials if t.spec.run_id in finished]
-    if not kept:
+    if needed and not kept:
         raise InputError(
             f"Expected recorded runs of these mixtures in {ledger.path.name}, found none; set train_missing."
         )
@@ -128,8 +132,8 @@ def standing_words(compared: pd.DataFrame, base: Mapping[str, float] | None = No
         pool = "" if where["pool"] == "whole" else f"{where['pool']}, "
         ours = against(compared, METHOD, where)
         said.append(
-            f"**{pool}{name_of(where)}**: ahead of {REFERENCE} {words.count('better')} of {len(words)} methods, "
-            f"behind it {words.count('worse')}, open {words.count('open')}. "
+            f"**{pool}{name_of(where)}**: ahead of {REFERENCE} {words.count('better')} of "
+            f"{counted(len(words), 'method')}, behind it {words.count('worse')}, open {words.count('open')}. "
             f"The highest mean is that of {best['method']} ({100 * best['mean']:.1f} points{above})."
             + f" {METHOD}: {ours}."
             * bool(ours)

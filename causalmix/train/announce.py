@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from causalmix.core.history import MIN_ROWS
 from causalmix.core.parameters import RunsParameters
+from causalmix.core.wording import counted
 from causalmix.data.scored_pools import World
 from causalmix.train.clusters import CPU_COUNT, visible_gpus
 from causalmix.train.design import times_rows
@@ -24,9 +25,9 @@ def before_scoring(asked: RunsParameters, limit: int | None) -> str:
     other = f" and {sizes:,} more of half to four times as many" if sizes else ""
     few = f" A history needs {MIN_ROWS} mixtures: these make none yet, raise n_runs or --limit."
     return (
-        f"A sweep of {runs + again + sizes:,} runs, {runs:,} mixtures and {again:,} of them again with another seed, "
-        f"of {asked.n_samples:,} rows each{other}: {rows:,.0f} rows in all, after the pool is scored (unless the cache "
-        f"has it).{few if runs < MIN_ROWS else ''}"
+        f"A sweep of {counted(runs + again + sizes, 'run')}, {counted(runs, 'mixture')} and {again:,} of them again "
+        f"with another seed, of {asked.n_samples:,} rows each{other}: {rows:,.0f} rows in all, "
+        f"after the pool is scored (unless the cache has it).{few if runs < MIN_ROWS else ''}"
     )
 
 
@@ -34,13 +35,17 @@ def before_training(missing: Sequence[RunSpec], world: World, n_workers: int | N
     """What is left to train, and how long that takes."""
     rows = sum(spec.n_samples * spec.epochs for spec in missing)
     tokens = rows * float(world.pool.with_format("numpy")["n_tokens"][:].mean())
-    told = f"{len(missing):,} runs are left: {rows:,} rows, about {tokens:,.0f} tokens of the scorer"
+    told = (
+        f"{counted(len(missing), 'run is', 'runs are')} left: {rows:,} rows, about {tokens:,.0f} tokens of the scorer"
+    )
     if not measure:
         return f"{told}."
     fixed, per_row = measured(missing[0])
     workers = min(n_workers or len(visible_gpus()) or CPU_COUNT, len(missing))
     minutes = (len(missing) * fixed + rows * per_row) / workers / 60
-    return f"{told}, about {max(minutes, 1):,.0f} minutes with {workers} at a time (measured: a short run)."
+    return (
+        f"{told}, about {counted(max(round(minutes), 1), 'minute')} with {workers} at a time (measured: a short run)."
+    )
 
 
 def measured(spec: RunSpec, train: Callable[[dict], dict] = train) -> tuple[float, float]:

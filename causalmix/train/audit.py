@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.stats import f as f_distribution
 
 from causalmix.core.errors import InputError
+from causalmix.core.wording import counted
 from causalmix.train.design import Design, noise_panel
 from causalmix.train.ledger import Ledger
 from causalmix.train.records import history
@@ -89,12 +90,14 @@ def agreement_sentence(again: pd.DataFrame) -> str:
     """Whether the runs that were trained again agree with the record, in one sentence."""
     same, n = int((again["largest_difference"] == 0).sum()), len(again)
     if same == n:
-        return f"All {n} runs that were trained again agree with the record on every item of every task."
+        who = f"All {n} runs that were trained again agree" if n > 1 else "The run that was trained again agrees"
+        return f"{who} with the record on every item of every task."
     worst = again["largest_difference"].max()
     mean = (again["again"] - again["recorded"]).abs().max()
     return (
-        f"Of {n} runs trained again, {same} agree with the record on every item of every task; of the others the "
-        f"largest difference on one task is {worst:.4f}, and in a run's mean accuracy {mean:.4f}."
+        f"Of {counted(n, 'run')} trained again, {counted(same, 'agrees', 'agree')} with the record on every item of "
+        f"every task; of the others the largest difference on one task is {worst:.4f}, and in a "
+        f"run's mean accuracy {mean:.4f}."
     )
 
 
@@ -114,7 +117,8 @@ def pilot_sentence(pilot: pd.DataFrame) -> str:
         low, high = allowed(row.threshold)
         off = max(low - row.value, row.value - high)
         missed.append(f"*{row.measure}*: {row.value:.2f} [{row.low:.2f}, {row.high:.2f}], which misses it by {off:.2f}")
-    told = [f"Of {len(pilot)} measures, the world meets {int(pilot['met'].sum())} and misses {len(missed) or 'none'}."]
+    met = int(pilot["met"].sum())
+    told = [f"Of {counted(len(pilot), 'measure')}, the world meets {met} and misses {len(missed) or 'none'}."]
     told += [f"{'; '.join(missed)}."] if missed else []
     unknown = [f"*{name}*" for name in pilot.loc[pilot["value"].isna(), "measure"]]
     return " ".join(told + ([f"Not measured: {', '.join(unknown)}."] if unknown else []))

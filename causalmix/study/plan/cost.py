@@ -12,6 +12,7 @@ import pandas as pd
 
 from causalmix.core.errors import InputError
 from causalmix.core.study_file import Study
+from causalmix.core.wording import counted
 from causalmix.data.scored_pools import VALIDATION_ROWS
 from causalmix.study.plan.hardware import Hardware
 from causalmix.study.plan.memory import check_fit, described, disk_table, memory_table, shape_of
@@ -174,13 +175,17 @@ def _lines(table: pd.DataFrame, digits: int = 2) -> str:
 def total_sentence(found: Plan) -> str:
     """What a study costs in all."""
     total, unit = found.totals, found.hardware.unit if found.hardware else "GPU"
-    text = f"In all at most {total['trained']:,} models trained (mixtures that turn out alike share their runs), "
+    text = (
+        f"In all at most {counted(total['trained'], 'model')} trained (mixtures that turn out alike share their runs), "
+    )
     text += f"{_short(total['flops'] + total['attention_flops'])} FLOPs"
     if found.hardware:
         days = total["hours"] / found.hardware.units / 24
-        machines = f"{found.hardware.units} {unit}{'s' if found.hardware.units > 1 else ''}: {found.hardware.name}"
+        machines = f"{counted(found.hardware.units, unit)}: {found.hardware.name}"
         text += f", {total['hours']:,.1f} {unit}-hours, {days:,.2f} days if all are busy ({machines})"
         text += f", {total['hours_to_mixture']:,.1f} {unit}-hours of it up to the mixture"
     if found.parts["money"].notna().any():
         text += f", {total['money']:,.0f} to pay at a price of {found.hardware.price_per_gpu_hour:g} an hour"
-    return text + (f"; {total['unknown']} parts are unknown and not in it." if total["unknown"] else ".")
+    return text + (
+        f"; {counted(total['unknown'], 'part is', 'parts are')} unknown and not in it." if total["unknown"] else "."
+    )

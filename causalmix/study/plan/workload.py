@@ -16,6 +16,7 @@ import pandas as pd
 from causalmix.core import paths
 from causalmix.core.errors import InputError
 from causalmix.core.study_file import Study
+from causalmix.core.wording import counted
 from causalmix.data.families import KINDS
 from causalmix.data.named_models import is_own
 from causalmix.data.recipes import Recipe
@@ -254,16 +255,16 @@ def _named(family: str, what: str) -> str:
 
 def _recorded(study: str, model: str, prefix: str) -> Assumption | None:
     """Tokens of a row as finished runs of a study have counted them; None without such a run."""
-    counted = []
+    found = []
     for name in ("runs.jsonl", "trials.jsonl"):
         for record in Ledger(paths.results_dir(study) / name).finished().values():
             spec, training = record["spec"], record["training"]
             if spec["model"] == model and spec["world"].startswith(prefix) and training.get("rows"):
                 # A run that mixes while it trains counts every row that it was handed, in all epochs.
                 passes = 1 if "mixing" in training else spec["epochs"]
-                counted.append(training["tokens"] / (training["rows"] * passes))
-    source = f"measured: {len(counted)} recorded runs of the study {study}"
-    return Assumption(value=float(np.mean(counted)), source=source) if counted else None
+                found.append(training["tokens"] / (training["rows"] * passes))
+    source = f"measured: {counted(len(found), 'recorded run')} of the study {study}"
+    return Assumption(value=float(np.mean(found)), source=source) if found else None
 
 
 @cache

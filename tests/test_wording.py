@@ -1,0 +1,118 @@
+"""Numbers in sentences: one is one, and a chapter whose trials are not trained says so."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from chapter_cells import NOTEBOOKS, said
+
+from causalmix.book import front, words
+from causalmix.core.paths import ROOT
+from causalmix.core.wording import counted
+from causalmix.methods import policy
+from causalmix.study import claims, promises, trials
+from causalmix.train import audit
+
+
+def test_one_is_one():
+    """Noun and verb go with the number, which may be marked."""
+    assert [counted(n, "run ends", "runs end") for n in (0, 1, 2000)] == ["0 runs end", "1 run ends", "2,000 runs end"]
+    assert counted(1, "agrees", "agree", "**{}** {}") == "**1** agrees" and counted(2, "claim") == "2 claims"
+
+
+def again(*differences):
+    """Runs that were trained again, by their largest difference."""
+    return pd.DataFrame({"largest_difference": differences, "again": 0.5, "recorded": 0.5})
+
+
+VERDICTS = pd.DataFrame({"verdict": [claims.WORDS[w] for w in ("better", "worse", "open")], "p": 0.01})
+ONE = {
+    "The run that was trained again agrees with": lambda: audit.agreement_sentence(again(0.0)),
+    "Of 2 runs trained again, 1 agrees with": lambda: audit.agreement_sentence(again(0.0, 0.1)),
+    "1 of the 3 runs ends above the model that it": lambda: words.above_base(pd.Series([0.1, 0.2, 0.9]), 0.5),
+    "Of 1 difference in the figure 1 is told": lambda: front._sure(VERDICTS, pd.DataFrame({"verdict": ["better"]})),
+    "Of 3 claims about the method that could be tried 1 holds here, 1 does not": lambda: front._sure(
+        VERDICTS, pd.DataFrame({"verdict": ["better"]})
+    ),
+    "1 of 2 promised intervals holds what came; 1 was exceeded (B)": lambda: promises.promises_kept(
+        pd.DataFrame({"model": "proxy", "n_samples": 50, "method": ["A", "B"], "kept": ["inside", "more"]})
+    )[0],
+    "ahead of Equal 1 of 1 method, behind it 0": lambda: trials.standing_words(
+        pd.DataFrame(
+            {"pool": "whole", "model": "proxy", "n_samples": 50, "method": ["A"], "mean": 0.5, "difference": 0.1}
+            | {"difference_low": 0.05, "difference_high": 0.15, "p_holm": 0.01}
+        )
+    )[0],
+}
+
+
+@pytest.mark.parametrize("start", ONE)
+def test_sentences_of_one_are_in_the_singular(start):
+    """Counts on pages are small: four runs trained again, one claim that fails."""
+    assert start in ONE[start]()
+
+
+#: What a page may have one of, and verbs of it; others (rows, splits, a history's runs) are many by their ranges.
+MAYBE_ONE = r"(?:claims|questions|comparisons|verdicts|differences|measures|trials|methods|models|mixtures are)"
+VERBS = r"(?:agree|hold|do|are|were|have|turn|end)"
+UNBOUND = re.compile(rf"\{{(?!counted)[^{{}}]*\}}(?:\*\*)? (?:more )?(?:{MAYBE_ONE}|{VERBS})\b")
+
+
+def texts():
+    """Code of every notebook, and of the book's modules."""
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        yield path.name, "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    for path in sorted((ROOT / "causalmix/book").glob("*.py")):
+        yield path.name, path.read_text(encoding="utf-8")
+
+
+def test_no_sentence_takes_a_number_for_more_than_one():
+    """A number before such a noun or verb is put there by ``counted``."""
+    assert UNBOUND.search("{n} claims") and UNBOUND.search("{same}** agree") and not UNBOUND.search("{counted(n)} do")
+    assert {name: found for name, text in texts() if (found := UNBOUND.findall(text))} == {}
+
+
+def test_the_verdicts_of_chapter_nine_are_counted_as_they_are():
+    """One claim holds and two do not; of one claim, one."""
+    table = pd.DataFrame(
+        {"verdict": ["holds", "does not hold", "does not hold"], "ci_low": -1, "ci_high": 1, "claim": ""}
+    )
+    stub = {"claims": SimpleNamespace(by_family=lambda table: table, WORDS=claims.WORDS)}
+    told = said("09_paper_and_ours", "claims.by_family(paper)", paper=table, found=table, **stub)
+    assert told == "Of 3 claims of the paper 1 holds, 2 do not, 0 cannot be told, 0 were not tried."
+    alone = said("09_paper_and_ours", "claims.by_family(paper)", paper=table[:1], found=table[:1], **stub)
+    assert alone.startswith("Of 1 claim of the paper 1 holds, 0 do not")
+
+
+def test_chapters_whose_trials_are_not_trained_say_so_and_go_on():
+    """Shifted pools and long chains: one sentence in the place of an error, and tables of what there is."""
+    none = SimpleNamespace(
+        recorded_or_trained=lambda *_, needed: ([], []), coverage=lambda *_: pd.DataFrame({"recorded": [0]}),
+        NOT_TRAINED=trials.NOT_TRAINED, METHOD=trials.METHOD,
+    )  # fmt: skip
+    some = dict.fromkeys(("design", "pool", "ledger"), None) | {"lower": False, "tried": lambda *_: None}
+    names = {
+        "trials": none, "campaign": SimpleNamespace(**some), "parts": SimpleNamespace(shift_trials=lambda *_: []),
+        "direction": SimpleNamespace(upward=lambda table, *_: table), "whole": pd.DataFrame({"y_dev": [0.5]}),
+        "compared": pd.DataFrame({"mean": [0.5]}), "covered": pd.DataFrame({"recorded": [5]}), "outcome": "y_dev",
+    }  # fmt: skip
+    names |= dict.fromkeys(("moved", "largest_scale", "shift_seeds", "train_missing", "out"))
+    assert said("06_target", "planned_shift = parts.shift_trials", **names) == trials.NOT_TRAINED
+    assert said("06_target", "means(compared_shift", done_shift=[]) == ""
+    assert "has been trained on long chains of thought yet" in said("07_longcot", "in_short.answer", done=[], **names)
+    for part in ("claimed = claims.judged(", "again = audit.train_again(", "trials.axis_table(table"):
+        assert said("07_longcot", part, done=[]) == ""
+
+
+def test_a_note_names_the_bound_that_was_set():
+    """No trust region is named where there is none, and no caps."""
+    theta = policy.np.array([0.02, 0.01, -0.01])
+    how = {"n_candidates": 500, "top": 5}
+    caps = policy.np.array([0.4, 1, 1])
+    assert policy.causalmix_s(theta, **how).note == ""
+    assert policy.causalmix_s(theta, **how, caps=caps).note == "candidates were held within the caps"
+    assert policy.causalmix_s(theta, **how, radius=0.1).note == "candidates were held within the trust region"
+    assert policy.causalmix_a(theta, radius=0.1, caps=caps).note == "held within the caps and the trust region"
