@@ -289,10 +289,10 @@ def _book(options: argparse.Namespace) -> int:
 
 def _check_answer(options: argparse.Namespace) -> int:
     """Lists the questions, or returns 1 unless the answer is right."""
-    from causalmix.book import answers
+    from causalmix.book import answers, data_files
 
     if options.answer is None:
-        print(answers.listed((options.chapter,) if options.chapter else ()), end="")
+        print(data_files.markdown(*answers.listed((options.chapter,) if options.chapter else ())), end="")
         return 0
     right, told = answers.check(options.chapter, options.number, options.answer, paths.results_dir(options.study))
     print(told)

@@ -70,7 +70,9 @@ def small_book(tmp_path_factory):
     shutil.copy(ROOT / "_config.yml", root)
     toc = "format: jb-book\nroot: index\nparts:\n- numbered: true\n  chapters:\n  - file: chapters/05_mixture\n"
     (root / "book" / "_toc.yml").write_text(toc)
-    (root / "book" / "index.md").write_text("# Index\n\n$e^x$\n\n## Words\n\n```{include} _build/status.md\n```\n")
+    doors = "::::{grid} 1 1 2 2\n:::{grid-item-card} Read\nHere.\n:::\n::::\n"
+    status = "::::{table} Pages\n```{include} _build/status.md\n```\n::::\n"
+    (root / "book" / "index.md").write_text(f"# Index\n\n$e^x$\n\n{doors}\n## Words\n\n{status}")
     write_page(root)
     build.build(root=root)
     return root
@@ -87,6 +89,12 @@ def test_a_sound_book_has_no_findings(small_book):
     assert build.check(small_book) == []
 
 
+def captions(page):
+    """What stands above the tables of a rendered page."""
+    found = re.findall(r"<caption[^>]*>(.*?)</caption>", page, re.S)
+    return [re.sub("<.*?>", "", caption).rstrip("#\N{PILCROW SIGN}\n") for caption in found]
+
+
 def test_tables_are_numbered_within_their_chapter(small_book):
     """The number stands in the table's own caption, and a wide table scrolls in its box."""
     text = (small_book / "book/_build/html/chapters/05_mixture.html").read_text()
@@ -94,8 +102,7 @@ def test_tables_are_numbered_within_their_chapter(small_book):
         "table-1",
         "table-2",
     ]
-    captions = re.findall(r"<table[^>]*><caption[^>]*>(.*?)</caption>", text)
-    assert [re.sub("<.*?>", "", c) for c in captions] == ["Table 1.1 First", "Table 1.2 Second &amp; last"]
+    assert captions(text) == ["Table 1.1 First", "Table 1.2 Second &amp; last"]
 
 
 def test_the_files_behind_the_pages_can_be_taken_away(small_book):
@@ -112,7 +119,8 @@ def test_the_book_is_printed_as_one_file(copy_of):
     printed = build.print_book(root=copy_of).read_bytes()
     page = (copy_of / "book/_build/singlehtml/index.html").read_text()
     assert printed.startswith(b"%PDF") and b"/Outlines" in printed
-    assert [word for word in ("Index", "Small") if word not in page] == []
+    assert [word for word in ("Index", "Small", "Read") if word not in page] == []
+    assert captions(page) == ["Table 1 Pages", "Table 1.1 First", "Table 1.2 Second &amp; last"]
     assert '"../_static/' not in page
 
 
@@ -402,6 +410,16 @@ def test_code_that_the_prose_names_exists():
     code = [(owner, name) for owner, name in mentions if owner in owned and name not in ("py", "csv", "jsonl", "yaml")]
     assert len(code) > 5
     assert [f"{owner}.{name}" for owner, name in code if name not in owned[owner]] == []
+
+
+@pytest.mark.parametrize("path", [*PROSE, *sorted((ROOT / "notebooks").glob("*.ipynb"))], ids=lambda path: path.stem)
+def test_every_table_in_markdown_has_a_caption(path):
+    """So that it is numbered like those that cells show, on pages and in print."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".ipynb":
+        text = "\n\n".join(cell.source for cell in nbformat.reads(text, 4).cells if cell.cell_type == "markdown")
+    heads = re.findall(r"^(.*)\n\|.*\|\n\|[-|: ]+\|$", text, re.M)
+    assert [line for line in heads if not re.match(r":::\{table\} \w+ \w+", line)] == []
 
 
 def test_bibliography_keys_are_unique_and_located():

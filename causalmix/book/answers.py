@@ -6,7 +6,7 @@ A reply tells whether an answer is right and, if not, which way it is off; it ne
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -204,12 +204,12 @@ def _judged(value: float, right: float, where: str) -> tuple[bool, str]:
     return False, f"Too {'small' if value < right else 'large'}. {where}"
 
 
-def listed(chapters: tuple[str, ...] = ()) -> str:
-    """All questions, or those of some chapters: a row each of a Markdown table, under the names of the chapters."""
+def listed(chapters: tuple[str, ...] = ()) -> tuple[Sequence[str], list[Sequence[object]]]:
+    """Head and rows of a table of all questions, or of those of some chapters, under the names of the chapters."""
     wanted = {subject_of(name) for name in chapters} or set(QUESTIONS)
-    rows = ["| Chapter | | Question | Tables |", "|---|---|---|---|"]
-    for chapter in sources():
-        asked = QUESTIONS.get(subject_of(chapter), ()) if subject_of(chapter) in wanted else ()
-        for i, question in enumerate(asked, 1):
-            rows.append(f"| {chapter} | {i} | {question.text} | {', '.join(f'`{t}`' for t in question.tables)} |")
-    return "\n".join(rows) + "\n"
+    asked = {chapter: QUESTIONS.get(subject_of(chapter), ()) for chapter in sources() if subject_of(chapter) in wanted}
+    return ("Chapter", "", "Question", "Tables"), [
+        (chapter, i, question.text, ", ".join(f"`{name}`" for name in question.tables))
+        for chapter, questions in asked.items()
+        for i, question in enumerate(questions, 1)
+    ]

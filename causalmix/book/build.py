@@ -111,58 +111,48 @@ def _render(root: Path, strict: bool, out: Path, settings: dict[str, str], build
 
 def write_status(root: Path = ROOT) -> Path:
     """Write the table of the status page, one row a chapter, from the stamps to ``book/_build/status.md``."""
-    head = "| Chapter | Study | Parameters | Source | Code | Data | State |\n|---|---|---|---|---|---|---|\n"
-    path = root / "book" / "_build" / "status.md"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(head + "".join(_status_row(page, root) for page in chapters(root)), encoding="utf-8")
-    return path
+    head = ("Chapter", "Study", "Parameters", "Source", "Code", "Data", "State")
+    return data_files.write_table(root, "status", head, [_status_row(page, root) for page in chapters(root)])
 
 
-def _status_row(page: Path, root: Path) -> str:
+def _status_row(page: Path, root: Path) -> list[str]:
     found, why = stamps.state(page, root)
     stamp = stamps.read_notebook(page)["metadata"].get(stamps.KEY, {}) if page.exists() else {}
-    parameters = "<br>".join(f"`{name} = {value!r}`" for name, value in stamp.get("parameters", {}).items())
-    inputs = "<br>".join(f"{Path(name).name} `{value}`" for name, value in stamp.get("inputs", {}).items())
+    changed = [f"`{name} = {value!r}`" for name, value in stamp.get("parameters", {}).items()]
+    read = [f"{Path(name).name} `{value}`" for name, value in stamp.get("inputs", {}).items()]
     hashes = [f"`{stamp[name]}`" if stamp else "" for name in ("source", "code")]
-    cells = [
-        f"{{doc}}`chapters/{page.stem}`",
-        stamp.get("study", ""),
-        parameters or "as in the notebook",
-        *hashes,
-        inputs,
-        ", ".join([found, *why]),
-    ]
-    return f"| {' | '.join(cells)} |\n"
-
-
-def write_questions(root: Path = ROOT) -> Path:
-    """Write the table of the questions that students check alone to ``book/_build/questions.md``."""
-    path = root / "book" / "_build" / "questions.md"
-    path.write_text(answers.listed(), encoding="utf-8")
-    return path
+    told = "<br>".join(changed) or "as in the notebook", *hashes, "<br>".join(read), ", ".join([found, *why])
+    return [f"{{doc}}`chapters/{page.stem}`", stamp.get("study", ""), *told]
 
 
 def setup(app: object) -> dict[str, bool]:
-    """Hook into Sphinx: tables of status and questions, and page one, before pages are read, MathJax beside them."""
+    """Hook into Sphinx: what pages include is written before they are read, and what they load when they are."""
     app.connect("config-inited", _without_sources)
+    app.connect("builder-inited", _as_on_pages)
+    app.connect("builder-inited", _write_included)
     app.connect("doctree-read", _without_solutions)
     app.connect("doctree-read", _number_tables)
-    app.add_enumerable_node(CaptionedTable, "table", lambda table: table["caption"], html=(_write_table, None))
-    app.connect("builder-inited", lambda app: write_status(Path(app.srcdir).parent))
-    app.connect("builder-inited", lambda app: data_files.write_sheet(Path(app.srcdir).parent))
-    app.connect("builder-inited", _write_page_one)
-    app.connect("builder-inited", lambda app: write_questions(Path(app.srcdir).parent))
     app.connect("html-page-context", _without_thebe, priority=900)
-    app.connect("build-finished", _copy_mathjax)
-    app.connect("build-finished", _publish_explorer)
+    app.connect("build-finished", _publish)
+    app.add_enumerable_node(CaptionedTable, "table", lambda table: table["caption"], html=(_write_table, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def _write_page_one(app: object) -> None:
-    """Write what page one says and shows, from the record."""
+def _as_on_pages(app: object) -> None:
+    """Let one long page draw what pages do: where any extension writes for it alone, Sphinx forgets all the others."""
+    handlers = app.registry.translation_handlers
+    handlers["singlehtml"] = {**handlers.get("html", {}), **handlers.get("singlehtml", {})}
+
+
+def _write_included(app: object) -> None:
+    """Write what page one says and shows, and the tables of status, files and questions."""
     from causalmix.book import front  # imported here, for checking pages must not wait for what reads trials
 
-    front.publish(Path(app.srcdir).parent)
+    root = Path(app.srcdir).parent
+    front.publish(root)
+    write_status(root)
+    data_files.write_sheet(root)
+    data_files.write_table(root, "questions", *answers.listed())
 
 
 def _without_sources(app: object, config: object) -> None:
@@ -207,16 +197,11 @@ def _without_thebe(app: object, name: str, template: str, context: dict, doctree
     context["script_files"] = [s for s in scripts if "thebe" not in f"{s.filename} {s.attributes.get('body')}".lower()]
 
 
-def _publish_explorer(app: object, error: Exception | None) -> None:
-    """Put the explorer's table beside its script, and the archive of data beside both."""
+def _publish(app: object, error: Exception | None) -> None:
+    """Put the explorer's table, the archive of data and the one file of MathJax beside the pages."""
     if error is None:
-        data_files.write_archive(Path(app.outdir) / "_static", Path(app.srcdir).parent)
-        explorer.publish_book(Path(app.outdir) / "_static", Path(app.srcdir).parent)
-
-
-def _copy_mathjax(app: object, error: Exception | None) -> None:
-    """Copy the one MathJax file to where ``mathjax_path`` of the configuration points."""
-    if error is None:
-        target = Path(app.outdir) / "_static" / app.config.mathjax_path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(str(distribution("sphinx-mathjax-offline").locate_file(MATHJAX)), target)
+        static, root = Path(app.outdir) / "_static", Path(app.srcdir).parent
+        data_files.write_archive(static, root)
+        explorer.publish_book(static, root)
+        (static / app.config.mathjax_path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(distribution("sphinx-mathjax-offline").locate_file(MATHJAX), static / app.config.mathjax_path)

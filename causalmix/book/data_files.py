@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -31,20 +32,30 @@ def files(root: Path = ROOT) -> dict[str, dict[str, list[str]]]:
     return dict(sorted(found.items()))
 
 
+def write_table(root: Path, name: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
+    """Write a table that a page of the book includes, as Markdown, to ``book/_build/NAME.md``."""
+    path = root / "book" / "_build" / f"{name}.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(markdown(head, rows), encoding="utf-8")
+    return path
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown."""
+    return "".join(f"| {' | '.join(map(str, row))} |\n" for row in (head, ["---"] * len(head), *rows))
+
+
 def write_sheet(root: Path = ROOT) -> Path:
     """Write the sheet, a row for each file, to ``book/_build/data.md``."""
-    rows = ["| File | Rows | Columns | Written by | Read by |", "|---|---|---|---|---|"]
+    rows = []
     for name, users in files(root).items():
-        table = pd.read_csv(root / name) if name.endswith(".csv") else None
-        count = len((root / name).read_text(encoding="utf-8").splitlines()) if table is None else len(table)
-        columns = "one record a line, as JSON" if table is None else ", ".join(f"`{c}`" for c in table)
-        rows.append(
-            f"| `{name}` | {count} | {columns} | {', '.join(users['outputs'])} | {', '.join(users['inputs'])} |"
-        )
-    path = root / "book" / "_build" / "data.md"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return path
+        if name.endswith(".csv"):
+            table = pd.read_csv(root / name)
+            told = len(table), ", ".join(f"`{column}`" for column in table)
+        else:
+            told = len((root / name).read_text(encoding="utf-8").splitlines()), "one record a line, as JSON"
+        rows.append((f"`{name}`", *told, ", ".join(users["outputs"]), ", ".join(users["inputs"])))
+    return write_table(root, "data", ("File", "Rows", "Columns", "Written by", "Read by"), rows)
 
 
 def write_archive(folder: Path, root: Path = ROOT) -> Path:

@@ -7,7 +7,6 @@ sentence each; an empty list means that everything is sound.
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
@@ -22,7 +21,7 @@ FETCHING = {
     "object": "data", "link": "href",
 }  # fmt: skip
 
-LAZY_LINKS = {"canonical", "next", "prev", "search", "author", "license", "copyright", "index", "genindex"}
+LAZY = {"canonical", "next", "prev", "search", "author", "license", "copyright", "index", "genindex"}
 REMOTE = re.compile(r"^\s*(https?:)?//", re.I)
 
 REMOTE_TEXT = re.compile(
@@ -60,55 +59,30 @@ def check_html(html: Path) -> list[str]:
     """What is wrong with the rendered pages."""
     if not (html / "index.html").exists():
         return [f"Expected the rendered book in {html}, found none; run `make book`."]
-    findings = []
-    for page in sorted(html.rglob("*.html")):
-        if "_static" in page.relative_to(html).parts:
-            continue
-        seen = _Page(page.read_text(encoding="utf-8"))
-        name = page.relative_to(html)
-        if seen.headings != 1 and name.name not in ("search.html", "genindex.html"):
-            findings.append(
-                f"{name}: expected one first-level heading, found {seen.headings}; keep the first and lower the others."
-            )
-        findings += [
-            f"{name}: expected only files of the book, found the remote asset {url}; ship it or leave it out."
-            for url in seen.remote
-        ]
-    for sheet in sorted(html.rglob("*.css")):
-        remote = REMOTE_TEXT.findall(sheet.read_text(encoding="utf-8"))
-        findings += [
-            f"{sheet.relative_to(html)}: expected only files of the book, found the remote asset {url}; "
-            "ship it or leave it out."
-            for url in remote
-        ]
+    from bs4 import BeautifulSoup  # comes with what renders a book
+
+    pages = {p.relative_to(html): p for kind in ("html", "css") for p in sorted(html.rglob(f"*.{kind}"))}
+    findings, remote = [], "{}: expected only files of the book, found the remote asset {}; ship it or leave it out."
+    for name, path in pages.items():
+        text = path.read_text(encoding="utf-8")
+        if name.suffix == ".css":
+            findings += [remote.format(name, url) for url in REMOTE_TEXT.findall(text)]
+        elif "_static" not in name.parts:
+            page = BeautifulSoup(text, "html.parser")
+            headings = len(page.select("article h1"))  # the theme repeats the title outside of it, for printing
+            if headings != 1 and name.name not in ("search.html", "genindex.html"):
+                findings.append(
+                    f"{name}: expected one first-level heading, found {headings}; keep the first and lower the others."
+                )
+            findings += [remote.format(name, url) for url in _fetched(page.find_all(True))]
     return findings
 
 
-class _Page(HTMLParser):
-    """First-level headings of a page and the addresses it would fetch over a network on opening."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.headings, self.remote, self._article, self._tag = 0, [], False, ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a heading, and an address that the tag makes a browser fetch."""
-        values = {name: value or "" for name, value in attrs}
-        self._tag = tag
-        self._article |= tag == "article"  # the theme repeats the title outside of it, for printing
-        self.headings += self._article and tag == "h1"
-        lazy = tag == "link" and set(values.get("rel", "").lower().split()) <= LAZY_LINKS
-        addresses = [values.get(FETCHING.get(tag, ""), ""), *re.split(r"[\s,]+", values.get("srcset", ""))]
-        self.remote += [address for address in addresses if REMOTE.match(address) and not lazy]
-        self.remote += REMOTE_TEXT.findall(values.get("style", ""))
-
-    def handle_endtag(self, tag: str) -> None:
-        """Note where the page's own text ends."""
-        self._tag = ""
-        self._article &= tag != "article"
-
-    def handle_data(self, data: str) -> None:
-        """Note what a script or a style sheet inside the page would fetch."""
-        if self._tag in ("script", "style"):
-            self.remote += REMOTE_TEXT.findall(data)
+def _fetched(tags: list) -> list[str]:
+    """Addresses that the tags of a page make a browser fetch over a network on opening."""
+    tags = [tag for tag in tags if not (tag.name == "link" and {word.lower() for word in tag.get("rel", ())} <= LAZY)]
+    named = [tag.get(FETCHING.get(tag.name, ""), "") for tag in tags]
+    named += [part for tag in tags for part in re.split(r"[\s,]+", tag.get("srcset", ""))]
+    texts = [tag.get("style", "") for tag in tags]
+    texts += [tag.string or "" for tag in tags if tag.name in ("script", "style")]
+    return [url for url in named if REMOTE.match(url)] + [url for text in texts for url in REMOTE_TEXT.findall(text)]
