@@ -168,7 +168,7 @@ def _figure(made: pd.DataFrame, history: History, outcome: str) -> Figure:
     left, right = figure.subplots(1, 2)
     columns = [np.array([row[f"theta_{d}{end}"] for d in domains], float) for end in ("", "_low", "_high")]
     table = pd.DataFrame(dict(zip(("theta", "low", "high"), columns)) | {"domain": domains, "state": "middle"})
-    style.dots(table, left, "domain", ("theta", "low", "high"), "state").get_legend().remove()
+    style.dots(table, left, "domain", ("theta", "low", "high"), "state")
     style.level(left, 0)
     left.set_xlabel(f"return ({outcome} per unit of log share)")
     weights = [row[f"w_{d}"] if row["evidence"] else 1 / len(domains) for d in domains]

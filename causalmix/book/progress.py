@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Self, TextIO
 
 from causalmix.core.paths import RUNNER
 
@@ -34,22 +34,39 @@ def progress(done: int, total: int, seconds_left: float | None) -> None:
         print(f"\r\033[K{_runs(done, total)}{_left(seconds_left)}", end=end, file=sys.stderr, flush=True)
 
 
-class Lines:
-    """Tells on the terminal how far a computation is; elsewhere in a line at least every 20 seconds, come what may."""
+class Told:
+    """A terminal, or another stream, on which a thread tells how far something is; subclasses know what there is."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
-        self.terminal, self.news, self.began, self.logged = self.stream.isatty(), None, (0, 0.0), time.monotonic()
+        self.terminal, self.logged = self.stream.isatty(), time.monotonic()
         self._stop, self._lock = threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.5):
+            self._look(time.monotonic() - self.logged > LOG_SECONDS)
+
+    def _write(self, line: str, end: str) -> None:
+        with self._lock:
+            self.logged = time.monotonic()
+            print(f"\r\033[K{line}" if self.terminal else line, end=end, file=self.stream, flush=True)
+
+
+class Lines(Told):
+    """Tells on the terminal how far a computation is; elsewhere in a line at least every 20 seconds, come what may."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__(stream)
+        self.news, self.began = None, (0, 0.0)
 
     def runs(self, done: int, total: int, left: float | None) -> None:
         """As :func:`progress`."""
@@ -64,7 +81,7 @@ class Lines:
             left = (now - self.began[1]) / (done - self.began[0]) * (total - done)
         self.news = done, total, what, left, now
         if self.terminal or done == total:
-            self._write("\n" if done == total else "")
+            self._write(self.line(), "\n" if done == total else "")
 
     def line(self) -> str:
         """What there is to say now."""
@@ -72,16 +89,9 @@ class Lines:
         left = None if left is None or done == total else max(0.0, left - (time.monotonic() - when))
         return f"{done:,} of {total:,} {what}{_left(left)}"
 
-    def _watch(self) -> None:
-        while not self._stop.wait(0.5):
-            if self.news and self.news[0] < self.news[1] and time.monotonic() - self.logged > LOG_SECONDS:
-                self._write("" if self.terminal else "\n")
-
-    def _write(self, end: str) -> None:
-        with self._lock:
-            self.logged = time.monotonic()
-            text = f"\r\033[K{self.line()}" if self.terminal else self.line()
-            print(text, end=end, file=self.stream, flush=True)
+    def _look(self, due: bool) -> None:
+        if self.news and self.news[0] < self.news[1] and due:
+            self._write(self.line(), "" if self.terminal else "\n")
 
 
 class Chapter:
@@ -114,24 +124,17 @@ class Chapter:
             return None
 
 
-class Display:
+class Display(Told):
     """Shows how far the notebooks are, from a thread of its own, while they run: those of so many minutes."""
 
     def __init__(self, scratch: Path, minutes: list[float], stream: TextIO = sys.stderr) -> None:
-        self.scratch, self.seconds, self.stream = scratch, [60 * m for m in minutes], stream
-        self.terminal, self.shown, self.logged = stream.isatty(), "", 0.0
+        super().__init__(stream)
+        self.scratch, self.seconds, self.shown, self.logged = scratch, [60 * m for m in minutes], "", 0.0
         self.running: list[Chapter] = []
         self.waiting = set(range(len(minutes)))
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> Display:
-        self._thread.start()
-        return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+        super().__exit__()
         self._write("", end="")
 
     @contextmanager
@@ -153,15 +156,11 @@ class Display:
         numbers = "+".join(str(chapter.number) for chapter in running)
         return f"[{numbers}/{len(self.seconds)}] {'; '.join(c.words() for c in running)}{_left(left)}"
 
-    def _watch(self) -> None:
-        while not self._stop.wait(0.5):
-            due = self.terminal or time.monotonic() - self.logged > LOG_SECONDS
-            if any(chapter.cell for chapter in self.running) and due and (line := self.line()) != self.shown:
-                self.shown, self.logged = line, time.monotonic()
-                self._write(line, end="" if self.terminal else "\n")
-
-    def _write(self, line: str, end: str) -> None:
-        print(f"\r\033[K{line}" if self.terminal else line, end=end, file=self.stream, flush=True)
+    def _look(self, due: bool) -> None:
+        started = any(chapter.cell for chapter in self.running)
+        if started and (due or self.terminal) and (line := self.line()) != self.shown:
+            self.shown = line
+            self._write(line, end="" if self.terminal else "\n")
 
 
 def _runs(done: int, total: int) -> str:

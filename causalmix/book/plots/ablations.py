@@ -11,14 +11,6 @@ from causalmix.core.intervals import mean_interval
 from causalmix.methods.variants import DESIGNED
 
 
-def dots(table: pd.DataFrame, by: str, measure: str, label: str, ax: Axes) -> Axes:
-    """Mean over splits and its standard deviation, one row for each variant (column ``by``), the best on top."""
-    order = table.groupby(by)[measure].mean().sort_values(ascending=False).index
-    sns.pointplot(table, x=measure, y=by, order=order, errorbar="sd", linestyle="none", markersize=5, ax=ax)
-    ax.set(xlabel=label, ylabel="")
-    return ax
-
-
 def learning_curve(table: pd.DataFrame, outcome: str, ax: Axes, base: float | None = None) -> Axes:
     """Outcome of each method's mixture against the number of runs behind it: mean and 95% interval over seeds.
 

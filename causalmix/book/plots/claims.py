@@ -42,6 +42,5 @@ def _claims(table: pd.DataFrame, ax: Axes, label: str) -> None:
     ours = table.assign(claim=rows)
     dots(ours, ax, "claim", ("ours", "ci_low", "ci_high"), "verdict", VERDICTS, rows, apart=0)
     sns.scatterplot(x=table["reported"], y=range(len(rows))[::-1], marker="X", color="black", label="reported", ax=ax)
-    ax.get_legend().remove()
     ax.set_xlabel(label)
     level(ax, 0)

@@ -28,8 +28,6 @@ def returns(effects: Effects, states: Mapping[str, np.ndarray], ax: Axes) -> Axe
     dots(pd.concat(parts, ignore_index=True), ax, "domain", ("theta", "low", "high"), "state")
     if len(states) > 1:
         legend_above(ax, len(states), 1 if len(states) > 3 else len(states))
-    else:
-        ax.get_legend().remove()
     ax.set_xlabel(f"return ({effects.outcome} per unit of log share; right is better)")
     level(ax, 0)
     return ax
@@ -55,16 +53,15 @@ def returns_grid(effects: Effects, axes: np.ndarray, points: int = 25) -> np.nda
     return axes
 
 
-def held_out(check: pd.DataFrame, ax: Axes) -> Axes:
-    """Rank correlation of predicted and observed outcome (``held_out_check``): a dot a split, the mean as a bar."""
-    names = list(check["predictor"].unique())
-    rows = dict(zip(names, name_rows(names, ax)))
+def splits(scores: pd.DataFrame, by: str, measure: str, label: str, ax: Axes) -> Axes:
+    """A measure of held-out runs: a dot a split and a bar at their mean, a row for each ``by``, the best on top."""
+    means = scores.groupby(by)[measure].mean().sort_values(ascending=False)
+    rows = dict(zip(means.index, name_rows(list(means.index), ax)))
     # Dots of one row apart, in the order of the splits, so that equal values stay visible.
-    at = check["predictor"].map(rows) + 0.4 * (check["split"].rank(method="dense", pct=True) - 0.5)
-    sns.scatterplot(x=check["spearman"], y=at, hue=check["predictor"], s=18, alpha=0.6, legend=False, ax=ax)
-    means = check.groupby("predictor")["spearman"].mean()
+    at = scores[by].map(rows) + 0.4 * (scores["split"].rank(method="dense", pct=True) - 0.5)
+    sns.scatterplot(x=scores[measure], y=at, s=18, alpha=0.6, ax=ax)
     ax.vlines(means, means.index.map(rows) - 0.34, means.index.map(rows) + 0.34, color="black", linewidth=2)
-    ax.set(xlabel="Spearman correlation with the observed outcome (1 is perfect)", ylabel="")
+    ax.set(xlabel=label, ylabel="")
     return ax
 
 
@@ -128,7 +125,6 @@ def gains(table: pd.DataFrame, ax: Axes) -> Axes:
     table = table[table["method"] != "Equal"]
     look = looks(list(table["method"]), methods=True)
     dots(table, ax, "method", ("predicted_gain", "gain_ci_low", "gain_ci_high"), "method", look, apart=0)
-    ax.get_legend().remove()
     ax.set_xlabel("predicted gain over Equal, in units of the outcome (right is better)")
     level(ax, 0)
     return ax

@@ -90,6 +90,8 @@ def dots(
     at = table[row].map(dict(zip(rows, name_rows(rows, ax)))) - table[by].map(dict(zip(groups, aside)))
     ax.hlines(at, table[low], table[high], colors=table[by].map(look["palette"]), linewidth=1.6)
     sns.scatterplot(x=table[value], y=at, hue=table[by], style=table[by], s=28, zorder=3, ax=ax, **look)
+    if legend := ax.get_legend():
+        legend.remove()  # its entries stay, for one that is asked for
     ax.set_ylabel("")
     return ax
 

@@ -36,7 +36,6 @@ def means(
             name = "target model" if role == "target" else role
             level(ax, 100 * value, f"base, {name}", BASE_LINES.get(role, "-."))
     named = len(ax.get_legend_handles_labels()[1])
-    ax.get_legend().remove()
     if named > 1:
         legend_above(ax, named, 2)
     return ax
@@ -83,7 +82,6 @@ def shares(mixtures: pd.DataFrame, share: str, ax: Axes) -> Axes:
     ordered = mixtures.sort_values(share).assign(none=0.0)
     look = looks(list(ordered["method"]), methods=True)
     dots(ordered, ax, "method", (share, "none", share), "method", look, apart=0)
-    ax.get_legend().remove()
     ax.set(xlim=(-0.02, 1.02), xlabel=f"share of {share.removeprefix('w_')}")
     return ax
 
