@@ -43,7 +43,8 @@ PROBE = """(async () => {
     broken: [...document.images].filter(image => !image.complete || !image.naturalWidth).map(image => image.src),
     wide: [...document.querySelectorAll("article table")].filter(t => t.scrollWidth > t.closest("article").clientWidth)
       .map(t => t.innerText.slice(0, 80)),
-    title: document.querySelector("article h1")?.textContent ?? ""});
+    title: document.querySelector("article h1")?.textContent ?? "",
+    height: document.querySelector("article")?.scrollHeight ?? 0});
 })()"""
 
 
@@ -65,6 +66,8 @@ class Visit:
         Tables that are wider than the text, so that their last columns are hidden; how each begins.
     title : str
         First heading of the text.
+    height : int
+        Pixels from the top of the text to its end.
     """
 
     requests: tuple[str, ...]
@@ -75,6 +78,7 @@ class Visit:
     broken: list[str]
     wide: list[str]
     title: str
+    height: int
 
 
 def visit(addresses: list[str]) -> list[Visit]:

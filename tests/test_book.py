@@ -18,7 +18,7 @@ from browser import CHROMIUM, ask, visit
 from importlinter.cli import lint_imports
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from causalmix.book import build, data_files, gates, report, stamps
+from causalmix.book import build, data_files, gates, report, stamps, takeaway
 from causalmix.core import paths
 from causalmix.core.errors import InputError
 from causalmix.core.paths import RESULTS, ROOT
@@ -27,6 +27,17 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on thi
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
 BOOK = ROOT / "book"
 PROSE = sorted(BOOK.glob("*.md"))
+TEN_SCREENS = 9000  # pixels of a laptop's browser: a longer chapter is not read to its end
+#: Contrast of the last paragraph in the box with what is behind it.
+CONTRAST = """
+  const text = document.querySelector(".takeaway p:last-child");
+  let behind = text;
+  while (getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
+  const light = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)
+    .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0.05);
+  const both = [light(getComputedStyle(text).color), light(getComputedStyle(behind).backgroundColor)];
+  return Math.max(...both) / Math.min(...both)"""
 
 
 def table(caption):
@@ -50,7 +61,8 @@ def write_page(root, edit=lambda page: None, study=stamps.COMMITTED):
     page = nbformat.from_dict(source)
     for count, cell in enumerate(page.cells[1:3], 1):
         cell.execution_count = count
-    page.cells[2].outputs = [new_output("stream", text="0\n"), *map(table, ("First", "Second & last"))]
+    box = new_output("display_data", {"text/html": takeaway._box("Yes.").data})
+    page.cells[2].outputs = [new_output("stream", text="0\n"), *map(table, ("First", "Second & last")), box]
     edit(page)
     page.metadata[stamps.KEY] = stamps.make_stamp(
         source, page, study, {}, stamps.input_hashes(["results/small.csv"], root)
@@ -129,6 +141,14 @@ def test_without_a_browser_nothing_is_rendered(small_book, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(InputError, match="^Expected Chromium to print the book, found none"):
         build.print_book(root=small_book)
+
+
+@needs_chromium
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_box_is_legible_by_day_and_by_night(small_book, dark):
+    """The theme puts what a cell has shown on a light board in the dark, and a box of its own has light letters."""
+    page = small_book / "book/_build/html/chapters/05_mixture.html"
+    assert ask(page.as_uri(), CONTRAST, dark=dark) > 7
 
 
 def show_error(page):
@@ -314,6 +334,7 @@ def assert_offline(html, base):
         assert (seen.failures, seen.broken, seen.unreadable) == ((), [], 0), page
         assert seen.rendered == seen.formulas, page
         assert seen.wide == [], page
+        assert not page.startswith("chapters/") or seen.height <= TEN_SCREENS, page
         formulas += seen.formulas
     assert formulas > 0
 
