@@ -142,18 +142,19 @@ def _add_design(parser: argparse.ArgumentParser) -> None:
     for bound, default, which in (("floor", "0", "smallest"), ("cap", "1", "largest")):
         told = f"{which} share, one for all or by domain; default: %(default)s"
         option(f"--{bound}", default=default, metavar="SHARE|NAME=SHARE,…", help=told)
-    option("--reference", default="", metavar="NAME=SHARE,…", help="what gains are over; default: Equal")
+    told = "what gains are over; default: the study's reference, or Equal"
+    option("--reference", default="", metavar="NAME=SHARE,…", help=told)
     told = "learn all, or the gains; default: D, with a history I"
     option("--criterion", default="", metavar="D|I", help=told)
     option("--target", default="", metavar="NAME=VALUE,…", help="state that the gain is for; default: all")
-    option("--outcome", default="y_dev", metavar="NAME", help="of the history; default: %(default)s")
+    option("--outcome", default="", metavar="NAME", help="of the history; default: the study's, or y_dev")
     option("--lower-is-better", action="store_true", help="the outcome is a loss")
     told = "of runs at the reference and the present optimum; default: %(default)s"
     option("--anchors", type=float, default=0.1, metavar="SHARE", help=told)
     option("--noise", type=float, metavar="SD", help="of an outcome between equal runs")
     told = "tell how many runs this half-width of the 95%% interval of the gain takes"
     option("--half-width", type=float, metavar="WIDTH", help=told)
-    option("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    option("--seed", type=int, metavar="N", help="default: the study's, or 0")
     option("--out", type=Path, metavar="FILE", help="new CSV file; default: the terminal")
 
 
@@ -330,7 +331,8 @@ def _sweep(options: argparse.Namespace) -> int:
 
 def _own_runs(options: argparse.Namespace, settings: dict) -> int:
     """Train a study's own runs, told before and while it works; a study of a file gets its history then."""
-    from causalmix.core.history import MIN_ROWS
+    from causalmix.core.history import MIN_ROWS, read_history
+    from causalmix.methods.checks import outcome_lines
     from causalmix.train import announce, records
 
     tell, here = partial(print, file=sys.stderr), settings["client"] == "local"
@@ -339,7 +341,8 @@ def _own_runs(options: argparse.Namespace, settings: dict) -> int:
     found = records.sweep(options.study, limit=options.limit, before=before, **settings)
     code = _count(found)
     if paths.is_file(options.study) and sum(record["status"] == "finished" for record in found) >= MIN_ROWS:
-        print(f"Their history is {_told(records.write_history(options.study))}.")
+        path = records.write_history(options.study)
+        print(f"Their history is {_told(path)}.", *outcome_lines(read_history(path)), sep="\n")
     return code
 
 

@@ -231,6 +231,32 @@ def test_the_command_takes_a_study(tmp_path, capsys, monkeypatch):
     assert after["adaptive"].all() and "x_hes" in after
 
 
+def test_the_command_takes_what_a_study_says_of_its_gains(tmp_path, capsys):
+    """Its reference, outcome, way and seed, unless the command line has others."""
+    history = simulate_history(40).history
+    write_table(tmp_path / "sweep.csv", history.frame.assign(y_pain=1 - history.frame["y_dev"]))
+    one, *others = history.domains
+    (tmp_path / "mine.yaml").write_text(
+        f"parameters: {{history: {tmp_path / 'sweep.csv'}, outcome: y_pain, lower_is_better: true, seed: 3, "
+        f"reference: {{{one}: 0.7, {others[0]}: 0.3}}}}"
+    )
+
+    def proposed(*given):
+        assert cli.main(["design", "--runs", "4", "--anchors", "1", *map(str, given)]) == 0, capsys.readouterr().err
+        return capsys.readouterr()
+
+    theirs = proposed("--study", tmp_path / "mine.yaml")
+    by_hand = ["--history", tmp_path / "sweep.csv", "--seed", 3, "--reference", f"{one}=0.7,{others[0]}=0.3"]
+    assert theirs == proposed(*by_hand, "--outcome", "y_pain", "--lower-is-better")
+    assert pd.read_csv(pd.io.common.StringIO(theirs.out))[f"w_{one}"].iloc[0] == 0.7
+    equal = f"{one}=0.5,{others[0]}=0.5"
+    again = pd.read_csv(pd.io.common.StringIO(proposed("--study", tmp_path / "mine.yaml", "--reference", equal).out))
+    assert again[f"w_{one}"].iloc[0] == 0.5
+    (tmp_path / "mine.yaml").write_text(f"parameters: {{history: {tmp_path / 'sweep.csv'}, reference: {{code: 1.0}}}}")
+    assert cli.main(["design", "--runs", "4", "--study", str(tmp_path / "mine.yaml")]) == 2
+    assert "found 'code'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

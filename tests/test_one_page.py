@@ -9,11 +9,14 @@ import browser
 import numpy as np
 import pytest
 
+from causalmix.core.history import check_history
 from causalmix.core.tables import read_table, write_table
 from causalmix.effects.simulate import simulate_history
 from causalmix.methods import delivery, one_page
+from causalmix.methods.checks import lower_unseen
 from causalmix.methods.recommend import recommend
 from causalmix.methods.request import BY_LETTER, Request
+from causalmix.methods.training_set import shown as shown_text
 
 QUICK = {"stage": "linear", "n_repeats": 1, "cv_folds": 3}
 OPEN = {"low": -0.1, "high": 0.2, "estimate": 0.05}
@@ -24,7 +27,8 @@ def asked(tmp_path_factory):
     """A sweep, and rows that come with its covariates; a domain whose name is markup."""
     folder, history = tmp_path_factory.mktemp("page"), simulate_history(n=120, noise=0.005, seed=3).history
     bold = {f"w_{history.domains[0]}": "w_<b>&"}
-    write_table(folder / "sweep.csv", history.frame.rename(columns=bold))
+    held_back = {"y_unseen": history.frame["y_dev"], "y_loss_unseen": 1 - history.frame["y_dev"], "y_odd_unseen": 7.0}
+    write_table(folder / "sweep.csv", history.frame.assign(**held_back).rename(columns=bold))
     near = dict(zip(history.covariates, history.X.mean(axis=0).tolist()))
     said = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
     with open(folder / "rows.jsonl", "w", encoding="utf-8") as stream:
@@ -58,6 +62,36 @@ def test_numbers_are_those_of_the_files(written):
     hashes = manifest["files"] | {name: one["sha256"] for name, one in manifest["inputs"].items()}
     assert all(sha256 in shown for name, sha256 in hashes.items() if name != delivery.PAGE)
     assert manifest["command"] in shown and all(note in shown for note in answer["notes"])
+
+
+def test_outcomes_that_chose_nothing_are_shown_with_their_direction(written):
+    """The same numbers once more give the same gain, turned around or not; one that never differs tells nothing."""
+    found, out = written
+    answer = json.loads((out / delivery.ANSWER).read_text())
+    chosen = next(one for one in answer["methods"] if one["method"] == "Cautious")["gain_over_reference"]
+    told = {"y_unseen": "y_unseen", "y_loss_unseen": "y_loss_unseen (lower is better, so a gain is a fall)"}
+    assert {c["outcome"]: c["lower_is_better"] for c in answer["checks"]} == {"y_unseen": False, "y_loss_unseen": True}
+    shown, text = " ".join(text_of((out / delivery.PAGE).read_text()).split()), " ".join(shown_text(found).split())
+    for check in answer["checks"]:
+        assert [check[end] for end in one_page.ENDS] == pytest.approx([chosen[end] for end in one_page.ENDS], abs=1e-6)
+        gain = f"{told[check['outcome']]} {check['estimate']:+.4f} [{check['low']:+.4f}, {check['high']:+.4f}]"
+        assert gain in shown and gain in text
+
+
+@pytest.mark.parametrize(
+    ("columns", "stated", "lower"),
+    [
+        ({"y_dev": 0.5, "y_unseen": 0.5}, ((), ()), False),
+        ({"y_dev": 0.5, "y_unseen": 0.5}, (("y_dev",), ()), True),
+        ({"y_dev": 0.5, "y_unseen": 0.5, "lower_is_better": "y_unseen"}, ((), ()), True),
+        ({"y_loss": 3.0, "y_loss_unseen": 3.0}, ((), ()), True),
+        ({"y_odd": 3.0, "y_odd_unseen": 3.0}, ((), ()), None),
+    ],
+)
+def test_an_unseen_outcome_is_better_the_way_that_its_own_is(columns, stated, lower):
+    frame = simulate_history(n=20).history.frame.drop(columns="y_dev").assign(**columns)
+    (unseen,) = [name for name in columns if name.endswith("unseen")]
+    assert lower_unseen(check_history(frame), unseen, stated) is lower
 
 
 def test_what_is_near_is_predicted_by_the_same_returns(written):

@@ -2,6 +2,7 @@
 
 import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from real_rows import own_cache, turns, write_lines  # noqa: F401 (a fixture)
 
 from causalmix.book import progress
 from causalmix.core.study_file import read_study
+from causalmix.core.tables import read_table
 from causalmix.data.scored_pools import load_named
 from causalmix.train import announce, records
 from causalmix.train.ledger import Ledger
@@ -70,6 +72,8 @@ def test_four_commands_end_with_a_mixture(own):
         0
     ).to_dict()
     assert answer["lower_is_better"] is True, "y_dev is a loss"
+    by = {check["outcome"]: check["lower_is_better"] for check in answer["checks"]}
+    assert by == dict.fromkeys(("y_unseen", "y_loss_sums_unseen", "y_loss_lists_unseen"), True) or answer["withheld"]
 
 
 def test_the_file_tells_what_was_found(own):
@@ -105,6 +109,19 @@ def test_what_is_judged_by_is_never_trained_on(own):
     assert judged and not trained & judged
 
 
+def test_the_history_has_all_parts_and_covariates_as_the_study_measures_them(tmp_path, monkeypatch):
+    """Runs over sizes as well, and X where `covariates_on` says."""
+    asked, world = [], SimpleNamespace(name="w", scored=SimpleNamespace(domains=("a", "b")))
+    table = {"run_id": ["r"], "w_a": [1.0], "y_dev": [0.5], "part": ["scale"]}
+    monkeypatch.setattr(records, "results_dir", lambda study: tmp_path)
+    monkeypatch.setattr(records, "world_for", lambda design: world)
+    monkeypatch.setattr(records, "whole_history", lambda *given: asked.append(given) or pd.DataFrame(table))
+    (tmp_path / "s.yaml").write_text("parameters: {covariates_on: mixed, scale_runs: 7}")
+    assert read_table(records.write_history(str(tmp_path / "s.yaml")))["part"].tolist() == ["scale"]
+    ((folder, design, *rest),) = asked
+    assert (folder, design.scale_runs, rest) == (tmp_path, 7, ["w", ("a", "b"), "mixed"])
+
+
 def test_rows_that_another_model_scores_are_refused(own):
     """The history says which models measured the state of its pools."""
     root, study, _ = own
@@ -122,6 +139,12 @@ def test_a_sweep_tells_what_it_takes_and_goes_on_where_it_was(own):
     assert told.index("minutes") < told.index("24 of 24 runs") and "135 of 135 rows" in told
     again = command(root, "sweep", "--study", study)
     assert again.returncode == 0 and "minutes" not in again.stderr and "24 runs finished" in again.stdout
+    listed = dict(line.strip().split(": ") for line in again.stdout.splitlines() if line.startswith("  y_"))
+    history = pd.read_csv(root / "results/mine/history.csv")
+    assert set(listed) == {name for name in history if name.startswith("y_")}
+    for name, told in listed.items():
+        assert told.startswith(f"{history[name].min():.4g} to {history[name].max():.4g}, lower is better"), told
+        assert told.endswith("only checks") == name.endswith("_unseen")
 
 
 def test_too_few_runs_for_a_history_are_told_before_training():

@@ -95,6 +95,25 @@ def test_every_field_is_an_option():
     assert not parser.parse_args([*given, "--repeats-allowed", "--no-repeats"]).repeats_allowed
 
 
+def test_a_study_says_what_the_command_line_leaves_open(tmp_path):
+    """Its history, fit, outcome and the better way; an outcome or a history that is given has a way of its own."""
+    study, sweep = tmp_path / "mine.yaml", tmp_path / "sweep.csv"
+    said = "outcome: y_pain, lower_is_better: true, n_trees: 24, seed: 3, repeats_allowed: true, parts: [design, scale]"
+    study.write_text(f"parameters: {{history: {sweep}, {said}}}")
+    asked = ["--study", str(study)]
+    with pytest.raises(InputError, match="found none; train it first"):
+        read_back(shlex.join(["causalmix", "recommend", *asked]))
+    sweep.write_text("")
+    ask = lambda *given: read_back(shlex.join(["causalmix", "recommend", *asked, *given]))  # noqa: E731
+    theirs = Request(sweep, str(study), outcome="y_pain", lower_is_better=["y_pain"], trees=24, seed=3,
+                     repeats_allowed=True, parts=("design", "scale"))  # fmt: skip
+    assert ask() == theirs
+    assert ask("--trees", "500", "--no-repeats") == replace(theirs, trees=500, repeats_allowed=False)
+    assert ask("--outcome", "y_dev") == replace(theirs, outcome="y_dev", lower_is_better=None)
+    other = ask("--history", "other.csv", "--objective", "mean")
+    assert (other.history, other.parts, other.outcome) == (Path("other.csv"), ("design",), "y_dev")
+
+
 def weights_of(table, method, domains):
     return table.set_index("method").loc[method, [f"w_{d}" for d in domains]].to_numpy(float)
 

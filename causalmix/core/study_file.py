@@ -30,6 +30,11 @@ class Study:
         shared = {name: value for name, value in self.parameters.items() if name in model.model_fields}
         return read(model, shared | self.chapters.get(subject, {}) | {"study": self.name})
 
+    @property
+    def history(self) -> Path:
+        """Where the runs lie that mixtures are made by: the file that it names, or its own."""
+        return Path(self.of("mixture").history or paths.results_dir(self.name) / "history.csv")
+
 
 def read_study(name: str) -> Study:
     """The study of a name, or of the path of a YAML file; InputError where it names or gives what there is not."""

@@ -1,17 +1,16 @@
 """What ``causalmix design`` answers: its options checked before anything is computed, and the proposal in sentences."""
 
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from causalmix.core import paths
 from causalmix.core.direction import differing, told
 from causalmix.core.errors import InputError
 from causalmix.core.history import DESIGN, History, read_history
 from causalmix.core.parameters import Subject, check_name
 from causalmix.core.simplex import check_mixture
-from causalmix.core.study_file import read_study
+from causalmix.core.study_file import Study, read_study
 from causalmix.methods.next_runs import Proposal, Room, propose, replicate_noise
 
 CRITERIA = ("D", "I")
@@ -21,8 +20,12 @@ ROWS = 1000  # of a training set, where nothing says how many
 def answer(options: Namespace) -> tuple[Proposal, list[str]]:
     """The proposal for a command line, and what it tells in sentences; an option that cannot be is refused first."""
     _check_numbers(options)
-    history, domains, rows = _given(options)
-    room = _room(options, history, domains, rows)
+    study = read_study(options.study) if options.study else None
+    if study:
+        _take(options, study)
+    options.outcome, options.seed = options.outcome or "y_dev", options.seed or 0
+    history, domains, rows = _given(options, study)
+    room = _room(options, history, domains, rows, study.of("proxy_sft").reference if study else {})
     target = _target(options.target, room)
     if history is not None:
         differing(history, options.outcome)
@@ -33,6 +36,14 @@ def answer(options: Namespace) -> tuple[Proposal, list[str]]:
     names = ("runs", "outcome", "lower_is_better", "criterion", "anchors", "noise", "half_width", "seed")
     proposal = propose(room, history=history, target=target, **{name: getattr(options, name) for name in names})
     return proposal, _told(proposal, options, history)
+
+
+def _take(options: Namespace, study: Study) -> None:
+    """What the command line leaves open and a study says: its outcome, the better way, its seed."""
+    said = study.of("mixture")
+    if not options.outcome:
+        options.outcome, options.lower_is_better = said.outcome, options.lower_is_better or bool(said.lower_is_better)
+    options.seed = said.seed if options.seed is None else options.seed
 
 
 def _check_numbers(options: Namespace) -> None:
@@ -51,14 +62,14 @@ def _check_numbers(options: Namespace) -> None:
         raise InputError(f"Expected a new file at {options.out}, found {found}; name another, nothing is written over.")
 
 
-def _given(options: Namespace) -> tuple[History | None, Sequence[str], int]:
+def _given(options: Namespace, study: Study | None) -> tuple[History | None, Sequence[str], int]:
     """The history if there is one, the domains, and the rows of a training set."""
     path, rows, domains = options.history, ROWS, ()
-    if options.study:
-        study = read_study(options.study).of("proxy_sft")
-        path, rows = paths.results_dir(options.study) / "history.csv", study.n_samples
+    if study:
+        runs = study.of("proxy_sft")
+        path, rows = study.history, runs.n_samples
         if not path.is_file():
-            path, domains = None, _domains_of(study)
+            path, domains = None, _domains_of(runs)
     if path is not None:
         history = read_history(path).parts((DESIGN,))
         return history, history.domains, history.usual_rows
@@ -79,8 +90,10 @@ def _domains_of(study: Subject) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _room(options: Namespace, history: History | None, domains: Sequence[str], rows: int) -> Room:
-    """Where the runs can be made."""
+def _room(
+    options: Namespace, history: History | None, domains: Sequence[str], rows: int, named: Mapping[str, float]
+) -> Room:
+    """Where the runs can be made; a reference is given, else named by a study, else Equal."""
     floor, cap = _shares(options.floor, domains, "--floor", 0), _shares(options.cap, domains, "--cap", 1)
     if (floor > cap).any() or floor.sum() > 1 + 1e-9 or cap.sum() < 1 - 1e-9:
         raise InputError(
@@ -90,6 +103,8 @@ def _room(options: Namespace, history: History | None, domains: Sequence[str], r
     reference = np.full(len(domains), 1 / len(domains))
     if options.reference:
         reference = check_mixture(_shares(options.reference, domains, "--reference", 0), domains)
+    elif named:
+        reference = check_mixture(_by_domain(named, domains, 0), domains)
     sizes = _numbers(options.sizes, "--sizes") if options.sizes else (rows,)
     several = history is not None and "log2_model_size" in history.covariates
     models = tuple(sorted(set(history.frame["model_size"]))) if several else ()
@@ -123,15 +138,18 @@ def _target(text: str, room: Room) -> np.ndarray | None:
 def _shares(text: str, domains: Sequence[str], option: str, rest: float) -> np.ndarray:
     """One share for every domain, or some by name and the rest as told."""
     if "=" in text:
-        given = _pairs(text, option, float, "NAME=SHARE")
-        for name in given:
-            check_name(name, domains, "domain")
-        found = np.array([given.get(name, rest) for name in domains])
+        found = _by_domain(_pairs(text, option, float, "NAME=SHARE"), domains, rest)
     else:
         found = np.full(len(domains), _pairs(f"all={text}", option, float, "a share, or NAME=SHARE")["all"])
     if not ((found >= 0) & (found <= 1)).all():
         raise InputError(f"Expected shares in [0, 1] for {option}, found {text!r}; correct them.")
     return found
+
+
+def _by_domain(given: Mapping[str, float], domains: Sequence[str], rest: float) -> np.ndarray:
+    for name in given:
+        check_name(name, domains, "domain")
+    return np.array([given.get(name, rest) for name in domains])
 
 
 def _numbers(text: str, option: str) -> tuple[int, ...]:

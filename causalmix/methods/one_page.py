@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
+from causalmix.core.direction import called
 from causalmix.core.paths import ASSETS
 from causalmix.effects.interface import normal_quantile
 from causalmix.methods.next_runs import replicate_noise
 from causalmix.methods.request import BY_LETTER
 from causalmix.methods.target import scale_of, sized
-from causalmix.methods.training_set import as_dict, outcome_told
+from causalmix.methods.training_set import as_dict, checks_told, outcome_told
 
 if TYPE_CHECKING:
     from causalmix.methods.request import Recommendation
 
+ENDS = ("estimate", "low", "high")  # of a gain
 STEP = 0.05  # of share, by which near alternatives differ
 FURTHER = (0, 4, 16, 64)  # repeats whose worth is told
 MOST_RUNS, MOST_DOMAINS = 240, 40  # that are drawn
@@ -54,7 +56,9 @@ def page(found: Recommendation, manifest: dict) -> str:
         headline=headline(chosen["gain_over_reference"], reference, outcome, bool(beyond)),
         mixture=_mixture(chosen, told), state=_state(found), near=_near(found, chosen), step=STEP, most_runs=MOST_RUNS,
         gains=_intervals({f"over {name}": gain for name, gain in gains.items()}),
-        further=_further(found, told, chosen),
+        further=_further(found, told, chosen), checks_told=checks_told(found),
+        checks=_intervals({called(c["outcome"], c["lower_is_better"]): {end: c[end] for end in ENDS}
+                           for c in told["checks"]}),
     )  # fmt: skip
 
 

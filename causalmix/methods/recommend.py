@@ -21,12 +21,13 @@ from causalmix.effects.estimator import fit_effects
 from causalmix.effects.interface import Effects
 from causalmix.methods import causal, reach
 from causalmix.methods.ask import CAUTIOUS, METHODS, OURS
+from causalmix.methods.checks import checked_by
 from causalmix.methods.delivery import write
 from causalmix.methods.new_pools import find_source
 from causalmix.methods.policy import Proposal, mixtures_table
 from causalmix.methods.question import Answer, Question
 from causalmix.methods.refusals import Asked, checked
-from causalmix.methods.request import Recommendation, Request
+from causalmix.methods.request import BY_LETTER, Recommendation, Request
 from causalmix.methods.target import Target, scale_of
 
 CHARACTERS = 4  # of a token of English text, about
@@ -75,8 +76,9 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     elif not choice.evidence:
         warnings.append(f"No evidence: {choice.note}")
     scored_by = source.identities if way == "scored" else {}
+    checks = () if doubts else _checks(question, asked, table, request.method)
     found = Recommendation(
-        request, asked, judge, paper, target, pool, scored, scored_by, table, tuple(warnings), bool(doubts)
+        request, asked, judge, paper, target, pool, scored, scored_by, table, tuple(warnings), bool(doubts), checks
     )
     if request.out is not None:
         for file, why in write(found, request.out)["left_out"].items():
@@ -95,6 +97,14 @@ def _question(request: Request, asked: Asked, target: Target, same: tuple[str, .
     return Question(history, n, rows, asked.objective.column, request.seed, x=target.x, domains=same, fitted=paper,
                     repeats_allowed=request.repeats_allowed, max_repeats=request.max_repeats,
                     caution=replace(caution, floor=tuple(floors)))  # fmt: skip
+
+
+def _checks(question: Question, asked: Asked, table: pd.DataFrame, method: str) -> tuple[dict, ...]:
+    """The chosen mixture, in what the history knows of the pool, by Unseen outcomes."""
+    line = table.set_index("method").loc[BY_LETTER[method], [f"w_{d}" for d in question.domains]].to_numpy(float)
+    whole, over = question.whole(line / line.sum()), causal.allowed(question).reference
+    by = (*asked.objective.outcomes, *asked.caution.keep)
+    return checked_by(question, asked.sweep.history, asked.stated, whole, over, by)
 
 
 def _way(given: np.ndarray | None, history: History, pool: Dataset) -> str:

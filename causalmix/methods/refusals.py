@@ -54,7 +54,7 @@ def checked(request: Request) -> Asked:
     if not Path(request.pool).exists() and request.pool not in pools:
         raise InputError(f"Expected a pool as a path or among {', '.join(pools)}, found {request.pool!r}; correct it.")
     given = None if request.state is None else read_state(request.state, history)
-    return Asked(sweep, history, down, objective, caution, floor, given)
+    return Asked(sweep, history, down, objective, caution, floor, given, stated)
 
 
 def _sweep(request: Request, keep: Mapping[str, float]) -> tuple[Sweep, Objective]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from causalmix.core.errors import InputError
-from causalmix.core.paths import results_dir
-from causalmix.core.study_file import read_study
+from causalmix.core.study_file import Study, read_study
 
 if TYPE_CHECKING:  # the command line reads the options without loading what estimates
     import numpy as np
@@ -153,35 +152,46 @@ class Request:
 
 def add_options(parser: ArgumentParser) -> None:
     """Give a command line the options of a :class:`Request`."""
-    parser.add_argument("--study", default="", help="a study's file: its history and its pool, unless others are named")
+    told = "a study's file: its history, its pool and what it says of the fit, unless something else is given here"
+    parser.add_argument("--study", default="", help=told)
     for one in fields(Request):
         told = {name: value for name, value in one.metadata.items() if name != "flags"}
+        told["help"] = told["help"].replace("%(default)s", str(one.default))
         flags = (f"--{one.name.replace('_', '-')}", *one.metadata.get("flags", ()))
-        parser.add_argument(*flags, dest=one.name, default=one.default, **told)
+        parser.add_argument(*flags, dest=one.name, default=SUPPRESS, **told)
     told = "hold shares within the rows that there are (the default)"
-    parser.add_argument("--no-repeats", dest="repeats_allowed", action="store_false", help=told)
+    parser.add_argument("--no-repeats", dest="repeats_allowed", action="store_false", default=SUPPRESS, help=told)
 
 
 def request_of(options: Namespace) -> Request:
     """The request of a command line; InputError unless it tells a sweep and a pool, by a study or one by one."""
-    given = {one.name: getattr(options, one.name) for one in fields(Request)}
+    given = {one.name: getattr(options, one.name) for one in fields(Request) if hasattr(options, one.name)}
     if options.study:
-        read_study(options.study)
-        given["pool"] = given["pool"] or options.study
-        if not (given["history"] or given["ratios"]):
-            given["history"] = results_dir(options.study) / "history.csv"
-            if not Path(given["history"]).is_file():
-                raise InputError(
-                    f"Expected the history of the study {options.study} at {given['history']}, found none; "
-                    f"train it first (causalmix sweep --study {options.study})."
-                )
-    sweep = given["history"] or given["ratios"] or given["metrics"]
-    if missing := ["--history"] * (not sweep) + ["--pool"] * (not given["pool"]):
+        given = _of_study(read_study(options.study), given)
+    sweep = given.get("history") or given.get("ratios") or given.get("metrics")
+    if missing := ["--history"] * (not sweep) + ["--pool"] * (not given.get("pool")):
         raise InputError(
             f"Expected --study, or --history (or --ratios and --metrics) and --pool, found no "
             f"{' and no '.join(missing)}; add it."
         )
     return Request(**given)
+
+
+def _of_study(study: Study, given: dict[str, Any]) -> dict[str, Any]:
+    """What is given, and what a study says beside it; its outcome only where none is given, nor an objective."""
+    said, found = study.of("mixture"), {"pool": study.name}
+    found |= {"trees": said.n_trees, "seed": said.seed, "repeats_allowed": said.repeats_allowed}
+    if not given.keys() & {"history", "ratios"}:
+        found |= {"history": study.history, "parts": tuple(said.parts)}
+        if not study.history.is_file():
+            raise InputError(
+                f"Expected the history of the study {study.name} at {study.history}, found none; "
+                f"train it first (causalmix sweep --study {study.name})."
+            )
+    if not given.keys() & {"outcome", "objective"}:
+        way = {True: "lower_is_better", False: "higher_is_better"}.get(said.lower_is_better)
+        found |= {"outcome": said.outcome} | ({way: [said.outcome]} if way else {})
+    return found | given
 
 
 def command(request: Request) -> str:
@@ -216,6 +226,7 @@ class Asked:
     caution: Caution
     floor: float | dict[str, float] | None  # least shares that are asked for; None leaves them to the history
     measured: np.ndarray | None  # covariates that were given for the pool, without its sizes
+    stated: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())  # outcomes said to be better when lower, and when higher
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,6 +251,7 @@ class Recommendation:
     table: pd.DataFrame
     warnings: tuple[str, ...] = ()  # what stands at the top: what the answer does not hold for
     withheld: bool = False  # whether no gain is promised
+    checks: tuple[dict, ...] = ()  # gains of the mixture by Unseen outcomes (causalmix.methods.checks)
 
     @property
     def domains(self) -> tuple[str, ...]:

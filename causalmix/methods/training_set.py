@@ -60,6 +60,9 @@ def _text(found: Recommendation) -> str:
     over = "over Equal, the pool's own proportions and the reference of Cautious"
     parts.append(f"Gains in {aim}, are withheld:" if found.withheld else f"Predicted gain in {aim}, {over}:")
     parts.append(gains.to_string(index=False))
+    if found.checks:
+        gains = [(called(c["outcome"], c["lower_is_better"]), interval(c)) for c in found.checks]
+        parts += [checks_told(found), pd.DataFrame(gains, columns=["outcome", "gain"]).to_string(index=False)]
     if len(state):
         parts += ["State of the pool, and the share of the runs below it:", state.to_string(index=False)]
     for caption, records in hub.told(found.pool)[1].items():
@@ -84,6 +87,17 @@ def _notes(found: Recommendation) -> tuple[str, ...]:
             told.append(f"{line['method']} draws rows again ({', '.join(again)}), which its predicted gain ignores.")
         told += [f"{line['method']}: {line['note']}."] * bool(line["note"])
     return tuple(filter(None, told))
+
+
+def checks_told(found: Recommendation) -> str:
+    """What the gains by Unseen outcomes are."""
+    method = BY_LETTER[found.request.method]
+    return f"Gain of {method} over its reference by outcomes of the same runs that chose nothing:"
+
+
+def interval(gain: dict) -> str:
+    """A gain with its interval."""
+    return "{estimate:+.4f} [{low:+.4f}, {high:+.4f}]".format_map(gain)
 
 
 def outcome_told(found: Recommendation) -> str:
@@ -143,6 +157,7 @@ def as_dict(found: Recommendation) -> dict:
         "pool": {"name": found.target.pool, "rows": dict(zip(domains, map(int, found.target.rows)))},
         "state": state,
         "scored_by": found.scored_by,
+        "checks": list(found.checks),
         "methods": [_method(line, domains) for line in found.table.to_dict("records")],
         "read": tables.get(hub.READ, []),
         "left_out": tables.get(hub.LEFT_OUT, []),

@@ -11,6 +11,7 @@ from causalmix.core.direction import LOWER
 from causalmix.core.errors import InputError
 from causalmix.core.history import CONFOUNDED, DESIGN, SCALE
 from causalmix.core.paths import results_dir
+from causalmix.core.study_file import read_study
 from causalmix.core.tables import write_table
 from causalmix.data import fingerprints
 from causalmix.data.families import Kind, kind_of
@@ -129,12 +130,11 @@ def sweep(
 
 
 def write_history(study: str) -> Path:
-    """Write the history of a study's finished runs beside its ledger; InputError when there are fewer than 20."""
-    design = Design.of_study(study)
-    world = world_for(design)
-    records = recorded(ledger_of(study), specs_of(design, world.name, world.scored.domains))
-    path = results_dir(study) / "history.csv"
-    write_table(path, history(records))
+    """Write all parts of a study's history beside its ledger; InputError when there are fewer than 20 designed runs."""
+    design, folder = Design.of_study(study), results_dir(study)
+    world, measured = world_for(design), read_study(study).of("outcomes").covariates_on
+    path = folder / "history.csv"
+    write_table(path, whole_history(folder, design, world.name, world.scored.domains, measured))
     return path
 
 
