@@ -7,7 +7,7 @@ import pytest
 from causalmix.core import intervals
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
-from causalmix.study import claims, trials
+from causalmix.study import claims, trials, verdicts
 from causalmix.study.longcot import with_outcome
 from causalmix.study.parts import Trial
 
@@ -165,12 +165,12 @@ def test_claims_turn_with_the_tables(tmp_path):
 
 def test_a_claim_about_several_is_as_strong_as_its_hardest_part(tmp_path):
     """One rival ahead refutes it, one that nobody tried keeps it from holding, and doubt about one is doubt."""
-    wins = {name: claims.Part(name, 3.0, 2.0, 4.0, 0.001) for name in "abc"}
-    assert claims.hardest([*wins.values(), claims.Part("d", 1.0, -1.0, 3.0, 0.3)]).name == "d"
-    lost = claims.hardest([*wins.values(), claims.Part("d", -1.0, -1.5, -0.5, 0.01)])
+    wins = {name: verdicts.Part(name, 3.0, 2.0, 4.0, 0.001) for name in "abc"}
+    assert verdicts.hardest([*wins.values(), verdicts.Part("d", 1.0, -1.0, 3.0, 0.3)]).name == "d"
+    lost = verdicts.hardest([*wins.values(), verdicts.Part("d", -1.0, -1.5, -0.5, 0.01)])
     assert lost.name == "d" and lost.p == pytest.approx(0.04)
-    assert claims.hardest(list(wins.values())).p == 0.001, "all together need no adjustment"
-    assert np.isnan(claims.hardest([*wins.values(), claims.Part("d", 1.0)]).p), "one seed alone is no evidence"
+    assert verdicts.hardest(list(wins.values())).p == 0.001, "all together need no adjustment"
+    assert np.isnan(verdicts.hardest([*wins.values(), verdicts.Part("d", 1.0)]).p), "one seed alone is no evidence"
     for gap, verdict in ((0.1, "cannot tell"), (-0.1, "does not hold")):
         some = {name: 0 for name in RIVALS if name != "DMO"}
         table(some | {"CausalMix-A": gap}, noise=0.001).to_csv(tmp_path / "targets.csv", index=False)

@@ -1,46 +1,31 @@
-"""Claims of the paper and questions of its critics beside ours: reported numbers, our intervals, and verdicts by rule.
+"""Claims of the paper and questions of its critics beside ours: reported numbers, our intervals, and verdicts.
 
-A claim is a difference that is said to be positive.  It *holds* here where our difference is above zero and its
-p-value, adjusted for the family of claims that it belongs to, is below 0.05; it *does not hold* where the difference is
-below zero and the p-value likewise; otherwise we *cannot tell*; and what no run was made for is *not tried*.  A claim
-about several rivals, regions or domains is one claim, as strong as its hardest part.  A family is one question that is
-asked several times, of other sizes, models or pools: its claims share trials, and some are nearly one fact.
+What a verdict is, :mod:`causalmix.study.verdicts` says.  A family is one question that is asked several times, of other
+sizes, models or pools: its claims share trials, and some are nearly one fact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from causalmix.core import direction
 from causalmix.core.errors import InputError
-from causalmix.core.intervals import (
-    adjusted_verdict,
-    held_out_ratio,
-    holm,
-    mean_interval,
-    mean_p,
-    split_interval,
-    split_p,
-)
+from causalmix.core.intervals import adjusted_verdict, holm, mean_interval, mean_p
 from causalmix.core.paths import RESULTS
 from causalmix.methods.ask import CAUTIOUS, NEAR, OURS, WITH_SCALE, WITHOUT_X
 from causalmix.methods.baselines import dmo
 from causalmix.methods.variants import WITHOUT_ORTHOGONALISATION
 from causalmix.study.questions import NOT_TRIED, grown, paired
-from causalmix.study.trials import GROUP, REFERENCE, name_of
+from causalmix.study.trials import GROUP, REFERENCE, in_group, name_of
+from causalmix.study.verdicts import ASKED, CRITICS, PAPER, WORDS, Claim, Part, beats, predicts, row_of
 
-WORDS = {"better": "holds", "worse": "does not hold", "open": "cannot tell", NOT_TRIED: NOT_TRIED}
 PUBLISHED = "published/{}.csv"  # of the folder results
-REGIONS = "regions.csv"  # returns where Figure 3 speaks of them
 TABLES = ("targets", "methods", "variants_trained", "longcot", "held_out", "ablations", "assignment", "covariates")
-IN_WORDS = (np.nan, "claimed in words")
-ASKED = (np.nan, "asked by its critics")
-PAPER, CRITICS = "the paper", "its critics"  # who says so
+NOTHING = ["method", *GROUP, "seed", "y_dev", "y_unseen", "variant", "split", "region", "domain"]  # of a missing table
 
 #: Questions that claims answer; those of one are adjusted for each other. The first are the paper's.
 FAMILIES = DEV, DEV_NEAR, NEEDED, UNSEEN, SHIFTED, CHAINS, CHAINS_NEAR, PREDICTED, WHERE = (
@@ -81,75 +66,26 @@ THIRDS = {
     "style and HES in the middle": {"writing_style": "middle", "hes": "middle"},
 }
 
+#: Claims about the estimator: the table, the two ways, the subject, the measure, and who asks.  Variants that lack the
+#: level m0(X) are compared by their R-score, which looks at the returns alone.
+ORTHOGONAL = "without orthogonalisation"
+EVERY, RIVAL = "all covariates", "the next best subset"  # of Figure 2, where no table tells which these are
+ESTIMATORS = (
+    ("Returns depend on the state: theta(x) predicts held-out runs better than a constant theta",
+     "held_out", "theta(x)", "constant theta", "effects", "spearman", PAPER),
+    ("All covariates together predict held-out runs better than the next best subset (Figure 2)",
+     "covariates", EVERY, RIVAL, "ablations", "spearman", PAPER),
+    ("Orthogonalisation helps the returns of held-out runs",
+     "ablations", "full", ORTHOGONAL, "ablations", "r_score", PAPER),
+    ("Orthogonalisation helps the returns where mixtures followed the state",
+     "assignment", "confounded", f"confounded, {ORTHOGONAL}", "ablations", "r_score", CRITICS),
+    ("The forest knows the returns of held-out runs better than a linear final stage",
+     "ablations", "full", "linear", "ablations", "r_score", CRITICS),
+)  # fmt: skip
 
-class Part(NamedTuple):
-    """One part of a claim: its name, our difference with its own 95% interval, and its p-value."""
-
-    name: str
-    ours: float = np.nan
-    low: float = np.nan
-    high: float = np.nan
-    p: float = np.nan
-
-
-def hardest(parts: Sequence[Part]) -> Part:
-    """The part by which a claim of several stands or falls, with the p-value of the whole claim.
-
-    Where all parts are above zero the claim is as sure as the least sure of them, and needs no adjustment for their
-    number; where one is below, the lowest refutes the claim, at its p-value times their number (Bonferroni).
-    """
-    if any(part.ours < 0 for part in parts):
-        lowest = min(parts, key=lambda part: part.ours)
-        return lowest._replace(p=min(1.0, len(parts) * lowest.p))
-    return max(parts, key=lambda part: (np.isnan(part.p), part.p))
-
-
-def row_of(
-    text: str, family: str, who: str, parts: Sequence[Part], lacking: Sequence[str], reported: float, source: str,
-    where: str, unit: str = "points",
-) -> dict[str, object]:  # fmt: skip
-    """A row of the table of claims without its verdict, which takes the other claims of its family; see :func:`judged`.
-
-    ``lacking`` names the parts that were not tried: without them a claim can fail, and cannot hold.
-    """
-    found = hardest(parts) if parts else Part("")
-    if lacking:
-        where = f"{where} ({', '.join(lacking)} not tried)"
-        found = found._replace(p=found.p if found.ours < 0 else np.nan)
-    numbers = {"reported": reported, "ours": found.ours, "ci_low": found.low, "ci_high": found.high, "p": found.p}
-    told = {"unit": unit, "hardest part": found.name if len(parts) + len(lacking) > 1 else ""}
-    return {"claim": text, "asked by": who, "family": family} | numbers | told | {
-        "measured in": where, "reported where": source}  # fmt: skip
-
-
-def beats(
-    text: str, trials: pd.DataFrame, one: str, others: dict[str, float], source: str, where: str, family: str,
-    who: str = PAPER, measure: str = "y_dev",
-) -> dict[str, object]:  # fmt: skip
-    """The claim that a method beats others, of which ``others`` has the reported gaps, in points (NaN: in words).
-
-    Differences are of trials of one group, paired by seed.
-    """
-    gaps = {name: paired(trials, one, name, measure) * 100 if measure in trials else () for name in others}
-    parts = [Part(name, *mean_interval(gap), mean_p(gap)) for name, gap in gaps.items() if len(gap)]
-    lacking = [name for name, gap in gaps.items() if not len(gap)]
-    known = len(trials) and one in set(trials["method"])
-    reported = min(others.values())
-    return row_of(text, family, who, parts, lacking if known else [one], reported, source, where)
-
-
-def predicts(
-    text: str, table: pd.DataFrame | None, one: str, other: str, source: tuple, where: str, family: str, who: str,
-    measure: str,
-) -> dict[str, object]:  # fmt: skip
-    """The claim that one way to estimate predicts held-out runs better than another, paired by splits."""
-    wide = pd.DataFrame() if table is None or measure not in table else table.pivot_table(
-        index="split", columns="variant", values=measure)  # fmt: skip
-    lacking, parts = [name for name in (one, other) if name not in wide], []
-    if not lacking:
-        gaps, ratio = (wide[one] - wide[other]).dropna(), held_out_ratio(table)
-        parts = [Part("", *split_interval(gaps, ratio), split_p(gaps, ratio))]
-    return row_of(text, family, who, parts, lacking, *source, where, measure)
+#: Other forms of a baseline: what they may beat, and the subject that trains them.
+STRONG = {"RegMix-ridge": ("RegMix", "target"), "ODM (official repo)": ("ODM", "target"),
+          dmo.TABLE_FIT: ("DMO", "ablations")}  # fmt: skip
 
 
 def judged(claims: list[dict]) -> pd.DataFrame:
@@ -167,10 +103,8 @@ def judged(claims: list[dict]) -> pd.DataFrame:
 def by_family(table: pd.DataFrame) -> pd.DataFrame:
     """How many claims each family has, and how many of them have each verdict."""
     groups = table.groupby("family", sort=False)["verdict"]
-    found = groups.agg(claims="size")
-    for word in WORDS.values():
-        found[word] = groups.apply(lambda told, word=word: int((told == word).sum()))
-    return found.reset_index()
+    counts = {word: groups.apply(lambda told, word=word: int((told == word).sum())) for word in WORDS.values()}
+    return groups.agg(claims="size").assign(**counts).reset_index()
 
 
 def published(name: str) -> pd.DataFrame:
@@ -200,15 +134,16 @@ def paper_claims(folder: Path) -> pd.DataFrame:
     reported where``: where it was measured is the subject of a notebook, with what was not tried.  The interval is of
     our number alone; ``p_holm``, and with it the verdict, is adjusted for the claims of its family.
     """
-    targets, variants = (_read(folder, name) for name in ("targets", "variants_trained"))
     lower = _dev_is_a_loss(folder)
-    targets, variants = (t if t is None else direction.upward(t, "y_dev", lower) for t in (targets, variants))
-    both = targets if targets is None or variants is None else pd.concat([targets, variants], ignore_index=True)
-    whole = _group(both, pool="whole")
+    targets, variants = (
+        direction.upward(_read(folder, name), "y_dev", lower) for name in ("targets", "variants_trained")
+    )
+    both = pd.concat([table for table in (targets, variants) if len(table)] or [targets], ignore_index=True)
+    whole = both[both["pool"] == "whole"]
     claims = [row for n_samples in SIZES for row in _of_size(whole, n_samples)]
     claims += _unseen(_sized(whole, "target", 800_000)[0])
-    claims += _shifts(targets) + long_chains(_group(_read(folder, "longcot")))
-    claims += estimator_claims(folder) + region_claims(_read(folder, REGIONS.removesuffix(".csv")))
+    claims += _shifts(targets) + long_chains(_read(folder, "longcot"))
+    claims += estimator_claims(folder) + region_claims(_read(folder, "regions"))
     claims += _scaled(whole) + _stronger(whole) + _flattered(whole, _read(folder, "methods"))
     return judged(claims)
 
@@ -224,16 +159,16 @@ def _of_size(whole: pd.DataFrame, n_samples: int) -> list[dict]:
         tables_of = " and ".join(PUBLISHED.format(name) for name in reported["table"].unique())
         source = f"{tables_of}, {model}, {n_samples // 1000}K"
         for policy in (name for name in OURS if name in set(reported["method"])):
-            gaps = {rival: reported_gap(reported, policy, rival) for rival in rivals}
+            least = min(reported_gap(reported, policy, rival) for rival in rivals)
             for form, family in FORMS[policy]:
                 text = f"{form} beats {_listed(rivals)} on Dev ({where})"
-                claims.append(beats(text, trials, form, gaps, source, "target", family))
+                claims.append(beats(Claim(text, family, "target", PAPER, source, least), trials, form, rivals))
         parts = ablation[(ablation["model"] == model) & (ablation["n_samples"] == n_samples)]
         for part, (name, subject) in PARTS.items() if len(parts) else ():
-            text = f"{part} is needed: CausalMix-A beats itself {name.removeprefix('CausalMix-A ')} ({where})"
-            gap = reported_gap(parts, "CausalMix-A", name.removeprefix("CausalMix-A "), label="variant")
-            where_from = f"{PUBLISHED.format('ablation')}, {model}"
-            claims.append(beats(text, trials, "CausalMix-A", {name: gap}, where_from, subject, NEEDED))
+            short, source = name.removeprefix("CausalMix-A "), f"{PUBLISHED.format('ablation')}, {model}"
+            text = f"{part} is needed: CausalMix-A beats itself {short} ({where})"
+            gap = reported_gap(parts, "CausalMix-A", short, label="variant")
+            claims.append(beats(Claim(text, NEEDED, subject, PAPER, source, gap), trials, "CausalMix-A", [name]))
     return claims
 
 
@@ -247,104 +182,85 @@ def _unseen(trials: pd.DataFrame) -> list[dict]:
     gap, claims = reported_gap(published("unseen"), "CausalMix-A", REFERENCE), []
     for form, _ in FORMS["CausalMix-A"]:
         one, other = (form, REFERENCE) if gap > 0 else (REFERENCE, form)
-        text, numbers = f"{one} beats {other} on Unseen (target model)", {other: abs(gap)}
-        where = PUBLISHED.format("unseen"), "target", UNSEEN, PAPER, "y_unseen"
-        claims.append(beats(text, trials, one, numbers, *where))
+        text, source = f"{one} beats {other} on Unseen (target model)", PUBLISHED.format("unseen")
+        claims.append(beats(Claim(text, UNSEEN, "target", PAPER, source, abs(gap)), trials, one, [other], "y_unseen"))
     return claims
 
 
-def _shifts(targets: pd.DataFrame | None) -> list[dict]:
+def _shifts(targets: pd.DataFrame) -> list[dict]:
     """That a mixture which knows the state wins where the state has shifted, pool by pool and size by size."""
-    moved = _group(targets).query("pool != 'whole'")
-    text = "A state-dependent mixture beats one without the state in the shifted pool “{}” ({:,} rows)"
-    known = moved.groupby(["pool", "n_samples"], sort=False)
-    if not len(moved):
-        known = [(("…", 0), moved)]
-        text = "A state-dependent mixture beats one without the state in shifted pools"
+    text, moved = "A state-dependent mixture beats one without the state in ", targets[targets["pool"] != "whole"]
+    named = "the shifted pool “{}” ({:,} rows)"
+    known = [(named.format(*where), part) for where, part in moved.groupby(["pool", "n_samples"], sort=False)]
     return [
-        beats(text.format(*where), trials, "CausalMix-A", {WITHOUT_X: np.nan}, IN_WORDS[1], "target", SHIFTED)
-        for where, trials in known
+        beats(Claim(text + where, SHIFTED, "target"), trials, "CausalMix-A", [WITHOUT_X])
+        for where, trials in known or [("shifted pools", moved)]
     ]
 
 
 def long_chains(trials: pd.DataFrame) -> list[dict]:
     """Who is beaten on long chains of thought; which of its policies the paper means is unknown, so each is asked."""
-    table, rivals = published("longcot"), ("Equal", "Grid", "RegMix", "DMO")
-    gaps = {other: reported_gap(table, "CausalMix", other) for other in rivals}
+    table, rivals, source = published("longcot"), ("Equal", "Grid", "RegMix", "DMO"), PUBLISHED.format("longcot")
+    least = min(reported_gap(table, "CausalMix", other) for other in rivals)
+    text, ends = "CausalMix (here {}) beats {} on long chains of thought", {DEV: CHAINS, DEV_NEAR: CHAINS_NEAR}
     return [
-        beats(f"CausalMix (here {form}) beats {_listed(rivals)} on long chains of thought", trials, form, gaps,
-              PUBLISHED.format("longcot"), "longcot", CHAINS if family == DEV else CHAINS_NEAR)
-        for forms in FORMS.values() for form, family in forms
-    ]  # fmt: skip
+        beats(
+            Claim(text.format(form, _listed(rivals)), ends[family], "longcot", PAPER, source, least),
+            trials,
+            form,
+            rivals,
+        )
+        for forms in FORMS.values()
+        for form, family in forms
+    ]
 
 
-def region_claims(regions: pd.DataFrame | None) -> list[dict]:
+def region_claims(regions: pd.DataFrame) -> list[dict]:
     """What the paper reads from its tree of effects, by returns in regions (``regions.csv``), points per doubling."""
     scale, claims = 100 * np.log(2), []
     for text, region, domains, sign in FIGURE_3:
-        found = pd.DataFrame(columns=["region", "domain"]) if regions is None else regions
-        found = found[found["region"].str.startswith(region) & found["domain"].isin(domains)]
+        found = regions[regions["region"].astype(str).str.startswith(region) & regions["domain"].isin(domains)]
         parts = []
         for row in found.to_dict("records"):
             low, high = sorted(sign * scale * row[end] for end in ("ci_low", "ci_high"))
             name = ", ".join([row["domain"]] * (len(domains) > 1) + [row["region"]] * (region == LEAVES))
             parts.append(Part(name, sign * scale * row["theta"], low, high, row["p"]))
-        lacking = sorted(set(domains) - set(found["domain"]))
-        unit = "points per doubling"
-        claims.append(row_of(text, WHERE, PAPER, parts, lacking, *IN_WORDS, "paper_and_ours", unit))
+        claim = Claim(text, WHERE, "paper_and_ours", unit="points per doubling")
+        claims.append(row_of(claim, parts, sorted(set(domains) - set(found["domain"]))))
     return claims
 
 
 def estimator_claims(folder: Path) -> list[dict]:
-    """Claims about the estimator, held against held-out runs, for :func:`judged`.
-
-    Variants that lack the level m0(X) are compared by their R-score, which looks at the returns alone.
-    """
-    checks, fits, assigned, subsets = (
-        _read(folder, name) for name in ("held_out", "ablations", "assignment", "covariates")
-    )
-    checks = checks if checks is None else checks.rename(columns={"predictor": "variant"})
-    subsets = subsets if subsets is None else subsets.rename(columns={"covariates": "variant"})
-    every, rival = _best_subsets(subsets)
-    orthogonal, known = "without orthogonalisation", "ablations"
-    claimed, asked = (PREDICTED, PAPER), (ESTIMATOR, CRITICS)
-    return [
-        predicts(text, table, one, other, IN_WORDS if family is PREDICTED else ASKED, where, family, who, measure)
-        for text, table, one, other, where, measure, (family, who) in (
-            ("Returns depend on the state: theta(x) predicts held-out runs better than a constant theta",
-             checks, "theta(x)", "constant theta", "effects", "spearman", claimed),
-            ("All covariates together predict held-out runs better than the next best subset (Figure 2)",
-             subsets, every, rival, known, "spearman", claimed),
-            ("Orthogonalisation helps the returns of held-out runs",
-             fits, "full", orthogonal, known, "r_score", claimed),
-            ("Orthogonalisation helps the returns where mixtures followed the state",
-             assigned, "confounded", f"confounded, {orthogonal}", known, "r_score", asked),
-            ("The forest knows the returns of held-out runs better than a linear final stage",
-             fits, "full", "linear", known, "r_score", asked),
-        )
-    ]  # fmt: skip
+    """Claims about the estimator, held against held-out runs, for :func:`judged`."""
+    names = {"predictor": "variant", "covariates": "variant"}
+    tables = {table: _read(folder, table).rename(columns=names) for table in {row[1] for row in ESTIMATORS}}
+    best = dict(zip((EVERY, RIVAL), _best_subsets(tables["covariates"])))
+    asked = {PAPER: (PREDICTED, {}), CRITICS: (ESTIMATOR, {"source": ASKED})}
+    claims = []
+    for text, table, one, other, where, measure, who in ESTIMATORS:
+        claim = Claim(text, asked[who][0], where, who, unit=measure, **asked[who][1])
+        claims.append(predicts(claim, tables[table], best.get(one, one), best.get(other, other)))
+    return claims
 
 
-def _best_subsets(subsets: pd.DataFrame | None) -> tuple[str, str]:
+def _best_subsets(subsets: pd.DataFrame) -> tuple[str, str]:
     """All covariates, and the best subset of the others by mean Spearman; words where there is no such."""
-    if subsets is None:
-        return "all covariates", "the next best subset"
+    if not len(subsets):
+        return EVERY, RIVAL
     means = subsets.groupby("variant", sort=False)["spearman"].mean()
-    every = max(means.index, key=lambda name: len(name.split(" + ")), default="all covariates")
-    others = means.drop(every, errors="ignore")
-    return every, others.idxmax() if others.notna().any() else "the next best subset"
+    every = max(means.index, key=lambda name: len(name.split(" + ")))
+    others = means.drop(every)
+    return every, others.idxmax() if others.notna().any() else RIVAL
 
 
 def _scaled(whole: pd.DataFrame) -> list[dict]:
     """That a mixture made for its size beats one that is the same for all, wherever rows or the model have grown."""
-    text, groups = (
-        "A mixture made for its size beats the same policy without the scale{}",
-        whole[GROUP].drop_duplicates(),
-    )
+    text = "A mixture made for its size beats the same policy without the scale"
+    groups = whole[GROUP].drop_duplicates()
     larger = groups[grown(groups)].to_dict("records")
-    known = [(f" ({name_of(group)})", _group(whole, **group)) for group in larger] or [("", whole.iloc[:0])]
+    known = [(f" ({name_of(group)})", in_group(whole, group)) for group in larger] or [("", whole.iloc[:0])]
     return [
-        beats(text.format(where), trials, WITH_SCALE, {CAUTIOUS: np.nan}, ASKED[1], "target", SCALED, CRITICS)
+        beats(Claim(text + where, SCALED, "target", CRITICS, ASKED), trials, WITH_SCALE, [CAUTIOUS])
         for where, trials in known
     ]
 
@@ -352,23 +268,22 @@ def _scaled(whole: pd.DataFrame) -> list[dict]:
 def _stronger(whole: pd.DataFrame) -> list[dict]:
     """That another form of a baseline beats the one that stands for it, at the size of the recorded runs."""
     trials = _smallest(whole)
-    forms = {"RegMix-ridge": ("RegMix", "target"), "ODM (official repo)": ("ODM", "target"),
-             dmo.TABLE_FIT: ("DMO", "ablations")}  # fmt: skip
     return [
-        beats(f"{form} beats {plain}", trials, form, {plain: np.nan}, ASKED[1], where, STRONGER, CRITICS)
-        for form, (plain, where) in forms.items()
+        beats(Claim(f"{form} beats {plain}", STRONGER, where, CRITICS, ASKED), trials, form, [plain])
+        for form, (plain, where) in STRONG.items()
     ]
 
 
-def _flattered(whole: pd.DataFrame, mixtures: pd.DataFrame | None) -> list[dict]:
+def _flattered(whole: pd.DataFrame, mixtures: pd.DataFrame) -> list[dict]:
     """That a policy gained less than it promised, at the size of the recorded runs (the winner's curse)."""
-    trials, claims = _smallest(whole), []
-    known = pd.Series(dtype=float) if mixtures is None else mixtures.set_index("method")["predicted_gain"]
+    trials, claims, known = _smallest(whole), [], {}
+    if "predicted_gain" in mixtures:
+        known = mixtures.set_index("method")["predicted_gain"]
     for form in (*OURS, *NEAR):
         gaps = 100 * (known.get(form, np.nan) - paired(trials, form, REFERENCE, "y_dev"))
         parts = [Part("", *mean_interval(gaps), mean_p(gaps))] if len(gaps) and form in known else []
-        text = f"{form} promised more over Equal than came"
-        claims.append(row_of(text, FLATTERED, CRITICS, parts, [] if parts else [form], *ASKED, "target"))
+        claim = Claim(f"{form} promised more over Equal than came", FLATTERED, "target", CRITICS, ASKED)
+        claims.append(row_of(claim, parts, [] if parts else [form]))
     return claims
 
 
@@ -387,35 +302,25 @@ def _sized(whole: pd.DataFrame, role: str, n_samples: int) -> tuple[pd.DataFrame
     ours = {SIZES[2]: sizes[0], SIZES[0]: sizes[-1]} if len(sizes) > 1 else {SIZES[0]: size for size in sizes}
     ours |= {SIZES[1]: sizes[1]} if len(sizes) == 3 else {}
     if n_samples in ours:
-        return _group(whole, model=role, n_samples=ours[n_samples]), f"{name}, {ours[n_samples]:,} rows"
+        found = in_group(whole, {"model": role, "n_samples": ours[n_samples]})
+        return found, f"{name}, {ours[n_samples]:,} rows"
     return whole.iloc[:0], f"{name}, for the paper's {n_samples // 1000}K rows"
 
 
 def files(folder: Path) -> list[Path]:
     """What the claims are read from: the tables of a study, and the published ones."""
-    return [
-        *(Path(folder) / f"{name}.csv" for name in (*TABLES, "history")),
-        *sorted((RESULTS / "published").glob("*.csv")),
-    ]
+    tables = [Path(folder) / f"{name}.csv" for name in (*TABLES, "history")]
+    return tables + sorted((RESULTS / "published").glob("*.csv"))
 
 
 def _dev_is_a_loss(folder: Path) -> bool:
     """Whether the study's history says that lower values of ``y_dev`` are better."""
     history = _read(folder, "history")
-    said = "" if history is None or direction.LOWER not in history else str(history[direction.LOWER].iloc[0])
+    said = str(history[direction.LOWER].iloc[0]) if direction.LOWER in history else ""
     return "y_dev" in said.split()
 
 
-def _read(folder: Path, name: str) -> pd.DataFrame | None:
-    """A table of a study, or None where nothing has written it."""
+def _read(folder: Path, name: str) -> pd.DataFrame:
+    """A table of a study; without rows where nothing has written it."""
     path = Path(folder) / f"{name}.csv"
-    return pd.read_csv(path) if path.exists() else None
-
-
-def _group(trials: pd.DataFrame | None, **where) -> pd.DataFrame:
-    """The trials of one group; an empty table where they are not recorded."""
-    if trials is None:
-        return pd.DataFrame(columns=["method", "pool", "model", "n_samples", "seed", "y_dev", "y_unseen"])
-    for name, value in where.items():
-        trials = trials[trials[name] == value]
-    return trials
+    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=NOTHING)
