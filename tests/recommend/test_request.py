@@ -1,0 +1,195 @@
+"""What is asked of a recommendation: its options, what a study says instead, and all that is refused."""
+
+import json
+import shlex
+from argparse import ArgumentParser
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from user_files import QUICK, ROWS, TRAIN, read_back, write_rows
+
+from causalmix.core.errors import InputError
+from causalmix.methods import new_pools
+from causalmix.methods.recommend import recommend
+from causalmix.methods.request import Request, add_options, request_of
+from causalmix.methods.training_set import shown
+
+
+def test_every_field_is_an_option():
+    """The command line's defaults are those of a request, and the last of two that contradict counts."""
+    parser, given = ArgumentParser(), ["--history", "h.csv", "--pool", "tiny"]
+    add_options(parser)
+    assert request_of(parser.parse_args(given)) == Request(Path("h.csv"), "tiny")
+    assert not parser.parse_args([*given, "--repeats-allowed", "--no-repeats"]).repeats_allowed
+
+
+def test_a_study_says_what_the_command_line_leaves_open(tmp_path):
+    """Its history, fit, outcome and the better way; an outcome or a history that is given has a way of its own."""
+    study, sweep = tmp_path / "mine.yaml", tmp_path / "sweep.csv"
+    said = "outcome: y_pain, lower_is_better: true, n_trees: 24, seed: 3, repeats_allowed: true, parts: [design, scale]"
+    study.write_text(f"parameters: {{history: {sweep}, {said}}}")
+    asked = ["--study", str(study)]
+    with pytest.raises(InputError, match="found none; train it first"):
+        read_back(shlex.join(["causalmix", "recommend", *asked]))
+    sweep.write_text("")
+    ask = lambda *given: read_back(shlex.join(["causalmix", "recommend", *asked, *given]))  # noqa: E731
+    theirs = Request(sweep, str(study), outcome="y_pain", lower_is_better=["y_pain"], trees=24, seed=3,
+                     repeats_allowed=True, parts=("design", "scale"))  # fmt: skip
+    assert ask() == theirs
+    assert ask("--trees", "500", "--no-repeats") == replace(theirs, trees=500, repeats_allowed=False)
+    assert ask("--outcome", "y_dev") == replace(theirs, outcome="y_dev", lower_is_better=None)
+    other = ask("--history", "other.csv", "--objective", "mean")
+    assert (other.history, other.parts, other.outcome) == (Path("other.csv"), ("design",), "y_dev")
+
+
+def bad_history(change):
+    def make(folder, tmp_path):
+        change(pd.read_csv(folder / "history.csv")).to_csv(tmp_path / "bad.csv", index=False)
+        return {"history": tmp_path / "bad.csv"}
+
+    return make
+
+
+def bad_pool(change):
+    def make(folder, tmp_path):
+        rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+        write_rows(tmp_path / "bad.jsonl", change(rows))
+        return {"pool": str(tmp_path / "bad.jsonl")}
+
+    return make
+
+
+def bad_state(text, name="state.csv"):
+    def make(_, tmp_path):
+        (tmp_path / name).write_text(text)
+        return {"state": tmp_path / name}
+
+    return make
+
+
+def a_link(folder, tmp):
+    (tmp / "link").symlink_to(tmp)
+    return {"out": tmp / "link"}
+
+
+def taken_folder(_, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    return {"out": tmp_path}
+
+
+def recipe(text, **further):
+    def make(folder, tmp_path):
+        (tmp_path / "recipe.yaml").write_text(text.replace("POOL", str(folder / "pool.jsonl")))
+        return {"pool": str(tmp_path / "recipe.yaml")} | further
+
+    return make
+
+
+REFUSED = {
+    "no such history": (lambda folder, tmp: {"history": tmp / "none.csv"}, "no such file"),
+    "no such outcome": (lambda folder, tmp: {"outcome": "y_taste"}, "y_taste"),
+    "no pool": (lambda folder, tmp: {"pool": ""}, "rows of a pool as --pool"),
+    "two ways to give a sweep": (lambda folder, tmp: {"ratios": folder / "bare.csv"}, "--history, or as --ratios"),
+    "new name of nothing": (lambda folder, tmp: {"map": ["math"]}, "--map as OLD=NEW"),
+    "no such pool": (lambda folder, tmp: {"pool": "nowhere"}, "tiny.*nowhere"),
+    "one domain alone is the same": (
+        bad_pool(lambda rows: [r | {"domain": "maths" if r["domain"] != "math" else "math"} for r in rows]),
+        "two or more of the history's domains .*, found math, maths",
+    ),
+    "a state far away": (
+        bad_state("x_hes,x_normalized_loss,x_writing_style\n900,900,900\n"),
+        "x_hes at 900 against .* --force",
+    ),
+    "least share of no domain": (lambda folder, tmp: {"floor": "maths=0.1"}, "maths"),
+    "least share of no number": (lambda folder, tmp: {"floor": "math"}, "least shares such as"),
+    "unknown covariates": (bad_history(lambda h: h.rename(columns={"x_hes": "x_age"})), "age.*state file"),
+    "too few rows": (lambda folder, tmp: {"n_samples": ROWS + 1, "repeats_allowed": False}, "give --repeats-allowed"),
+    "folder is taken": (taken_folder, "written over"),
+    "a file is in the way": (lambda folder, tmp: {"out": folder / "pool.jsonl" / "x"}, "takes no folder"),
+    "no rows wanted": (lambda folder, tmp: {"n_samples": 0}, "at least 1 row"),
+    "a link in the way": (a_link, "found a link"),
+    "rater of no kind": (lambda folder, tmp: {"rater": "proxy"}, "Expected the model proxy"),
+    "too few trees": (lambda folder, tmp: {"trees": 3}, "at least 8 trees"),
+    "option of no loader": (recipe("loader: local\noptions: {pth: POOL}\n"), "options of the loader local"),
+    "options as a list": (recipe("loader: local\noptions: [POOL]\n"), "options of a pool to be names with values"),
+    "negative seed": (lambda folder, tmp: {"seed": -1}, "seed"),
+    "no such model": (lambda folder, tmp: {"model_size": 0.0}, "at least 1 parameter"),
+    "negative repeats": (lambda folder, tmp: {"max_repeats": -1.0}, "max_repeats of at least 0"),
+    "too few rows with repeats": (
+        lambda folder, tmp: {"n_samples": 3 * ROWS, "repeats_allowed": False, "max_repeats": 1.0},
+        "at most 1 repeats of each",
+    ),
+    "kappa below zero": (lambda folder, tmp: {"kappa": -1.0}, "kappa of at least 0"),
+    "floors above one": (lambda folder, tmp: {"floor": 0.3}, "floors that sum to at most 1, found a sum of 1.5"),
+    "radius without trust region": (lambda folder, tmp: {"radius": 0.3}, "only the radius"),
+    "no such reference": (lambda folder, tmp: {"reference": "nothing.csv"}, "equal, pool or a file"),
+    "reference of other domains": (lambda folder, tmp: {"reference": str(folder / "pool.jsonl")}, "Expected"),
+    "no such outcome to keep": (lambda folder, tmp: {"keep": ["y_safe"]}, "y_safe"),
+    "margin of no number": (lambda folder, tmp: {"keep": ["y_dev=x"]}, "an outcome to keep such as"),
+    "margin below zero": (lambda folder, tmp: {"keep": ["y_dev=-1"]}, "a margin of at least 0"),
+    "no such objective": (lambda folder, tmp: {"objective": "best"}, "y_math=2,y_code=1, or mean, or worst"),
+    "one axis": (lambda folder, tmp: {"objective": "worst"}, "two or more axes"),
+    "no such outcome stated": (lambda folder, tmp: {"lower_is_better": ["y_taste"]}, "y_taste"),
+    "an outcome both ways": (
+        lambda folder, tmp: {"lower_is_better": ["y_dev"], "higher_is_better": ["y_dev"]},
+        "stated as both",
+    ),
+    "a loss of which nothing is stated": (
+        lambda folder, tmp: bad_history(lambda h: h.assign(y_loss=-h["y_dev"]))(folder, tmp) | {"outcome": "y_loss"},
+        "--lower-is-better y_loss",
+    ),
+    "no such method": (lambda folder, tmp: {"method": "B"}, "method among cautious, A, S"),
+    "no such scorer": (lambda folder, tmp: {"scorer": str(tmp / "none.gguf")}, "GGUF"),
+    "scorer of a study": (lambda folder, tmp: {"pool": "quick", "scorer": "target"}, "only with a path"),
+    "size of a study": (lambda folder, tmp: {"pool": "quick", "max_rows": 9}, "only with a path"),
+    "state of no covariate": (
+        lambda folder, tmp: {"history": folder / "bare.csv", "state": folder / "bare.csv"},
+        "leave out the state",
+    ),
+    "state lacks a covariate": (bad_state("x_hes,x_normalized_loss\n1,2\n"), "no x_writing_style"),
+    "state is no number": (bad_state("x_hes,x_normalized_loss,x_writing_style\n1,2,good\n"), "finite number"),
+    "state of two pools": (bad_state("x_hes,x_normalized_loss,x_writing_style\n1,2,3\n1,2,3\n"), "one pool"),
+    "state is no JSON": (bad_state("{", "state.json"), "JSON object"),
+    "recipe is a list": (recipe("- tulu\n"), "names with values"),
+    "recipe is not YAML": (recipe("loader: [\n"), "YAML"),
+    "other models beside published scores": (
+        recipe("loader: local\noptions: {path: POOL}\nscores: {path: published}\n"),
+        "beside published scores",
+    ),
+    "recipe with a scorer besides": (
+        recipe("loader: local\noptions: {path: POOL}\n", scorer="target"),
+        "where that pool is described",
+    ),
+}
+
+
+@pytest.mark.parametrize("make, message", REFUSED.values(), ids=REFUSED.keys())
+def test_what_does_not_fit_is_told_in_one_sentence_before_scoring(
+    request_, folder, tmp_path, monkeypatch, make, message
+):
+    """Nothing is scored or written, and what is in the folder stays."""
+    monkeypatch.setattr(new_pools.Source, "scored", lambda *_: pytest.fail("scored first"))
+    with pytest.raises(InputError, match=message) as refusal:
+        recommend(replace(request_, **make(folder, tmp_path)), **QUICK)
+    assert "\n" not in str(refusal.value) and str(refusal.value).startswith("Expected")
+    assert not list(tmp_path.rglob(TRAIN))
+
+
+def test_format_that_there_is_not_is_refused(found):
+    """One sentence."""
+    with pytest.raises(InputError, match="table, json, csv"):
+        shown(found, "xml")
+
+
+def test_pool_is_refused_where_the_scorer_is_another(request_, folder, tmp_path, monkeypatch):
+    """States of other models lie elsewhere; where the history names its scorer, nothing has to be scored for that."""
+    history = pd.read_csv(folder / "history.csv")
+    history.assign(x_hes=history["x_hes"] + 50).to_csv(tmp_path / "far.csv", index=False)
+    with pytest.raises(InputError, match="x_hes at .* against"):
+        recommend(replace(request_, history=tmp_path / "far.csv"), **QUICK)
+    monkeypatch.setattr(new_pools.Source, "scored", lambda *_: pytest.fail("scored"))
+    history.assign(scorer="gpt2").to_csv(tmp_path / "named.csv", index=False)
+    with pytest.raises(InputError, match="the scorer the embedded world's proxy@.{8} against gpt2"):
+        recommend(replace(request_, history=tmp_path / "named.csv"), **QUICK)
