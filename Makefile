@@ -6,7 +6,7 @@ PY := .venv/bin/python
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help install book html pdf slides test lint lab status clean
+.PHONY: help install book html pdf slides test fuzz lint lab status clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ slides: install  ## write ten slides of the argument to book/_build/slides.html,
 
 test: install .venv/smollm2  ## run all tests, as many at a time as there are cores
 	$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+fuzz: install  ## try 2,100 further pools, histories and studies that nobody thought of (an hour or so)
+	$(PY) -m pytest tests/test_input_fuzz.py tests/test_row_fuzz.py --hypothesis-profile large --timeout 0
 
 lint: install  ## check the layout of the code and which room imports which
 	$(PY) -m ruff check .

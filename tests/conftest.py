@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from causalmix.core.paths import ROOT
 from causalmix.train.spec import RunSpec
@@ -15,6 +16,12 @@ from causalmix.train.spec import RunSpec
 # Where the published sweep lies beside the repository, it need not be fetched.
 if (beside := ROOT.parent / "shared" / "data" / "public_sweeps").is_dir():
     os.environ.setdefault("CAUSALMIX_PUBLIC_SWEEPS", str(beside))
+
+# The suite tries a few inputs, always the same ones; `make fuzz` others, and many.
+ANY = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("suite", derandomize=True, **ANY)
+settings.register_profile("large", max_examples=700, print_blob=True, **ANY)
+settings.load_profile("suite")
 
 #: Modules that take longest, the longest first, so that no worker is left with one of them at the end.
 LONGEST = (

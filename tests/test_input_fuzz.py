@@ -5,14 +5,13 @@ import string
 from unittest.mock import patch
 
 import yaml
-from hypothesis import HealthCheck, given, settings, strategies as st
+from fuzz import tries
+from hypothesis import given, strategies as st
 
 from causalmix import cli
 from causalmix.core.errors import InputError
 from causalmix.core.parameters import SUBJECTS
 from causalmix.core.study_file import SECTIONS
-
-HEALTHY = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True}
 
 WORDS = st.text(string.ascii_letters + " \t\n;,.=é\ufeff\x1b\"'#-", max_size=8)
 CELLS = st.one_of(
@@ -64,7 +63,7 @@ def tables(draw):
     )
 
 
-@settings(max_examples=50, **HEALTHY)
+@tries(50)
 @given(
     table=st.one_of(tables(), tables(), tables(), st.binary(max_size=60)), outcome=st.sampled_from(["y_dev", "loss"])
 )
@@ -97,7 +96,7 @@ def studies(draw):
     return draw(st.sampled_from([yaml.safe_dump(sections), yaml.safe_dump(sections), json.dumps(sections)])).encode()
 
 
-@settings(max_examples=30, **HEALTHY)
+@tries(30)
 @given(text=st.one_of(studies(), studies(), studies(), st.binary(max_size=40)))
 def test_any_study_is_planned_or_refused_in_a_sentence(tmp_path_factory, capsys, text):
     folder = tmp_path_factory.mktemp("study")

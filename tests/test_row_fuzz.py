@@ -4,7 +4,8 @@ import gzip
 import json
 import string
 
-from hypothesis import HealthCheck, given, settings, strategies as st
+from fuzz import tries
+from hypothesis import given, strategies as st
 from real_rows import own_cache, write_lines  # noqa: F401 (a fixture)
 
 from causalmix.core.errors import InputError
@@ -40,7 +41,7 @@ FILES = st.one_of(
 GOOD = [{"domain": domain, "prompt": "q", "response": "a"} for domain in "ab"]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@tries(100)
 @given(file=FILES, domain=st.sampled_from(["column", "file"]), on_bad=st.sampled_from(["refuse", "skip", "skip"]))
 def test_any_file_gives_rows_or_a_sentence(tmp_path_factory, file, domain, on_bad):
     """Beside a file of good rows, each row is read or counted among those that are left out."""
