@@ -19,7 +19,7 @@ from causalmix.core import paths
 from causalmix.core.errors import InputError, plain
 from causalmix.core.parameters import SUBJECTS, FitParameters, declaration, read, subject_of
 from causalmix.core.study_file import read_study
-from causalmix.methods.request import add_options, request_of
+from causalmix.methods.request import OF_ROWS, add_fields, add_options, read_as, request_of
 
 
 def print(*values: object, **how) -> None:
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--out", type=Path, default=Path("study.yaml"), metavar="FILE", help="default: %(default)s")
     option("--model", default="proxy", help="the proxy: a folder or a name; default: the embedded one")
     option("--tasks", type=Path, metavar="FOLDER", help="your tasks, as lm-evaluation-harness has them")
-    option("--domain-column", default="", metavar="NAME", help="what tells the domain of a row")
+    add_fields(commands.choices["init"], OF_ROWS)
     option("--runs", type=_positive, default=0, metavar="N", help="mixtures to try; default: by domains")
     option("--force", action="store_true", help="write over a file that is there")
 
@@ -184,7 +184,8 @@ def _positive(text: str, least: int = 1) -> int:
 def _init(options: argparse.Namespace) -> int:
     from causalmix.study.init import Asked, init
 
-    asked = Asked(**{field.name: getattr(options, field.name) for field in fields(Asked)})
+    given = {field.name: getattr(options, field.name) for field in fields(Asked) if field.name != "read_as"}
+    asked = Asked(**given, read_as=read_as(options))
     path = init(asked, tell=partial(print, file=sys.stderr))
     print(f"{path} is written. Its cost: causalmix plan --study {path}; its training: causalmix sweep --study {path}")
     return 0

@@ -175,12 +175,17 @@ def test_nothing_is_written_over_unasked(own):
         ("nowhere", "s.yaml", "found nothing at"),
         ("rows", "s.txt", "ends in .yaml"),
         ("few", "s.yaml", "at least 20 rows"),
+        ("copies", "s.yaml", "found fewer in copied (1 of 30); add"),
+        ("spoilt", "s.yaml", "leave such rows out with on_bad: skip (--on-bad skip)"),
     ],
 )
 def test_what_cannot_be_a_study_is_refused_in_a_sentence(tmp_path, rows, out, told):
-    for name, count in {"rows": 30, "few": 4}.items():
+    for name, count in {"rows": 30, "few": 4, "copies": 30, "spoilt": 30}.items():
         (tmp_path / name).mkdir()
         write_rows(tmp_path / name, {"sums": count, "lists": 30})
+    one = {"domain": "copied", "messages": turns("Again?", "Again.")}
+    write_lines(tmp_path / "copies/copied.jsonl", [one | {"id": i} for i in range(30)])
+    write_lines(tmp_path / "spoilt/more.jsonl", [{"domain": "sums", "messages": turns("Nothing?", "")}])
     done = command(tmp_path, "init", tmp_path / rows, "--out", tmp_path / out)
     assert done.returncode == 2 and told in done.stderr and not (tmp_path / out).exists()
     assert not [path for path in tmp_path.iterdir() if "draft" in path.name]
@@ -194,6 +199,45 @@ def test_files_of_several_forms_are_domains(tmp_path):
     done = command(tmp_path, "init", tmp_path / "rows", "--out", tmp_path / "s.yaml")
     assert done.returncode == 0 and "by file: asked 24, told 30" in done.stderr, done.stderr
     assert read_study(str(tmp_path / "s.yaml")).parameters["pool"]["options"]["domain"] == "file"
+
+
+def test_rows_are_read_as_the_command_line_says(tmp_path):
+    """What refuses rows names options that `init` has; they stand in the study's file."""
+    (tmp_path / "rows").mkdir()
+    write_rows(tmp_path / "rows")
+    write_lines(tmp_path / "rows/more.jsonl", [{"domain": "sums", "messages": turns("Nothing?", "")}])
+    (tmp_path / "map.yaml").write_text("lists: words\nsums: sums\nmore: sums\n")
+    given = ("--on-bad", "skip", "--source-map", tmp_path / "map.yaml", "--id-column", "")
+    done = command(tmp_path, "init", tmp_path / "rows", "--out", tmp_path / "s.yaml", *given)
+    assert done.returncode == 0 and "150 rows of 2 domains, by source: words 90, sums 60" in done.stderr, done.stderr
+    options = read_study(str(tmp_path / "s.yaml")).parameters["pool"]["options"]
+    assert options == {"path": str(tmp_path / "rows"), "on_bad": "skip", "source_to_domain": str(tmp_path / "map.yaml"),
+                       "id_column": ""}  # fmt: skip
+
+
+def test_domains_that_no_loss_tells_of_are_told():
+    """A domain of copies has no held-out row, and so no say in a mean of losses."""
+    held_out = {"domain": ["a", "a", "b"], "split": ["dev", "unseen", "unseen"]}
+    scored = SimpleNamespace(domains=("a", "b", "c"))
+    world = SimpleNamespace(validation=lambda: held_out, scored=scored)
+    assert announce.not_judged(world).startswith("No held-out loss tells of b, c, and a mixture by losses ignores them")
+    assert (
+        announce.not_judged(SimpleNamespace(validation=lambda: held_out, scored=SimpleNamespace(domains=("a",)))) == ""
+    )
+    assert announce.not_judged(SimpleNamespace(validation=lambda: None, scored=scored)) == ""
+
+
+def test_the_name_of_a_domain_writes_no_lines_of_the_file(tmp_path):
+    """Whatever ends a line in YAML ends none there."""
+    odd = "sums\nminutes: {}\u2028x\x85y\x7f\ufeff😀é"
+    (tmp_path / "rows").mkdir()
+    write_rows(tmp_path / "rows", {"lists": 30})
+    write_lines(tmp_path / "rows/odd.jsonl", [{"domain": odd, "messages": turns(f"{i}?", f"{i}")} for i in range(30)])
+    done = command(tmp_path, "init", tmp_path / "rows", "--out", tmp_path / "s.yaml")
+    assert done.returncode == 0, done.stderr
+    found = read_study(str(tmp_path / "s.yaml"))
+    assert set(found.parameters["pool"]["domains"]) == {"lists", odd} == set(found.parameters["reference"])
+    assert not found.minutes
 
 
 def test_own_tasks_are_axes(tmp_path):

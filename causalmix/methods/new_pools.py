@@ -24,16 +24,12 @@ from causalmix.data.recipes import Recipe
 from causalmix.data.scores import SCORES
 from causalmix.lm.available import available
 from causalmix.methods.refusals import renames
+from causalmix.methods.request import OF_ROWS, read_as
 from causalmix.train.design import Design, world_for
 
 if TYPE_CHECKING:
     from causalmix.methods.request import Request
 
-
-#: Options that say how a path of rows is read, and what the loader calls them.
-OF_ROWS = {
-    name: name for name in ("domain", "domain_column", "source_column", "messages_column", "id_column", "on_bad")
-} | {"source_map": "source_to_domain"}
 
 POOL_SEED = 0  # which rows max_rows takes: another seed must draw another sample, not score another pool
 
@@ -108,11 +104,11 @@ def find_source(request: Request) -> Source:
 
 def _found(request: Request) -> Source:
     path = Path(request.pool)
-    names = ("scorer", "rater", *OF_ROWS)
-    own = {name: value for name in names if (value := getattr(request, name)) or (name, value) == ("id_column", "")}
+    models = {name: value for name in ("scorer", "rater") if (value := getattr(request, name))}
+    given = read_as(request)
     if path.exists() and path.suffix not in (".yaml", ".yml"):
-        options = {"path": str(path)} | {OF_ROWS[name]: own.pop(name) for name in OF_ROWS if name in own}
-        return Source(path.name, Recipe("local", options, **own), max_rows=request.max_rows)
+        return Source(path.name, Recipe("local", {"path": str(path)} | given, **models), max_rows=request.max_rows)
+    own = models | {name: given[called] for name, called in OF_ROWS.items() if called in given}
     if path.exists():
         source = _described(path, request.max_rows)
     else:

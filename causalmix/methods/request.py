@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from argparse import SUPPRESS, ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,17 +150,33 @@ class Request:
     rows_format: str = _option("of the training set; default: %(default)s", "jsonl", choices=("jsonl", "parquet"))
 
 
+#: Options that say how a path of rows is read, and what the loader calls them.
+OF_ROWS = {name: name for name in ("domain", "domain_column", "source_map", "source_column", "messages_column",
+                                   "id_column", "on_bad")} | {"source_map": "source_to_domain"}  # fmt: skip
+
+
+def read_as(given: object) -> dict[str, str]:
+    """What is given of :data:`OF_ROWS`, as options of the loader; an empty ``id_column`` says something."""
+    values = {called: getattr(given, name, None) for name, called in OF_ROWS.items()}
+    return {called: value for called, value in values.items() if value or (called, value) == ("id_column", "")}
+
+
 def add_options(parser: ArgumentParser) -> None:
     """Give a command line the options of a :class:`Request`."""
     told = "a study's file: its history, its pool and what it says of the fit, unless something else is given here"
     parser.add_argument("--study", default="", help=told)
-    for one in fields(Request):
+    add_fields(parser, [one.name for one in fields(Request)])
+    told = "hold shares within the rows that there are (the default)"
+    parser.add_argument("--no-repeats", dest="repeats_allowed", action="store_false", default=SUPPRESS, help=told)
+
+
+def add_fields(parser: ArgumentParser, names: Iterable[str]) -> None:
+    """Give a command line some of these options; one that is not given is left open."""
+    for one in (one for one in fields(Request) if one.name in names):
         told = {name: value for name, value in one.metadata.items() if name != "flags"}
         told["help"] = told["help"].replace("%(default)s", str(one.default))
         flags = (f"--{one.name.replace('_', '-')}", *one.metadata.get("flags", ()))
         parser.add_argument(*flags, dest=one.name, default=SUPPRESS, **told)
-    told = "hold shares within the rows that there are (the default)"
-    parser.add_argument("--no-repeats", dest="repeats_allowed", action="store_false", default=SUPPRESS, help=told)
 
 
 def request_of(options: Namespace) -> Request:

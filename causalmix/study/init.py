@@ -6,19 +6,23 @@ that of any study, and is accepted by ``plan``, ``sweep`` and ``recommend`` as i
 
 import json
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from dask.system import CPU_COUNT
 from datasets import Dataset
+from jinja2 import Environment, StrictUndefined
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import MIN_ROWS
+from causalmix.core.paths import ASSETS
 from causalmix.core.study_file import read_study
 from causalmix.core.yaml_file import read_yaml
 from causalmix.data.fingerprints import unmarked
@@ -29,7 +33,7 @@ from causalmix.lm.conversations import tokenize
 from causalmix.study.plan.memory import config_of, shape_of
 
 SAMPLE = 2_000  # rows whose tokens are counted
-FEWEST = 20  # rows of a domain: a tenth is held out, and a state draws half of the rest
+FEWEST = 20  # different rows of a domain: a tenth is held out, half of it Dev, and a state draws half of the rest
 ROWS_PER_RUN = 1_500  # at most: as the proxy runs of the embedded world
 LARGEST = 1_000_000  # rows of a pool that a study may have
 COLUMNS = ("domain", "source", "category", "subset", "task", "topic")  # that may tell the domain, in this order
@@ -43,7 +47,7 @@ class Asked:
     out: Path = Path("study.yaml")
     model: str = "proxy"  # a base of the embedded world, a folder, or a name on a hub
     tasks: Path | None = None  # a folder of lm-evaluation-harness's task files
-    domain_column: str = ""
+    read_as: Mapping[str, str] = field(default_factory=dict)  # options of causalmix.data.pools.local.load_pool
     runs: int = 0  # proxy runs; 0 for as many as the domains suggest
     force: bool = False  # write over a file that is there
 
@@ -57,16 +61,17 @@ def init(asked: Asked, tell: Callable[[str], None] = lambda _: None) -> Path:
     require_model(asked.model)
     own = _own_tasks(asked.tasks) if asked.tasks else []
     path = str(asked.rows.resolve())
-    options = {"path": path} | _way(path, asked.domain_column)
+    options = {"path": path} | _way(path, asked.read_as)
     pool = local.load_pool(**options)
     counts = pd.Series(pool["domain"][:]).value_counts(sort=False)
     told = ", ".join(f"{domain} {count:,}" for domain, count in counts.items())
-    by = "file" if "domain" in options else f"the column {options.get('domain_column', 'domain')}"
+    by = f"the column {options.get('domain_column', 'domain')}"
+    by = "file" if options.get("domain") == "file" else "source" if "source_to_domain" in options else by
     tell(f"Found {len(pool):,} rows of {len(counts)} domains, by {by}: {told}.")
     tell(pool.info.description)
-    if few := [f"{domain} ({count})" for domain, count in counts.items() if count < FEWEST]:
+    if few := [f"{domain} ({found} of {counts[domain]})" for domain, found in _different(pool) if found < FEWEST]:
         raise InputError(
-            f"Expected at least {FEWEST} rows in every domain, found fewer in {', '.join(few)}; "
+            f"Expected at least {FEWEST} rows that differ in every domain, found fewer in {', '.join(few)}; "
             "add rows, or leave these domains out of the files."
         )
     text = _text(asked, options, counts, _lengths(pool, asked.model), own)
@@ -78,6 +83,13 @@ def init(asked: Asked, tell: Callable[[str], None] = lambda _: None) -> Path:
     finally:
         draft.unlink(missing_ok=True)
     return asked.out
+
+
+def _different(pool: Dataset) -> Iterator[tuple[str, int]]:
+    """How many rows each domain has without copies of others: a tenth of these is held out."""
+    table = pd.DataFrame({"domain": pool["domain"][:], "content": list(map(json.dumps, pool["messages"]))})
+    first = table.drop_duplicates("content")["domain"].value_counts()
+    return ((domain, int(first.get(domain, 0))) for domain in table["domain"].unique())
 
 
 def _check_out(asked: Asked) -> None:
@@ -94,13 +106,16 @@ def _check_out(asked: Asked) -> None:
         )
 
 
-def _way(path: str, column: str) -> dict[str, str]:
-    """What tells the domain: the column that is named, the first that all files have, else the file itself."""
+def _way(path: str, given: Mapping[str, str]) -> dict[str, str]:
+    """What tells the domain, if it is not given: the first column that all files have, else the file itself."""
+    named = {name: str(Path(to).resolve()) if name == "source_to_domain" else to for name, to in given.items()}
+    if named.keys() & {"domain", "domain_column", "source_to_domain"}:
+        return named
     columns = local.columns_of(path)
-    found = column or next((name for name in COLUMNS if all(name in there for there in columns.values())), "")
+    found = next((name for name in COLUMNS if all(name in there for there in columns.values())), "")
     if not found and len(columns) > 1:
-        return {"domain": "file"}
-    return {"domain_column": found} if found and found != "domain" else {}
+        return named | {"domain": "file"}
+    return named | ({"domain_column": found} if found and found != "domain" else {})
 
 
 def _lengths(pool: Dataset, model: str) -> np.ndarray:
@@ -131,60 +146,37 @@ def _own_tasks(folder: Path) -> list[dict]:
 def _text(asked: Asked, options: dict, counts: pd.Series, lengths: np.ndarray, own: list[dict]) -> str:
     """The file."""
     kept = counts - np.minimum(VALIDATION_ROWS, counts // 10)
-    candidates = max(10, int(kept.min()) // 2)
-    n_samples = _round(min(ROWS_PER_RUN, max(50, len(counts) * candidates // 2)))
-    n_runs = asked.runs or min(512, max(32, 16 * len(counts)))
+    candidates, small = max(10, int(kept.min()) // 2), is_own(asked.model)
     context = int(getattr(config_of(asked.model), "max_position_embeddings", 4096))
-    longest = int(np.ceil(1.25 * lengths.max() / 64)) * 64  # of a sample
-    max_length = min(context, longest)
-    cut = float((lengths > max_length).mean())
-    small, gpu = is_own(asked.model), torch.cuda.is_available()
-    rate = 7e-4 if small else 1e-4 if shape_of(asked.model).parameters < 1e9 else 1e-5
+    max_length = min(context, int(np.ceil(1.25 * lengths.max() / 64)) * 64)  # lengths are those of a sample
     model = asked.model if small or not Path(asked.model).exists() else str(Path(unmarked(asked.model)).resolve())
-    evaluation = {"own": own, "include_path": str(asked.tasks.resolve()), "max_new_tokens": 64} if own else {}
-    what = "accuracies on your tasks (higher is better)" if own else "the mean loss on held-out rows (lower is better)"
-    shares = dict(zip(map(str, counts.index), (kept / kept.sum()).round(6)))
-    each = ", ".join(f"{domain} {count:,}" for domain, count in counts.items())
-    source = f"measured: {len(lengths):,} rows in the tokens of {Path(model).name}"
-    tokens = {"value": round(float(lengths.mean()), 1), "source": source}
-    flow = lambda value: json.dumps(value, ensure_ascii=False)  # noqa: E731  # JSON is YAML on one line
-    return f"""\
-# The study of {asked.rows.name}: {counts.sum():,} rows ({each}).
-# causalmix plan, sweep and recommend take this file as --study; its results lie in results/{asked.out.stem} beside it.
-parameters:
-  pool:
-    loader: local  # conversations in any of the usual forms
-    options: {flow(options)}  # where the rows are, and what tells their domain
-    domains: {flow(list(map(str, counts.index)))}  # their order in every mixture
-    scorer: {flow(model)}  # measures the state of the rows: HES and Normalized_Loss
-    # What a run is judged by. A tenth of each domain, {VALIDATION_ROWS} rows at most, is never trained on. The losses on
-    # one half of them are the outcomes y_loss_<domain>; those on the other half, y_loss_<domain>_unseen, choose
-    # nothing and check what was chosen. y_dev is {what}.
-    evaluation: {flow(evaluation or {"benchmarks": []})}
-  models:
-    proxy: {flow(model)}  # {"1M parameters, ships with the package" if small else "trained once for every run"}
-    # target: NAME OR FOLDER  # the model that the mixture is for; plan then counts the trials that compare methods
-  pool_rows: {min(LARGEST, max(500, int(counts.sum())))}  # at most; all of them
-  candidates: {candidates}  # rows of each domain in one state: half of the smallest, so that states differ
-  n_runs: {n_runs}  # mixtures that are tried; a history needs {MIN_ROWS}; more, also later, narrow the intervals
-  assignment: designed  # mixtures and states that tell most beside those before them; randomized is the paper's way
-  reference: {flow(shares)}  # the first mixture: the proportions of these rows
-  n_samples: {n_samples}  # rows of one run
-  epochs: 1
-  learning_rate: {rate:f}  # ours, by the size of the proxy
-  batch_size: 8
-  training: {{max_length: {max_length}{", bf16: true" if gpu and not small else ""}}}  # tokens; {cut:.0%} of rows are longer and lose their end
-  noise_specs: {min(4, n_runs)}  # runs that are trained again with another seed, to know the noise
-  noise_seeds: 2
-  scale_runs: 0  # further runs on half to four times as many rows, a third of them of the target
+    judged = (
+        {"own": own, "include_path": str(asked.tasks.resolve()), "max_new_tokens": 64} if own else {"benchmarks": []}
+    )
+    counted = {str(domain): int(count) for domain, count in counts.items()}
+    template = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    template.filters |= {
+        "flow": lambda value: _printable(json.dumps(value, ensure_ascii=False)),  # JSON is YAML on one line
+        "line": lambda text: _printable(" ".join(str(text).split())),  # a comment ends where its line does
+        "thousands": "{:,}".format,
+    }
+    return template.from_string((ASSETS / "study.yaml.jinja").read_text(encoding="utf-8")).render(
+        rows_name=asked.rows.name, stem=asked.out.stem, counts=counted, options=options, model=model, small=small,
+        own=own, evaluation=judged, validation_rows=VALIDATION_ROWS, fewest_runs=MIN_ROWS, candidates=candidates,
+        pool_rows=min(LARGEST, max(500, sum(counted.values()))), kept=int(kept.sum()), max_length=max_length,
+        n_runs=asked.runs or min(512, max(32, 16 * len(counts))), cut=float((lengths > max_length).mean()),
+        n_samples=_round(min(ROWS_PER_RUN, max(50, len(counts) * candidates // 2))),
+        rate=7e-4 if small else 1e-4 if shape_of(asked.model).parameters < 1e9 else 1e-5,
+        shares=dict(zip(counted, (kept / kept.sum()).round(6))), tokens=round(float(lengths.mean()), 1),
+        tokens_source=f"measured: {len(lengths):,} rows in the tokens of {Path(model).name}",
+        disk=shutil.disk_usage(asked.out.absolute().parent).free / 2**30, **_hardware(),
+    )  # fmt: skip
 
-hardware:  # this machine; only plan reads it
-{_hardware(asked.out)}
-  assumptions:
-    tokens_per_row: {flow(tokens)}
-    longest_row: {flow({"value": max_length, "source": "measured: the longest of these rows, a quarter more for those not read"})}
-    rows: {flow({"value": int(kept.sum()), "source": "counted: without the rows that are held out"})}
-"""  # noqa: E501
+
+def _printable(text: str) -> str:
+    """What YAML refuses to read, or takes for the end of a line, as JSON escapes it."""
+    odd = r"[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+    return re.sub(odd, lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def _round(count: int) -> int:
@@ -193,27 +185,14 @@ def _round(count: int) -> int:
     return count // step * step
 
 
-def _hardware(out: Path) -> str:
-    """The lines of the section ``hardware``: what this machine has, its speed measured by a product of matrices."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    disk = shutil.disk_usage(out.absolute().parent).free / 2**30
+def _hardware() -> dict[str, object]:
+    """What this machine has, its speed measured by a product of matrices."""
     if torch.cuda.is_available():
         one = torch.cuda.get_device_properties(0)
-        peak = _tflops(8192, "cuda", torch.bfloat16)
-        lines = [
-            f"name: {json.dumps(one.name)}", f"gpus: {torch.cuda.device_count()}",
-            f"gpu_memory_gib: {one.total_memory / 2**30:.1f}",
-            f"peak_tflops: {peak:.3g}  # of one GPU in bfloat16: measured",
-            "utilisation: 0.05  # a guess of ours: a small proxy keeps a GPU waiting",
-        ]  # fmt: skip
-    else:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        lines = [
-            f"name: {cores} cores", f"cores: {cores}", f"memory_gib: {memory:.1f}",
-            f"peak_tflops: {_tflops(1024, 'cpu', torch.float32):.3g}  # of one core in float32: measured",
-            "utilisation: 0.5  # as the record of the embedded world's proxies",
-        ]  # fmt: skip
-    return "\n".join(f"  {line}" for line in [*lines, f"disk_gib: {disk:.0f}  # free where this file lies"])
+        gpu = {"name": one.name, "count": torch.cuda.device_count(), "memory": one.total_memory / 2**30}
+        return {"gpu": gpu, "peak": _tflops(8192, "cuda", torch.bfloat16)}
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {"gpu": None, "cores": CPU_COUNT, "memory": memory, "peak": _tflops(1024, "cpu", torch.float32)}
 
 
 def _tflops(n: int, device: str, dtype: torch.dtype, repeats: int = 8) -> float:

@@ -8,6 +8,7 @@ from causalmix.core.history import MIN_ROWS
 from causalmix.core.parameters import RunsParameters
 from causalmix.core.wording import counted
 from causalmix.data.scored_pools import World
+from causalmix.lm.tasks import SPLITS
 from causalmix.train.clusters import CPU_COUNT, visible_gpus
 from causalmix.train.design import times_rows
 from causalmix.train.one_run import train
@@ -36,7 +37,8 @@ def before_training(missing: Sequence[RunSpec], world: World, n_workers: int | N
     rows = sum(spec.n_samples * spec.epochs for spec in missing)
     tokens = rows * float(world.pool.with_format("numpy")["n_tokens"][:].mean())
     told = (
-        f"{counted(len(missing), 'run is', 'runs are')} left: {rows:,} rows, about {tokens:,.0f} tokens of the scorer"
+        f"{not_judged(world)}{counted(len(missing), 'run is', 'runs are')} left: {rows:,} rows, about {tokens:,.0f} "
+        "tokens of the scorer"
     )
     if not measure:
         return f"{told}."
@@ -46,6 +48,16 @@ def before_training(missing: Sequence[RunSpec], world: World, n_workers: int | N
     return (
         f"{told}, about {counted(max(round(minutes), 1), 'minute')} with {workers} at a time (measured: a short run)."
     )
+
+
+def not_judged(world: World) -> str:
+    """A sentence on domains of a real pool that no held-out row tells of; empty where there is none."""
+    if (rows := world.validation()) is None:
+        return ""
+    judged = {domain for domain, split in zip(rows["domain"], rows["split"]) if split == SPLITS[0]}
+    lacking = ", ".join(domain for domain in world.scored.domains if domain not in judged)
+    few = "fewer than ten of their rows differ, so that none is held out"
+    return f"No held-out loss tells of {lacking}, and a mixture by losses ignores them: {few}. " if lacking else ""
 
 
 def measured(spec: RunSpec, train: Callable[[dict], dict] = train) -> tuple[float, float]:

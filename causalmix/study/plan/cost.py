@@ -90,9 +90,9 @@ def _costed(work: Work, line: Line) -> dict[str, object]:
             attended = settings.batch_size * settings.max_length
     elif line.limits:
         tokens = line.rows * sum(min(length, limit) for limit in line.limits)
-    elif not line.rows:  # models are judged by their tasks, as far as they are told, and a real pool's validation rows
-        validation = VALIDATION_ROWS * len(work.pools[family].domains) * length if work.recipe(family) else 0
-        recipe, asked = work.recipe(family), work.assumed("evaluation_tokens", family)
+    elif not line.rows:  # models are judged by their tasks, as far as they are told, and a real pool's held-out rows
+        recipe, asked, pool = work.recipe(family), work.assumed("evaluation_tokens", family), work.pools[family]
+        validation = min(VALIDATION_ROWS * len(pool.domains), pool.rows // 9) * length if recipe else 0
         tokens = line.runs * ((asked or (np.nan if recipe is None or recipe.benchmarks() else 0)) + validation)
         utilisation = work.assumptions.get("evaluation_utilisation")
         utilisation = utilisation and utilisation.value
