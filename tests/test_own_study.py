@@ -188,6 +188,8 @@ def test_what_cannot_be_a_study_is_refused_in_a_sentence(tmp_path, rows, out, to
     write_lines(tmp_path / "spoilt/more.jsonl", [{"domain": "sums", "messages": turns("Nothing?", "")}])
     done = command(tmp_path, "init", tmp_path / rows, "--out", tmp_path / out)
     assert done.returncode == 2 and told in done.stderr and not (tmp_path / out).exists()
+    few = command(tmp_path, "init", tmp_path / "rows", "--out", tmp_path / out, "--runs", 19)
+    assert few.returncode == 2 and "at least 20 mixtures" in few.stderr
     assert not [path for path in tmp_path.iterdir() if "draft" in path.name]
 
 

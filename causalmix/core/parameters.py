@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, brief
 from causalmix.core.yaml_file import parse_yaml
 
 KINDS = {"integer": int, "number": float, "string": str, "boolean": bool, "array": list, "object": dict}
@@ -282,4 +282,5 @@ def check_name(name: str, known: Iterable[str], what: str = "parameter") -> None
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     advice = f"did you mean {near[0]}?" if near else "choose one of these."
     what = f"an {what}" if what[0] in "aeiou" else f"a {what}"
-    raise InputError(f"Expected {what} among {', '.join(known) or 'none'}, found {name!r}; {advice}")
+    names = ", ".join(known) or "none"
+    raise InputError(f"Expected {what} among {brief(names) if near else names}, found {name!r}; {advice}")

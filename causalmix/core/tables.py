@@ -44,7 +44,8 @@ def read_table(path: str | Path, required: Sequence[str] | None = ()) -> pd.Data
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"Expected a table at {path}, found no such file; run the step that writes it.")
+        found = "a folder" if path.is_dir() else "no such file"
+        raise InputError(f"Expected a table at {path}, found {found}; name it, or run the step that writes it.")
     how = _dialect(path)
     unreadable = pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError
     with refused(f"a CSV table in {path.name}", "correct the file", *unreadable):

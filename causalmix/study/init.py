@@ -94,6 +94,10 @@ def _different(pool: Dataset) -> Iterator[tuple[str, int]]:
 
 def _check_out(asked: Asked) -> None:
     out = asked.out
+    if 0 < asked.runs < MIN_ROWS:
+        raise InputError(
+            f"Expected at least {MIN_ROWS} mixtures, of which a history is made, found {asked.runs}; raise --runs."
+        )
     if out.suffix not in (".yaml", ".yml"):
         raise InputError(f"Expected a study's file that ends in .yaml, found {out.name}; name it so.")
     if not asked.rows.exists():
