@@ -149,16 +149,12 @@ class Campaign:
     def longcot(self, mixtures: pd.DataFrame, pool: World) -> pd.DataFrame:
         """Every method's mixture for the long-CoT pool, from the same records with another outcome."""
         x, domains = longcot.state_of(pool), pool.scored.domains
-        question = Question(longcot.with_outcome(self._of_axes), self.design.n_samples,
+        upward = direction.turned(self.history, [f"y_{axis}" for axis in longcot.AXES if axis in self.history.axes])
+        question = Question(longcot.with_outcome(upward), self.design.n_samples,
                             np.bincount(pool.scored.codes, minlength=len(domains)), longcot.OUTCOME, self.seed, x=x,
                             domains=domains, repeats_allowed=True, settings={"n_trees": self.n_trees})  # fmt: skip
         make = lambda: asking.in_part(mixtures, question, "long-CoT")  # noqa: E731
         return fixed(self.out / "longcot_mixtures.csv", self._asked(x=x, mixtures=mixtures.to_csv()), make)
-
-    @property
-    def _of_axes(self) -> History:
-        """The history in which higher values of the axes of long chains are better as well."""
-        return direction.turned(self.history, [f"y_{axis}" for axis in longcot.AXES if axis in self.history.axes])
 
     def learning(self) -> pd.DataFrame:
         """Mixtures of some methods from random and from designed parts of the history."""

@@ -53,11 +53,9 @@ QUESTIONS = (STATE_WINS, STATIC_LOSES, SCALE_WINS, SCALELESS_LOSES)
 def differences(
     trials: pd.DataFrame, planned: pd.DataFrame, outcome: str = "y_dev", questions: Sequence[Question] = QUESTIONS
 ) -> pd.DataFrame:
-    """Every paired difference that the questions ask for.
+    """Every paired difference that the questions ask for, in the groups of trials that were ``planned``.
 
-    ``planned`` has the groups of trials, ``pool, model, n_samples``; the table ``question, one, other``, the group,
-    ``seeds`` that both methods have, the difference (of the outcome) with its own 95% interval, ``p``, that adjusted
-    within the question (``p_holm``), and ``verdict``: *better*, *worse*, *open*, or *not tried* without a shared seed.
+    ``p_holm`` is ``p`` adjusted within the question; the verdict is *not tried* without a ``seed`` that both have.
     """
     groups, parts = planned[GROUP].drop_duplicates(), []
     for question in questions:
@@ -87,10 +85,9 @@ def paired(trials: pd.DataFrame, one: str, other: str, outcome: str) -> np.ndarr
 
 
 def on_average(trials: pd.DataFrame, asked: pd.DataFrame, outcome: str = "y_dev") -> tuple[float, float, float]:
-    """The mean of one pair's differences over its groups that were tried, with a 95% interval over shared seeds.
+    """The mean of one pair's differences over its groups that were tried, with a 95% interval over their shared seeds.
 
-    ``asked`` has that pair's rows of :func:`differences`.  A seed counts where it is in all of these groups, so that
-    every seed's mean is over the same ones; NaN where there is no such seed.
+    ``asked`` has that pair's rows of :func:`differences`; NaN where no seed is in all of these groups.
     """
     tried = asked[asked["verdict"] != NOT_TRIED]
     by_seed = {}
@@ -103,10 +100,7 @@ def on_average(trials: pd.DataFrame, asked: pd.DataFrame, outcome: str = "y_dev"
 
 
 def answers(trials: pd.DataFrame, asked: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
-    """What follows for each question and pair: ``question, one, other``, counts, the mean difference, ``answer``.
-
-    ``groups`` counts those that were planned, and ``better, worse, open, not tried`` the verdicts there.
-    """
+    """What follows for each question and pair: verdicts counted over the planned ``groups``, the mean, the answer."""
     rows = []
     for (text, one, other), part in asked.groupby(["question", "one", "other"], sort=False):
         counts = {word: int((part["verdict"] == word).sum()) for word in ("better", "worse", "open", NOT_TRIED)}

@@ -80,9 +80,8 @@ def compare(
 ) -> pd.DataFrame:
     """Mean outcome of each method and its paired difference to the reference, with intervals over seeds.
 
-    Every group of pool, model and size of a :func:`trial_table` is compared by itself: ``pool, model, n_samples,
-    method, seeds, mean, ci_low, ci_high, difference, difference_low, difference_high, p, p_holm``.  ``level`` is the
-    coverage of each interval by itself; ``p_holm`` is adjusted for the methods of the group (Holm).
+    Every group of pool, model and size of a :func:`trial_table` is compared by itself; ``level`` is the coverage of
+    each interval alone, and ``p_holm`` is ``p`` adjusted for the methods of the group (Holm).
     """
     rows = []
     for key, group in table.groupby(GROUP, sort=False):
@@ -191,10 +190,9 @@ def in_group(table: pd.DataFrame, group: dict) -> pd.DataFrame:
 def rank_agreement(
     table: pd.DataFrame, one: dict, other: dict, outcome: str = "y_dev", draws: int = 2000, seed: int = 0
 ) -> dict[str, float]:
-    """How alike two groups of trials order the methods: ``methods, spearman, spearman_low, spearman_high, kendall``.
+    """How alike two groups of trials order the methods, NaN of fewer than 3.
 
-    The interval holds the middle 95% of a bootstrap, in which seeds are drawn anew within each method and group.  NaN
-    where fewer than 3 methods are in both groups, the interval also where a method has one seed alone.
+    The interval holds the middle 95% of a bootstrap in which seeds are drawn anew; NaN where a method has one alone.
     """
     by_method = [in_group(table, group).groupby("method", sort=False)[outcome] for group in (one, other)]
     groups = [{method: values.to_numpy() for method, values in grouped} for grouped in by_method]
@@ -243,39 +241,36 @@ def variants_compared(tried: pd.DataFrame, outcome: str) -> pd.DataFrame:
 
 
 def growth(table: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
-    """What each method's mixture gained from the smallest to the largest number of runs, paired by seed.
-
-    ``method, fewest_runs, most_runs, difference, difference_low, difference_high, verdict``, of ``method, n_runs, seed,
-    y_…``.
-    """
-    few, many, rows = table["n_runs"].min(), table["n_runs"].max(), []
-    for method, part in table.groupby("method", sort=False):
-        wide = part.pivot(index="seed", columns="n_runs", values=outcome)
-        gained = mean_interval((wide[many] - wide[few]).dropna())
-        rows.append((method, few, many, *gained, verdict(*gained[1:])))
+    """What each method's mixture gained from the fewest to the most runs (``n_runs``), paired by seed."""
+    few, many, wide = table["n_runs"].min(), table["n_runs"].max(), _by_runs(table, outcome)
+    rows = [(m, few, many, *_gained(wide[m, many] - wide[m, few])) for m in table["method"].unique()]
     return pd.DataFrame(rows, columns=["method", "fewest_runs", "most_runs", *DIFFERENCE, "verdict"])
 
 
 def designed_gains(table: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
-    """What designed runs gained over as many random ones, paired by seed, where they are not all the runs.
-
-    ``table`` is as for :func:`growth`; told are ``method, n_runs``, the difference with its interval, and ``verdict``.
-    """
-    wide, rows = table.pivot(index="seed", columns=["method", "n_runs"], values=outcome), []
-    for method, n_runs in wide.columns:
-        if (method + DESIGNED, n_runs) in wide and n_runs < table["n_runs"].max():
-            gained = mean_interval((wide[method + DESIGNED, n_runs] - wide[method, n_runs]).dropna())
-            rows.append((method, n_runs, *gained, verdict(*gained[1:])))
+    """What designed runs gained over as many random ones, paired by seed, where they are not all the runs."""
+    wide, most = _by_runs(table, outcome), table["n_runs"].max()
+    rows = [(m, n, *_gained(wide[m + DESIGNED, n] - wide[m, n]))
+            for m, n in wide.columns if (m + DESIGNED, n) in wide and n < most]  # fmt: skip
     return pd.DataFrame(rows, columns=["method", "n_runs", *DIFFERENCE, "verdict"])
+
+
+def _by_runs(table: pd.DataFrame, outcome: str) -> pd.DataFrame:
+    return table.pivot(index="seed", columns=["method", "n_runs"], values=outcome)
+
+
+def _gained(gaps: pd.Series) -> tuple[object, ...]:
+    """A mean difference, its interval and the verdict."""
+    gained = mean_interval(gaps.dropna())
+    return *gained, verdict(*gained[1:])
 
 
 def spread(table: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
     """How far a method's mixture and its score depend on the history that it was given.
 
-    ``table`` has ``method, refit, seed, w_<domain>…, <outcome>``, every mixture trained with the same seeds.  Told are
-    ``method, refits, seeds``; ``apart``, the mean total variation distance of two refits' mixtures; the ``mean``
-    outcome with its 95% t-interval over refits; and standard deviations of the outcome, ``sd_history`` between mixtures
-    and ``sd_seed`` between runs of one beyond what all share, from the two-way analysis of variance.
+    Every mixture of a ``refit`` is trained with the same seeds.  ``apart`` is the mean total variation distance of two
+    refits' mixtures; ``mean`` has a t-interval over refits; ``sd_history`` is between mixtures and ``sd_seed`` between
+    runs of one beyond what all share, from the two-way analysis of variance.
     """
     weights, rows = [c for c in table if c.startswith("w_")], []
     for method, part in table.groupby("method", sort=False):

@@ -37,25 +37,20 @@ USES = ("weights", "gradients", "optimiser", "gathered", "activations", "head", 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a model's size and memory follow from.
+    """What a model's size and memory follow from."""
 
-    ``parameters`` (tied embeddings count once) and ``layer_parameters`` are numbers of weights; ``attention`` and
-    ``keys`` are heads times their width, of queries and of keys; ``normed`` says that both are normalised, as in
-    Qwen3, and ``own`` that it is of the embedded world, which trains in float32 whatever the settings say.
-    """
-
-    parameters: int
+    parameters: int  # tied embeddings count once
     layer_parameters: int
     layers: int
     hidden: int
     intermediate: int
     vocabulary: int
-    attention: int
-    keys: int
+    attention: int  # heads of queries times their width
+    keys: int  # and of keys
     heads: int
     key_heads: int
-    normed: bool
-    own: bool
+    normed: bool  # queries and keys are normalised, as in Qwen3
+    own: bool  # of the embedded world
 
     def adapters(self, rank: int) -> int:
         """Weights of low-rank maps beside the linear ones of all layers: four of attention, three of the MLP."""
