@@ -62,7 +62,7 @@ class Source:
     @property
     def models(self) -> dict[str, str]:
         """Names of the models that score it; an empty name is the rater that ships."""
-        recipe = self.recipe or Recipe("tiny")  # the embedded world is scored by a recipe's defaults
+        recipe = self.recipe or Recipe("local")  # the embedded world is scored by a recipe's defaults
         return {"scorer": recipe.scorer, "rater": recipe.rater}
 
     @property

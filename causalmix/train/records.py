@@ -68,7 +68,7 @@ def _lower(outcomes: Mapping[str, float]) -> dict[str, str]:
 def _scored_by(world: str) -> dict[str, str]:
     """The models that measured the state of a world's rows, by the history's columns of them."""
     name = WorldName.read(world)
-    recipe = read_recipe(name.digest)[0] if name.family == REAL else Recipe("tiny")  # scored by a recipe's defaults
+    recipe = read_recipe(name.digest)[0] if name.family == REAL else Recipe("local")  # scored by a recipe's defaults
     models = {role: fingerprints.of_model(role, getattr(recipe, role)) for role in fingerprints.SCORERS}
     return {role: fingerprints.label(model) for role, model in models.items()}
 
