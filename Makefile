@@ -37,7 +37,7 @@ slides: install  ## write ten slides of the argument to book/_build/slides.html,
 test: install .venv/smollm2  ## run all tests, as many at a time as there are cores
 	$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-fuzz: install  ## try 2,100 further pools, histories and studies that nobody thought of (an hour or so)
+fuzz: install  ## try 2,800 further pools, histories and studies that nobody thought of (half an hour or so)
 	$(PY) -m pytest tests/test_input_fuzz.py tests/test_row_fuzz.py --hypothesis-profile large --timeout 0
 
 lint: install  ## check the layout of the code and which room imports which

@@ -2,8 +2,11 @@
 
 import json
 import string
+from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
+import pandas as pd
 import yaml
 from fuzz import tries
 from hypothesis import given, strategies as st
@@ -11,7 +14,8 @@ from hypothesis import given, strategies as st
 from causalmix import cli
 from causalmix.core.errors import InputError
 from causalmix.core.parameters import SUBJECTS
-from causalmix.core.study_file import SECTIONS
+from causalmix.core.study_file import SECTIONS, read_study
+from causalmix.study import init
 
 WORDS = st.text(string.ascii_letters + " \t\n;,.=é\ufeff\x1b\"'#-", max_size=8)
 CELLS = st.one_of(
@@ -102,3 +106,20 @@ def test_any_study_is_planned_or_refused_in_a_sentence(tmp_path_factory, capsys,
     folder = tmp_path_factory.mktemp("study")
     (folder / "mine.yaml").write_bytes(text)
     said(capsys, "plan", "--study", folder / "mine.yaml")
+
+
+ANYTHING = st.text(st.characters(exclude_categories=()), min_size=1, max_size=8)
+
+
+@tries(40)
+@given(names=st.lists(ANYTHING, min_size=2, max_size=4, unique=True), folder=ANYTHING)
+def test_what_init_writes_is_read_again(tmp_path_factory, names, folder):
+    """Whatever domains, folders and files are called: a study's file has what is meant, and no line more."""
+    asked, counts = init.Asked(Path(folder), Path(f"{folder.replace('/', '')}.yaml")), pd.Series(30, index=names)
+    with patch.object(init, "_tflops", return_value=1.0):
+        text = init._text(asked, {"path": folder}, counts, np.array([5]), [])
+    path = tmp_path_factory.mktemp("study") / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    found = read_study(str(path))
+    assert found.parameters["pool"]["domains"] == names == list(found.parameters["reference"])
+    assert found.parameters["pool"]["options"] == {"path": folder} and not found.chapters and not found.minutes
