@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from causalmix.core.errors import InputError
-from causalmix.lm import benchmarks, harness_tasks
+from causalmix.lm import benchmarks, harness, harness_tasks
 from causalmix.lm.benchmarks import AXES, BENCHMARKS, Benchmark
 
 #: Folders of the harness that hold the tasks of the table: all of its thousands take many seconds to read.
@@ -65,7 +65,7 @@ def test_by_default_no_generated_code_is_executed():
     assert not [b.name for b in benchmarks.select() if b.runs_code]
     assert {"humaneval", "mbpp"} <= {b.name for b in benchmarks.select(allow_code=True)}
     with pytest.raises(InputError, match="allow_code=True.*humaneval"):
-        benchmarks.refuse_code(benchmarks.select(["gsm8k", "humaneval"]), allow_code=False)
+        harness.check_benchmarks(benchmarks.select(["gsm8k", "humaneval"]), "task", "the harness", "another", False)
 
 
 def test_each_evaluator_is_asked_for_what_it_has():

@@ -58,8 +58,7 @@ def read_table(path: str | Path, required: Sequence[str] | None = ()) -> pd.Data
         raise InputError(
             f"Expected each column once in {path.name}, found {brief(twice[0])} again; rename or remove one."
         )
-    frame = _with_points(frame)
-    commas = frame.attrs.pop("commas")
+    commas = _to_points(frame)
     if commas or how["sep"] != ",":
         parts = [f"cells parted by {SEPARATORS[how['sep']]}"] + [f"decimal commas in {brief(commas)}"] * bool(commas)
         frame.attrs["told"] = (f"{path.name} was read with {' and '.join(parts)}.",)
@@ -80,8 +79,8 @@ def _dialect(path: Path) -> dict[str, str]:
     return {"sep": max(SEPARATORS, key=names.count), "encoding": "utf-16" if wide else "utf-8-sig"}
 
 
-def _with_points(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table with numbers for texts where a column has decimal commas and is numeric throughout."""
+def _to_points(frame: pd.DataFrame) -> str:
+    """Make numbers of texts where a column has decimal commas and is numeric throughout; the names of such columns."""
     commas = []
     for name in frame.select_dtypes(["object", "str"]):
         cells = frame[name].dropna().astype(str).str.strip()
@@ -89,8 +88,7 @@ def _with_points(frame: pd.DataFrame) -> pd.DataFrame:
             numbers = pd.to_numeric(cells.str.replace(",", ".", regex=False), errors="coerce")
             if numbers.notna().all():
                 frame[name], commas = numbers.reindex(frame.index), [*commas, str(name)]
-    frame.attrs["commas"] = ", ".join(commas)
-    return frame
+    return ", ".join(commas)
 
 
 def write_table(path: str | Path, frame: pd.DataFrame) -> None:

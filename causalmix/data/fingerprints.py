@@ -51,17 +51,25 @@ def label(model: Mapping[str, str]) -> str:
     return f"{model['name']}{MARK}{model['sha256'][:8]}" if model["sha256"] else model["name"]
 
 
+def _place(name: str) -> Path:
+    """Where the files of a model lie: of a base of the embedded world, or a path."""
+    return CHECKPOINTS / name if name in SHAPES else Path(name)
+
+
 @lru_cache(maxsize=16)
 def marked(name: str) -> str:
-    """A model's name with the hash of its files where it is a path, so that new weights there are another model."""
-    path = Path(name)
-    return f"{name}{MARK}{of_files([path])[:8]}" if path.exists() else name
+    """The name of a base that ships, or of a path, with the hash of its files: new weights there are another model.
+
+    The proxy has none, for its files are part of the embedded world's own identity already.
+    """
+    path = _place(name)
+    return f"{name}{MARK}{of_files([path])[:8]}" if path.exists() and name != "proxy" else name
 
 
 def unmarked(name: str) -> str:
     """The path, or the name, that :func:`marked` was given; InputError when its files are no longer those."""
     before, found, after = name.rpartition(MARK)
-    if not (found and len(after) == 8 and Path(before).exists()):
+    if not (found and len(after) == 8 and _place(before).exists()):
         return name
     if marked(before) != name:
         raise InputError(f"Expected the model {name}, found {marked(before)}; put its files back, or make new runs.")

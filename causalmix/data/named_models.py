@@ -20,7 +20,7 @@ def load_model(name: str, bf16: bool = False) -> tuple[PreTrainedModel, PreTrain
     Weights in half precision (``bf16``) are to be read, not trained, for small steps are lost in them.
     """
     if is_own(name):
-        return models.load_base(name), models.world_tokenizer()
+        return models.load_base(fingerprints.unmarked(name)), models.world_tokenizer()
     model, tokenizer = pretrained.load_causal_lm(place(name), dtype="bfloat16" if bf16 else "float32")
     pretrained.use_chat_form(tokenizer, model)
     return model, tokenizer

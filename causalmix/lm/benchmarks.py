@@ -71,15 +71,6 @@ def select(
     return tuple(found)
 
 
-def refuse_code(benchmarks: Sequence[Benchmark], allow_code: bool) -> None:
-    """Raise InputError with the names of benchmarks that execute generated code, unless that is allowed."""
-    if not allow_code and (running := [b.name for b in benchmarks if b.runs_code]):
-        raise InputError(
-            f"Expected allow_code=True for benchmarks that execute generated code, found {', '.join(running)} "
-            "without it; leave them out, or allow it in a sandbox."
-        )
-
-
 def benchmark_table(benchmarks: Sequence[Benchmark] = BENCHMARKS) -> pd.DataFrame:
     """The benchmarks as a table, an empty text where an evaluator lacks one; :data:`NOTE` is in ``attrs["note"]``."""
     columns = ["axis", "split", "name", "task", "metric", "shots", "runs_code", "opencompass", "note"]

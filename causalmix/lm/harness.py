@@ -24,7 +24,7 @@ from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, Pr
 from causalmix.core.errors import InputError
 from causalmix.core.settings import Settings, validated
 from causalmix.lm import harness_tasks
-from causalmix.lm.benchmarks import Benchmark, refuse_code
+from causalmix.lm.benchmarks import Benchmark
 
 if TYPE_CHECKING:
     from lm_eval.api.model import LM
@@ -104,7 +104,11 @@ def check_benchmarks(benchmarks: Sequence[Benchmark], field: str, whose: str, ot
         raise InputError(
             f"Expected benchmarks that {whose} has, found {', '.join(missing)}; leave them out, or ask {other}."
         )
-    refuse_code(benchmarks, allow_code)
+    if not allow_code and (running := [b.name for b in benchmarks if b.runs_code]):
+        raise InputError(
+            f"Expected allow_code=True for benchmarks that execute generated code, found {', '.join(running)} "
+            "without it; leave them out, or allow it in a sandbox."
+        )
 
 
 def _checked(benchmarks: Sequence[Benchmark], given: Mapping[str, Any]) -> tuple[HarnessEvaluation, TaskManager]:

@@ -80,8 +80,7 @@ class Design(
 
     def model_of(self, role: str) -> str:
         """What a run's specification names as the model of a role."""
-        name = self._entry(role)["name"]
-        return tiny_models.base_name(name) if name in tiny_models.SHAPES else marked(name)
+        return marked(self._entry(role)["name"])
 
     def launch_of(self, role: str) -> dict[str, object]:
         """How the runs of a role are launched on several devices, ``processes`` included; empty where one does."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast, Qwen2Config, Qwen3Config
 
-from causalmix.core.errors import InputError
 from causalmix.core.paths import ASSETS
 from causalmix.lm.raters import StyleRater
 
@@ -38,30 +36,8 @@ def world_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast.from_pretrained(CHECKPOINTS / "tokenizer", chat_template=template)
 
 
-def base_name(role: str) -> str:
-    """The role with a digest of its checkpoint, such as ``target@1a2b3c4d``: what a run's specification names.
-
-    The proxy's checkpoint is part of the world's own identity already, so its role is enough.
-    """
-    return role if role == "proxy" else f"{role}@{_digest(role)}"
-
-
-@cache
-def _digest(role: str) -> str:
-    folder = CHECKPOINTS / role
-    if not folder.is_dir():
-        raise InputError(f"Expected a base checkpoint at {folder.name}, found none; rebuild it with `causalmix world`.")
-    parts = (path.read_bytes() for path in sorted(folder.iterdir()))
-    return hashlib.sha256(b"".join(parts)).hexdigest()[:8]
-
-
-def load_base(name: str = "proxy") -> PreTrainedModel:
-    """A fresh copy of a base checkpoint in float32, by its role or by its :func:`base_name`."""
-    role, _, digest = name.partition("@")
-    if digest and digest != _digest(role):
-        raise InputError(
-            f"Expected the checkpoint {name}, found {base_name(role)}; check out the version that recorded this run."
-        )
+def load_base(role: str = "proxy") -> PreTrainedModel:
+    """A fresh copy of the base checkpoint of a role, in float32."""
     return AutoModelForCausalLM.from_pretrained(CHECKPOINTS / role, dtype=torch.float32)
 
 
