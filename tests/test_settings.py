@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 import pytest
 from pydantic import ConfigDict, Field, field_validator
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, refused
 from causalmix.core.settings import Settings, validated
 
 
@@ -62,3 +62,16 @@ def test_what_is_wrong_is_told_in_one_sentence(model, given, sentence):
     with pytest.raises(InputError, match=sentence) as told:
         validated(model, given, f"a {model.__name__.lower()}")
     assert "\n" not in str(told.value)
+
+
+def test_why_something_cannot_be_had_is_told_once():
+    """What a library raised, or met below, in one line; a sentence of our own stays as it is, another error too."""
+    told = "Expected rows in a.csv, found KeyError: 'a'; correct it."
+    wrapped = ValueError("no table")
+    wrapped.__cause__ = KeyError("a")
+    for reason in (KeyError("a"), wrapped, InputError(told)):
+        with pytest.raises(InputError) as error, refused("rows in a.csv", "correct it"):
+            raise reason
+        assert str(error.value) == told
+    with pytest.raises(ZeroDivisionError), refused("rows", "correct it", OSError):
+        print(1 / 0)

@@ -99,7 +99,7 @@ def test_rule_accepts_any_obedient_answer():
     assert obeys(rule, "plum fig lime done")
     assert not obeys(rule, "plum fig fig done")
     assert not obeys(rule, "plum fig cat done")
-    assert not obeys(rule, "plum fig lime")
+    assert not obeys(rule, "plum fig lime") and not obeys(rule, "plum fig lime stop")
 
 
 @pytest.mark.parametrize("axis", AXES)
