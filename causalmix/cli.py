@@ -343,7 +343,11 @@ def _own_runs(options: argparse.Namespace, settings: dict) -> int:
     code = _count(found)
     if paths.is_file(options.study) and sum(record["status"] == "finished" for record in found) >= MIN_ROWS:
         path = records.write_history(options.study)
-        print(f"Their history is {_told(path)}.", *outcome_lines(read_history(path)), sep="\n")
+        print(
+            f"Their history is {_told(path)}.",
+            *outcome_lines(read_history(path), records.between_seeds(found)),
+            sep="\n",
+        )
     return code
 
 

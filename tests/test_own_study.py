@@ -14,6 +14,7 @@ from real_rows import own_cache, turns, write_lines  # noqa: F401 (a fixture)
 from causalmix.book import progress
 from causalmix.core.study_file import read_study
 from causalmix.core.tables import read_table
+from causalmix.data.families import KINDS
 from causalmix.data.scored_pools import load_named
 from causalmix.train import announce, records
 from causalmix.train.ledger import Ledger
@@ -135,16 +136,27 @@ def test_a_sweep_tells_what_it_takes_and_goes_on_where_it_was(own):
     """Runs, rows, tokens and minutes before it trains; a second one trains nothing."""
     root, study, said = own
     told = said["sweep"].stderr
-    assert "24 runs, 20 mixtures and 4 of them again" in told and "tokens" in told and "minutes" in told
-    assert told.index("minutes") < told.index("24 of 24 runs") and "135 of 135 rows" in told
+    assert "25 runs, 20 mixtures and 5 of them again" in told and "tokens" in told and " minute" in told
+    assert told.index(" minute") < told.index("25 of 25 runs") and "135 of 135 rows" in told
     again = command(root, "sweep", "--study", study)
-    assert again.returncode == 0 and "minutes" not in again.stderr and "24 runs finished" in again.stdout
+    assert again.returncode == 0 and " minute" not in again.stderr and "25 runs finished" in again.stdout
     listed = dict(line.strip().split(": ") for line in again.stdout.splitlines() if line.startswith("  y_"))
     history = pd.read_csv(root / "results/mine/history.csv")
     assert set(listed) == {name for name in history if name.startswith("y_")}
     for name, told in listed.items():
-        assert told.startswith(f"{history[name].min():.4g} to {history[name].max():.4g}, lower is better"), told
+        start = f"{history[name].min():.4g} to {history[name].max():.4g}, lower is better; between seeds ±"
+        assert told.startswith(start) and "(5 runs again)" in told, told
         assert told.endswith("only checks") == name.endswith("_unseen")
+
+
+def test_the_next_runs_count_on_the_noise_between_seeds(own):
+    """Not on what a design's model leaves of twenty runs, which is next to nothing."""
+    root, study, _ = own
+    told = command(root, "design", "--study", study, "--runs", 2).stderr
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("CAUSALMIX_CACHE", str(root / ".cache"))
+        between = records.between_seeds(Ledger(root / "results/mine/runs.jsonl").finished().values())["y_dev"][0]
+    assert f"Noise of a run: {between:.3g}, as it is given, or known" in told, told
 
 
 def test_too_few_runs_for_a_history_are_told_before_training():
@@ -215,6 +227,27 @@ def test_rows_are_read_as_the_command_line_says(tmp_path):
     options = read_study(str(tmp_path / "s.yaml")).parameters["pool"]["options"]
     assert options == {"path": str(tmp_path / "rows"), "on_bad": "skip", "source_to_domain": str(tmp_path / "map.yaml"),
                        "id_column": ""}  # fmt: skip
+
+
+def test_noise_is_that_between_seeds_alone():
+    """Of runs that share mixture, state and size; others have none to tell."""
+    world = "tiny/600/0/c2466f41e364/60"
+    tasks = [task.name for task in KINDS["tiny"].tasks()]
+
+    def run(weights, score, seed, **more):
+        spec = {"world": world, "weights": weights, "state": [0.0], "n_samples": 9, "model": "m", "seed": seed} | more
+        return {"status": "finished", "spec": spec, "scores": dict.fromkeys(tasks, score), "training": {}}
+
+    runs = [
+        run([1, 0], 0.1, 0),
+        run([1, 0], 0.3, 1),
+        run([0, 1], 0.5, 0),
+        run([0, 1], 0.5, 1),
+        run([1, 0], 9, 2, n_samples=8),
+    ]
+    found = records.between_seeds([*runs, {"status": "failed", "spec": {}}])
+    assert found["y_dev"] == (pytest.approx(0.1), 2)
+    assert records.between_seeds(runs[-1:]) == {}
 
 
 def test_domains_that_no_loss_tells_of_are_told():

@@ -1,6 +1,6 @@
 """What the runs say of a mixture by outcomes that chose nothing: Unseen tasks, and losses on rows held back."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -48,12 +48,16 @@ def lower_unseen(
         return None
 
 
-def outcome_lines(history: History) -> list[str]:
-    """A line for each outcome of a history: its range, the better way, and whether it may choose a mixture."""
+def outcome_lines(history: History, noise: Mapping[str, tuple[float, int]]) -> list[str]:
+    """A line for each outcome of a history: its range, the better way, its noise, and whether it may choose a mixture.
+
+    ``noise`` has the standard deviations between seeds that are known, and their degrees of freedom.
+    """
     lines = []
     for name in history.outcomes:
         values, lower = history.frame[name].dropna(), lower_unseen(history, name)
         better = {True: "lower is better", False: "higher is better", None: "the better way is not told"}[lower]
+        seeds = "; between seeds ±{:.2g} ({} runs again)".format(*noise[name]) if name in noise else ""
         use = "; it only checks" if name.endswith(END) else ""
-        lines.append(f"  {name}: {values.min():.4g} to {values.max():.4g}, {better}{use}")
+        lines.append(f"  {name}: {values.min():.4g} to {values.max():.4g}, {better}{seeds}{use}")
     return lines

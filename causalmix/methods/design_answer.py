@@ -2,16 +2,18 @@
 
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 
+from causalmix.core import paths
 from causalmix.core.direction import differing, told
 from causalmix.core.errors import InputError
 from causalmix.core.history import DESIGN, History, read_history
 from causalmix.core.parameters import Subject, check_name
 from causalmix.core.simplex import check_mixture
 from causalmix.core.study_file import Study, read_study
-from causalmix.methods.next_runs import Proposal, Room, propose, replicate_noise
+from causalmix.methods.next_runs import FEWEST_AGAIN, Proposal, Room, propose, replicate_noise
 
 CRITERIA = ("D", "I")
 ROWS = 1000  # of a training set, where nothing says how many
@@ -39,11 +41,18 @@ def answer(options: Namespace) -> tuple[Proposal, list[str]]:
 
 
 def _take(options: Namespace, study: Study) -> None:
-    """What the command line leaves open and a study says: its outcome, the better way, its seed."""
+    """What the command line leaves open and a study says or knows: outcome, better way, seed, noise between seeds."""
     said = study.of("mixture")
     if not options.outcome:
         options.outcome, options.lower_is_better = said.outcome, options.lower_is_better or bool(said.lower_is_better)
     options.seed = said.seed if options.seed is None else options.seed
+    ledger = paths.results_dir(study.name) / "runs.jsonl"
+    if options.noise is None and ledger.is_file() and study.history.parent == ledger.parent:
+        from causalmix.train.records import Ledger, between_seeds  # takes seconds to load
+
+        with suppress(InputError):  # of a pool that this machine has never seen
+            noise, again = between_seeds(Ledger(ledger).finished().values()).get(options.outcome, (0.0, 0))
+            options.noise = noise if again >= FEWEST_AGAIN and noise > 0 else None
 
 
 def _check_numbers(options: Namespace) -> None:
@@ -186,6 +195,7 @@ def _told(proposal: Proposal, options: Namespace, history: History | None) -> li
         repeats = replicate_noise(history, options.outcome)
         told.append(f"Noise of a run: {proposal.noise:.3g}" + (
             f"; {repeats[0]:.3g} between equal runs ({repeats[1]} degrees of freedom)." if repeats else
+            ", as it is given, or known from the study's runs that differ in their seed alone." if options.noise else
             ", what the design's model leaves unexplained; the history has hardly any equal runs."))  # fmt: skip
     told.append(
         f"95% interval of the gain of {what} over the reference: ±{proposal.half_width_now:.3g}{unit} now, "

@@ -1,6 +1,6 @@
 """A study's runs, and the history that they make."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -89,6 +89,16 @@ def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFra
             | _scored_by(spec["world"])
         )
     return pd.DataFrame(rows)
+
+
+def between_seeds(records: Iterable[dict]) -> dict[str, tuple[float, int]]:
+    """Standard deviation of each outcome between finished runs that differ in their seed alone, and its freedom."""
+    done = [record for record in records if record["status"] == "finished"]
+    same = [str([record["spec"][name] for name in ("weights", "state", "n_samples", "model")]) for record in done]
+    groups = pd.DataFrame([outcomes_of(record) for record in done]).groupby(same)
+    freedom = groups.count() - 1
+    variance = (freedom * groups.var().fillna(0)).sum() / freedom.sum()
+    return {name: (float(value**0.5), int(freedom[name].sum())) for name, value in variance.dropna().items()}
 
 
 def whole_history(
