@@ -67,9 +67,12 @@ def _of_figure(cell: dict) -> dict:
     return cell["metadata"].get("mystnb", {}).get("figure", {})
 
 
-def _figure(cell: dict) -> dict[str, str]:
+def _figure(cell: dict) -> dict[str, object]:
     """The figure that a cell has drawn, with its caption; empty where it has drawn none."""
     pictures = [o["data"]["image/png"] for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
     alt, caption = cell["metadata"]["mystnb"].get("image", {}).get("alt", ""), _of_figure(cell)["caption"]
-    image = "".join(pictures[0]).replace("\n", "") if pictures else ""
-    return {"kind": "png", "image": image, "alt": alt, "caption": caption} if image else {}
+    if not pictures:
+        return {}
+    image = "".join(pictures[0]).replace("\n", "")
+    width, height = (int.from_bytes(base64.b64decode(image)[i : i + 4]) for i in (16, 20))  # as a PNG begins
+    return {"kind": "png", "image": image, "alt": alt, "caption": caption, "high": width < 1.9 * height}
