@@ -288,10 +288,7 @@ def _check_record(history: History, ledger: Ledger, design: Design, world: World
 
 
 def trainer(design: Design, pool: Pool, ledger: Ledger, progress=None, train_missing: bool = True, **options) -> Train:
-    """How methods that need proxies of their own get them: from the ledger, or trained on the pool as it is.
-
-    Without ``train_missing`` those that the ledger lacks are refused; options are those of ``run_sweep``.
-    """
+    """How methods get proxies of their own: from the ledger, else trained with options of ``run_sweep``, or refused."""
 
     def trained(runs: Sequence[ProxyRun]) -> list[dict]:
         specs = parts.proxy_specs(design, pool, runs)

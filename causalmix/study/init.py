@@ -1,8 +1,4 @@
-"""From a stranger's rows to a study's file: ``causalmix init`` looks, measures, and writes down what it found.
-
-Every number in the file is measured here or follows from the rows; the comments beside them say which.  The file is
-that of any study, and is accepted by ``plan``, ``sweep`` and ``recommend`` as it stands.
-"""
+"""From a stranger's rows to a study's file: every number in it is measured here, or follows from the rows."""
 
 import json
 import os
@@ -53,10 +49,7 @@ class Asked:
 
 
 def init(asked: Asked, tell: Callable[[str], None] = lambda _: None) -> Path:
-    """Write a study's file for one's own rows and return its path; ``tell`` is called with sentences on what was found.
-
-    InputError when the file is there and may not be written over, or rows, domains, tasks or the model are of no use.
-    """
+    """Write a study's file for one's own rows; ``tell`` is called with sentences on what was found."""
     _check_out(asked)
     require_model(asked.model)
     own = _own_tasks(asked.tasks) if asked.tasks else []

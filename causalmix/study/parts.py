@@ -78,8 +78,7 @@ def study_parts(
 ) -> Iterator[Part]:  # fmt: skip
     """All trials of a study, and its second history; pools and tables are asked for when their part is reached.
 
-    ``pool_of`` gives the pool of proxies, ``pool``, and that of long chains, ``longcot``, or None to leave these out;
-    ``mixtures`` a table by its name.
+    ``pool_of`` gives a pool, ``pool`` or ``longcot``, or None to leave that out; ``mixtures`` a table by its name.
     """
     pool = pool_of("pool")
     sizes = target.largest_scale, target.seeds, target.target_seeds
@@ -109,8 +108,7 @@ def trials_of(
 ) -> list[Trial]:  # fmt: skip
     """Runs that try mixtures (``method, w_<domain>…``), each with so many seeds, on ``scale`` times a proxy's rows.
 
-    Of a pool that is called as one of :data:`SHIFTS` each run draws its candidates, else it has all of them.  Mixtures
-    for one size, which their ``model, n_samples`` tell, are left out at any other.
+    Runs of one of :data:`SHIFTS` draw candidates, others have all rows.  Mixtures for another size are left out.
     """
     if "model" in mixtures:
         here = (mixtures["model"] == role) & (mixtures["n_samples"] == design.n_samples * scale)

@@ -16,8 +16,7 @@ VERBS = {"less": ("fell short", "fell short"), "more": ("was exceeded", "were ex
 def promised(mixtures: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
     """Each mixture's cost and promise (``mixtures.csv``) beside what came of it (of ``trials.compare``), by size.
 
-    ``kept`` says whether what came over the reference is *more* than the promised interval, *less*, or *inside* it.  A
-    mixture that was made for one size, which its ``model, n_samples`` tell, stands beside what came there.
+    ``kept`` tells where what came lies by the promised interval.  What was made for one size is held against that.
     """
     theirs = compared[["method", *SIZES, "seeds", *MEAN, *DIFFERENCE]]
     mixtures = mixtures.reindex(columns=["method", "proxy_runs_used", "in_support", *PROMISE, *SIZES])
@@ -34,10 +33,7 @@ def _kept(came: float, low: float, high: float) -> str:
 
 
 def promise_table(promises: pd.DataFrame) -> pd.DataFrame:
-    """What :func:`promised` tells, one row for each method: its promise, then what came in each group, in points.
-
-    A mixture for one size has a row for each, with its name.
-    """
+    """What :func:`promised` tells, in points: one row for each method, or for each size that it made a mixture for."""
     rows: dict[str, dict[str, object]] = {}
     several = promises.groupby("method")["predicted_gain"].nunique() > 1
     for row in promises[promises["method"] != REFERENCE].to_dict("records"):

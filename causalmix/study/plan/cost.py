@@ -60,8 +60,7 @@ class Plan:
 def plan(study: Study) -> Plan:
     """Count what a study costs; nothing is downloaded, read from its pools, or trained.
 
-    Without ``hardware`` hours, money and whether it fits are not told.  InputError when a number is needed that nobody
-    gave (``hardware.ASSUMPTIONS``), a model's shape cannot be had, or the study does not fit.
+    InputError when a number is needed that nobody gave, a model's shape cannot be had, or the study does not fit.
     """
     models = study.hardware.get("models")
     with described(models if isinstance(models, dict) else {}):

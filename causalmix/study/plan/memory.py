@@ -60,8 +60,7 @@ class Shape:
     def activations(self, weights: int, compute: int, repeated: bool = False) -> int:
         """Bytes for each token that one layer keeps for the backward pass, which a test counts.
 
-        ``weights`` and ``compute`` are bytes of a weight and of a number in the products (2 under bfloat16
-        autocast); keys are ``repeated`` for their queries with the mask of packed rows.
+        By bytes of a weight and of a number in the products; the mask of packed rows has keys ``repeated`` for queries.
         """
         # Norms compute in float32 and keep what they normalise, and the result; inputs of the linear maps follow.
         # Under autocast each linear map casts a float32 input for itself.
@@ -88,10 +87,7 @@ def described(models: Mapping[str, dict]) -> Iterator[None]:
 
 @cache
 def shape_of(name: str) -> Shape:
-    """The shape of a model by its id, path, or name in the embedded world; nothing of its weights is read.
-
-    InputError when its configuration cannot be had, or its layers are not like Llama's, as GPT-2's.
-    """
+    """The shape of a model by its id, path, or name in the embedded world; InputError where it is not like Llama's."""
     config = config_of(name)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
@@ -143,9 +139,8 @@ def training_memory(
 ) -> dict[str, float]:  # fmt: skip
     """Bytes on each GPU (or in each worker on a CPU) at the height of training, by what they are for (:data:`USES`).
 
-    Weights, gradients and optimiser are exact; the others are the tensors that are known to be held, without what
-    allocators waste.  ``longest`` counts the tokens of the longest row.  A run whose mixture changes has rows of
-    ``mixing_rows`` tokens on average: they are not packed, and the logits of a batch are made piece by piece.
+    What allocators waste is not counted.  The longest row has ``longest`` tokens; those of a run whose mixture changes
+    have ``mixing_rows`` on average, are not packed, and the logits of a batch are made piece by piece.
     """
     how, n = launcher_of(launch), shape.parameters
     sharded, trained = how["sharded"], shape.adapters(settings.lora_rank) or n
@@ -188,10 +183,7 @@ def training_memory(
 
 
 def memory_table(work: Work) -> pd.DataFrame:
-    """GiB on each GPU, or in each worker on a CPU, at the height of training or of scoring.
-
-    ``role, model, parameters, processes``, the :data:`USES`, ``reserved, total``.
-    """
+    """GiB on each GPU, or in each worker on a CPU, at the height of training or of scoring, by role."""
     gpu, rows = bool(work.hardware and work.hardware.gpus), []
     for role, model, processes, used in (*_scorers(work, gpu), *_trained(work, gpu)):
         gib = {name: used.get(name, 0) / GIB for name in USES} | {"reserved": RESERVED["GPU" if gpu else "core"]}

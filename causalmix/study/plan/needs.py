@@ -26,10 +26,7 @@ TRIALS = ("target", "longcot")  # what `causalmix sweep --trials` does
 
 
 def check(study: Study, subjects: Sequence[str] = tuple(ROLES), gpus_elsewhere: bool = False) -> None:
-    """Raise InputError with what is missing first, unless these subjects of a study can run here.
-
-    With ``gpus_elsewhere`` workers on other machines train, so that this one needs no GPU.
-    """
+    """Raise InputError with what is missing first, unless these subjects can run here, or with GPUs elsewhere."""
     working = [subject for subject in subjects if subject in ROLES]
     if not working:
         return
@@ -62,10 +59,7 @@ def check(study: Study, subjects: Sequence[str] = tuple(ROLES), gpus_elsewhere: 
 
 
 def check_gpus(study: Study, subjects: Sequence[str], processes: int = 1) -> None:
-    """As many GPUs here as one run of these subjects trains on; more of them only make a sweep quicker.
-
-    Processes that a launch's configuration names are known only once it was read, by what takes seconds to load.
-    """
+    """As many GPUs here as one run trains on; ``processes`` are those that a launch's configuration names."""
     if not study.hardware.get("gpus") or not set(subjects) & (ROLES.keys() - {"outcomes"}):
         return
     models = study.of("proxy_sft").models
