@@ -141,7 +141,7 @@ def test_readings_are_compared_on_the_same_runs():
 def test_readings_of_other_runs_are_refused():
     """Held-out runs would not be the same."""
     runs = history()
-    with pytest.raises(InputError, match="same runs before and after mixing, in one order"):
+    with pytest.raises(InputError, match="same runs in one order before and after mixing"):
         assignment.reading_scores(runs, runs.take(np.arange(len(runs))[::-1]), **SETTINGS)
 
 
@@ -251,7 +251,7 @@ def test_bad_settings_are_refused():
     runs = history()
     with pytest.raises(InputError, match="n_splits of at least 2"):
         held_out.held_out_scores(runs, ablations.subset_variants(runs), **(SETTINGS | {"n_splits": 1}))
-    with pytest.raises(InputError, match="identified"):
+    with pytest.raises(InputError, match="among log, ilr, found 'clr'"):
         fit_effects(runs, treatment="clr")
 
 

@@ -13,7 +13,6 @@ from causalmix.core import direction
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
 from causalmix.core.simplex import nearest
-from causalmix.effects.estimator import fit_effects
 from causalmix.effects.interface import Effects
 from causalmix.methods.ask import METHODS
 from causalmix.methods.cautious import KAPPA, Keep, cautious
@@ -301,28 +300,27 @@ def test_the_worst_of_a_question_is_fitted_by_itself():
 
 LOGS3 = known(logs([0.1, 0.0, 0.0]))
 REFUSED = {
-    "floors above one": (lambda: limits(EVEN, floors=0.4), "floors that sum to at most 1, found a sum of 1.2"),
-    "caps below one": (lambda: limits(EVEN, caps=np.full(3, 0.3)), "caps that sum to at least 1, found a sum of 0.9"),
+    "floors above one": (lambda: limits(EVEN, floors=0.4), "floors that sum to 1.2"),
+    "caps below one": (lambda: limits(EVEN, caps=np.full(3, 0.3)), "caps that sum to 0.9"),
     "a floor above its cap": (
         lambda: limits(EVEN, floors=0.2, caps=np.array([0.1, 1, 1])),
-        "no floor above the cap of its domain, found the floor 0.2 above the cap 0.1",
+        "1 above their caps",
     ),
-    "floors of another length": (lambda: limits(EVEN, floors=np.zeros(3), caps=np.ones(2)), "a floor and a cap"),
-    "a floor that is no number": (lambda: limits(EVEN, floors=np.nan), "a floor and a cap of at least 0"),
+    "floors of another length": (lambda: limits(EVEN, floors=np.zeros(3), caps=np.ones(2)), "3 floors and caps"),
+    "a floor that is no number": (lambda: limits(EVEN, floors=np.nan), "3 floors and caps of at least 0"),
     "another trust region": (lambda: limits(EVEN, trust_region="l2", radius=1), "among tv, kl, found 'l2'"),
     "a trust region without radius": (lambda: limits(EVEN, trust_region="tv"), "found only the trust region tv"),
     "a radius without trust region": (lambda: limits(EVEN, radius=0.1), "found only the radius 0.1"),
     "a radius above one": (lambda: limits(EVEN, trust_region="tv", radius=1.5), r"a radius in \[0, 1\].*found 1.5"),
-    "a radius below zero": (lambda: limits(EVEN, trust_region="kl", radius=-1), "a radius of at least 0.*found -1"),
+    "a radius below zero": (
+        lambda: limits(EVEN, trust_region="kl", radius=-1),
+        "a radius in .0, inf. for kl, found -1",
+    ),
     "a reference off the simplex": (lambda: limits([0.5, 0.5, 0.5]), "sum to 1"),
     "kappa below zero": (lambda: cautious(LOGS3, NO_STATE, limits(EVEN), -1), "kappa of at least 0, found -1"),
     "kappa of a question": (lambda: Caution(kappa=np.nan), "kappa of at least 0, found nan"),
     "a floor of a question": (lambda: Caution(floor=2), r"a floor in \[0, 1\], found 2"),
-    "a margin below zero": (lambda: Caution(keep={"y_safety": -0.1}), "a margin of at least 0 for y_safety"),
-    "a level below a half": (
-        lambda: cautious(LOGS3, NO_STATE, limits(EVEN), keep=[Keep(LOGS3, level=0.3)]),
-        "a level above .5 and below 1 for y_dev",
-    ),
+    "a margin below zero": (lambda: Caution(keep={"y_safety": -0.1}), "a margin for y_safety of at least 0"),
     "no state": (lambda: METHODS["Cautious"](Question(runs(3), 10)), "state of the pool for Cautious"),
     "the pool's proportions of no rows": (
         lambda: METHODS["Cautious"](Question(runs(3), 10, x=NO_STATE, caution=Caution(reference="pool"))),
@@ -330,7 +328,7 @@ REFUSED = {
     ),
     "too few rows with repeats": (
         lambda: Question(runs(3), 100, np.array([5, 5, 5]), max_repeats=1).caps,
-        "at least 100 rows in the pool with its repeats, found 30",
+        "at least 100 rows in the pool .* found 30 with at most 1 repeats of each",
     ),
 }
 
@@ -413,7 +411,7 @@ def test_objectives_are_one_outcome_of_the_right_weights():
 @pytest.mark.parametrize(
     "text, message",
     [("y_maths=1", "y_maths"), ("y_math=-1", "positive weights"), ("y_math", "an objective such as y_math=2"),
-     ("y_math=inf", "finite numbers"), ("y_math=x", "an objective such as")],
+     ("y_math=inf", "an objective such as"), ("y_math=x", "an objective such as")],
 )  # fmt: skip
 def test_objectives_that_mean_nothing_are_refused(text, message):
     """One sentence each."""
@@ -428,12 +426,3 @@ def test_objectives_over_axes_need_axes_that_differ():
     still = outcomes(math=(0, 1), code=(0.5, 0))
     with pytest.raises(InputError, match="found y_code at 0.5 in all"):
         read_objective("worst", "y_dev", still).derived(still)
-
-
-def test_the_bayesian_stage_answers_as_before_for_many_mixtures_in_one_state():
-    """Equal states are worked out once; the answers are those of one mixture at a time."""
-    effects = fit_effects(runs(4, n=60), stage="bayesian")
-    W, x = np.random.default_rng(5).dirichlet(np.ones(4), 6), np.empty((1, 0))
-    gain, sd = effects.moments(x, np.full((1, 4), 0.25), W)
-    singly = [effects.moments(x, np.full((1, 4), 0.25), w[None]) for w in W]
-    assert gain == pytest.approx([g[0] for g, _ in singly]) and sd == pytest.approx([s[0] for _, s in singly])

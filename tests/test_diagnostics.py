@@ -82,18 +82,6 @@ def test_calibration_is_out_of_fold(monkeypatch):
         assert not set(map(tuple, tested.round(9))) & set(map(tuple, part.T.round(9)))
 
 
-def test_calibration_errors_are_those_of_statsmodels():
-    """By cluster, with its correction for few of them."""
-    rng = np.random.default_rng(0)
-    X, clusters = rng.normal(size=(90, 2)), np.arange(90) % 15
-    y = X @ [1, 0.5] + rng.normal(size=15)[clusters] + rng.normal(size=90)
-    theirs = OLS(y, X).fit(cov_type="cluster", cov_kwds={"groups": clusters}, use_t=True)
-    ours = diagnostics._coefficients(y, X, clusters, ("a", "b"))
-    assert ours["coefficient"].to_numpy() == pytest.approx(theirs.params)
-    assert ours[["coefficient_low", "coefficient_high"]].to_numpy() == pytest.approx(theirs.conf_int(), rel=1e-6)
-    assert ours["p"].to_numpy() == pytest.approx(theirs.pvalues / 2)
-
-
 def test_a_domain_that_one_run_has_rests_on_one_run():
     """The others rest on many; where all runs weigh the same, all count."""
     frame = simulate_history(n=200, covariates=("hes",), seed=1).history.frame
@@ -210,7 +198,7 @@ def test_variances_alone_give_bonferroni():
     assert halves[0] / halves[1] == pytest.approx(np.full(10, norm.isf(0.005) / 1.959964))
 
 
-def test_stages_are_laid_side_by_side():
+def test_stages_are_laid_side_by_side(monkeypatch):
     """All that can be fitted, each with its interval; one that is far away does not meet the others."""
     effects = linear(n=200)
     states = {"origin": np.zeros(3), "one": np.ones(3)}
@@ -219,7 +207,8 @@ def test_stages_are_laid_side_by_side():
     assert table["meet"].sum() >= 8
     assert table["linear"].to_numpy() == pytest.approx(np.concatenate([effects.theta(x)[0] for x in states.values()]))
     moved = replace(known(np.eye(5) * 1e-9), stage="elsewhere")
-    assert not diagnostics._by_stages({"linear": effects, "elsewhere": moved}, "o", np.zeros(3))["meet"].all()
+    monkeypatch.setattr(diagnostics, "_again", lambda *_, **__: moved)
+    assert not diagnostics.agreement(effects, states, ("elsewhere",))["meet"].all()
 
 
 def test_a_stage_that_cannot_be_fitted_is_left_out():

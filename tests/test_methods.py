@@ -10,7 +10,7 @@ from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
 from causalmix.core.simplex import sample_dirichlet, to_counts
 from causalmix.methods import ask, variants
-from causalmix.methods.baselines import dmo, doremi, odm, regmix, ridge, simple
+from causalmix.methods.baselines import dmo, doremi, odm
 from causalmix.methods.policy import capped
 from causalmix.methods.question import Answer, ProxyRun, Question
 from causalmix.study import campaign, fixed_tables
@@ -21,13 +21,11 @@ from causalmix.train.ledger import Ledger
 BEST = np.array([0.5, 0.3, 0.2])
 
 
-def history(n: int = 200, flat: bool = False, seed: int = 0):
+def history(n: int = 200, seed: int = 0):
     """Runs whose outcome is largest at BEST: sum of BEST_k log(T_k + 0.01), and a little noise."""
     T = sample_dirichlet(n, 1.0, 3, seed)
     y = 0.5 + 0.1 * np.log(T + 0.01) @ BEST + np.random.default_rng(seed).normal(0, 0.005, n)
-    frame = pd.DataFrame(T, columns=["w_a", "w_b", "w_c"]).assign(
-        y_dev=0.5 if flat else y, n_samples=900, x_q=np.linspace(0, 1, n)
-    )
+    frame = pd.DataFrame(T, columns=["w_a", "w_b", "w_c"]).assign(y_dev=y, n_samples=900, x_q=np.linspace(0, 1, n))
     return check_history(frame.assign(run_id=[f"r{i}" for i in range(n)]))
 
 
@@ -63,109 +61,6 @@ def trains(law: dmo.Law, domains=("a", "b", "c")):
     return train
 
 
-@pytest.mark.parametrize(
-    "n, weights, objective",
-    [
-        (5, (0.4116, 0.2684, 0.3200), 6.660530),
-        (20, (0.4200, 0.2573, 0.3227), 6.492995),
-        (200, (0.4231, 0.2513, 0.3256), 6.230204),
-    ],
-)
-def test_dmo_finds_the_published_optimum(n, weights, objective):
-    """Weights and objective at three sizes; the optimum is so flat that weights are known to three digits."""
-    found, total = dmo.optimal_weights(law_of_three(), n)
-    assert found == pytest.approx(weights, abs=3e-4)
-    assert total == pytest.approx(objective, abs=2e-6)
-
-
-def test_dmo_fits_a_known_law_from_its_own_design():
-    """From 4k + 1 noisy points the optimal mixture at the target's size comes out near the true one."""
-    true = dmo.Law(
-        np.array([0.3, 0.2, 0.4]),
-        np.array([3.0, 2, 5]),
-        np.array([0.2, 0.05, 0.1]),
-        np.array([0.6, 0.5, 0.7]),
-        np.array([0.3, 0.5, 0.2]),
-    )
-    runs = dmo.design(3, 300, 2, 0)
-    assert len(runs) == 2 * 13
-    assert len({(r.weights, r.n_samples) for r in runs}) == 13
-    sizes = np.array([np.array(r.weights) * r.n_samples for r in runs])
-    noisy = true.losses(sizes) + np.random.default_rng(0).normal(0, 0.001, sizes.shape)
-    found, _ = dmo.optimal_weights(dmo.fit(sizes, noisy), 12_000)
-    assert found == pytest.approx(dmo.optimal_weights(true, 12_000)[0], abs=0.05)
-
-
-def test_dmo_respects_caps():
-    """A domain with few rows gets no more than it has."""
-    capped, _ = dmo.optimal_weights(law_of_three(), 20, np.array([0.3, 1, 1]))
-    assert capped[0] <= 0.3 + 1e-9
-    assert capped.sum() == pytest.approx(1)
-
-
-def test_dmo_on_a_table_says_what_it_is():
-    """The table fit is labelled, and refuses losses that do not fit the runs."""
-    runs = history()
-    losses = law_of_three().losses(runs.T * 900)
-    answer = dmo.table_fit(Question(runs, 900), losses)
-    assert "not the authors' design" in answer.note
-    assert answer.weights == pytest.approx(dmo.optimal_weights(law_of_three(), 900)[0], abs=0.05)
-    with pytest.raises(InputError, match="losses of .* runs and domains"):
-        dmo.table_fit(Question(runs, 900), losses[:5])
-
-
-@pytest.mark.parametrize("method", [regmix, ridge])
-def test_searches_find_the_best_mixture(method):
-    """Trees and ridge both end near the optimum of a concave response."""
-    assert method.mixture(Question(history(400), 900)).weights == pytest.approx(BEST, abs=0.1)
-
-
-def test_regmix_stops_its_trees_on_training_rows_only(monkeypatch):
-    """Rows that stop the trees are part of what was given to fit, and never among those that grow them."""
-    seen = []
-    real = regmix.train
-
-    def spy(settings, rows, trees, stops, **options):
-        seen.append((rows.data.copy(), stops[0].data.copy()))
-        return real(settings, rows, trees, stops, **options)
-
-    monkeypatch.setattr(regmix, "train", spy)
-    runs = history(100)
-    regmix.fit(runs.T, runs.y())
-    assert len(seen) == regmix.FOLDS
-    for grown, stopped in seen:
-        assert len(grown) + len(stopped) == 100
-        assert not {tuple(r) for r in grown} & {tuple(r) for r in stopped}
-        assert {tuple(r) for r in stopped} <= {tuple(r) for r in runs.T}
-
-
-def test_search_keeps_within_the_rows_that_exist():
-    """Candidates that need more rows of a domain than there are play no part."""
-    answer = regmix.mixture(Question(history(), 900, np.array([180, 900, 900])))
-    assert answer.weights[0] <= 0.2
-    only = np.array([0.4, 0.3, 0.3])
-    assert regmix.search(lambda T: T[:, 0], 3, caps=only, n_candidates=1000) == pytest.approx(only)
-
-
-def test_grid_is_the_best_run_as_it_is():
-    """Nothing is interpolated, and the sweep's runs are its cost."""
-    runs = history()
-    answer = simple.grid(Question(runs, 900))
-    assert answer.weights == pytest.approx(runs.T[np.argmax(runs.y())])
-    assert answer.runs_used == len(runs)
-    assert answer.details["runs"]["y_dev"].is_monotonic_decreasing
-
-
-def test_free_baselines_need_no_run():
-    """Equal and Proportional cost nothing; Proportional needs the pool's rows."""
-    asked = Question(history(), 900, np.array([100, 300, 600]))
-    assert simple.equal(asked).weights == pytest.approx([1 / 3] * 3)
-    assert simple.proportional(asked).weights == pytest.approx([0.1, 0.3, 0.6])
-    assert simple.equal(asked).runs_used == simple.proportional(asked).runs_used == 0
-    with pytest.raises(InputError, match="Proportional"):
-        simple.proportional(Question(history(), 900))
-
-
 @pytest.mark.parametrize("name", list(ask.STATIC))
 def test_each_method_answers_the_same_twice(name):
     """One question, one seed, one mixture on the simplex."""
@@ -174,13 +69,6 @@ def test_each_method_answers_the_same_twice(name):
     assert np.array_equal(first.weights, again.weights)
     assert first.weights.sum() == pytest.approx(1)
     assert (first.weights >= 0).all()
-
-
-@pytest.mark.parametrize("method", [simple.grid, regmix.mixture, ridge.mixture])
-def test_methods_that_learn_refuse_what_teaches_nothing(method):
-    """Outcomes that are all alike are refused in one sentence."""
-    with pytest.raises(InputError, match="differs between runs"):
-        method(Question(history(flat=True), 900))
 
 
 def test_too_few_runs_are_refused():
@@ -250,7 +138,7 @@ def test_bad_settings_are_refused():
         (lambda: doremi.mixture(asked, eta=float("inf")), "finite step sizes eta above zero"),
         (lambda: doremi.mixture(asked, eta="0.1"), "finite step sizes eta above zero"),
         (lambda: odm.mixture(asked, form="exp4"), "form of ODM"),
-        (lambda: dmo.mixture(asked, n0=1), "base point"),
+        (lambda: dmo.design(3, 1, 2, 0), "base point"),
         (lambda: ask.names_of("RegMix,Regmax"), "Regmax"),
     ):
         with pytest.raises(InputError, match=told):
@@ -311,20 +199,6 @@ def test_near_equal_is_pulled_straight_into_the_trust_region(near, theta):
         assert far == pytest.approx(ask.RADIUS, abs=0.01) and np.ptp(step[1:]) < 0.06 < step[0]
     else:
         assert far < ask.RADIUS / 3, "a mixture inside stays there"
-
-
-def test_a_digest_that_looks_like_a_number_is_known_again(table, tmp_path, monkeypatch):
-    """Its mixtures are not asked for a second time, which would take minutes and differ between machines."""
-    monkeypatch.setattr(fixed_tables, "digest_of", lambda question: "860298e29779")
-    asked = []
-
-    def make():
-        asked.append(1)
-        return table
-
-    for _ in range(2):
-        fixed_tables.fixed(tmp_path / "methods.csv", {}, make)
-    assert len(asked) == 1
 
 
 def test_methods_that_know_the_state_move_with_it(table):
@@ -390,7 +264,7 @@ def test_what_a_method_trains_is_told_beforehand(name):
 
     question = Question(history(), 3000, rows=np.full(3, 1000), seed=5, train=recorded)
     ask.STATIC[name](question)
-    assert asked == (ask.PROXIES[name](3, question.proxy_samples, 5) if name in ask.PROXIES else [])
+    assert asked == (ask.PROXIES[name](3, question.history.usual_rows, 5) if name in ask.PROXIES else [])
 
 
 def test_learning_curve_has_random_and_designed_runs(monkeypatch):

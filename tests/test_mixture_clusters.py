@@ -69,7 +69,7 @@ def test_errors_of_the_linear_stage_are_by_mixture(copies, shared):
         left = y - z @ effects.constant
         found.append(effects.theta([[]])[0])
         errors.append((high - low) / (2 * 1.96))
-        by_run.append(np.sqrt(np.diag(double_ml.clustered_covariance(z, left, np.arange(240)))))
+        by_run.append(double_ml.clustered(left, z, np.arange(240)).bse)
     truth = np.std(found, axis=0, ddof=1).mean()
     assert 0.7 < np.mean(errors) / truth < 1.4
     if shared:

@@ -36,14 +36,14 @@ def assignment_scores(randomized: History, confounded: History, **settings) -> p
     return held_out_scores(randomized, variants, parts=parts, **settings)
 
 
-def overlap_by_assignment(randomized: History, confounded: History, eps: float = EPS) -> pd.DataFrame:
+def overlap_by_assignment(randomized: History, confounded: History) -> pd.DataFrame:
     """Share of each log share's variance that the state explains linearly, adjusted for its terms; randomised, near 0.
 
     The last row, "all", is of all log shares together.
     """
     table = pd.DataFrame({"domain": [*randomized.domains, "all"]})
     for name, history in (("randomized", randomized), ("confounded", confounded)):
-        Z, n, d = log_treatment(history.T, eps), len(history), len(history.covariates)
+        Z, n, d = log_treatment(history.T, EPS), len(history), len(history.covariates)
         design = np.column_stack([np.ones(n), history.X])
         left = Z - design @ np.linalg.lstsq(design, Z, rcond=None)[0]
         unexplained, spread = (np.append(v.var(axis=0), v.var(axis=0).sum()) for v in (left, Z))
@@ -64,9 +64,7 @@ def reading_scores(before: History, after: History, **settings) -> pd.DataFrame:
     residuals of each reading are its own.  Settings are those of :func:`causalmix.effects.held_out.held_out_scores`.
     """
     if before.frame["run_id"].tolist() != after.frame["run_id"].tolist():
-        raise InputError(
-            "Expected the same runs before and after mixing, in one order, found others; write both again."
-        )
+        raise InputError("Expected the same runs in one order before and after mixing, found others; write both.")
     designed, parts = np.flatnonzero(before.frame["run_id"].isin(before.designed.frame["run_id"])), []
     for name, history in zip(READINGS, (before.take(designed), after.take(designed))):
         variant = Variant("reading", name, history.covariates)

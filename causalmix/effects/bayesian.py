@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
+from scipy.linalg import block_diag
 from scipy.spatial.distance import cdist
 from sklearn.linear_model import RidgeCV
 
@@ -115,15 +116,11 @@ class Columns:
 
     def in_state(self, x: np.ndarray) -> np.ndarray:
         """From columns of mixtures to the model's in one state x, shape (Q, P); the level is left out."""
-        level, state = self.level(x[None]).shape[1], self.returns(x[None])
         m, p = len(self.response.functions), len(self.response.basis)
+        returns = np.hstack([np.repeat(np.eye(m), p, axis=0), np.kron(np.eye(m * p), self.returns(x[None]))])
         joint = np.eye(self.response.joint(self.response.runs[:1]).shape[1])
-        blocks = [np.repeat(np.eye(m), p, axis=0), np.kron(np.eye(m * p), state)]
-        q, rest = m * p + len(joint), np.zeros((m * p, len(joint)))
-        returns = np.hstack([*blocks, rest])
-        smooth = np.hstack([np.zeros((len(joint), returns.shape[1] - len(joint))), joint])
-        found = np.vstack([returns, smooth])
-        return np.hstack([np.zeros((q, level)), found, np.zeros((q, len(self.several)))])
+        beside = (self.level(x[None]).shape[1], len(self.several))
+        return np.pad(block_diag(returns, joint), ((0, 0), beside))
 
 
 def _columns(problem: Problem, X: np.ndarray, basis: np.ndarray, response: str, room: int) -> Columns:
@@ -159,7 +156,7 @@ class Bayesian(Effects):
 
     def posterior(self, X: np.ndarray) -> Normal:
         """Of the change of the outcome per unit of log share, at the runs' mean mixture where that matters."""
-        usual, steps = np.tile(self.usual, (len(X), 1)), []
+        usual, steps = np.tile(self.history.T.mean(axis=0), (len(X), 1)), []
         for k in range(usual.shape[1]):
             ends = [usual.copy(), usual.copy()]
             for end, sign in zip(ends, (-1, 1)):
@@ -190,11 +187,6 @@ class Bayesian(Effects):
         """Expected outcome at the runs' mean log treatment, and that, in every state."""
         usual = np.tile(self.Z.mean(axis=0), (len(X), 1))
         return self.predict(X, np.exp(usual) - self.eps), usual
-
-    @cached_property
-    def usual(self) -> np.ndarray:
-        """The runs' mean mixture, shape (K,)."""
-        return self.history.T.mean(axis=0)
 
     @cached_property
     def scale(self) -> float:

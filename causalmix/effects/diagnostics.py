@@ -62,15 +62,10 @@ def _again(effects: Effects, history: History, **settings) -> Effects:
 
 def _coefficients(y: np.ndarray, design: np.ndarray, clusters: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
     """Least squares with errors by cluster; terms that the design lacks are not known."""
-    found = np.linalg.lstsq(design, y, rcond=None)[0]
-    errors = np.sqrt(np.diag(double_ml.clustered_covariance(design, y - design @ found, clusters)))
-    student = t_distribution(clusters.max())
-    half = student.ppf(0.975) * errors
-    columns = {
-        "coefficient": found, "coefficient_low": found - half, "coefficient_high": found + half,
-        "p": student.sf(found / errors),
-    }  # fmt: skip
-    return pd.DataFrame(columns, index=names[: len(found)]).reindex(names).rename_axis("term").reset_index()
+    found = double_ml.clustered(y, design, clusters)
+    columns = dict(zip(("coefficient_low", "coefficient_high"), found.conf_int().T))
+    columns = {"coefficient": found.params} | columns | {"p": t_distribution.sf(found.tvalues, clusters.max())}
+    return pd.DataFrame(columns, index=names[: design.shape[1]]).reindex(names).rename_axis("term").reset_index()
 
 
 def effective_runs(effects: Effects) -> pd.DataFrame:
@@ -84,15 +79,10 @@ def effective_runs(effects: Effects) -> pd.DataFrame:
     Rows are ``domain, runs`` that have any of it, ``effective_runs``, and ``effective_mixtures``, where all runs of one
     mixture count as one.
     """
-    weights, T = _weights(_left(effects)[1], np.eye(len(effects.history.domains))), effects.history.T
+    weights, T = _weights(effects.left[1], np.eye(len(effects.history.domains))), effects.history.T
     kish = [_kish(weights[:, k], effects.history.clusters) for k in range(weights.shape[1])]
     table = pd.DataFrame({"domain": effects.history.domains, "runs": (T > 0).sum(axis=0)})
     return table.assign(**dict(zip(("effective_runs", "effective_mixtures"), np.transpose(kish))))
-
-
-def _left(effects: Effects) -> tuple[np.ndarray, np.ndarray]:
-    """What is left of outcome and log treatment, means over repeats."""
-    return tuple(np.mean(part, axis=0) for part in zip(*effects.residuals))
 
 
 def _weights(z: np.ndarray, directions: np.ndarray) -> np.ndarray:
@@ -113,7 +103,7 @@ def overlap(effects: Effects, T_from: np.ndarray, T_to: np.ndarray) -> pd.DataFr
     treatment and 1 the whole of it; ``beyond`` the share of runs that lie at the second mixture or beyond it along c;
     ``effective_runs`` and ``effective_mixtures`` are as of :func:`effective_runs`, in that direction.
     """
-    c, z = _step(effects, T_from, T_to), _left(effects)[1]
+    c, z = _step(effects, T_from, T_to), effects.left[1]
     place = (effects.Z - log_treatment(T_from, effects.eps)) @ c / (c @ c)
     runs, mixtures = _kish(_weights(z, c), effects.history.clusters)
     found = {"spread": float((z @ c / (c @ c)).std()), "beyond": float((place >= 1).mean())}
@@ -163,8 +153,7 @@ def robustness(effects: Effects, T_from: np.ndarray, T_to: np.ndarray, n_repeats
     D, y, gain = _contrast(effects, c, history.covariates, n_repeats)
     freedom = len(history) - len(history.domains)
     error = float(np.sqrt(y @ y / freedom / (D @ D)))
-    variance = double_ml.clustered_covariance(D[:, None], y, history.clusters)[0, 0]
-    half = t_distribution.ppf(0.975, history.clusters.max()) * np.sqrt(variance)
+    ((_, half),) = double_ml.clustered(y, D, history.clusters).conf_int()  # y has nothing along D, so this is about 0
     values = [robustness_value(max(abs(gain) - less, 0) / error, freedom) for less in (0, half)]
     found = Robustness(gain, error, freedom, *values, pd.DataFrame())
     rows = []
@@ -253,16 +242,13 @@ def agreement(
             except InputError:  # too few runs for this stage
                 continue
             fitted.setdefault(other.stage, other)
-    tables = [_by_stages(fitted, name, x) for name, x in states.items()]
-    return pd.concat(tables, ignore_index=True)
-
-
-def _by_stages(fitted: Mapping[str, Effects], name: str, x: np.ndarray) -> pd.DataFrame:
-    domains = next(iter(fitted.values())).history.domains
-    table, lows, highs = pd.DataFrame({"state": name, "domain": domains}), [], []
-    for stage, effects in fitted.items():
-        (theta,), (low,), (high,) = effects.theta(x), *effects.interval(x)
-        table = table.assign(**{stage: theta, f"{stage}_low": low, f"{stage}_high": high})
-        lows.append(low)
-        highs.append(high)
-    return table.assign(meet=np.max(lows, axis=0) <= np.min(highs, axis=0))
+    parts = []
+    for name, x in states.items():
+        table, bounds = pd.DataFrame({"state": name, "domain": effects.history.domains}), []
+        for stage, other in fitted.items():
+            (theta,), (low,), (high,) = other.theta(x), *other.interval(x)
+            table = table.assign(**{stage: theta, f"{stage}_low": low, f"{stage}_high": high})
+            bounds.append((low, high))
+        lows, highs = zip(*bounds)
+        parts.append(table.assign(meet=np.max(lows, axis=0) <= np.min(highs, axis=0)))
+    return pd.concat(parts, ignore_index=True)

@@ -17,6 +17,7 @@ from lightgbm import LGBMRegressor
 from sklearn.dummy import DummyRegressor
 from sklearn.model_selection import KFold
 from sklearn.multioutput import MultiOutputRegressor
+from statsmodels.regression.linear_model import OLS, RegressionResults
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import MIN_ROWS, History
@@ -26,7 +27,7 @@ from causalmix.effects.interface import Effects, Problem
 #: made for tens of thousands of rows; on a few hundred with three covariates they fit noise, and
 #: the out-of-fold R2 of e0 on randomised mixtures then falls from about -0.05 to -0.25.
 NUISANCE = {"n_estimators": 100, "learning_rate": 0.05, "num_leaves": 5, "min_child_samples": 10}
-LEAST = {"n_trees": 8, "cv_folds": 2, "n_repeats": 1, "min_samples_leaf": 1}
+LEAST = {"n_trees": 8, "cv_folds": 2, "n_repeats": 1}
 
 
 @dataclass(frozen=True)
@@ -89,34 +90,30 @@ class Repeats:
         return np.column_stack([self._along(fit, np.tile(row, (self.n, 1))) for row in np.eye(k)])
 
 
-def forest(problem: Problem, **settings) -> DoubleML:
-    """The causal forest; without a covariate to split on, the linear stage, which says so."""
-    if problem.varying:
-        return _fit(problem, "forest", **settings)
-    note = "No covariate varies between runs, so the linear stage stands in for the forest."
-    return _fit(problem, "linear", note, **settings)
-
-
-def linear(problem: Problem, **settings) -> DoubleML:
-    """theta(x) linear in x."""
-    return _fit(problem, "linear", **settings)
-
-
-def _fit(
-    problem: Problem, stage: str, note: str = "", n_trees: int = 500, cv_folds: int = 5, n_repeats: int = 5,
-    min_samples_leaf: int = 5, orthogonalise: bool = True,
-) -> DoubleML:  # fmt: skip
-    _check_settings(n_trees=n_trees, cv_folds=cv_folds, n_repeats=n_repeats, min_samples_leaf=min_samples_leaf)
+def fit(
+    problem: Problem, stage: str, n_trees: int = 500, cv_folds: int = 5, n_repeats: int = 5, orthogonalise: bool = True
+) -> DoubleML:
+    """The stage "forest", or "linear", which also stands in for a forest that has no covariate to split on."""
+    note = ""
+    if stage == "forest" and not problem.varying:
+        stage, note = "linear", "No covariate varies between runs, so the linear stage stands in for the forest."
+    _check_settings(n_trees=n_trees, cv_folds=cv_folds, n_repeats=n_repeats)
     check_size(problem.history, stage, len(problem.varying))
-    basis = problem.directions()
-    # HC1 scales the robust covariance of the linear stage to the few runs per coefficient.
-    inference = "auto" if stage == "forest" else StatsModelsInference(cov_type="HC1")
-    each, clusters = seeds(problem.seed, n_repeats), problem.history.clusters
-    models = [_estimator(stage, n_trees, cv_folds, min_samples_leaf, s, orthogonalise, clusters) for s in each]
+    basis, clusters, fits = problem.directions(), problem.history.clusters, []
     X = problem.history.X[:, list(problem.varying)] if problem.varying else None
-    data = {"Y": problem.y, "T": problem.Z @ basis.T, "X": X}
-    fits = tuple(model.fit(**data, cache_values=True, inference=inference) for model in models)
-    return DoubleML(**vars(problem), stage=stage, note=note, fits=fits, basis=basis)
+    for seed in seeds(problem.seed, n_repeats):
+        one = learner(seed) if orthogonalise else DummyRegressor()
+        several = MultiOutputRegressor(one) if orthogonalise else one
+        shared = {"model_y": one, "model_t": several, "cv": folds(clusters, cv_folds, seed), "random_state": seed}
+        model = ClusteredDML(clusters, **shared) if stage == "linear" else CausalForestDML(
+            **shared, n_jobs=1,
+            n_estimators=-(-n_trees // 4) * 4,  # variances come from groups of four trees
+            criterion="het",  # splits where returns differ rather than where the fit improves; both are EconML's
+        )  # fmt: skip
+        # HC1 scales the robust covariance of the linear stage to the few runs per coefficient.
+        inference = "auto" if stage == "forest" else StatsModelsInference(cov_type="HC1")
+        fits.append(model.fit(problem.y, problem.Z @ basis.T, X=X, cache_values=True, inference=inference))
+    return DoubleML(**vars(problem), stage=stage, note=note, fits=tuple(fits), basis=basis)
 
 
 def seeds(seed: int, n: int) -> list[int]:
@@ -157,35 +154,13 @@ class ClusteredRegression(StatsModelsLinearRegression):
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> ClusteredRegression:
         super().fit(X, np.ravel(y))
-        self._param_var = clustered_covariance(X, np.ravel(y) - X @ self._param, self.clusters)
+        self._param_var = clustered(np.ravel(y), X, self.clusters).cov_params()
         return self
 
 
-def clustered_covariance(X: np.ndarray, residuals: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Covariance of least-squares coefficients, (p, p), robust within clusters, with Stata's factor for few of them."""
-    (n, p), count = X.shape, clusters.max() + 1
-    scores = np.zeros((count, p))
-    np.add.at(scores, clusters, X * residuals[:, None])
-    bread = np.linalg.pinv(X.T @ X)
-    return count / (count - 1) * (n - 1) / max(n - p, 1) * bread @ (scores.T @ scores) @ bread
-
-
-def _estimator(
-    stage: str, n_trees: int, cv_folds: int, min_samples_leaf: int, seed: int, orthogonalise: bool,
-    clusters: np.ndarray,
-) -> CausalForestDML | LinearDML:  # fmt: skip
-    """One EconML estimator, all of whose randomness follows from an integer."""
-    one = learner(seed) if orthogonalise else DummyRegressor()
-    several = MultiOutputRegressor(one) if orthogonalise else one
-    shared = {"model_y": one, "model_t": several, "cv": folds(clusters, cv_folds, seed), "random_state": seed}
-    if stage == "linear":
-        return ClusteredDML(clusters, **shared)
-    return CausalForestDML(
-        **shared, discrete_treatment=False, n_jobs=1,
-        n_estimators=-(-n_trees // 4) * 4,  # variances come from groups of four trees
-        criterion="het",  # splits where returns differ rather than where the fit improves; both are EconML's
-        min_samples_leaf=min_samples_leaf, min_samples_split=2 * min_samples_leaf,
-    )  # fmt: skip
+def clustered(y: np.ndarray, X: np.ndarray, clusters: np.ndarray) -> RegressionResults:
+    """Least squares with errors robust within clusters, with Stata's factor for few of them."""
+    return OLS(y, X).fit(cov_type="cluster", cov_kwds={"groups": clusters}, use_t=True)
 
 
 def _check_settings(**settings: int) -> None:

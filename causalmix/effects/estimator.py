@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,8 @@ from causalmix.effects.interface import EPS, TREATMENTS, Effects, Problem
 
 #: Every estimator: what fits it to a problem, with the settings that it takes.
 STAGES: dict[str, Callable[..., Effects]] = {
-    "forest": double_ml.forest,
-    "linear": double_ml.linear,
+    "forest": partial(double_ml.fit, stage="forest"),
+    "linear": partial(double_ml.fit, stage="linear"),
     "bayesian": bayesian.fit,
 }
 
@@ -47,7 +48,7 @@ def fit_effects(
     **settings
         Of the first two stages: ``cv_folds`` (5), ``n_repeats`` (with other folds and trees, 5) and ``orthogonalise``
         (True; False puts plain means in the place of m0 and e0); of the forest also ``n_trees`` (of one repeat,
-        rounded up to a multiple of 4, 500) and ``min_samples_leaf`` (runs, 5).
+        rounded up to a multiple of 4, 500).
 
     Raises
     ------
@@ -55,17 +56,7 @@ def fit_effects(
         When an argument is out of range, an outcome or a share the same in all runs, or runs or mixtures too few.
     """
     problem = Problem(history, outcome, eps, treatment, seed)
-    _check_variation(problem)
-    check_name(stage, STAGES, "stage")
-    if treatment == "clr":
-        raise InputError("Expected a treatment with identified coefficients, found clr, which sums to 0; choose ilr.")
-    check_name(treatment, TREATMENTS, "treatment")
-    return STAGES[stage](problem, **settings)
-
-
-def _check_variation(problem: Problem) -> None:
-    history = problem.history
-    differing(history, problem.outcome)
+    differing(history, outcome)
     # Of the whole history: in a sparse one a split may leave a domain without any run that has it.
     T = replace(history, frame=history.whole).T
     if len(stuck := np.flatnonzero(np.ptp(T, axis=0) <= 2 * ROUNDING * T.max(axis=0))):
@@ -73,6 +64,9 @@ def _check_variation(problem: Problem) -> None:
             f"Expected shares that differ between runs, found w_{history.domains[stuck[0]]} the same in all but for "
             "rounding; leave this domain out and divide the others by their sum."
         )
+    check_name(stage, STAGES, "stage")
+    check_name(treatment, TREATMENTS, "treatment")
+    return STAGES[stage](problem, **settings)
 
 
 def typical_states(history: History) -> dict[str, np.ndarray]:

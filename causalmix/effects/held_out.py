@@ -22,7 +22,6 @@ from causalmix.effects.interface import EPS, Effects
 MEASURES = ("spearman", "r2", "r_score")
 LABELS = {"spearman": "order", "r2": "size", "r_score": "returns"}  # what each measure is of, in sentences
 VERBS = {"better": "better", "worse": "worse", "open": "not told apart"}
-FEWEST_MIXTURES = 2  # to hold out: one cannot be put in order
 ALIKE = 1e-4  # two ways to the same prediction differ in the last digits: below, neither is ahead
 
 #: Returns of each run's state by which held-out runs are predicted, beside the level m0(x) that all share.
@@ -53,7 +52,7 @@ def split_rows(n: int, n_test: int, seed: int, clusters: np.ndarray | None = Non
     """
     if n - n_test < MIN_ROWS // 2:
         raise InputError(
-            f"Expected at least {MIN_ROWS // 2} runs besides {n_test} held out, found {n - n_test}; lower n_test."
+            f"Expected {MIN_ROWS // 2} or more runs besides {n_test} held out, found {n - n_test}; lower n_test."
         )
     clusters = np.arange(n) if clusters is None else clusters
     sizes, held, room = np.bincount(clusters), [], n_test
@@ -61,10 +60,8 @@ def split_rows(n: int, n_test: int, seed: int, clusters: np.ndarray | None = Non
         if sizes[mixture] <= room:
             held.append(mixture)
             room -= sizes[mixture]
-    if len(held) < min(FEWEST_MIXTURES, n_test):
-        raise InputError(
-            f"Expected {FEWEST_MIXTURES} or more mixtures in {n_test} runs held out, found {len(held)}; add one."
-        )
+    if len(held) < min(2, n_test):  # one mixture cannot be put in order
+        raise InputError(f"Expected 2 or more mixtures in {n_test} runs held out, found {len(held)}; add one.")
     tested = np.isin(clusters, held)
     return np.flatnonzero(~tested), np.flatnonzero(tested)
 
@@ -128,9 +125,7 @@ def residuals_of(
     history: History, outcome: str, seed: int = 0, n_repeats: int = 3, eps: float = EPS
 ) -> tuple[np.ndarray, np.ndarray]:
     """Out-of-fold residuals of outcome, (n,), and log treatment, (n, K), by the full method, means over repeats."""
-    effects = fit_effects(history, outcome, eps=eps, n_trees=8, n_repeats=n_repeats, seed=seed)  # no forest is used
-    y, z = zip(*effects.residuals)
-    return np.mean(y, axis=0), np.mean(z, axis=0)
+    return fit_effects(history, outcome, eps=eps, n_trees=8, n_repeats=n_repeats, seed=seed).left  # no forest is used
 
 
 def _score(effects: Effects, predictor: str, held_out: History, left: Sequence[np.ndarray] | None) -> dict[str, float]:
@@ -149,23 +144,20 @@ def _score(effects: Effects, predictor: str, held_out: History, left: Sequence[n
     return found
 
 
-def summary(
-    scores: pd.DataFrame, by: str = "variant", reference: str | None = None, measures: Sequence[str] = MEASURES
-) -> pd.DataFrame:
-    """Mean and standard deviation over splits, and the paired difference of a reference to each variant.
+def summary(scores: pd.DataFrame, measures: Sequence[str] = MEASURES) -> pd.DataFrame:
+    """Mean and standard deviation over splits, and the paired difference of the first variant to each.
 
-    Splits share runs, so the spread says how much the choice of split matters; it is no standard error.  Of ``scores``
-    (``split, fitted, held_out``, the column ``by``, the measures) come ``<by>`` and for each measure ``<m>, <m>_sd,
-    <m>_behind, <m>_behind_low, <m>_behind_high``: how far a variant lies behind the reference, by default the first,
-    with its :func:`causalmix.core.intervals.split_interval`.
+    Splits share runs, so the spread says how much the choice of split matters; it is no standard error.  Of the scores
+    come ``variant`` and for each measure ``<m>, <m>_sd, <m>_behind, <m>_behind_low, <m>_behind_high``: how far a
+    variant lies behind the first, with its :func:`causalmix.core.intervals.split_interval`.
     """
-    reference, ratio = scores[by].iloc[0] if reference is None else reference, held_out_ratio(scores)
+    reference, ratio = scores["variant"].iloc[0], held_out_ratio(scores)
     rows = []
-    for name in scores[by].unique():
-        row: dict[str, object] = {by: name}
+    for name in scores["variant"].unique():
+        row: dict[str, object] = {"variant": name}
         for measure in measures:
-            values = scores.loc[scores[by] == name, measure]
-            ahead = gap(scores, reference, name, measure, by)
+            values = scores.loc[scores["variant"] == name, measure]
+            ahead = gap(scores, reference, name, measure)
             told = (np.nan,) * 3 if name == reference else split_interval(ahead, ratio)
             row |= {measure: values.mean(), f"{measure}_sd": values.std()}
             row |= dict(zip((f"{measure}_behind", f"{measure}_behind_low", f"{measure}_behind_high"), told))

@@ -123,6 +123,11 @@ class Effects(Problem, ABC):
         return ((self.y - level, self.Z - usual),)
 
     @property
+    def left(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same, means over repeats."""
+        return tuple(np.mean(part, axis=0) for part in zip(*self.residuals))
+
+    @property
     def constant(self) -> np.ndarray:
         """Returns that do not depend on the state, shape (K,): least squares on residuals, the median of repeats."""
         return np.median([np.linalg.lstsq(z, y, rcond=None)[0] for y, z in self.residuals], axis=0)

@@ -49,13 +49,10 @@ class Features:
         psi = _psi(np.atleast_2d(np.asarray(S, float)), *self.states) - self.centre[1]
         n = max(len(phi), len(psi))
         with_one = [np.hstack([np.ones((n, 1)), np.broadcast_to(part, (n, part.shape[1]))]) for part in (phi, psi)]
-        return np.hstack([np.einsum("ma,mb->mab", *with_one).reshape(n, -1), self._pairs(with_one[1])])
-
-    def _pairs(self, psi: np.ndarray) -> np.ndarray:
-        """Products of two different states, of which the level may bend as well."""
-        s = psi[:, 1 : 1 + len(self.states[0])]
-        first, second = np.triu_indices(s.shape[1], k=1)
-        return BEND * s[:, first] * s[:, second]
+        s = with_one[1][:, 1 : 1 + len(self.states[0])]
+        first, second = np.triu_indices(s.shape[1], k=1)  # of two different states the level may bend as well
+        both = np.einsum("ma,mb->mab", *with_one).reshape(n, -1)
+        return np.hstack([both, BEND * s[:, first] * s[:, second]])
 
 
 def _phi(T: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from causalmix.effects.interface import Effects, normal_quantile
-from causalmix.effects.tree import cate_tree, tree_leaves
+from causalmix.effects.tree import cate_tree, leaf_of, tree_leaves
 
 THIRDS = (1 / 3, 2 / 3)  # of the runs: what low, middle and high are here, for what they are in the paper is unknown
 
@@ -32,10 +32,7 @@ def region_returns(effects: Effects, regions: Mapping[str, Mapping[str, str]], s
     that no run is in has no row.
     """
     tree = cate_tree(effects, seed=seed)
-    told = tree_leaves(effects, tree)["state"]
-    leaf = np.zeros(len(effects.history), int)
-    if tree is not None:
-        leaf = tree.apply(effects.history.X[:, list(effects.varying)])
+    told, leaf = tree_leaves(effects, tree)["state"], leaf_of(effects, tree)
     found = {f"leaf: {name}": leaf == place for name, place in zip(told, np.unique(leaf))}
     known = {n: where for n, where in regions.items() if set(where) <= set(effects.history.covariates)}
     found |= {name: members(effects, where) for name, where in known.items()}

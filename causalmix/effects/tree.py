@@ -6,32 +6,30 @@ from sklearn.tree import DecisionTreeRegressor
 
 from causalmix.effects.interface import Effects
 
+DEEPEST, LEAST = 2, 0.1  # questions one after the other; share of all runs in a leaf
 
-def cate_tree(
-    effects: Effects, max_depth: int = 2, min_share: float = 0.1, seed: int = 0
-) -> DecisionTreeRegressor | None:
-    """EconML's ``SingleTreeCateInterpreter`` tree of the first repeat's returns by state; None without covariates.
 
-    ``min_share`` is the fewest runs in a leaf, as a share of all.
-    """
+def cate_tree(effects: Effects, seed: int = 0) -> DecisionTreeRegressor | None:
+    """EconML's ``SingleTreeCateInterpreter`` tree of the first repeat's returns by state; None without covariates."""
     if not effects.varying:
         return None
-    leaf = max(2, int(min_share * len(effects.history)))
-    tree = DecisionTreeRegressor(max_depth=max_depth, min_samples_leaf=leaf, random_state=seed)
-    return tree.fit(_states(effects), effects.repeats(effects.history.X)[0])
+    least = max(2, int(LEAST * len(effects.history)))
+    tree = DecisionTreeRegressor(max_depth=DEEPEST, min_samples_leaf=least, random_state=seed)
+    return tree.fit(effects.history.X[:, list(effects.varying)], effects.repeats(effects.history.X)[0])
 
 
-def _states(effects: Effects) -> np.ndarray:
-    return effects.history.X[:, list(effects.varying)]
+def leaf_of(effects: Effects, tree: DecisionTreeRegressor | None) -> np.ndarray:
+    """Number of the leaf that each run is in, shape (n,)."""
+    X = effects.history.X
+    return np.zeros(len(X), int) if tree is None else tree.apply(X[:, list(effects.varying)])
 
 
 def tree_leaves(effects: Effects, tree: DecisionTreeRegressor | None) -> pd.DataFrame:
     """Each leaf in words: its conditions, its runs and the mean return of every domain there."""
     theta = effects.theta(effects.history.X)
-    leaf_of = np.zeros(len(theta), int) if tree is None else tree.apply(_states(effects))
-    rows, splits = [], tree_splits(effects, tree)
-    for leaf, told in zip(np.unique(leaf_of), _told(splits)):  # both from left to right
-        members = leaf_of == leaf
+    leaves, rows, splits = leaf_of(effects, tree), [], tree_splits(effects, tree)
+    for leaf, told in zip(np.unique(leaves), _told(splits)):  # both from left to right
+        members = leaves == leaf
         means = {f"theta_{d}": mean for d, mean in zip(effects.history.domains, theta[members].mean(axis=0))}
         rows.append({"state": told, "runs": int(members.sum())} | means)
     return pd.DataFrame(rows)

@@ -11,8 +11,8 @@ import pandas as pd
 from causalmix.core.history import History
 from causalmix.core.parameters import check_name
 from causalmix.methods import causal
-from causalmix.methods.baselines import dmo, doremi, odm, regmix, ridge, simple
-from causalmix.methods.policy import Proposal, mixtures_table
+from causalmix.methods.baselines import dmo, doremi, odm, regmix, simple
+from causalmix.methods.policy import mixtures_table
 from causalmix.methods.question import Answer, NothingTrains, ProxyRun, Question
 
 #: Methods that give every state of a pool the same mixture, by the name that tables use.
@@ -21,7 +21,7 @@ STATIC: dict[str, Callable[[Question], Answer]] = {
     "Proportional": simple.proportional,
     "Grid": simple.grid,
     "RegMix": regmix.mixture,
-    "RegMix-ridge": ridge.mixture,
+    "RegMix-ridge": regmix.ridge,
     "DoReMi": doremi.mixture,
     "ODM": odm.mixture,
     "ODM (official repo)": partial(odm.mixture, form="official_repo"),
@@ -73,15 +73,19 @@ def ask(question: Question, pool: str, names: Sequence[str] = tuple(STATIC)) -> 
 
     The question has the pool's state; ``names`` are the static methods to ask, beside :data:`ALWAYS`.
     """
-    answers = {name: METHODS[name](question) for name in (*names, *ALWAYS)}
-    answers = {name: replace(a, weights=rounded(a.weights, question.caps)) for name, a in answers.items()}
+    answers = {name: _answer(name, question) for name in (*names, *ALWAYS)}
     return _table(question, pool, answers, rounded(question.even))
+
+
+def _answer(name: str, question: Question) -> Answer:
+    """What a method says, in the digits of the table."""
+    found = METHODS[name](question)
+    return replace(found, weights=rounded(found.weights, question.caps))
 
 
 def _table(question: Question, pool: str, answers: Mapping[str, Answer], reference: np.ndarray) -> pd.DataFrame:
     """Answers of all the history's domains as the contract's table."""
-    proposals = {name: Proposal(answer.weights, answer.note) for name, answer in answers.items()}
-    table = mixtures_table(question.effects, question.x, pool, proposals, reference, question.n_samples)
+    table = mixtures_table(question.effects, question.x, pool, answers, reference, question.n_samples)
     return table.assign(proxy_runs_used=[answer.runs_used for answer in answers.values()])
 
 
@@ -93,8 +97,8 @@ def in_pools(table: pd.DataFrame, question: Question, states: Mapping[str, np.nd
         here = replace(question, x=x, fitted=question.effects)
         answers = {name: answer for name, answer in recorded.items() if name not in FOLLOWING}
         for name in (name for name in FOLLOWING if name in recorded):
-            moved = METHODS[name](replace(here, fitted=fitted.get(name, here.fitted)))
-            answers[name] = replace(moved, weights=rounded(moved.weights), runs_used=recorded[name].runs_used)
+            moved = _answer(name, replace(here, fitted=fitted.get(name, here.fitted)))
+            answers[name] = replace(moved, runs_used=recorded[name].runs_used)
         parts.append(_table(here, pool, answers, rounded(question.even)))
     return pd.concat(parts, ignore_index=True)
 
@@ -110,9 +114,7 @@ def at_sizes(
     for (pool, x), (role, n_samples, parameters) in product(states.items(), sizes):
         state = question.history.state(x, n_samples, parameters)
         here = replace(question, x=state, n_samples=n_samples, fitted=fitted)
-        answer = METHODS[WITH_SCALE](here)
-        answer = replace(answer, weights=rounded(answer.weights, here.caps))
-        table = _table(here, pool, {WITH_SCALE: answer}, rounded(here.even))
+        table = _table(here, pool, {WITH_SCALE: _answer(WITH_SCALE, here)}, rounded(here.even))
         parts.append(table.assign(model=role, n_samples=n_samples))
     return pd.concat(parts, ignore_index=True)
 

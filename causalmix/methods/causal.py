@@ -7,19 +7,22 @@ import numpy as np
 from causalmix.core.errors import InputError
 from causalmix.methods.cautious import Choice, Keep, cautious
 from causalmix.methods.limits import Limits, limits
-from causalmix.methods.policy import causalmix_a, causalmix_s, support
+from causalmix.methods.policy import Proposal, causalmix_a, causalmix_s, support
 from causalmix.methods.question import Answer, Question
 
 
 def analytical(question: Question, radius: float | None = None) -> Answer:
     """CausalMix-A, within a radius of Equal where one is given."""
-    found = causalmix_a(question.theta, radius=radius, caps=question.caps)
-    return Answer(found.weights, len(question.history), found.note)
+    return _answer(question, causalmix_a(question.theta, radius=radius, caps=question.caps))
 
 
 def search(question: Question, radius: float | None = None) -> Answer:
     """CausalMix-S, likewise."""
-    found = causalmix_s(question.theta, eps=question.effects.eps, seed=question.seed, radius=radius, caps=question.caps)
+    eps, caps = question.effects.eps, question.caps
+    return _answer(question, causalmix_s(question.theta, eps=eps, seed=question.seed, radius=radius, caps=caps))
+
+
+def _answer(question: Question, found: Proposal) -> Answer:
     return Answer(found.weights, len(question.history), found.note)
 
 

@@ -12,10 +12,9 @@ from functools import partial
 import numpy as np
 from scipy.optimize import minimize
 
-from causalmix.core.errors import InputError
 from causalmix.core.simplex import sample_dirichlet
 from causalmix.effects.interface import Effects, normal_quantile
-from causalmix.methods.limits import KAPPA, Limits, check_kappa, check_margin
+from causalmix.methods.limits import KAPPA, Limits, check_least
 from causalmix.methods.policy import Proposal, support
 
 LEVEL = 0.95  # of the interval that decides whether there is evidence, and of what is kept
@@ -38,14 +37,9 @@ class Keep:
 
     effects: Effects
     margin: float = 0.0  # that it may fall by, in its own units
-    level: float = LEVEL  # of the one-sided interval: at .95 the bound lies 1.645 standard deviations down
 
     def __post_init__(self) -> None:
-        check_margin(self.effects.outcome, self.margin)
-        if not 0.5 < self.level < 1:
-            raise InputError(
-                f"Expected a level above .5 and below 1 for {self.effects.outcome}, found {self.level}; correct it."
-            )
+        check_least(f"a margin for {self.effects.outcome}", self.margin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +62,14 @@ def cautious(
     ``kappa`` standard deviations are taken off the expected gain.  Of several goals, each in standard deviations of its
     outcome over the runs, the worst is raised; the outcomes of ``keep`` must not fall below those of the reference.
     The search starts from random mixtures and from ``own``, shape (K,), such as the pool's proportions.  InputError
-    when kappa, a margin or a level is out of range.
+    when kappa or a margin is out of range.
     """
     goals = (goals,) if isinstance(goals, Effects) else tuple(goals)
-    check_kappa(kappa)
+    check_least("kappa", kappa)
     scales = [1.0] if len(goals) == 1 else [float(np.std(goal.y)) for goal in goals]
     bounds = [partial(_bound, goal, x, limits.reference, kappa, 0.0, s) for goal, s in zip(goals, scales)]
-    kept = [
-        partial(_bound, k.effects, x, limits.reference, normal_quantile(2 * k.level - 1), k.margin, 1.0) for k in keep
-    ]
+    down = normal_quantile(2 * LEVEL - 1)  # 1.645 standard deviations: the interval of what is kept is one-sided
+    kept = [partial(_bound, k.effects, x, limits.reference, down, k.margin, 1.0) for k in keep]
     start = limits.reference if own is None else own
     starts = [start]
     if kept:  # what keeps best may be all that keeps at all

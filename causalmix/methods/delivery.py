@@ -52,9 +52,9 @@ def write(found: Recommendation, out: Path) -> dict:
         trainer_files.save(rows, made / f"{TRAIN}.{ending}")
         left = trainer_files.write(made, rows, found.domains, ending, seed)
         (made / ANSWER).write_text(as_json(as_dict(found)), encoding="utf-8")
-        manifest = {"method": line.name, "mixture": mixture, "seed": seed, "command": command(found.request)}
         versions = {"python": platform.python_version(), "causalmix": __version__}
         versions |= {name: version(name) for name in LIBRARIES}
+        manifest = {"method": line.name, "mixture": mixture, "seed": seed, "command": command(found.request)}
         manifest |= {"inputs": _inputs(found), "left_out": left, "versions": versions, "files": _hashes(made)}
         if found.withheld:
             left[PAGE] = "the gain that it would show is withheld"

@@ -10,10 +10,12 @@ from causalmix.core import paths
 from causalmix.core.direction import differing, told
 from causalmix.core.errors import InputError
 from causalmix.core.history import DESIGN, History, read_history
-from causalmix.core.parameters import Subject, check_name
+from causalmix.core.parameters import check_name
 from causalmix.core.simplex import check_mixture
 from causalmix.core.study_file import Study, read_study
+from causalmix.methods.limits import check_room
 from causalmix.methods.next_runs import FEWEST_AGAIN, Proposal, Room, propose, replicate_noise
+from causalmix.methods.objective import pairs
 
 CRITERIA = ("D", "I")
 ROWS = 1000  # of a training set, where nothing says how many
@@ -78,7 +80,12 @@ def _given(options: Namespace, study: Study | None) -> tuple[History | None, Seq
         runs = study.of("proxy_sft")
         path, rows = study.history, runs.n_samples
         if not path.is_file():
-            path, domains = None, _domains_of(runs)
+            from causalmix.data.recipes import Recipe  # takes seconds to load
+            from causalmix.data.tiny.items import DOMAINS
+
+            path, domains = None, Recipe.of(runs.pool).domains if runs.pool else DOMAINS
+            if not domains:
+                raise InputError(f"Expected domains in the recipe of {runs.study}, found none; give --domains.")
     if path is not None:
         history = read_history(path).parts((DESIGN,))
         return history, history.domains, history.usual_rows
@@ -88,27 +95,12 @@ def _given(options: Namespace, study: Study | None) -> tuple[History | None, Seq
     return None, tuple(domains), rows
 
 
-def _domains_of(study: Subject) -> tuple[str, ...]:
-    """Domains of a study's pool, as far as its file tells them."""
-    from causalmix.data.recipes import Recipe  # takes seconds to load
-    from causalmix.data.tiny.items import DOMAINS
-
-    found = Recipe.of(study.pool).domains if study.pool else DOMAINS
-    if not found:
-        raise InputError(f"Expected domains in the recipe of {study.study}, found none; give --domains instead.")
-    return tuple(found)
-
-
 def _room(
     options: Namespace, history: History | None, domains: Sequence[str], rows: int, named: Mapping[str, float]
 ) -> Room:
     """Where the runs can be made; a reference is given, else named by a study, else Equal."""
     floor, cap = _shares(options.floor, domains, "--floor", 0), _shares(options.cap, domains, "--cap", 1)
-    if (floor > cap).any() or floor.sum() > 1 + 1e-9 or cap.sum() < 1 - 1e-9:
-        raise InputError(
-            f"Expected floors below caps that leave a mixture, found floors that sum to {floor.sum():.6g} and caps to "
-            f"{cap.sum():.6g}; lower the floors or raise the caps."
-        )
+    check_room(floor, cap)
     reference = np.full(len(domains), 1 / len(domains))
     if options.reference:
         reference = check_mixture(_shares(options.reference, domains, "--reference", 0), domains)
@@ -126,7 +118,7 @@ def _ranges(text: str, history: History | None) -> dict[str, tuple[float, float]
     if history is not None:
         columns = [history.X[:, history.covariates.index(name)] for name in history.measured]
         found = {name: (float(x.min()), float(x.max())) for name, x in zip(history.measured, columns)}
-    given = _pairs(text, "--covariates", lambda value: tuple(map(float, value.split(":"))), "NAME=LOW:HIGH")
+    given = _pairs(text, "--covariates", "NAME=LOW:HIGH", lambda value: tuple(map(float, value.split(":"))))
     for name, bounds in given.items():
         if history is not None:
             check_name(name, found, "covariate")
@@ -137,7 +129,7 @@ def _ranges(text: str, history: History | None) -> dict[str, tuple[float, float]
 
 def _target(text: str, room: Room) -> np.ndarray | None:
     """The covariates of a target; those that are not named are half-way between their bounds."""
-    given = _pairs(text, "--target", float, "NAME=VALUE")
+    given = _pairs(text, "--target", "NAME=VALUE")
     for name in given:
         check_name(name, room.covariates, "covariate")
     middle = dict(zip(room.covariates, room.middle()))
@@ -147,9 +139,9 @@ def _target(text: str, room: Room) -> np.ndarray | None:
 def _shares(text: str, domains: Sequence[str], option: str, rest: float) -> np.ndarray:
     """One share for every domain, or some by name and the rest as told."""
     if "=" in text:
-        found = _by_domain(_pairs(text, option, float, "NAME=SHARE"), domains, rest)
+        found = _by_domain(_pairs(text, option, "NAME=SHARE"), domains, rest)
     else:
-        found = np.full(len(domains), _pairs(f"all={text}", option, float, "a share, or NAME=SHARE")["all"])
+        found = np.full(len(domains), _pairs(f"all={text}", option, "0.1, or NAME=SHARE")["all"])
     if not ((found >= 0) & (found <= 1)).all():
         raise InputError(f"Expected shares in [0, 1] for {option}, found {text!r}; correct them.")
     return found
@@ -169,16 +161,9 @@ def _numbers(text: str, option: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
-def _pairs(text: str, option: str, read: Callable, form: str) -> dict:
-    """``name=value`` texts by commas as a dictionary of finite numbers, or of tuples of them."""
-    try:
-        parts = [one.partition("=") for one in text.split(",") if text]
-        found = {name.strip(): read(value) for name, _, value in parts}
-        if not all(np.isfinite(value).all() for value in found.values()) or "" in found:
-            raise ValueError
-    except ValueError:
-        raise InputError(f"Expected {option} as {form}, by commas, found {text!r}; correct it.") from None
-    return found
+def _pairs(text: str, option: str, form: str, read: Callable = float) -> dict:
+    """``name=value`` texts by commas."""
+    return pairs((one for one in text.split(",") if one), option, form, read=read)
 
 
 def _told(proposal: Proposal, options: Namespace, history: History | None) -> list[str]:

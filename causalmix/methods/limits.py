@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import rel_entr
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, brief
+from causalmix.core.parameters import check_name
 from causalmix.core.simplex import HALVINGS, check_mixture, nearest
 
 KAPPA = 0.2  # standard deviations; in worlds of known truth more loses more than it saves
@@ -34,9 +35,7 @@ class Limits:
     def slope(self, w: np.ndarray) -> np.ndarray:
         """Derivative of the divergence at a mixture, shape (K,)."""
         held = self.reference > NOTHING
-        return np.log(np.maximum(w, NOTHING), out=np.zeros_like(w), where=held) - np.log(
-            np.where(held, self.reference, 1)
-        )
+        return np.where(held, np.log(np.maximum(w, NOTHING)) - np.log(np.where(held, self.reference, 1)), 0.0)
 
     def inside(self, W: np.ndarray) -> np.ndarray:
         """Mixtures moved within floors and caps, then straight towards the reference into the trust region."""
@@ -65,7 +64,7 @@ def limits(
     caps = np.ones(k) if caps is None else np.minimum(np.asarray(caps, float), 1.0)
     floors = np.broadcast_to(np.asarray(floors, float), k)
     check_trust_region(trust_region, radius)
-    _check_room(floors, caps)
+    check_room(floors, caps)
     fits = (given >= floors).all() and (given <= caps).all()
     held = given if fits else nearest(given[None], floors, caps)[0]
     note = ""
@@ -78,37 +77,28 @@ def limits(
 
 def check_trust_region(trust_region: str, radius: float | None) -> None:
     """Raise InputError unless a distance and a radius of it are given, or neither."""
-    if trust_region not in ("", *TRUST_REGIONS):
-        raise InputError(
-            f"Expected a trust region among {', '.join(TRUST_REGIONS)}, found {trust_region!r}; choose one."
-        )
+    if trust_region:
+        check_name(trust_region, TRUST_REGIONS, "trust region")
     if bool(trust_region) != (radius is not None):
         found = f"only the trust region {trust_region}" if trust_region else f"only the radius {radius}"
         raise InputError(f"Expected a trust region together with its radius, found {found}; give both or neither.")
     most = 1 if trust_region == "tv" else np.inf
     if radius is not None and not 0 <= radius <= most:
-        span = "in [0, 1]" if trust_region == "tv" else "of at least 0"
-        raise InputError(f"Expected a radius {span} for the trust region {trust_region}, found {radius}; correct it.")
+        raise InputError(f"Expected a radius in [0, {most}] for {trust_region}, found {radius}; correct it.")
 
 
-def _check_room(floors: np.ndarray, caps: np.ndarray) -> None:
-    k, few = len(caps), 1e-9  # caps of a pool that is used up may fall short of 1 by their last digits
-    if caps.shape != floors.shape or not (np.isfinite(floors).all() and (floors >= 0).all() and (caps >= 0).all()):
+def check_room(floors: np.ndarray, caps: np.ndarray) -> None:
+    """Raise InputError unless least and largest shares, shapes (K,), leave a mixture."""
+    few = 1e-9  # caps of a pool that is used up may fall short of 1 by their last digits
+    if caps.shape != floors.shape or not ((floors >= 0).all() and (caps >= 0).all()):
         raise InputError(
-            f"Expected a floor and a cap of at least 0 for each of {k} domains, found floors {floors.tolist()} and "
-            f"caps {caps.tolist()}; correct them."
+            f"Expected {len(floors)} floors and caps of at least 0, found {brief(floors)} and {brief(caps)}; give them."
         )
-    if caps.sum() < 1 - few:
+    above = int((floors > caps + few).sum())
+    if above or floors.sum() > 1 + few or caps.sum() < 1 - few:
         raise InputError(
-            f"Expected caps that sum to at least 1, found a sum of {caps.sum():.4g}; allow repeats or fewer rows."
-        )
-    if floors.sum() > 1 + few:
-        raise InputError(f"Expected floors that sum to at most 1, found a sum of {floors.sum():.4g}; lower them.")
-    if (floors > caps + few).any():
-        worst = int(np.argmax(floors - caps))
-        raise InputError(
-            f"Expected no floor above the cap of its domain, found the floor {floors[worst]:.4g} above the cap "
-            f"{caps[worst]:.4g} in domain {worst}; lower the floor, allow more repeats, or train on fewer rows."
+            f"Expected floors below caps that leave a mixture, found floors that sum to {floors.sum():.4g} ({above} "
+            f"above their caps) and caps that sum to {caps.sum():.4g}; lower floors, allow repeats or take fewer rows."
         )
 
 
@@ -126,21 +116,15 @@ class Caution:
     worst: tuple[str, ...] = ()  # outcomes of which the one that gains least counts; by default the question's own
 
     def __post_init__(self) -> None:
-        check_kappa(self.kappa)
+        check_least("kappa", self.kappa)
         check_trust_region(self.trust_region, self.radius)
         if not all(0 <= share <= 1 for share in np.ravel(self.floor)):
             raise InputError(f"Expected a floor in [0, 1], found {self.floor}; it is the least share of each domain.")
         for outcome, margin in self.keep.items():
-            check_margin(outcome, margin)
+            check_least(f"a margin for {outcome}", margin)
 
 
-def check_kappa(kappa: float) -> None:
-    """Raise InputError unless it is a number of standard deviations."""
-    if not (np.isfinite(kappa) and kappa >= 0):
-        raise InputError(f"Expected kappa of at least 0, found {kappa}; give for instance {KAPPA}.")
-
-
-def check_margin(outcome: str, margin: float) -> None:
-    """Raise InputError unless an outcome may fall by that."""
-    if not (np.isfinite(margin) and margin >= 0):
-        raise InputError(f"Expected a margin of at least 0 for {outcome}, found {margin}; say by how much it may fall.")
+def check_least(what: str, value: float) -> None:
+    """Raise InputError unless it is a finite number of at least 0."""
+    if not 0 <= value < np.inf:
+        raise InputError(f"Expected {what} of at least 0, found {value}; give such a number.")

@@ -109,30 +109,19 @@ def _found(request: Request) -> Source:
     if path.exists() and path.suffix not in (".yaml", ".yml"):
         return Source(path.name, Recipe("local", {"path": str(path)} | given, **models), max_rows=request.max_rows)
     own = models | {name: given[called] for name, called in OF_ROWS.items() if called in given}
-    if path.exists():
-        source = _described(path, request.max_rows)
+    described = read_yaml(path, "a pool's recipe or a study") if path.exists() else {}
+    if not path.exists() or isinstance(described.get("parameters"), dict):
+        design = Design() if request.pool == "tiny" else Design.of_study(request.pool)
+        source = Source(path.stem, Recipe.of(design.pool) if design.pool else None, design)
+    elif "loader" in described:
+        source = Source(path.stem, Recipe.of(described), max_rows=request.max_rows)
     else:
-        source = _of_design(request.pool, Design() if request.pool == "tiny" else Design.of_study(request.pool))
+        raise InputError(
+            f"Expected a recipe's loader or a study's parameters in {path.name}, found neither; correct it."
+        )
     if source.design and request.max_rows:
         own["max_rows"] = str(request.max_rows)
     if own:
         given = f"Expected {', '.join(own)} only with a path of rows, found it with {request.pool}"
         raise InputError(f"{given}; say it where that pool is described.")
     return source
-
-
-def _of_design(name: str, design: Design) -> Source:
-    return Source(name, Recipe.of(design.pool) if design.pool else None, design)
-
-
-def _described(path: Path, max_rows: int) -> Source:
-    """The pool of a YAML file: a recipe, or a study with its design."""
-    given = read_yaml(path, "a pool's recipe or a study")
-    if isinstance(given.get("parameters"), dict):
-        return _of_design(path.stem, Design.of_study(str(path)))
-    if "loader" not in given:
-        raise InputError(
-            f"Expected a pool's recipe with a loader, or a study with parameters in {path.name}, found neither; "
-            "correct the file."
-        )
-    return Source(path.stem, Recipe.of(given), max_rows=max_rows)

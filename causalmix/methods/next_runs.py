@@ -90,9 +90,12 @@ def propose(
         belief = Belief.learnt(features(*past), history.y(outcome) * (-1 if lower_is_better else 1), noise)
     aimed_at = _covariates_aimed_at(X, past, target)
     goals, home = room.states(aimed_at), aimed_at.mean(axis=0)
-    optimum = None if history is None else _best(features, T, goals, belief.mean)
+    optimum = None
+    if history is not None:  # the highest outcome on average over these states
+        optimum = T[np.argmax(np.mean([features(T, s) @ belief.mean for s in goals], axis=0))]
     aims, told = _contrasts(features, T, goals, room.reference, belief, optimum, seed)
-    fixed = _anchors(room, runs, anchors, optimum)
+    turns = [room.reference] if optimum is None or np.allclose(optimum, room.reference) else [room.reference, optimum]
+    fixed = np.resize(turns, (round(anchors * runs), len(room.domains)))
     again = belief.given(features(fixed, room.states(home[None]))) if len(fixed) else belief
     aimed = aims if (criterion or ("D" if history is None else "I")) == "I" else None
     chosen = choose(F, runs - len(fixed), again, aimed)
@@ -121,11 +124,6 @@ def _covariates_aimed_at(X: np.ndarray, past: tuple | None, target: np.ndarray |
     return found[np.linspace(0, len(found) - 1, min(AIMED, len(found))).astype(int)]
 
 
-def _best(features: Features, T: np.ndarray, goals: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """The mixture with the highest outcome on average over some states."""
-    return T[np.argmax(np.mean([features(T, s) @ mean for s in goals], axis=0))]
-
-
 def _contrasts(
     features: Features, T: np.ndarray, goals: np.ndarray, reference: np.ndarray, belief: Belief,
     optimum: np.ndarray | None, seed: int,
@@ -141,13 +139,6 @@ def _contrasts(
     gain = features(optimum, states) - base
     # Half of the weight is for the gain itself, half for telling the optimum from what else may be the best.
     return np.vstack([gain, features(np.array(may_be), states) - features(optimum, states)]), gain
-
-
-def _anchors(room: Room, runs: int, share: float, optimum: np.ndarray | None) -> np.ndarray:
-    """Mixtures that are repeated, shape (r, K): the reference, and in turns with it the present optimum."""
-    turns = [room.reference] if optimum is None or np.allclose(optimum, room.reference) else [room.reference, optimum]
-    n = round(share * runs)
-    return np.array([turns[i % len(turns)] for i in range(n)]).reshape(n, len(room.domains))
 
 
 def _needed(F: np.ndarray, belief: Belief, aims: np.ndarray | None, told: np.ndarray, runs: int, wanted: float) -> int:

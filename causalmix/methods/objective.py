@@ -3,8 +3,9 @@
 A mean is one derived outcome, so one fit tells its gain with the right interval; the worst axis needs a fit of each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,15 +36,15 @@ class Objective:
             return history
         for name in self.outcomes:
             differing(history, name)
-        frames = {part: self._added(getattr(history, part), history) for part in ("frame", "whole")}
-        return replace(history, **frames)
-
-    def _added(self, frame: pd.DataFrame, history: History) -> pd.DataFrame:
-        Y = frame[list(self.outcomes)].to_numpy(float)
-        if self.weights:
-            return frame.assign(**{WEIGHTED: Y @ np.array(self.weights)})
         known = history.frame[list(self.outcomes)].to_numpy(float)
-        return frame.assign(**{STANDARDISED: ((Y - known.mean(axis=0)) / known.std(axis=0)).mean(axis=1)})
+
+        def added(frame: pd.DataFrame) -> pd.DataFrame:
+            Y = frame[list(self.outcomes)].to_numpy(float)
+            if self.weights:
+                return frame.assign(**{WEIGHTED: Y @ np.array(self.weights)})
+            return frame.assign(**{STANDARDISED: ((Y - known.mean(axis=0)) / known.std(axis=0)).mean(axis=1)})
+
+        return replace(history, frame=added(history.frame), whole=added(history.whole))
 
     @property
     def told(self) -> str:
@@ -71,22 +72,22 @@ def read_objective(text: str, outcome: str, history: History) -> Objective:
     for name in weights:
         history.y(name)
     if any(w <= 0 for w in weights.values()):
-        raise InputError(
-            f"Expected positive weights of outcomes, found {text!r}; say which outcomes are better when lower by "
-            "--lower-is-better, and leave out what does not count."
-        )
+        raise InputError(f"Expected positive weights of outcomes, found {text!r}; name losses by --lower-is-better.")
     return Objective(tuple(weights), tuple(w / sum(weights.values()) for w in weights.values()))
 
 
-def pairs(texts: Sequence[str], what: str, example: str, default: float | None = None) -> dict[str, float]:
-    """``name=number`` texts as a dictionary; with a default, the number may be absent."""
-    found: dict[str, float] = {}
+def pairs(
+    texts: Iterable[str], what: str, example: str, default: float | None = None, read: Callable = float
+) -> dict[str, Any]:  # fmt: skip
+    """``name=value`` texts as a dictionary of what is read, finite numbers; with a default, the value may be absent."""
+    found: dict[str, Any] = {}
     for text in texts:
-        name, equals, number = (part.strip() for part in text.partition("="))
+        name, equals, value = (part.strip() for part in text.partition("="))
         try:
-            found[name] = float(number) if equals or default is None else default
+            found[name] = read(value) if equals or default is None else default
+            fine = bool(name) and bool(np.isfinite(found[name]).all())
         except ValueError:
-            raise InputError(f"Expected {what} such as {example}, found {text!r}; write it like that.") from None
-        if not np.isfinite(found[name]):
-            raise InputError(f"Expected finite numbers in {what}, found {text!r}; correct it.")
+            fine = False
+        if not fine:
+            raise InputError(f"Expected {what} such as {example}, found {text!r}; write it like that.")
     return found

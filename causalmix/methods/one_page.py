@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,13 +33,6 @@ def _axis(*values: float) -> Callable[[float], float]:
     return lambda value: round(100 * (value - low) / (high - low), 2)
 
 
-@cache
-def _environment() -> Environment:
-    made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"signed": "{:+.4f}".format, "percent": "{:.1%}".format, "short": "{:.4g}".format}
-    return made
-
-
 def page(found: Recommendation, manifest: dict) -> str:
     """The HTML of a recommendation whose folder has this manifest."""
     told = as_dict(found)
@@ -50,7 +42,9 @@ def page(found: Recommendation, manifest: dict) -> str:
     beyond = _cautions(chosen, found)
     gains = {REFERENCES[name]: chosen[f"gain_over_{name}"] for name in ("equal", "pool")}
     gains |= {reference: chosen["gain_over_reference"]}
-    return _environment().from_string((ASSETS / "report.html.jinja").read_text(encoding="utf-8")).render(
+    made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {"signed": "{:+.4f}".format, "percent": "{:.1%}".format, "short": "{:.4g}".format}
+    return made.from_string((ASSETS / "report.html.jinja").read_text(encoding="utf-8")).render(
         told=told, chosen=chosen, manifest=manifest, reference=reference, outcome=outcome, size=sized(rows, model),
         cautions=[*(f"{warning}." for warning in found.warnings), *beyond],
         headline=headline(chosen["gain_over_reference"], reference, outcome, bool(beyond)),

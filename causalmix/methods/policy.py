@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, brief
 from causalmix.core.history import History
 from causalmix.core.simplex import check_mixture, clr, log_treatment, sample_dirichlet, to_counts
 from causalmix.effects.interface import EPS, Effects
-
-ROUNDED = 1e-9  # that the caps of a pool which is used up may fall short of 1 by their last digits
+from causalmix.methods.limits import check_room, check_trust_region
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def causalmix_a(
 
 
 def causalmix_s(
-    theta: np.ndarray, n_candidates: int = 100_000, top: int = 100, alpha: float = 1.0, eps: float = EPS, seed: int = 0,
+    theta: np.ndarray, n_candidates: int = 100_000, top: int = 100, eps: float = EPS, seed: int = 0,
     reference: np.ndarray | None = None, radius: float | None = None, caps: np.ndarray | None = None,
 ) -> Proposal:  # fmt: skip
     """CausalMix-S: the mean of the best of many random mixtures.
@@ -64,16 +63,15 @@ def causalmix_s(
     theta, reference, radius, caps
         As for :func:`causalmix_a`; candidates outside are moved to the border.
     n_candidates, top : int
-        Candidates drawn, and how many of the best are averaged (100,000 and 100 as reported, secondary source).
-    alpha : float
-        Dirichlet concentration of the candidates (ours; the paper's is unknown).
+        Candidates drawn, uniformly (ours; the paper's way is unknown), and how many of the best are averaged (100,000
+        and 100 as reported, secondary source).
     eps, seed
         Offset of the log treatment, share; seed of the candidates.
     """
     theta, reference, caps = _checked(theta, reference, radius, caps)
     if not 1 <= top <= n_candidates:
         raise InputError(f"Expected top between 1 and n_candidates={n_candidates}, found {top}; average fewer.")
-    drawn = sample_dirichlet(n_candidates, alpha, len(theta), seed)
+    drawn = sample_dirichlet(n_candidates, 1.0, len(theta), seed)
     candidates = _inside(capped(drawn, caps), reference, radius)
     best = np.argsort(-(log_treatment(candidates, eps) @ theta), kind="stable")[:top]
     note = "" if np.array_equal(candidates, drawn) else f"candidates were held within {_bounds(radius, caps)}"
@@ -90,9 +88,10 @@ def domain_caps(rows: np.ndarray, n_samples: int, max_repeats: float = 0) -> np.
     """Largest share of each domain that repeats no row more than so often, shape (K,), by the rows that exist."""
     rows = np.asarray(rows, float) * (1 + max_repeats)
     if rows.sum() < n_samples:
+        again = f" with at most {max_repeats:g} repeats of each" if max_repeats else ""
         raise InputError(
-            f"Expected at least {n_samples} rows in the pool{' with its repeats' if max_repeats else ''}, "
-            f"found {rows.sum():.0f}; train on fewer rows or allow {'more ' if max_repeats else ''}repeats."
+            f"Expected at least {n_samples} rows in the pool for as many in the training set, found {rows.sum():.0f}"
+            f"{again}; lower n_samples, or allow repeats (--repeats-allowed, or a larger --max-repeats)."
         )
     return np.minimum(rows / n_samples, 1.0)
 
@@ -105,7 +104,7 @@ class Support:
     quantile: float  # share of distinct runs that are closer to their nearest other one than the point is to its
 
 
-def support(weights: np.ndarray, x: np.ndarray, history: History, eps: float = EPS) -> Support:
+def support(weights: np.ndarray, x: np.ndarray, history: History) -> Support:
     """Whether a mixture in a state lies where the history has runs.
 
     Distances are Euclidean in the centred log-ratios of T + eps (Aitchison 1982,
@@ -113,12 +112,9 @@ def support(weights: np.ndarray, x: np.ndarray, history: History, eps: float = E
     mixture in one state count as one, for they are at no distance from each other.
     """
     if not (np.isfinite(weights).all() and np.isfinite(x).all()):
-        raise InputError(
-            f"Expected a finite mixture and state, found {np.ravel(weights).tolist()} in {np.ravel(x).tolist()}; "
-            "correct what is not a number."
-        )
-    point = _coordinates(np.atleast_2d(weights), np.atleast_2d(x), eps)
-    quantile = float(neighbours(_coordinates(history.T, history.X, eps), point)[0])
+        raise InputError(f"Expected a finite mixture and state, found {brief(weights)} in {brief(x)}; correct them.")
+    point = _coordinates(np.atleast_2d(weights), np.atleast_2d(x))
+    quantile = float(neighbours(_coordinates(history.T, history.X), point)[0])
     return Support(quantile <= 0.95, quantile)
 
 
@@ -136,9 +132,9 @@ def neighbours(runs: np.ndarray, points: np.ndarray) -> np.ndarray:
     return (among < tree.query(points)[0][:, None]).mean(axis=1)
 
 
-def nearest_runs(weights: np.ndarray, X: np.ndarray, history: History, count: int, eps: float = EPS) -> np.ndarray:
+def nearest_runs(weights: np.ndarray, X: np.ndarray, history: History, count: int) -> np.ndarray:
     """Positions of the runs nearest to mixtures in states, by the distance of :func:`support`, shape (n, count)."""
-    runs, points = _standardised(_coordinates(history.T, history.X, eps), _coordinates(weights, X, eps))
+    runs, points = _standardised(_coordinates(history.T, history.X), _coordinates(weights, X))
     return cKDTree(runs).query(points, k=np.arange(1, count + 1))[1]
 
 
@@ -153,15 +149,10 @@ def mixtures_table(
     near = [support(weights, x, effects.history) for weights in W]
     gains = dict(zip(("predicted_gain", "gain_ci_low", "gain_ci_high"), effects.gain(x, reference, W)))
     counts = np.stack([to_counts(weights, n_samples) for weights in W])
-    parts = [
-        pd.DataFrame({"method": list(proposals), "pool": pool}),
-        pd.DataFrame(W, columns=[f"w_{d}" for d in domains]),
-        pd.DataFrame(gains | {"in_support": [n.inside for n in near], "support_quantile": [n.quantile for n in near]}),
-        pd.DataFrame({"proxy_runs_used": len(effects.history)}, index=range(len(W))),
-        pd.DataFrame(counts, columns=[f"n_{d}" for d in domains]),
-        pd.DataFrame({"note": [proposal.note for proposal in proposals.values()]}),
-    ]
-    return pd.concat(parts, axis=1)
+    columns = {"method": list(proposals), "pool": pool} | dict(zip((f"w_{d}" for d in domains), W.T)) | gains
+    columns |= {"in_support": [n.inside for n in near], "support_quantile": [n.quantile for n in near]}
+    columns |= {"proxy_runs_used": len(effects.history)} | dict(zip((f"n_{d}" for d in domains), counts.T))
+    return pd.DataFrame(columns | {"note": [proposal.note for proposal in proposals.values()]})
 
 
 def _standardised(runs: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -170,8 +161,8 @@ def _standardised(runs: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.
     return (runs - centre) / scale, (points - centre) / scale
 
 
-def _coordinates(T: np.ndarray, X: np.ndarray, eps: float) -> np.ndarray:
-    shares = (np.asarray(T, float) + eps) / (1 + eps * np.shape(T)[1])
+def _coordinates(T: np.ndarray, X: np.ndarray) -> np.ndarray:
+    shares = (np.asarray(T, float) + EPS) / (1 + EPS * np.shape(T)[1])
     return np.column_stack([clr(shares), np.asarray(X, float).reshape(len(shares), -1)])
 
 
@@ -182,8 +173,8 @@ def _checked(
     theta = np.asarray(theta, float)
     if theta.ndim != 1 or not np.isfinite(theta).all():
         raise InputError(f"Expected one finite return for each domain, found {theta.tolist()}; estimate them again.")
-    if radius is not None and not 0 <= radius <= 1:
-        raise InputError(f"Expected a trust region radius in [0, 1], found {radius}; it is a total variation distance.")
+    if radius is not None:
+        check_trust_region("tv", radius)
     names = [f"domain {k}" for k in range(len(theta))]
     reference = np.full(len(theta), 1 / len(theta)) if reference is None else check_mixture(reference, names)
     caps = check_caps(caps, len(theta))
@@ -193,10 +184,7 @@ def _checked(
 def check_caps(caps: np.ndarray | None, k: int) -> np.ndarray:
     """Largest shares of k domains, 1 where none are given, shape (k,); refuses those that leave no mixture."""
     caps = np.ones(k) if caps is None else np.asarray(caps, float)
-    if caps.shape != (k,) or not (caps >= 0).all() or caps.sum() < 1 - ROUNDED:
-        raise InputError(
-            f"Expected {k} caps and a sum of at least 1, found {caps.tolist()}; repeat rows or train on less."
-        )
+    check_room(np.zeros(k), caps)
     return caps
 
 

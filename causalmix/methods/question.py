@@ -134,11 +134,6 @@ class Question:
             raise InputError("Expected the state of the pool for CausalMix, found none; give its covariates as `x`.")
         return self.effects.theta(self.x)[0][self.kept]
 
-    @property
-    def proxy_samples(self) -> int:
-        """Rows of a proxy run: as many as the history's runs have (1000 if it does not say)."""
-        return self.history.usual_rows
-
     def outcomes(self, method: str, least: int) -> np.ndarray:
         """The outcome of every past run, shape (n,); refuses fewer than ``least`` runs, or one outcome in all."""
         if (n := len(self.history)) < least:

@@ -24,7 +24,7 @@ from causalmix.methods.ask import CAUTIOUS, METHODS, OURS
 from causalmix.methods.checks import checked_by
 from causalmix.methods.delivery import write
 from causalmix.methods.new_pools import find_source
-from causalmix.methods.policy import Proposal, mixtures_table
+from causalmix.methods.policy import domain_caps, mixtures_table
 from causalmix.methods.question import Answer, Question
 from causalmix.methods.refusals import Asked, checked
 from causalmix.methods.request import BY_LETTER, Recommendation, Request
@@ -127,12 +127,8 @@ def _target(request: Request, history: History, name: str, counts: Counter, doma
     """The pool's rows by domain, enough of them for the request; its state is not known yet."""
     n_samples = history.usual_rows if request.n_samples is None else request.n_samples
     rows = np.array([counts[domain] for domain in domains])
-    if not request.repeats_allowed and rows.sum() * (1 + request.max_repeats) < n_samples:
-        again = f" with at most {request.max_repeats:g} repeats of each" if request.max_repeats else ""
-        raise InputError(
-            f"Expected at least {n_samples} rows in the pool for as many in the training set, found "
-            f"{rows.sum()}{again}; lower --n-samples, or give --repeats-allowed or a larger --max-repeats."
-        )
+    if not request.repeats_allowed:
+        domain_caps(rows, n_samples, request.max_repeats)  # refuses a pool of too few rows
     return Target(name, np.empty(0), n_samples, rows, "")
 
 
@@ -155,10 +151,9 @@ def mixtures(
         found = METHODS[name](question)
         held = question.of_pool(nearest(question.whole(found.weights)[None], allowed.floors, allowed.caps)[0])
         moved = np.abs(held - found.weights).max() > 1e-9
-        answers[name] = replace(
-            found, weights=held, note="; ".join(filter(None, [found.note, "held at the least shares" * bool(moved)]))
-        )
-    whole = {name: Proposal(question.whole(answer.weights), answer.note) for name, answer in answers.items()}
+        note = "; ".join(filter(None, [found.note, "held at the least shares" * bool(moved)]))
+        answers[name] = replace(found, weights=held, note=note)
+    whole = {name: replace(answer, weights=question.whole(answer.weights)) for name, answer in answers.items()}
     W = np.stack([one.weights for one in whole.values()])
     table = mixtures_table(judge, x, target.pool, whole, question.whole(question.even), question.n_samples)
     own = question.whole(question.proportions)

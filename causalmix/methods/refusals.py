@@ -88,15 +88,10 @@ def _floor(text: str | float, history: History) -> float | dict[str, float] | No
 def _check_numbers(request: Request) -> None:
     if request.method not in BY_LETTER:
         raise InputError(f"Expected a method among {', '.join(BY_LETTER)}, found {request.method!r}; choose one.")
-    if request.n_samples is not None and request.n_samples < 1:
-        raise InputError(f"Expected a training set of at least 1 row, found {request.n_samples}; raise n_samples.")
-    if request.model_size is not None and not 1 <= request.model_size < np.inf:
-        raise InputError(f"Expected a model of at least 1 parameter, found {request.model_size}; raise model_size.")
-    if request.trees < 8:
-        raise InputError(f"Expected at least 8 trees of a forest, found {request.trees}; raise trees.")
-    for name in ("seed", "max_rows", "max_repeats"):
-        if not 0 <= (value := getattr(request, name)) < np.inf:
-            raise InputError(f"Expected {name} of at least 0, found {value}; give such a number.")
+    least = {"n_samples": 1, "model_size": 1, "trees": 8, "seed": 0, "max_rows": 0, "max_repeats": 0}
+    for name, low in least.items():
+        if (value := getattr(request, name)) is not None and not low <= value < np.inf:
+            raise InputError(f"Expected {name} of at least {low}, found {value}; give such a number.")
 
 
 def check_free(out: Path) -> None:
@@ -105,7 +100,7 @@ def check_free(out: Path) -> None:
         raise InputError(f"Expected a folder, found a link at {out}; name the folder itself.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(
-            f"Expected a new or an empty folder, found content at {out}; name another, for nothing is written over."
+            f"Expected a new or an empty folder, found content at {out}; name another, nothing is written over."
         )
     check_writable(out)
 

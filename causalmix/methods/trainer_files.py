@@ -29,13 +29,6 @@ PLAIN = {"role", "content"}  # what every turn has
 READERS = {"jsonl": "json", "parquet": "parquet"}  # of data sets, by the ending of a file
 
 
-class _Plain(yaml.SafeDumper):
-    """YAML that repeats what is equal, instead of pointing at it."""
-
-    def ignore_aliases(self, data: object) -> bool:
-        return True
-
-
 def prepared(rows: Dataset) -> Dataset:
     """Rows with what trainers need besides: ``train`` in turns where some have no weight, and tools in both forms."""
     further = [name for name in ("tools", GIVEN) if name in rows.column_names]
@@ -102,7 +95,8 @@ def write(folder: Path, rows: Dataset, domains: Sequence[str], ending: str, seed
     shares = ", ".join(f"{' '.join(domain.split())} {n / len(of):.4f}" for domain, n in counts.items())
     for name, settings in made.items():
         if name not in left:
-            text = yaml.dump(settings | {"seed": seed}, Dumper=_Plain, sort_keys=False, allow_unicode=True)
+            plain = json.loads(json.dumps(settings | {"seed": seed}))  # else YAML points at what is equal
+            text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
             told = f"# Shares of {len(of)} rows: {shares}.\n{COMMANDS[name]}\n{text}"
             (folder / name).write_text(told, encoding="utf-8")
     return left

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.optimize import least_squares, minimize
 
 from causalmix.core.errors import InputError
-from causalmix.core.history import MIN_ROWS, ROUNDING
+from causalmix.core.history import ROUNDING
 from causalmix.methods.policy import check_caps
 from causalmix.methods.question import Answer, ProxyRun, Question
 
@@ -73,9 +73,9 @@ def design(k: int, n0: int, n_seeds: int, seed: int) -> list[ProxyRun]:
     return [ProxyRun(tuple(rows / rows.sum()), int(rows.sum()), seed + 1 + j) for rows in sizes for j in range(n_seeds)]
 
 
-def proxies(k: int, n_samples: int, seed: int, n_seeds: int = 2) -> list[ProxyRun]:
+def proxies(k: int, n_samples: int, seed: int) -> list[ProxyRun]:
     """The runs that DMO asks for where an equal proxy run of ``n_samples`` rows is its base point."""
-    return design(k, n_samples // k, n_seeds, seed)
+    return design(k, n_samples // k, 2, seed)
 
 
 def fit(sizes: np.ndarray, losses: np.ndarray, domains: Sequence[str] = ()) -> Law:
@@ -149,8 +149,6 @@ def optimal_weights(law: Law, n: float, caps: np.ndarray | None = None) -> tuple
     """
     k = len(law.beta)
     upper = np.minimum(check_caps(caps, k), 1.0)
-    if not n > 0:
-        raise InputError(f"Expected a positive number of rows for DMO's optimum, found {n}; raise it.")
     even = law.losses(np.full(k, n / k)).sum()
     start = np.minimum(1 / k, upper)
     # SLSQP stops by absolute change, and here the whole gain may be thousandths of a nat.
@@ -173,29 +171,24 @@ def optimal_weights(law: Law, n: float, caps: np.ndarray | None = None) -> tuple
     left, total = _left_to_gain(law.slopes(weights * n) * n, weights, upper), float(law.losses(weights * n).sum())
     if not left < CLOSE * k:
         raise InputError(
-            f"Expected DMO's mixture within {CLOSE * k:.2g} nats of the minimum, found up to {left:.2g} left; "
-            "ask for a mixture of more rows or fewer domains."
+            f"Expected DMO within {CLOSE * k:.2g} nats of its minimum, found {left:.2g} left; ask for more rows."
         )
     return weights, total
 
 
 def _left_to_gain(gradient: np.ndarray, w: np.ndarray, upper: np.ndarray) -> float:
     """Bound on what a convex function can still lose below its value at ``w``: the gap of Frank and Wolfe."""
-    best, room = np.zeros_like(w), 1.0
-    for i in np.argsort(gradient):
-        best[i] = min(upper[i], room)
-        room -= best[i]
+    order, best = np.argsort(gradient), np.empty_like(w)
+    best[order] = np.diff(np.minimum(np.cumsum(upper[order]), 1.0), prepend=0.0)
     return float(gradient @ (w - best))
 
 
-def mixture(question: Question, n0: int | None = None, n_seeds: int = 2) -> Answer:
-    """DMO by its own design of runs; the history's outcomes are not used.
+def mixture(question: Question) -> Answer:
+    """DMO by its own design of runs, two seeds of each (the authors have one); the history's outcomes are not used.
 
-    The base point has ``n0`` rows of each domain, by default those of an equal proxy run; the authors have one seed a
-    run.  Details: ``law``, and ``predicted``, sums of losses of the mixture and of Equal, nats.
+    Details: ``law``, and ``predicted``, sums of losses of the mixture and of Equal, nats.
     """
-    n_samples = question.proxy_samples if n0 is None else n0 * question.k
-    runs = proxies(question.k, n_samples, question.seed, n_seeds)
+    runs = proxies(question.k, question.history.usual_rows, question.seed)
     losses = validation_losses(question.trained("DMO", runs), question.history.domains)
     sizes = np.array([np.array(run.weights) * run.n_samples for run in runs])
     law = fit(sizes, losses, question.history.domains)
@@ -215,11 +208,7 @@ def table_fit(question: Question, losses: np.ndarray) -> Answer:
     history = question.history
     losses = np.asarray(losses, float)
     if losses.shape != history.T.shape:
-        raise InputError(
-            f"Expected losses of {history.T.shape} runs and domains for {TABLE_FIT}, found {losses.shape}; correct it."
-        )
-    if len(losses) < MIN_ROWS:
-        raise InputError(f"Expected at least {MIN_ROWS} runs for {TABLE_FIT}, found {len(losses)}; add runs.")
+        raise InputError(f"Expected losses of {history.T.shape} runs and domains, found {losses.shape}; correct them.")
     if "n_samples" not in history.frame:
         raise InputError(f"Expected the column n_samples in the history for {TABLE_FIT}, found none; add it.")
     sizes = history.T * history.frame["n_samples"].to_numpy(float)[:, None]

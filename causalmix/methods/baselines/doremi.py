@@ -32,7 +32,7 @@ def mixture(question: Question, eta: float = MIXING["doremi"]["eta"], etas: tupl
     if not all(is_number(e) and e > 0 for e in (eta, *etas)):
         raise InputError(f"Expected finite step sizes eta above zero, found {[eta, *etas]}; give for instance 0.1.")
     etas = tuple(dict.fromkeys((*etas, eta)))
-    runs = proxies(question.k, question.proxy_samples, question.seed, etas)
+    runs = proxies(question.k, question.history.usual_rows, question.seed, etas)
     found = [record["training"]["mixing"] for record in question.trained("DoReMi", runs)]
     names = [f"w_{d}" for d in question.history.domains]
     tried = pd.DataFrame({"eta": etas, "updates": [f["updates"] - 1 for f in found]})

@@ -21,7 +21,7 @@ def proxies(k: int, n_samples: int, seed: int, form: str = "paper") -> list[Prox
 def mixture(question: Question, form: str = "paper") -> Answer:
     """The shares that the bandit's run took; detail ``trajectory``: those on the way."""
     check_name(form, ODM_FORMS, "form of ODM")
-    runs = proxies(question.k, question.proxy_samples, question.seed, form)
+    runs = proxies(question.k, question.history.usual_rows, question.seed, form)
     found = question.trained("ODM", runs)[0]["training"]["mixing"]
     trajectory = pd.DataFrame(found["trajectory"], columns=[f"w_{d}" for d in question.history.domains])
     again = sum(found["new_epochs"])
