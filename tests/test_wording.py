@@ -107,6 +107,15 @@ def test_chapters_whose_trials_are_not_trained_say_so_and_go_on():
         assert said("07_longcot", part, done=[]) == ""
 
 
+def test_pairs_of_groups_are_counted_by_what_they_tell():
+    """Of one pair, one; where there is none, that is said."""
+    words = {"better": "much the same order", "open": "no order"}
+    told = [said("06_target", "if order.empty:", order=pd.DataFrame({"methods": rows}), words=words, sides=sides)
+            for rows, sides in (([5], ["open"]), ([5, 5], ["better", "better"]), ([], []))]  # fmt: skip
+    assert told[0] == "Of 1 pair of groups of trials: much the same order in 0; no order in 1."
+    assert told[1].startswith("Of 2 pairs of groups of trials: much the same order in 2") and "alone" in told[2]
+
+
 def test_a_note_names_the_bound_that_was_set():
     """No trust region is named where there is none, and no caps."""
     theta = policy.np.array([0.02, 0.01, -0.01])
