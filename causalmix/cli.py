@@ -337,17 +337,16 @@ def _own_runs(options: argparse.Namespace, settings: dict) -> int:
     from causalmix.train import announce, records
 
     tell, here = partial(print, file=sys.stderr), settings["client"] == "local"
-    tell(announce.before_scoring(read_study(options.study).of("proxy_sft"), options.limit))
+    asked = read_study(options.study).of("proxy_sft")
+    tell(announce.before_scoring(asked, options.limit))
     before = lambda missing, world: tell(announce.before_training(missing, world, options.workers, here))  # noqa: E731
     found = records.sweep(options.study, limit=options.limit, before=before, **settings)
     code = _count(found)
-    if paths.is_file(options.study) and sum(record["status"] == "finished" for record in found) >= MIN_ROWS:
+    designed = sum(record["status"] == "finished" for record in found[: asked.n_runs])  # these come first
+    if paths.is_file(options.study) and designed >= MIN_ROWS:
         path = records.write_history(options.study)
-        print(
-            f"Their history is {_told(path)}.",
-            *outcome_lines(read_history(path), records.between_seeds(found)),
-            sep="\n",
-        )
+        lines = outcome_lines(read_history(path), records.between_seeds(found))
+        print(f"Their history is {_told(path)}.", *lines, sep="\n")
     return code
 
 

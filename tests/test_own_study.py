@@ -171,6 +171,16 @@ def test_too_few_runs_for_a_history_are_told_before_training():
     assert "A history needs 20" in announce.before_scoring(asked.model_copy(update={"n_runs": 18}), None)
 
 
+def test_runs_of_the_noise_panel_make_no_history(tmp_path, monkeypatch):
+    """A sweep of too few mixtures ends as it said it would, not with a refusal."""
+    monkeypatch.setattr(records, "sweep", lambda *_, **__: [{"status": "finished"}] * 23)
+    monkeypatch.setattr(records, "write_history", lambda _: pytest.fail("18 mixtures make no history"))
+    (tmp_path / "s.yaml").write_text("parameters: {n_runs: 18, noise_specs: 5, noise_seeds: 2, scale_runs: 0}")
+    done = command(tmp_path, "sweep", "--study", tmp_path / "s.yaml")
+    assert (done.returncode, done.stdout) == (0, "23 runs finished, 0 failed.\n"), done.stderr
+    assert "A history needs 20 mixtures" in done.stderr
+
+
 def test_nothing_is_written_over_unasked(own):
     """The file stays, byte for byte, until it is asked for."""
     root, study, _ = own
