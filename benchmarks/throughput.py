@@ -19,10 +19,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from bench_sft import make_tokenizer
 from datasets import Dataset
+from tokenizers import Tokenizer, models
 from torch.nn.utils import clip_grad_norm_
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from causalmix.lm.conversations import IGNORED
 from causalmix.lm.losses import completion_loss
@@ -74,7 +74,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def make_model(shape: dict, options: argparse.Namespace) -> PreTrainedModel:
-    """Random weights in a published shape; special tokens as :func:`bench_sft.make_tokenizer` has them."""
+    """Random weights in a published shape; special tokens as :func:`make_tokenizer` has them."""
     torch.manual_seed(0)
     config = AutoConfig.for_model(**shape, bos_token_id=None, eos_token_id=2, pad_token_id=0)
     with torch.device(options.device):
@@ -99,6 +99,13 @@ def make_rows(options: argparse.Namespace, vocabulary: int) -> Dataset:
     ids = [rng.integers(SPECIAL, vocabulary, length).tolist() for length in lengths]
     masks = [[int(t >= len(row) // 3) for t in range(len(row))] for row in ids]
     return Dataset.from_dict({"input_ids": ids, "completion_mask": masks})
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer that knows its special tokens, which is all that training needs of it."""
+    vocabulary = {"<|endoftext|>": 0, "<|im_start|>": 1, "<|im_end|>": 2}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<|endoftext|>"))
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
 
 
 def bare_loop(model: PreTrainedModel, tokens: int, options: argparse.Namespace) -> float:

@@ -145,6 +145,23 @@ def test_training_lowers_the_loss_and_counts_its_work(tokenizer, tokens):
     assert stats["tokens"] == 3 * sum(map(len, tokens["input_ids"]))
 
 
+@pytest.mark.filterwarnings("error:Detected call of")
+@pytest.mark.parametrize("change", [{}, {"gradient_accumulation": 2}, {"bf16": True}, {"weight_decay": 0.1}])
+def test_what_a_step_is_spared_changes_no_bit(tokenizer, tokens, monkeypatch, change):
+    """The same weights as by the trainer's own way; the model walks over its modules again when it is trained."""
+    results = []
+    for own in (False, True):
+        if own:
+            for name in ("_run_epoch", "_clip_grad_norm", "get_decay_parameter_names"):
+                monkeypatch.delattr(sft.Trainer, name)
+        model = tiny_model()
+        finetune(model, tokenizer, tokens, replace(QUICK, epochs=2, max_grad_norm=0.1, **change), 0)
+        results.append(weights(model))
+        assert not model.model.layers[0].training and model.train().model.layers[0].training
+        assert not {"train", "zero_grad"} & set(vars(model)) and "lomo_optim" not in sys.modules
+    assert torch.equal(*results) and not torch.equal(results[0], weights(tiny_model()))
+
+
 @pytest.mark.parametrize("bf16", [False, True])
 def test_the_precision_that_is_asked_for_is_used(tokenizer, tokens, bf16):
     """On a CPU too: maps compute in bfloat16 while their weights stay whole."""

@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import math
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from dataclasses import dataclass, fields
 import torch
 from datasets import Dataset
 from torch.distributed.tensor import DTensor
+from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, SchedulerType
 from transformers.integrations.integration_utils import get_available_reporting_integrations
@@ -179,6 +181,7 @@ class Trainer(SFTTrainer):
 
     mixer: Mixer | None = None
     tokens_seen = 0
+    weights: list[torch.nn.Parameter] | None = None
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         if self.mixer is not None:
@@ -194,6 +197,23 @@ class Trainer(SFTTrainer):
         if not loss.isfinite():
             raise FloatingPointError(DIVERGED.format(step=self.state.global_step))
         return loss
+
+    def _run_epoch(self, model, *args, **kwargs):
+        if not (self.args.use_cpu and model is self.model):
+            return super()._run_epoch(model, *args, **kwargs)
+        with _without_searches(model) as self.weights:
+            return super()._run_epoch(model, *args, **kwargs)
+
+    def _clip_grad_norm(self, model):
+        if self.weights is None:
+            return super()._clip_grad_norm(model)
+        return clip_grad_norm_(self.weights, self.args.max_grad_norm)
+
+    def get_decay_parameter_names(self, model) -> list[str]:
+        """Where nothing decays, all weights are one group: each group costs a step of its own."""
+        if self.args.weight_decay:
+            return super().get_decay_parameter_names(model)
+        return [name for name, _ in model.named_parameters()]
 
     def _get_train_sampler(self, train_dataset=None) -> Sampler | None:
         if self.mixer is not None:
@@ -226,6 +246,26 @@ class GroupedSampler(Sampler[int]):
         full = len(order) // self.batch_size  # an incomplete batch stays last
         shuffled = torch.randperm(full, generator=self.generator).tolist()
         return iter([row for batch in (*shuffled, *range(full, len(batches))) for row in batches[batch]])
+
+
+@contextmanager
+def _without_searches(model: PreTrainedModel) -> Iterator[list[torch.nn.Parameter]]:
+    """Spare each step its walks over all modules and a search for a library, a tenth of it; yields the weights."""
+    weights = list(model.train().parameters())
+
+    def zero_grad(set_to_none: bool = True) -> None:
+        for weight in weights:
+            weight.grad = None
+
+    model.train, model.zero_grad = lambda mode=True: model, zero_grad  # of this one, before those of its class
+    searched = "lomo_optim" not in sys.modules
+    sys.modules.setdefault("lomo_optim", None)  # known to be missing, which accelerate finds out twice a step
+    try:
+        yield weights
+    finally:
+        del model.train, model.zero_grad
+        if searched:
+            sys.modules.pop("lomo_optim", None)
 
 
 @contextmanager
