@@ -75,6 +75,14 @@ def test_hes_sums_the_top_half_percent(n):
     assert hes(entropies) == pytest.approx(np.sort(entropies)[-k:].sum(), rel=1e-12)
 
 
+def test_hes_takes_what_lies_at_or_above_numpys_percentile():
+    """To the last bit, for every length and with ties."""
+    rng = np.random.default_rng(3)
+    for n in [*range(1, 30), *range(195, 206), *range(398, 404), 601, 1001, 2000]:
+        for values in (rng.gamma(1.0, size=n), rng.integers(0, 4, n) / 3, np.full(n, 0.1)):
+            assert hes(values) == values[values >= np.percentile(values, 99.5)].sum(), n
+
+
 def test_hes_counts_ties_and_is_zero_for_an_empty_completion():
     """Everything at the percentile counts; no token, no entropy."""
     assert hes(np.array([1.0, 2.0, 2.0, 2.0])) == 6.0

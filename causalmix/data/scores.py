@@ -40,7 +40,8 @@ def hes(entropies_bits: np.ndarray) -> float:
     values = np.asarray(entropies_bits, dtype=np.float64)
     if values.size == 0:
         return 0.0
-    return float(values[values >= np.percentile(values, HES_QUANTILE)].sum())
+    place = math.ceil((values.size - 1) * (HES_QUANTILE / 100))  # of the least that counts; np.percentile takes longer
+    return float(values[values >= np.partition(values, place)[place]].sum())
 
 
 def normalized_loss(nll_nats: np.ndarray) -> float:

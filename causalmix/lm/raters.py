@@ -89,7 +89,8 @@ class StyleRater:
     def _features(self, words: Sequence[str]) -> list[int]:
         """Bucket of each uni- and bigram; crc32 because Python's own hash changes between processes."""
         grams = [*words, *(f"{a} {b}" for a, b in zip(words, words[1:]))]
-        return [zlib.crc32(gram.encode()) % len(self.weights) for gram in grams]
+        n = len(self.weights)  # asked once: a tensor takes its time to tell
+        return [zlib.crc32(gram.encode()) % n for gram in grams]
 
     def _linear(self, features: Iterable[list[int]]) -> torch.Tensor:
         """Mean weight of each bag of features, shape (m,)."""
