@@ -1,8 +1,9 @@
 """What training, judging and scoring cost beside the least that the same work takes, as ratios of speeds.
 
-``python benchmarks/bench_costs.py`` prints the table and keeps it as ``results/benchmarks.csv``: means over rounds and
-their 95% t-intervals.  Both sides of a ratio take turns in one process on one thread, and CPU seconds are counted, so
-that a busy machine disturbs both alike.  Models are those that ship, rows those of the embedded world's pool.
+``python benchmarks/bench_costs.py`` prints the table and keeps it as ``results/benchmarks.csv``: medians over rounds,
+and 95% intervals of a bootstrap of rounds.  Both sides of a ratio take turns in one process on one thread, and CPU
+seconds are counted, so that a busy machine disturbs both alike.  Models are those that ship, rows those of the embedded
+world's pool.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from unittest.mock import patch
@@ -23,7 +23,6 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import PreTrainedModel, get_scheduler
 
 from causalmix.core import paths
-from causalmix.core.intervals import mean_interval
 from causalmix.core.tables import write_table
 from causalmix.data import scores
 from causalmix.data.tiny import models, pool
@@ -140,22 +139,31 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return told if isinstance(told, float) else time.process_time() - start
 
 
-def ratios(one: Callable[[], object], other: Callable[[], object], rounds: int) -> list[float]:
-    """Speed of the first beside the second's, round by round; a first round warms up."""
-    return [1 / (cpu_seconds(one) / cpu_seconds(other)) for _ in range(rounds + 1)][1:]
+def turns(one: Callable[[], object], other: Callable[[], object], rounds: int) -> np.ndarray:
+    """CPU seconds of both, shape (rounds, 2); a first round warms up."""
+    return np.array([(cpu_seconds(one), cpu_seconds(other)) for _ in range(rounds + 1)][1:])
 
 
-def measured(size: float, rounds: int, runs: int) -> Iterator[tuple[str, str, list[float]]]:
-    """Each measure with its goal and its values, one a round."""
-    yield "TRL's loop against the same loop without it", ">=.97", ratios(*training(round(800 * size)), rounds)
+def measured(size: float, rounds: int, runs: int) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Each measure with its goal and CPU seconds, of both sides of a ratio or of single runs."""
+    yield "TRL's loop against the same loop without it", ">=.97", turns(*training(round(800 * size)), rounds)
     for name in ("proxy", "target"):
         sides = judging(models.load_base(name).eval(), round(40 * size))
-        yield f"teacher forcing against generation, {name}", ">=3", ratios(*sides, rounds)
-    yield "scoring against a bare forward pass", ">=.95", ratios(*scoring(round(500 * size)), rounds)
+        yield f"teacher forcing against generation, {name}", ">=3", turns(*sides, rounds)
+    yield "scoring against a bare forward pass", ">=.95", turns(*scoring(round(300 * size)), 2 * rounds)
     if runs:
         design = Design()
-        specs = specs_of(design, world_for(design).name)[:runs]
-        yield "a proxy run, seconds of one core", "<=8", [cpu_seconds(lambda: train(s.as_dict())) for s in specs]
+        specs = specs_of(design, world_for(design).name)[: runs + 1]
+        seconds = [cpu_seconds(lambda spec=spec: train(spec.as_dict())) for spec in specs]
+        yield "a proxy run, seconds of one core", "<=8", np.array(seconds[1:])  # the first loads the pool
+
+
+def summary(seconds: np.ndarray) -> tuple[float, float, float]:
+    """Speed of the first side beside the second's, or seconds of single runs, and what a bootstrap of rounds says."""
+    drawn = np.random.default_rng(0).integers(len(seconds), size=(2000, len(seconds)))
+    middle = np.median(seconds, axis=0), np.median(seconds[drawn], axis=1)
+    value, again = (m[..., 1] / m[..., 0] if seconds.ndim > 1 else m for m in middle)
+    return float(value), *np.quantile(again, [0.025, 0.975])
 
 
 def machine() -> str:
@@ -166,11 +174,12 @@ def machine() -> str:
 def table(size: float = 1.0, rounds: int = 5, runs: int = 3) -> pd.DataFrame:
     """One row a measure."""
     rows = []
-    for measure, goal, values in measured(size, rounds, runs):
-        rows.append((measure, goal, *mean_interval(np.array(values)), machine()))
-        low, high = allowed(goal)
-        met = "met" if low <= rows[-1][2] <= high else "missed"
-        print(f"{measure}: {rows[-1][2]:.3f} (median {statistics.median(values):.3f}), {goal}, {met}", flush=True)
+    for measure, goal, seconds in measured(size, rounds, runs):
+        value, low, high = summary(seconds)
+        rows.append((measure, goal, value, low, high, machine()))
+        least, most = allowed(goal)
+        met = "met" if least <= value <= most else "missed"
+        print(f"{measure}: {value:.3f} [{low:.3f}, {high:.3f}], {goal}, {met}", flush=True)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
