@@ -43,7 +43,7 @@ def test_training_again_finds_a_record_that_is_not_true():
     again = audit.train_again(records, lambda spec: {"scores": {"t": 0.5, "u": 0.25}})
     assert again["largest_difference"].tolist() == [0.0, 0.5]
     assert "Of 2 runs trained again, 1 agree" in audit.agreement_sentence(again)
-    assert "All 1 runs that were trained again" in audit.agreement_sentence(again.head(1))
+    assert "The run that was trained again agrees" in audit.agreement_sentence(again.head(1))
 
 
 def test_movement_is_the_spread_between_percentiles():

@@ -90,8 +90,11 @@ def connect(
     elif isinstance(spec, Mapping) or spec.startswith("slurm:"):
         cluster = _slurm(spec, n_workers, most, gpus)
     else:
-        with refused(f"a Dask scheduler at {spec}", "start one, or leave the address out", OSError, ValueError):
-            cluster = Client(spec)  # OSError is also that of a timeout; ValueError, of another protocol
+        try:
+            cluster = Client(spec)
+        except (OSError, ValueError) as error:  # TimeoutError is one; another protocol
+            told = f"Expected a Dask scheduler at {spec}, found none; start one, or leave the address out."
+            raise InputError(told) from error
     with cluster as client:
         yield client
 
