@@ -94,10 +94,9 @@ def test_a_domain_that_one_run_has_rests_on_one_run():
         assert found.loc["coding", "runs"] == 1 and found.loc["coding", "effective_runs"] == pytest.approx(1, abs=0.5)
         assert (found["effective_runs"].drop("coding") > 40).all()
     assert diagnostics._kish(np.tile([1.0, -1.0], 50), np.arange(100) % 10) == pytest.approx((100, 10))
-    told = said(
-        "04_effects", "fewest = behind", model=fit_effects(history, **QUICK), diagnostics=diagnostics, runs=history
-    )
-    assert "which 1 of 200 runs have any of" in told and "no interval of it can be believed" in told
+    behind = diagnostics.effective_runs(fit_effects(history, **QUICK))
+    told = said("04_effects", "fewest = behind", behind=behind, diagnostics=diagnostics, runs=history)
+    assert "which 1 of 200 runs has any of" in told and "no interval of it can be believed" in told
 
 
 def test_replicates_are_runs_and_no_mixtures():
