@@ -208,8 +208,8 @@ def _outputs(job: Job, page: NotebookNode, root: Path) -> dict[str, str]:
     old: Mapping = {}
     with suppress(InputError):  # there may be no page yet, or a broken one
         old = stamps.read_notebook(job.page)["metadata"].get(stamps.KEY, {}).get("outputs", {})
-    kept = {root / name for name in old if (root / name).is_file()}
-    return stamps.input_hashes(sorted(kept), root) | _told(page, "outputs")
+    names = sorted({*old, *_told(page, "outputs")})  # of what lies elsewhere, as in a cache, only the file's name
+    return stamps.input_hashes([root / name for name in names if (root / name).is_file()], root)
 
 
 def _execute(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root: Path) -> NotebookNode:

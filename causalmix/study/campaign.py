@@ -252,10 +252,13 @@ class Campaign:
         return [*(self.out / name for name in names), self.ledger.path, *self.goal.files]
 
     def _asked(self, x: np.ndarray | None = None, **further: object) -> dict:
-        """What determines a table of mixtures, in plain values; covariates in the digits that tables keep."""
+        """What determines a table of mixtures, in plain values; a state in the digits in which machines agree.
+
+        Processors differ in the last bits of a score, and an entropy at a threshold then counts or does not.
+        """
         design = {name: getattr(self.design, name) for name in ASKED}
         return further | {
-            "x": None if x is None else x.round(4).tolist(), "history": _runs(self.history),
+            "x": None if x is None else x.round(2).tolist(), "history": _runs(self.history),
             "outcome": self.outcome, "n_trees": self.n_trees, "seed": self.seed, "methods": list(self.names),
             "design": design,
         }  # fmt: skip
