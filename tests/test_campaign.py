@@ -128,6 +128,19 @@ def test_mixtures_of_the_whole_pool_are_asked_anew_for_other_rows(tmp_path):
     assert len(asked) == 3
 
 
+def test_a_question_stays_where_a_machine_scores_in_other_last_bits(tmp_path):
+    """A state that differs in its fourth decimal finds the mixtures that were fixed; another state does not."""
+    runs = check_history(
+        pd.DataFrame([{"run_id": str(i), "y_dev": i / 40} | {f"w_{d}": 0.2 for d in DOMAINS} for i in range(20)])
+    )
+    asked = []
+    for x in (1.55086, 1.55078, 1.6):
+        goal = Target("whole", np.array([x]), 100, None, "")
+        plan = campaign.Campaign(tmp_path, Design(), None, runs, goal, Ledger(tmp_path / "trials.jsonl"))
+        asked.append(fixed_tables.digest_of(plan._asked(**plan._aim)))
+    assert asked[0] == asked[1] != asked[2]
+
+
 def test_a_question_is_known_by_its_values():
     """Neither the order of its keys nor how a design is written counts; one other value does."""
     digest = fixed_tables.digest_of({"seed": 1, "x": [0.5]})

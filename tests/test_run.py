@@ -340,10 +340,13 @@ def test_one_broken_page_or_notebook_hides_no_other(root, no_kernel, capsys):
 def test_the_stamp_holds_what_was_not_written_again(root, no_kernel):
     """A table that a chapter keeps while nothing about it changes stays in the stamp, and the page as it was."""
     kept = 'p = out / "kept.csv"\np.exists() or tables.write_table(p, pd.DataFrame({"a": []}))'
+    kept += '\ntables.write_table("cache/x.csv", pd.DataFrame({"a": []}))'
     write_notebook(root, [*BODY[:2], kept + "\nNone", *BODY[2:]])
     cli.main(["run"])
     before = page_of(root).read_bytes()
     assert cli.main(["run"]) == 0 and page_of(root).read_bytes() == before
+    outputs = stamps.read_notebook(page_of(root))["metadata"][stamps.KEY]["outputs"]
+    assert list(outputs) == ["results/laptop/kept.csv", "results/laptop/table.csv"]
     (root / "results" / "laptop" / "kept.csv").write_text("edited\n")
     assert "results/laptop/kept.csv changed" in stamps.state(page_of(root), root)[1]
 

@@ -115,7 +115,7 @@ def test_rows_that_a_trainer_would_leave_out_are_told(tmp_path):
     """LLaMA-Factory skips what does not alternate, so that the shares would not hold."""
     given = Dataset.from_list([*rows(), rows()[0] | {"messages": conversation(1)[:-1]}])
     left = written(tmp_path, given)
-    assert set(left) == {LLAMA_FACTORY} and left[LLAMA_FACTORY].startswith("1 rows do not alternate")
+    assert set(left) == {LLAMA_FACTORY} and left[LLAMA_FACTORY].startswith("1 row does not alternate")
 
 
 def test_domains_of_any_name_get_files_of_their_own(tmp_path):

@@ -71,7 +71,7 @@ def test_open_is_not_called_alike(simulation):
     alone = said("04_effects", "held_out.lead", check=check, **chapter(simulation.history, ()))
     assert "one θ for all states" in alone and "open" not in alone
     marked = check_history(simulation.history.frame.assign(adaptive=np.arange(300) < 7))
-    assert "7 runs were proposed after looking" in said("04_effects", "held_out.lead", check=check, **chapter(marked))
+    assert "7 runs proposed after looking" in said("04_effects", "held_out.lead", check=check, **chapter(marked))
 
 
 @pytest.mark.parametrize(("note", "shift", "lower"), [("It stands in.", 0, False), ("", -6, True)])

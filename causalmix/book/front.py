@@ -183,7 +183,7 @@ def world_told(tables: Mapping[str, pd.DataFrame]) -> str:
     return (
         f"Before fine-tuning the base answers {base:.0f} of a hundred questions rightly, averaged over the axes; after "
         f"it, half of the {len(runs)} runs answer more than {middle:.0f}, and nine in ten between {low:.0f} and "
-        f"{high:.0f}. {counted(int((runs > base).sum()), 'of them ends', 'of them end')} above the base."
+        f"{high:.0f}. {'All' if (runs > base).all() else f'{(runs > base).sum():,}'} of them end above the base."
     )
 
 

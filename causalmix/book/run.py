@@ -208,8 +208,8 @@ def _outputs(job: Job, page: NotebookNode, root: Path) -> dict[str, str]:
     old: Mapping = {}
     with suppress(InputError):  # there may be no page yet, or a broken one
         old = stamps.read_notebook(job.page)["metadata"].get(stamps.KEY, {}).get("outputs", {})
-    names = sorted({*old, *_told(page, "outputs")})  # of what lies elsewhere, as in a cache, only the file's name
-    return stamps.input_hashes([root / name for name in names if (root / name).is_file()], root)
+    written = [root / name for name in sorted({*old, *_told(page, "outputs")})]
+    return stamps.input_hashes([path for path in written if path.is_relative_to(job.folder) and path.is_file()], root)
 
 
 def _execute(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root: Path) -> NotebookNode:
