@@ -27,6 +27,7 @@ from causalmix.book.progress import CHANNEL, Display
 from causalmix.core import paths
 from causalmix.core.errors import InputError
 from causalmix.core.parameters import SUBJECTS, Subject, check_name, read, subject_of
+from causalmix.core.paths import write_whole
 from causalmix.core.study_file import CHANGES, read_study
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ def run(jobs: Sequence[Job], minutes: Mapping[str, float] = {}, root: Path = pat
             while order.is_active():
                 running |= {pool.submit(_execute_job, n, jobs[n], display, root): n for n in order.get_ready()}
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
-                    done.result()
+                    # The log is one file for all, so that it is written here and not where they run.
+                    _log_time(jobs[running[done]], *done.result())
                     order.done(running.pop(done))
         except KeyboardInterrupt:
             from causalmix.book import kernel  # imported where there is one already
@@ -156,12 +158,15 @@ def _last_stamp(job: Job) -> Mapping:
     return {}
 
 
-def _execute_job(number: int, job: Job, display: Display, root: Path) -> None:
+def _execute_job(number: int, job: Job, display: Display, root: Path) -> tuple[float, float]:
+    """Make the page of one job; when that began, and how many seconds it took."""
+    began, since = time.time(), time.monotonic()
     _start_from_study(job)
     _note_changes(job)
     cells = len(stamps.read_notebook(job.source)["cells"]) + bool(job.parameters)  # papermill adds one for these
     with display.chapter(number, job.source.stem, cells) as chapter:
         _make_page(job, chapter.at_cell, {CHANNEL: str(chapter.channel), "CAUSALMIX_ROOT": str(root)}, root)
+    return began, time.monotonic() - since
 
 
 def _start_from_study(job: Job) -> None:
@@ -184,14 +189,15 @@ def _note_changes(job: Job) -> None:
     path = job.folder / CHANGES
     if job.changes:
         told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        _replace(path, json.dumps(told | {subject_of(job.source.stem): job.changes}, indent=1, sort_keys=True) + "\n")
+        told |= {subject_of(job.source.stem): job.changes}
+        write_whole(path, json.dumps(told, indent=1, sort_keys=True) + "\n")
 
 
 def _make_page(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root: Path) -> None:
     """Execute one notebook and put the page in its place, by one rename."""
     import nbformat
 
-    started, source = (time.time(), time.monotonic()), stamps.read_notebook(job.source)
+    source = stamps.read_notebook(job.source)
     page = _execute(job, at_cell, env, root)
     clean(page)
     if found := faults(page):
@@ -199,8 +205,7 @@ def _make_page(job: Job, at_cell: Callable[[int], None], env: dict[str, str], ro
     changed = {name: value for name, value in job.parameters.items() if name not in stamps.OWN}
     outputs = _outputs(job, page, root)
     page.metadata[stamps.KEY] = stamps.make_stamp(source, page, job.study, changed, _told(page, "inputs"), outputs)
-    _replace(job.page, nbformat.writes(page) + "\n")
-    _log_time(job, started)
+    write_whole(job.page, nbformat.writes(page) + "\n")
 
 
 def _outputs(job: Job, page: NotebookNode, root: Path) -> dict[str, str]:
@@ -244,23 +249,15 @@ def _execute(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root
         ) from error
 
 
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.new")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
-
-
-def _log_time(job: Job, started: tuple[float, float]) -> None:
-    """Note when it started, by both clocks, and how long it took, outside the page and of what is committed."""
+def _log_time(job: Job, began: float, seconds: float) -> None:
+    """Note when it started and how long it took, outside the page and of what is committed."""
     log = job.folder / "run.json"
-    log.parent.mkdir(parents=True, exist_ok=True)
     times = json.loads(log.read_text()) if log.exists() else {}
     times[job.source.stem] = {
-        "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started[0])),
-        "seconds": round(time.monotonic() - started[1], 1),
+        "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began)),
+        "seconds": round(seconds, 1),
     }
-    _replace(log, json.dumps(times, indent=1, sort_keys=True) + "\n")
+    write_whole(log, json.dumps(times, indent=1, sort_keys=True) + "\n")
 
 
 ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
