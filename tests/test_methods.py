@@ -11,7 +11,7 @@ from causalmix.core.history import check_history
 from causalmix.core.simplex import sample_dirichlet, to_counts
 from causalmix.methods import ask, variants
 from causalmix.methods.baselines import dmo, doremi, odm
-from causalmix.methods.policy import capped
+from causalmix.methods.policy import PROMISE, capped
 from causalmix.methods.question import Answer, ProxyRun, Question
 from causalmix.study import campaign, fixed_tables
 from causalmix.study.parts import Pool
@@ -155,9 +155,24 @@ def test_doremi_reports_every_step_size():
 @pytest.fixture(scope="module")
 def table():
     """Mixtures of a few methods for one pool."""
+    return ask.ask(asked(), "whole", ("Equal", "Grid", "RegMix-ridge"))
+
+
+def asked():
+    """A question to which a forest is fitted quickly."""
     settings = {"n_trees": 40, "n_repeats": 1}
-    asked = Question(history(), 900, np.array([500, 600, 700]), x=np.array([0.5]), settings=settings)
-    return ask.ask(asked, "whole", ("Equal", "Grid", "RegMix-ridge"))
+    return Question(history(), 900, np.array([500, 600, 700]), x=np.array([0.5]), settings=settings)
+
+
+def test_a_cautious_mixture_promises_what_its_own_model_expects(table):
+    """All others are judged by the forest, and so would this one be: its note and its promise must be one number."""
+    question, promise = asked(), table.set_index("method").loc[[ask.CAUTIOUS, "CausalMix-A"], list(PROMISE)].to_numpy()
+    weights = table.set_index("method").loc[[ask.CAUTIOUS, "CausalMix-A"], ["w_a", "w_b", "w_c"]].to_numpy()
+    own, forest = (judge.gain(question.x, ask.rounded(question.even), weights)
+                   for judge in (question.posterior(), question.effects))  # fmt: skip
+    assert promise[0] == pytest.approx([part[0] for part in own])
+    assert promise[1] == pytest.approx([part[1] for part in forest])
+    assert own[0][0] != pytest.approx(forest[0][0])
 
 
 def test_table_holds_what_a_reader_needs(table):

@@ -12,7 +12,7 @@ from causalmix.core.history import History
 from causalmix.core.parameters import check_name
 from causalmix.methods import causal
 from causalmix.methods.baselines import dmo, doremi, odm, regmix, simple
-from causalmix.methods.policy import mixtures_table
+from causalmix.methods.policy import PROMISE, mixtures_table
 from causalmix.methods.question import Answer, NothingTrains, ProxyRun, Question
 
 #: Methods that give every state of a pool the same mixture, by the name that tables use.
@@ -84,8 +84,11 @@ def _answer(name: str, question: Question) -> Answer:
 
 
 def _table(question: Question, pool: str, answers: Mapping[str, Answer], reference: np.ndarray) -> pd.DataFrame:
-    """Answers of all the history's domains as the contract's table."""
+    """Answers of all the history's domains as the contract's table; who has a judge of its own promises by that."""
     table = mixtures_table(question.effects, question.x, pool, answers, reference, question.n_samples)
+    for i, answer in enumerate(answers.values()):
+        if answer.judge:
+            table.loc[i, [*PROMISE]] = np.ravel(answer.judge.gain(question.x, reference, answer.weights))
     return table.assign(proxy_runs_used=[answer.runs_used for answer in answers.values()])
 
 
@@ -127,10 +130,11 @@ def in_part(table: pd.DataFrame, question: Question, pool: str) -> pd.DataFrame:
     answers = {}
     for name, kept in _recorded(table, question).items():
         try:
-            weights = METHODS[name](question).weights
+            found = METHODS[name](question)
         except NothingTrains:
-            weights = question.of_pool(kept.weights)
-        answers[name] = replace(kept, weights=question.whole(rounded(weights)))
+            found = Answer(question.of_pool(kept.weights), kept.runs_used)
+        weights = question.whole(rounded(found.weights))
+        answers[name] = Answer(weights, kept.runs_used, judge=found.judge)
     return _table(question, pool, answers, question.whole(question.even))
 
 

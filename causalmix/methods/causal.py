@@ -40,8 +40,9 @@ def without_orthogonalisation(question: Question) -> Answer:
 
 def careful(question: Question) -> Answer:
     """The cautious policy."""
-    found = choice(question)
-    return Answer(question.of_pool(found.weights), len(question.history), found.note)
+    judge = question.posterior()
+    found = choice(replace(question, fitted=judge))
+    return Answer(question.of_pool(found.weights), len(question.history), found.note, judge=judge)
 
 
 def choice(question: Question) -> Choice:

@@ -16,6 +16,8 @@ from causalmix.core.simplex import check_mixture, clr, log_treatment, sample_dir
 from causalmix.effects.interface import EPS, Effects
 from causalmix.methods.limits import check_room, check_trust_region
 
+PROMISE = ("predicted_gain", "gain_ci_low", "gain_ci_high")  # over Equal, with its 95% interval
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -147,7 +149,7 @@ def mixtures_table(
     """
     domains, W = effects.history.domains, np.stack([proposal.weights for proposal in proposals.values()])
     near = [support(weights, x, effects.history) for weights in W]
-    gains = dict(zip(("predicted_gain", "gain_ci_low", "gain_ci_high"), effects.gain(x, reference, W)))
+    gains = dict(zip(PROMISE, effects.gain(x, reference, W)))
     counts = np.stack([to_counts(weights, n_samples) for weights in W])
     columns = {"method": list(proposals), "pool": pool} | dict(zip((f"w_{d}" for d in domains), W.T)) | gains
     columns |= {"in_support": [n.inside for n in near], "support_quantile": [n.quantile for n in near]}

@@ -179,3 +179,4 @@ class Answer:
     runs_used: int  # proxy runs that went into it
     note: str = ""  # what a reader of the mixture should know; may be empty
     details: dict[str, pd.DataFrame] = field(default_factory=dict)  # what the method found on its way
+    judge: Effects | None = None  # the model that the method expects its gain by, where it is not the question's

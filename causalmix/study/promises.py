@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from causalmix.core.wording import counted
+from causalmix.methods.policy import PROMISE
 from causalmix.study.trials import DIFFERENCE, GROUP, MEAN, REFERENCE, name_of
 
 SIZES = GROUP[1:]
-PROMISE = ("predicted_gain", "gain_ci_low", "gain_ci_high")
 VERBS = {"less": ("fell short", "fell short"), "more": ("was exceeded", "were exceeded")}
 
 
