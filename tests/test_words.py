@@ -157,3 +157,14 @@ def test_every_box_is_answered(chapter):
     assert "takeaway.place()" in cells[1].source and cells[0].source.rstrip().endswith("?")
     (answer,) = [cell for cell in cells if "in_short.answer(" in cell.source]
     assert "results" in answer.metadata.tags
+
+
+@pytest.mark.parametrize(("lost", "word"), [(0.2, "knows **less** of"), (-0.2, "knows **more** of")])
+def test_the_box_of_ablations_turns_with_what_a_part_is_worth(lost, word):
+    """Without a part that helps the method knows less, without one that harms it knows more."""
+    splits = pd.DataFrame({"split": range(10), "fitted": 400, "held_out": 100, "spearman": 0.5})
+    noise = np.random.default_rng(0).normal(0, 0.005, 10)
+    parts = {"full": splits.assign(r_score=0.5), "without X": splits.assign(r_score=0.5 - lost + noise)}
+    scores = pd.concat([part.assign(variant=name) for name, part in parts.items()], ignore_index=True)
+    told = said("08_ablations", "in_short.answer", scores=scores, others=["without X"], curve=None)
+    assert told.startswith("Without X the method") and word in told and f"({-lost:+.2f}"[:4] in told
