@@ -348,7 +348,9 @@ def outcomes(**columns):
     return runs(3, n=n, **{f"y_{name}": scale * rng.uniform(size=n) + low for name, (low, scale) in columns.items()})
 
 
-@pytest.mark.parametrize("name", ["val_loss", "nll_code", "perplexity", "code_ppl", "pile_bpb", "error_rate", "Loss"])
+@pytest.mark.parametrize(
+    "name", ["val_loss", "nll_code", "perplexity", "code_ppl", "pile_bpb", "error_rate", "Loss", "wer", "test_rmse"]
+)
 def test_a_name_that_speaks_of_losses_is_lower_better_unless_its_sign_may_be_turned(name):
     """Losses are not below zero; some write them with their sign turned, and then the name does not tell."""
     assert direction.is_lower_better(outcomes(**{name: (0, 1)}), f"y_{name}")
@@ -373,6 +375,26 @@ def test_values_above_one_have_to_be_stated_and_accuracies_need_not():
         direction.is_lower_better(history, "y_math", ["y_math"], ["y_math"])
     with pytest.raises(InputError, match="y_maths"):
         direction.turned(history, ["y_math"], lower=["y_maths"])
+
+
+@pytest.mark.parametrize("name", ["toxicity", "refusal_rate", "over_refusal", "err", "latency_s", "hallucinated"])
+def test_what_some_count_and_others_score_by_its_absence_is_asked_about(name):
+    """Raised by mistake, it would be a mixture for harm; an accuracy is none, nor is a word that only looks alike."""
+    history = outcomes(**{name: (0, 1), f"{name}_acc": (0, 1), "answers": (0, 1), "harmless": (0, 1)})
+    with pytest.raises(InputError, match=f"--lower-is-better y_{name}"):
+        direction.is_lower_better(history, f"y_{name}")
+    assert not any(direction.is_lower_better(history, f"y_{one}") for one in (f"{name}_acc", "answers", "harmless"))
+
+
+def test_a_mean_of_losses_is_a_loss():
+    """Its name says nothing, and its values may be below 1."""
+    a, b = np.random.default_rng(0).uniform(size=(2, 60))
+    losses = {"y_loss_a": a, "y_nll_b": b, "y_unseen": a + b, "y_loss_a_unseen": a}
+    assert direction.is_lower_better(runs(3, n=60, **losses | {"y_dev": (a + b) / 2}), "y_dev")
+    assert not direction.is_lower_better(runs(3, n=60, **losses | {"y_dev": 1 - a}), "y_dev")
+    minus = {name: -values for name, values in losses.items()}
+    with pytest.raises(InputError, match="--lower-is-better y_dev"):
+        direction.is_lower_better(runs(3, n=60, **minus | {"y_dev": -(a + b) / 2}), "y_dev")
 
 
 def test_a_loss_is_turned_and_its_worst_mixture_is_not_proposed():

@@ -12,6 +12,8 @@ from chapters import command, sweep_here
 from real_rows import own_cache, turns, write_lines  # noqa: F401 (a fixture)
 
 from causalmix.book import progress
+from causalmix.core import direction
+from causalmix.core.history import check_history
 from causalmix.core.study_file import read_study
 from causalmix.core.tables import read_table
 from causalmix.data.families import KINDS
@@ -306,3 +308,22 @@ def test_a_line_comes_though_nothing_ends(monkeypatch):
     lines.tell(1_200, 3_800, "rows")
     first, second = lines.line(), lines.line()
     assert first.startswith("1,200 of 3,800 rows, ") and first != second
+
+
+def test_domains_of_several_words_have_outcomes_that_a_list_can_name(monkeypatch):
+    """A file may be called `customer support.jsonl`, and the names of losses are told with spaces between them."""
+    monkeypatch.setattr(records, "kind_of", lambda world: SimpleNamespace(tasks=tuple))
+    monkeypatch.setattr(records, "_scored_by", lambda world: {})
+    kept = {"validation_loss": {"customer support": 2.0, "sums": 1.0}}
+    spec = {
+        "world": "real/0/0/c2466f41e364/60",
+        "seed": 0,
+        "n_samples": 9,
+        "model": "m",
+        "domains": [*kept["validation_loss"]],
+    }
+    x = {f"x_{name}": 0.0 for name in records.SCORES}
+    runs = [{"run_id": str(i), "status": "finished", "spec": spec | {"weights": [i / 30, 1 - i / 30]}, "scores": {},
+             "training": kept, "covariates": x} for i in range(30)]  # fmt: skip
+    found = check_history(records.history(runs))
+    assert "customer support" in found.domains and {"y_loss_customer_support", "y_dev"} <= set(direction.told(found))

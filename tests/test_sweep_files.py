@@ -135,6 +135,15 @@ def test_separators_and_decimal_commas(runs, tmp_path, how):
     assert ("decimal commas" in " ".join(sweep.told)) == ("decimal" in how)
 
 
+@pytest.mark.parametrize("cell, read", [("1,500", None), ("0,500", 0.5), ("1,50", 1.5)])
+def test_what_may_be_thousands_is_no_decimal(tmp_path, cell, read):
+    """1,500 rows are not one and a half; where commas part cells, nobody can know."""
+    (tmp_path / "t.csv").write_text(f'run_id,n\na,950\nb,"{cell}"\n')
+    assert read_table(tmp_path / "t.csv")["n"].tolist() == (["950", cell] if read is None else [950, read])
+    (tmp_path / "t.csv").write_text(f"run_id;n\na;950\nb;{cell}\n")
+    assert read_table(tmp_path / "t.csv")["n"].tolist() == [950, float(cell.replace(",", "."))]
+
+
 def test_gaps_in_what_is_not_asked_for(runs, tmp_path):
     """They are no reason to refuse; runs that lack what is asked for can be left out, if enough remain."""
     frame = runs[0].add_prefix("w_").assign(run_id=range(N), y_dev=runs[1], y_math=runs[1].where(runs[1].index > 2))

@@ -15,9 +15,30 @@ from causalmix.core.history import History
 
 #: Words in the name of an outcome that is better when it is lower, unless it is written with its sign turned.
 LOSSES = ("loss", "nll", "perplexity", "ppl", "bpb", "byte", "error")
+RATES = (
+    "wer",
+    "cer",
+    "rmse",
+    "mse",
+    "mae",
+    "mape",
+    "entropy",
+    "xent",
+    "brier",
+    "ece",
+    "regret",
+)  # as whole words alone
+
+#: Words in the names of what some count and others score by its absence: these have to be asked about.
+OF_EITHER = re.compile(
+    r"(?<![a-z])(toxi|halluc|refus|overrefus|harm(?!less|on)|violat|bias|leak|cost|latency|fail|attack|jailbreak|"
+    r"err(?![a-z]))"
+)
 
 #: Words in the name of one that is better when it is higher.
 SCORES = ("acc", "accuracy", "f1", "em", "match", "bleu", "rouge", "pass")
+
+MEANS = ("y_dev", "y_unseen")  # of a history's other outcomes
 
 #: Column of a history that names its outcomes that are better when lower, by spaces, the same in every row.
 LOWER = "lower_is_better"
@@ -30,7 +51,7 @@ def is_lower_better(
 
     What ``lower`` and ``higher`` name wins, then what the history's column ``lower_is_better`` says.  InputError when
     one is named in both or is not there, or cannot be known: its name hints at a loss, not in a word of its own or with
-    values below zero, or says nothing and all values are above 1.
+    values below zero, or speaks of harm, or says nothing and all values are above 1.  A mean is as all its parts are.
     """
     y = history.y(outcome)
     if outcome in lower and outcome in higher:
@@ -39,10 +60,13 @@ def is_lower_better(
         return outcome in lower
     if outcome in told(history):
         return True
-    words = kind(outcome)
-    if words in LOSSES and y.min() >= 0:
+    words = kind(outcome) or _of_all(history, outcome)
+    if words in (*LOSSES, *RATES) and y.min() >= 0:
         return True
-    named = next((word for word in LOSSES if word in outcome.removeprefix("y_").lower()), None)
+    text = outcome.removeprefix("y_").lower()
+    named = next((word for word in LOSSES if word in text), words if words in (*LOSSES, *RATES) else None)
+    if not words and (either := OF_EITHER.search(text)):
+        named = either[0]
     if named or (not words and y.min() > 1):
         found = f"a name that has {named!r} in it" if named else f"values that are all above 1, from {y.min():.4g}"
         raise InputError(
@@ -55,7 +79,17 @@ def is_lower_better(
 def kind(outcome: str) -> str:
     """The first word of an outcome's name that is the name of a loss or of a score; empty where there is none."""
     words = re.split(r"[^a-z0-9]+", outcome.removeprefix("y_").lower())
-    return next((word for word in words if word in (*LOSSES, *SCORES)), "")
+    return next((word for word in words if word in (*LOSSES, *RATES, *SCORES)), "")
+
+
+def _of_all(history: History, outcome: str) -> str:
+    """What a mean of nothing but losses is, of which its name says nothing; empty else."""
+    end = outcome == "y_unseen"
+    parts = [name for name in history.outcomes if name not in MEANS and name.endswith("_unseen") == end]
+    if outcome not in MEANS or not parts or not all(kind(name) in (*LOSSES, *RATES) for name in parts):
+        return ""
+    mean = history.frame[parts].mean(axis=1)
+    return LOSSES[0] if np.allclose(mean, history.y(outcome), rtol=1e-3) else ""
 
 
 def differing(history: History, outcome: str) -> np.ndarray:

@@ -135,10 +135,10 @@ def _is_numeric(column: pd.Series) -> bool:
 
 def named(outcome: str) -> str:
     """The column of an outcome that may be called by another's name for it, such as eval/acc."""
-    return f"y_{_plain(_end(outcome.strip()))}"
+    return f"y_{one_word(_end(outcome.strip()))}"
 
 
-def _plain(name: str) -> str:
+def one_word(name: str) -> str:
     """A name without spaces, as lists of names are parted by them."""
     return re.sub(r"\s+", "_", str(name).strip())
 
@@ -149,15 +149,15 @@ def _as_history(frame: pd.DataFrame, source: str, wanted: set[str], joined: bool
     shares = _shares_of(frame, source, said)
     rest = [name for name in frame.columns if name not in (*shares.columns, *IDS, *KEPT)]
     numeric = [name for name in rest if _is_numeric(frame[name]) and not str(name).startswith("x_")]
-    scores = [name for name in numeric if joined or MEASURES.match(name) or {name, _plain(_end(name))} & wanted]
+    scores = [name for name in numeric if joined or MEASURES.match(name) or {name, one_word(_end(name))} & wanted]
     if not scores:
         raise InputError(
             f"Expected columns of scores such as y_…, eval/… or metric/… in {source}, found none among "
             f"{brief(', '.join(map(str, rest)))}; name the one that counts as --outcome."
         )
-    ends = {name: f"y_{_plain(_end(name))}" for name in scores}
+    ends = {name: f"y_{one_word(_end(name))}" for name in scores}
     if len(set(ends.values())) < len(ends):  # eval/loss beside val/loss
-        ends = {name: f"y_{_plain(name)}" for name in scores}
+        ends = {name: f"y_{one_word(name)}" for name in scores}
     kept = [name for name in rest if str(name).startswith("x_")] + [name for name in KEPT if name in frame]
     names = shares.rename(columns=dict(zip(shares, _domains(list(shares.columns)))))
     made = pd.concat([_run_ids(frame, said), names, frame[kept], frame[scores].rename(columns=ends)], axis=1)
@@ -213,7 +213,7 @@ def _domains(names: list[str]) -> list[str]:
     begin_of = lambda name: name[: max(name.rfind("."), name.rfind("/")) + 1]  # noqa: E731
     common = begin_of(commonprefix([begin_of(name) for name in names]))
     begin = common or min((found[0] if (found := SHARES.match(name)) else "" for name in names), key=len)
-    return [f"w_{_plain(name[len(begin) :])}" for name in names]
+    return [f"w_{one_word(name[len(begin) :])}" for name in names]
 
 
 def _end(name: str) -> str:

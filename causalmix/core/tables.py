@@ -28,6 +28,7 @@ AS_TEXT = {"run_id", "question"}
 #: What may part cells, with its name, and a number with a decimal comma.
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
 DECIMAL_COMMA = r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?"
+THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}|[^,]*"  # may be: 1,500 is 1.5 to some, and 1500 where commas part cells
 
 #: Numbers beyond this cannot be squared and summed.
 LARGEST = 1e100
@@ -58,7 +59,7 @@ def read_table(path: str | Path, required: Sequence[str] | None = ()) -> pd.Data
         raise InputError(
             f"Expected each column once in {path.name}, found {brief(twice[0])} again; rename or remove one."
         )
-    commas = _to_points(frame)
+    commas = _to_points(frame, how["sep"])
     if commas or how["sep"] != ",":
         parts = [f"cells parted by {SEPARATORS[how['sep']]}"] + [f"decimal commas in {brief(commas)}"] * bool(commas)
         frame.attrs["told"] = (f"{path.name} was read with {' and '.join(parts)}.",)
@@ -79,11 +80,16 @@ def _dialect(path: Path) -> dict[str, str]:
     return {"sep": max(SEPARATORS, key=names.count), "encoding": "utf-16" if wide else "utf-8-sig"}
 
 
-def _to_points(frame: pd.DataFrame) -> str:
-    """Make numbers of texts where a column has decimal commas and is numeric throughout; the names of such columns."""
+def _to_points(frame: pd.DataFrame, separator: str) -> str:
+    """Make numbers of texts where a column has decimal commas and is numeric throughout; the names of such columns.
+
+    What may be thousands stays text, which nothing takes for a number.
+    """
     commas = []
     for name in frame.select_dtypes(["object", "str"]):
         cells = frame[name].dropna().astype(str).str.strip()
+        if separator == "," and cells.str.fullmatch(THOUSANDS).all():
+            continue
         if cells.str.fullmatch(DECIMAL_COMMA).any():
             numbers = pd.to_numeric(cells.str.replace(",", ".", regex=False), errors="coerce")
             if numbers.notna().all():

@@ -12,6 +12,7 @@ from causalmix.core.errors import InputError
 from causalmix.core.history import CONFOUNDED, DESIGN, SCALE
 from causalmix.core.paths import results_dir
 from causalmix.core.study_file import read_study
+from causalmix.core.sweep_files import one_word
 from causalmix.core.tables import write_table
 from causalmix.data import fingerprints
 from causalmix.data.families import Kind, kind_of
@@ -44,7 +45,8 @@ def outcomes_of(record: dict) -> dict[str, float]:
     """Outcomes of a finished run: accuracies by axis and, of a real pool, its losses on held-out rows.
 
     ``y_loss_<domain>`` are nats per scored token of the Dev rows; their plain mean is ``y_loss`` or, where models are
-    asked nothing else, ``y_dev``.  Those of the Unseen rows end in ``_unseen``.
+    asked nothing else, ``y_dev``.  Those of the Unseen rows end in ``_unseen``.  Names are parted by spaces, so there
+    are none in a domain's here.
     """
     found = axis_scores(record["scores"], kind_of(record["spec"]["world"]).tasks())
     if WorldName.read(record["spec"]["world"]).family != REAL:
@@ -53,7 +55,7 @@ def outcomes_of(record: dict) -> dict[str, float]:
     for (split, kept), end in zip(LOSSES.items(), ("", "_unseen")):
         if losses := record["training"].get(kept):
             overall[f"y_loss{end}" if found else f"y_{split}"] = float(np.mean(list(losses.values())))
-            by_domain |= {f"y_loss_{domain}{end}": loss for domain, loss in losses.items()}
+            by_domain |= {f"y_loss_{one_word(domain)}{end}": loss for domain, loss in losses.items()}
     return found | overall | by_domain
 
 
