@@ -4,6 +4,7 @@ import html
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import browser
 import numpy as np
@@ -16,7 +17,7 @@ from causalmix.methods import delivery, one_page
 from causalmix.methods.checks import lower_unseen
 from causalmix.methods.recommend import recommend
 from causalmix.methods.request import BY_LETTER, Request
-from causalmix.methods.training_set import shown as shown_text
+from causalmix.methods.training_set import reference_told, shown as shown_text
 
 QUICK = {"stage": "linear", "n_repeats": 1, "cv_folds": 3}
 OPEN = {"low": -0.1, "high": 0.2, "estimate": 0.05}
@@ -126,6 +127,28 @@ def test_a_state_beyond_the_runs_is_in_the_headline(written):
     shown = text_of(one_page.page(far, manifest))
     assert "extrapolates a gain" in shown and "lies outside of the runs" in shown
     assert "is predicted to gain" not in shown
+
+
+def test_what_has_to_be_beaten_is_called_what_it_is(asked, tmp_path):
+    """Equal shares of a domain that has not the rows are not what a gain is over, and are not said to be."""
+    lines = Path(asked.pool).read_text(encoding="utf-8").splitlines(keepends=True)
+    few = [line for i, line in enumerate(lines) if json.loads(line)["domain"] != "<b>&" or i < 20]
+    (tmp_path / "few.jsonl").write_text("".join(few))
+    over = {}
+    for reference in ("", "pool"):
+        out = tmp_path / f"set{reference}"
+        given = replace(asked, pool=str(tmp_path / "few.jsonl"), repeats_allowed=False, reference=reference, out=out)
+        found = recommend(given, **QUICK)
+        shown = " ".join(text_of((out / delivery.PAGE).read_text()).split())
+        assert f"over {reference_told(found)}" in shown
+        (cautious,) = (
+            m for m in json.loads((out / delivery.ANSWER).read_text())["methods"] if m["method"] == "Cautious"
+        )
+        ends = {name: "{estimate:+.4f} [{low:+.4f}, {high:+.4f}]".format_map(gain)
+                for name, gain in cautious.items() if name.startswith("gain_over")}  # fmt: skip
+        assert f"over equal shares {ends['gain_over_equal']} over the pool as it is {ends['gain_over_pool']}" in shown
+        over[reference] = reference_told(found)
+    assert over == {"": "the mixture nearest to equal shares that rows and limits allow", "pool": "the pool as it is"}
 
 
 def test_more_runs_narrow_the_interval(written):

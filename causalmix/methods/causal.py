@@ -69,7 +69,8 @@ def without_evidence(question: Question, found: Choice) -> Choice:
     if support(own, question.x, question.history).inside and high >= 0:
         return replace(found, weights=own, note=f"{told}: the pool's own proportions are proposed")
     why = "no run is near the pool's own proportions" if high >= 0 else "they speak against the pool's own proportions"
-    return replace(found, note=f"{told}: Equal is proposed, for {why}")
+    equal = "Equal" if not allowed(question).note else "the nearest mixture to it that rows and floors allow"
+    return replace(found, note=f"{told}: {equal} is proposed, for {why}")
 
 
 def allowed(question: Question) -> Limits:

@@ -15,7 +15,7 @@ from causalmix import __version__
 from causalmix.data.fingerprints import of_files, of_rows
 from causalmix.data.states import draw_sample
 from causalmix.methods import one_page, trainer_files
-from causalmix.methods.refusals import check_free
+from causalmix.methods.refusals import check_free, is_named
 from causalmix.methods.request import BY_LETTER, command
 from causalmix.methods.training_set import as_dict, as_json
 
@@ -76,7 +76,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 def _inputs(found: Recommendation) -> dict:
     files = {"state": found.request.state}
-    if found.request.reference not in ("", "equal", "pool"):
+    if not is_named(found.request.reference):
         files["reference"] = found.request.reference
     named = {what: {"name": Path(f).name, "sha256": of_files([Path(f)])} for what, f in files.items() if f is not None}
     sweep = found.asked.sweep.paths

@@ -14,7 +14,7 @@ from causalmix.effects.interface import normal_quantile
 from causalmix.methods.next_runs import replicate_noise
 from causalmix.methods.request import BY_LETTER
 from causalmix.methods.target import scale_of, sized
-from causalmix.methods.training_set import as_dict, checks_told, outcome_told
+from causalmix.methods.training_set import EQUAL, POOL, as_dict, checks_told, outcome_told, reference_told
 
 if TYPE_CHECKING:
     from causalmix.methods.request import Recommendation
@@ -23,7 +23,6 @@ ENDS = ("estimate", "low", "high")  # of a gain
 STEP = 0.05  # of share, by which near alternatives differ
 FURTHER = (0, 4, 16, 64)  # repeats whose worth is told
 MOST_RUNS, MOST_DOMAINS = 240, 40  # that are drawn
-REFERENCES = {"": "equal shares", "pool": "the pool as it is", "equal": "equal shares"}
 
 
 def _axis(*values: float) -> Callable[[float], float]:
@@ -37,10 +36,10 @@ def page(found: Recommendation, manifest: dict) -> str:
     """The HTML of a recommendation whose folder has this manifest."""
     told = as_dict(found)
     chosen = next(m for m in told["methods"] if m["method"] == BY_LETTER[found.request.method])
-    reference = REFERENCES.get(found.request.reference, "the given reference")
+    reference = reference_told(found)
     outcome, (rows, model, _) = outcome_told(found), scale_of(found.target.x, found.history)
     beyond = _cautions(chosen, found)
-    gains = {REFERENCES[name]: chosen[f"gain_over_{name}"] for name in ("equal", "pool")}
+    gains = {EQUAL: chosen["gain_over_equal"], POOL: chosen["gain_over_pool"]}
     gains |= {reference: chosen["gain_over_reference"]}
     made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters |= {"signed": "{:+.4f}".format, "percent": "{:.1%}".format, "short": "{:.4g}".format}

@@ -78,7 +78,19 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     scored_by = source.identities if way == "scored" else {}
     checks = () if doubts else _checks(question, asked, table, request.method)
     found = Recommendation(
-        request, asked, judge, paper, target, pool, scored, scored_by, table, tuple(warnings), bool(doubts), checks
+        request,
+        asked,
+        causal.allowed(question).reference,
+        judge,
+        paper,
+        target,
+        pool,
+        scored,
+        scored_by,
+        table,
+        tuple(warnings),
+        bool(doubts),
+        checks,
     )
     if request.out is not None:
         for file, why in write(found, request.out)["left_out"].items():

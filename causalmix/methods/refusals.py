@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.core.direction import is_lower_better, turned
-from causalmix.core.errors import InputError, brief
+from causalmix.core.errors import InputError, brief, refused
 from causalmix.core.history import History
 from causalmix.core.parameters import check_name
 from causalmix.core.paths import STUDIES, check_writable
@@ -44,7 +44,7 @@ def checked(request: Request) -> Asked:
     history = objective.derived(turned(history, outcomes, *stated))
     reference = request.reference or "equal"
     if reference not in ("equal", "pool"):
-        reference = tuple(read_mixture(Path(reference), history))
+        reference = tuple(read_mixture(reference, history))
     worst, floor = objective.outcomes if objective.worst else (), _floor(request.floor, history)
     fall_back = not request.reference
     caution = Caution(request.kappa, 0.0, request.trust_region, request.radius, reference, fall_back, keep, worst)
@@ -113,11 +113,26 @@ def read_state(path: Path, history: History) -> np.ndarray:
     return _line(Path(path), names, "describe one pool")
 
 
-def read_mixture(path: Path, history: History) -> np.ndarray:
-    """A mixture from a CSV table of one row or a JSON object of w_<domain>, shape (K,)."""
-    if not path.is_file():
-        raise InputError(f"Expected a reference of equal, pool or a file, found {str(path)!r}; correct it.")
-    return check_mixture(_line(path, [f"w_{name}" for name in history.domains], "give one mixture"), history.domains)
+def read_mixture(text: str, history: History) -> np.ndarray:
+    """A mixture from a CSV table of one row or a JSON object of w_<domain>, or from shares by name, shape (K,)."""
+    if (path := Path(text)).is_file():
+        names = [f"w_{name}" for name in history.domains]
+        return check_mixture(_line(path, names, "give one mixture"), history.domains)
+    if text.startswith("{"):
+        with refused("a reference of shares by name", "correct it", ValueError, TypeError, AttributeError):
+            shares = {name: float(share) for name, share in json.loads(text).items()}
+    elif "=" in text:
+        shares = pairs(text.split(","), "a reference", "math=0.6,code=0.4")
+    else:
+        raise InputError(f"Expected a reference of equal, pool, shares or a file, found {text!r}; correct it.")
+    for name in shares:
+        check_name(name, history.domains, "domain")
+    return check_mixture([shares.get(name, 0.0) for name in history.domains], history.domains)
+
+
+def is_named(reference: str) -> bool:
+    """Whether a reference is told by what it is, and not by a file."""
+    return reference in ("", "equal", "pool") or "=" in reference or reference.startswith("{")
 
 
 def _line(path: Path, names: list[str], advice: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Iterable, Sequence
@@ -129,8 +130,9 @@ class Request:
     )  # fmt: skip
     radius: float | None = _option("of the trust region", None, "X")
     reference: str = _option(
-        "mixture that Cautious has to beat: equal, pool (its own proportions), or a CSV or JSON file of w_<domain>; "
-        "default: equal, and without evidence for a move the pool's proportions where runs are near these", "", "WHAT",
+        "mixture that Cautious has to beat: equal, pool (its own proportions), shares as math=0.6,code=0.4, or a CSV "
+        "or JSON file of w_<domain>; default: the study's, or equal, and without evidence for a move from equal the "
+        "pool's proportions where runs are near these", "", "WHAT",
     )  # fmt: skip
     keep: Sequence[str] | None = _option(
         "outcome whose one-sided 95%% bound Cautious keeps at the reference's, or at most a margin below: y_safety or "
@@ -194,11 +196,16 @@ def request_of(options: Namespace) -> Request:
 
 
 def _of_study(study: Study, given: dict[str, Any]) -> dict[str, Any]:
-    """What is given, and what a study says beside it; its outcome only where none is given, nor an objective."""
+    """What is given, and what a study says beside it; its outcome only where none is given, nor an objective.
+
+    The mixture that it names as its reference is what has to be beaten in its own history.
+    """
     said, found = study.of("mixture"), {"pool": study.name}
     found |= {"trees": said.n_trees, "seed": said.seed, "repeats_allowed": said.repeats_allowed}
     if not given.keys() & {"history", "ratios"}:
         found |= {"history": study.history, "parts": tuple(said.parts)}
+        if (named := study.of("proxy_sft").reference) and not given.get("map"):
+            found["reference"] = json.dumps(named, ensure_ascii=False)
         if not study.history.is_file():
             raise InputError(
                 f"Expected the history of the study {study.name} at {study.history}, found none; "
@@ -258,6 +265,7 @@ class Recommendation:
 
     request: Request
     asked: Asked  # what it comes to
+    reference: np.ndarray  # what Cautious has to beat, of the history's domains, shape (K,): within limits and caps
     effects: Effects  # of the model that predicts all gains
     paper: Effects  # of the stage that CausalMix-A and CausalMix-S follow
     target: Target

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from causalmix.core.direction import called
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 
 FORMATS = ("table", "json", "csv")
+EQUAL, POOL = "equal shares", "the pool as it is"  # what a mixture may have to beat
+ALIKE = 1e-3  # shares that differ by no more are told as the same
 #: Prefixes of columns, and how numbers are shown that are not whole.
 BY_DOMAIN = {"share": "w", "rows": "n", "repeats": "repeats", "epochs": "epochs", "tokens": "tokens"}
 SHOWN = {"share": "{:.4f}", "epochs": "{:.2f}"}
@@ -75,6 +78,8 @@ def _notes(found: Recommendation) -> tuple[str, ...]:
     history, target = found.history, found.target
     told = [*found.asked.sweep.told, _of_state(found), *hub.told(found.pool)[0]]
     told += [found.asked.objective.told, _taken(found), _judged(found)]
+    shares = ", ".join(f"{d} {share:.4f}" for d, share in zip(found.history.domains, found.reference))
+    told.append(f"The reference of Cautious is {reference_told(found)}: {shares}.")
     for name, value, column in zip(history.measured, target.x, history.X.T):
         if not column.min() <= value <= column.max():
             told.append(
@@ -98,6 +103,19 @@ def checks_told(found: Recommendation) -> str:
 def interval(gain: dict) -> str:
     """A gain with its interval."""
     return "{estimate:+.4f} [{low:+.4f}, {high:+.4f}]".format_map(gain)
+
+
+def reference_told(found: Recommendation) -> str:
+    """What Cautious has to beat, in words: what it is, whoever named it, and whether limits or rows have moved it."""
+    domains, asked = found.history.domains, found.request.reference
+    rows = dict(zip(found.domains, map(float, found.target.rows)))
+    own = np.array([rows.get(d, 0.0) for d in domains])
+    for name, mixture in ((EQUAL, own > 0), (POOL, own)):
+        if np.abs(found.reference - mixture / mixture.sum()).max() <= ALIKE:
+            return name
+    if asked in ("", "equal", "pool"):
+        return f"the mixture nearest to {POOL if asked == 'pool' else EQUAL} that rows and limits allow"
+    return "the given reference"
 
 
 def outcome_told(found: Recommendation) -> str:
@@ -151,6 +169,7 @@ def as_dict(found: Recommendation) -> dict:
         "warnings": list(found.warnings), "withheld": found.withheld, "outcome": found.effects.outcome,
         "lower_is_better": found.effects.outcome in found.asked.lower, "n_samples": found.target.n_samples,
         "repeats_allowed": found.request.repeats_allowed, "max_repeats": found.request.max_repeats,
+        "reference": dict(zip(found.history.domains, map(float, found.reference))),
     }  # fmt: skip
     return told | {
         "runs": len(found.history),

@@ -11,9 +11,11 @@ import pytest
 from user_files import QUICK, ROWS, TRAIN, read_back, write_rows
 
 from causalmix.core.errors import InputError
+from causalmix.core.history import read_history
 from causalmix.methods import new_pools
 from causalmix.methods.recommend import recommend
-from causalmix.methods.request import Request, add_options, request_of
+from causalmix.methods.refusals import read_mixture
+from causalmix.methods.request import Request, add_options, command, request_of
 from causalmix.methods.training_set import shown
 
 
@@ -42,6 +44,25 @@ def test_a_study_says_what_the_command_line_leaves_open(tmp_path):
     assert ask("--outcome", "y_dev") == replace(theirs, outcome="y_dev", lower_is_better=None)
     other = ask("--history", "other.csv", "--objective", "mean")
     assert (other.history, other.parts, other.outcome) == (Path("other.csv"), ("design",), "y_dev")
+    study.write_text(f'parameters: {{history: {sweep}, reference: {{"a, b": 0.25, ü: 0.75}}}}')
+    assert json.loads(ask().reference) == {"a, b": 0.25, "ü": 0.75} and read_back(command(ask())).reference == ask().reference
+    assert ask("--reference", "pool").reference == "pool" and not ask("--history", "other.csv").reference
+
+
+def test_a_reference_is_told_by_shares(folder):
+    """By name, as a study's or as one types it; domains that are not named have none."""
+    history = read_history(folder / "bare.csv")
+    half = [0.5 * (name in ("math", "coding")) for name in history.domains]
+    for text in ("math=0.5, coding=0.5", '{"math": 0.5, "coding": 0.5}'):
+        assert read_mixture(text, history).tolist() == half
+    for text, told in (
+        ("maths=1", "maths"),
+        ("math=0.5", "a sum of 0.5"),
+        ("{", "shares by name"),
+        ('{"math": []}', "shares"),
+    ):
+        with pytest.raises(InputError, match=told):
+            read_mixture(text, history)
 
 
 def bad_history(change):
@@ -127,7 +148,7 @@ REFUSED = {
     "kappa below zero": (lambda folder, tmp: {"kappa": -1.0}, "kappa of at least 0"),
     "floors above one": (lambda folder, tmp: {"floor": 0.3}, "floors that sum to 1.5"),
     "radius without trust region": (lambda folder, tmp: {"radius": 0.3}, "only the radius"),
-    "no such reference": (lambda folder, tmp: {"reference": "nothing.csv"}, "equal, pool or a file"),
+    "no such reference": (lambda folder, tmp: {"reference": "nothing.csv"}, "equal, pool, shares or a file"),
     "reference of other domains": (lambda folder, tmp: {"reference": str(folder / "pool.jsonl")}, "Expected"),
     "no such outcome to keep": (lambda folder, tmp: {"keep": ["y_safe"]}, "y_safe"),
     "margin of no number": (lambda folder, tmp: {"keep": ["y_dev=x"]}, "an outcome to keep such as"),
