@@ -69,10 +69,7 @@ def names_of(text: str) -> tuple[str, ...]:
 
 
 def ask(question: Question, pool: str, names: Sequence[str] = tuple(STATIC)) -> pd.DataFrame:
-    """The contract's table of mixtures for one pool: every method, its runs, its predicted gain, its support.
-
-    The question has the pool's state; ``names`` are the static methods to ask, beside :data:`ALWAYS`.
-    """
+    """The contract's table of mixtures for one pool: that of static methods by their names, and of :data:`ALWAYS`."""
     answers = {name: _answer(name, question) for name in (*names, *ALWAYS)}
     return _table(question, pool, answers, rounded(question.even))
 
@@ -109,10 +106,7 @@ def in_pools(table: pd.DataFrame, question: Question, states: Mapping[str, np.nd
 def at_sizes(
     question: Question, states: Mapping[str, np.ndarray], sizes: Iterable[tuple[str, int, float | None]]
 ) -> pd.DataFrame:
-    """The mixture of :data:`WITH_SCALE` for each pool and size, ``model, n_samples`` told: the table of :func:`ask`.
-
-    The question has runs over sizes; states are measured covariates, and a size is a role, its rows and parameters.
-    """
+    """The mixture of :data:`WITH_SCALE` for each pool (its covariates) and size (a role, rows and parameters)."""
     fitted, parts = question.posterior(), []
     for (pool, x), (role, n_samples, parameters) in product(states.items(), sizes):
         state = question.history.state(x, n_samples, parameters)
@@ -123,10 +117,7 @@ def at_sizes(
 
 
 def in_part(table: pd.DataFrame, question: Question, pool: str) -> pd.DataFrame:
-    """Mixtures for a pool that has only some of the history's domains, with an outcome of its own.
-
-    All methods are asked anew, but for those that would have to train proxies again: these keep their shares.
-    """
+    """Mixtures for a pool of some of the domains, asked anew unless a method would have to train proxies again."""
     answers = {}
     for name, kept in _recorded(table, question).items():
         try:
@@ -152,10 +143,7 @@ def notes(table: pd.DataFrame) -> str:
 
 
 def rounded(weights: np.ndarray, caps: np.ndarray | None = None) -> np.ndarray:
-    """A mixture in four decimals that still sum to one; the largest shares take up what rounding leaves, a digit each.
-
-    A share that is within its cap stays there, where four decimals have such a mixture.
-    """
+    """A mixture in four decimals that still sum to one, within its caps where four decimals have such a mixture."""
     units = np.asarray(weights, float) * 10**DIGITS
     limit = np.full(len(units), np.inf)
     if caps is not None:

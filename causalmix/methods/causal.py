@@ -57,10 +57,7 @@ def choice(question: Question) -> Choice:
 
 
 def without_evidence(question: Question, found: Choice) -> Choice:
-    """A choice that keeps Equal for want of evidence, moved to the pool's own proportions where the runs reach these.
-
-    They stay behind where the runs speak against them: where all of the interval of their gain is below zero.
-    """
+    """A choice without evidence, moved to the pool's own proportions where runs reach and do not oppose these."""
     own = allowed(question).inside(question.whole(question.proportions)[None])[0]
     goals = map(question.posterior, question.caution.worst or (question.outcome,))
     high = min(float(np.ravel(goal.gain(question.x, found.weights, own)[2])[0]) for goal in goals)

@@ -1,8 +1,7 @@
 """Choose a mixture cautiously: the largest lower confidence bound of its gain over a reference.
 
-The bound is the expected gain less kappa standard deviations, both by :meth:`Effects.moments`, so the outcome may
-respond to shares in any way (Srinivas et al. 2010, arXiv:0912.3995, add what is subtracted here, for they want to
-learn).  Where even the best move may gain nothing, the reference stays.
+Kappa standard deviations are taken off (Srinivas et al. 2010, arXiv:0912.3995, add them, for they want to learn).
+Where even the best move may gain nothing, the reference stays.
 """
 
 from collections.abc import Callable, Sequence
@@ -59,10 +58,8 @@ def cautious(
 ) -> Choice:  # fmt: skip
     """The mixture whose gain over the limits' reference has the largest lower bound in a state x, shape (d,).
 
-    ``kappa`` standard deviations are taken off the expected gain.  Of several goals, each in standard deviations of its
-    outcome over the runs, the worst is raised; the outcomes of ``keep`` must not fall below those of the reference.
-    The search starts from random mixtures and from ``own``, shape (K,), such as the pool's proportions.  InputError
-    when kappa or a margin is out of range.
+    Of several goals, each in standard deviations of its outcome over the runs, the worst is raised; the outcomes of
+    ``keep`` must not fall below those of the reference.  The search starts from random mixtures and from ``own``.
     """
     goals = (goals,) if isinstance(goals, Effects) else tuple(goals)
     check_least("kappa", kappa)

@@ -17,10 +17,9 @@ def checked_by(
     question: Question, read: History, stated: tuple[Collection[str], Collection[str]], weights: np.ndarray,
     reference: np.ndarray, chosen_by: Collection[str],
 ) -> tuple[dict, ...]:  # fmt: skip
-    """The gain of a mixture over a reference by every Unseen outcome that chose nothing, with its 95% interval.
+    """The gain of a mixture by every Unseen outcome that chose nothing, with its 95% interval.
 
-    ``read`` is the history as it was read, before outcomes were turned.  An outcome of which the better way is not
-    known, that does not differ, or that fewer than 20 runs have, is left out.
+    ``read`` is the history before outcomes were turned.  What no better way is known of, or few runs have, is left out.
     """
     found = []
     for name in question.history.outcomes:
@@ -49,10 +48,7 @@ def lower_unseen(
 
 
 def outcome_lines(history: History, noise: Mapping[str, tuple[float, int]]) -> list[str]:
-    """A line for each outcome of a history: its range, the better way, its noise, and whether it may choose a mixture.
-
-    ``noise`` has the standard deviations between seeds that are known, and their degrees of freedom.
-    """
+    """A line for each outcome: its range, the better way, its noise between seeds, and whether it may choose."""
     lines = []
     for name in history.outcomes:
         values, lower = history.frame[name].dropna(), lower_unseen(history, name)

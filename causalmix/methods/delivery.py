@@ -27,11 +27,7 @@ LIBRARIES = ("datasets", "econml", "lightgbm", "numpy", "pandas", "torch", "tran
 
 
 def write(found: Recommendation, out: Path) -> dict:
-    """Draw the training set of ``request.method`` and write it as a new folder; returns the manifest.
-
-    Rows in random order, the same by domain with trainers' settings, the answer, a page, and a manifest with the seed
-    and hashes of all that went in and came out.  Equal requests on one machine give equal files.
-    """
+    """Draw the training set and write it as a new folder with settings, answer and page; returns the manifest."""
     out, seed, ending = Path(out), found.request.seed, found.request.rows_format
     check_free(out)
     line = found.table.set_index("method").loc[BY_LETTER[found.request.method]]

@@ -53,11 +53,9 @@ def limits(
     reference: np.ndarray, floors: np.ndarray | float = 0.0, caps: np.ndarray | None = None, trust_region: str = "",
     radius: float | None = None,
 ) -> Limits:  # fmt: skip
-    """Check what is asked of a mixture: least and largest shares, shape (K,), and its distance to a reference, (K,).
+    """Least and largest shares, (K,), and a trust region, "tv" (a radius in [0, 1]) or "kl" (nats), of a reference.
 
-    The reference stays where nothing speaks for another; it is moved to the nearest one within floors and caps (those
-    of :func:`causalmix.methods.policy.domain_caps`, for instance).  The ``trust_region`` is "tv", total variation, with
-    a ``radius`` in [0, 1], or "kl", in nats.  InputError when no mixture keeps to all of this.
+    The reference is moved to the nearest mixture within; InputError when no mixture keeps to all of this.
     """
     given = check_mixture(reference, [f"domain {k}" for k in range(len(reference))])
     k = len(given)

@@ -80,10 +80,7 @@ class Source:
             available(self.recipe.scores["path"], "dataset")
 
     def scored(self, pool: Dataset) -> Dataset:
-        """The rows with their scores, from the cache where they are known there.
-
-        A study's pool lacks the rows that the study holds out; a user's scores are kept by the content of the rows.
-        """
+        """The rows with scores, by content from the cache; a study's pool lacks the rows that it holds out."""
         if self.design:
             return self._named(world_for(self.design).pool)
         known = json.dumps([fingerprints.of_rows(pool), self.identities, self.recipe.scores], sort_keys=True)

@@ -51,11 +51,7 @@ class Room:
 
 @dataclass(frozen=True)
 class Proposal:
-    """Runs that are proposed, and what they will tell.
-
-    Half-widths are those of the 95% interval of the gain over the reference: of the present optimum, or, before any
-    run, the root mean square over mixtures.
-    """
+    """Runs that are proposed; half-widths are of the gain of the present optimum, or root mean squares before one."""
 
     # Columns run_id, w_<domain>…, x_<covariate>…, n_samples, role, adaptive, and model_size where models differ.
     table: pd.DataFrame
@@ -71,13 +67,10 @@ def propose(
     criterion: str = "", target: np.ndarray | None = None, anchors: float = 0.1, noise: float | None = None,
     half_width: float | None = None, seed: int = 0,
 ) -> Proposal:  # fmt: skip
-    """Propose the next runs of a sweep, given those of a history if there is one.
+    """The next runs, by a history if there is one; ``target``, (d,), are covariates, by default those of its runs.
 
-    ``criterion`` "D" learns the whole answer to mixtures and states, "I" the gains over the reference; by default the
-    first without a history and the second with one, where it aims at what may be the best.  Gains are for the
-    covariates ``target``, shape (d,), else for the states of the runs at hand, or for states all over the room before
-    there are any.  The share ``anchors`` of the runs repeats the reference and the present optimum, in the mean of
-    these states, to measure the noise, which is else learnt from the history.
+    ``criterion`` "D" learns the whole answer (the default without a history), "I" the gains over the reference.  The
+    share ``anchors`` of the runs repeats the reference and the present optimum, to measure the noise.
     """
     at, X, scales = room.draw(seed)
     T, S = np.unique(at, axis=0), room.states(X, *scales.T)

@@ -126,10 +126,7 @@ def _near(found: Recommendation, chosen: dict) -> dict:
 
 
 def _further(found: Recommendation, told: dict, chosen: dict) -> dict:
-    """What repeats of the chosen mixture (of the reference itself, the most promising one) and the reference would do.
-
-    What they tell is independent of what is known, so precisions add up.
-    """
+    """What repeats of the mixture (or the most promising one) and the reference would do: precisions add up."""
     history, outcome = found.history, found.effects.outcome
     one = chosen if _half(chosen) else max(told["methods"], key=lambda m: m["gain_over_reference"]["estimate"])
     if not (half := _half(one)):

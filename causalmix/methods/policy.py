@@ -1,7 +1,6 @@
 """From returns theta(x) to a mixture: CausalMix-A, CausalMix-S, trust region, caps and support.
 
-The paper's trust region is of unknown form.  Here it bounds the total variation distance to a reference mixture, the
-share of rows that would change domain; it is off unless a radius is given.
+The paper's trust region is of unknown form.  Here it bounds the share of rows that change domain, if it is asked for.
 """
 
 from dataclasses import dataclass
@@ -30,18 +29,11 @@ class Proposal:
 def causalmix_a(
     theta: np.ndarray, reference: np.ndarray | None = None, radius: float | None = None, caps: np.ndarray | None = None
 ) -> Proposal:
-    """CausalMix-A: shares proportional to the positive part of the returns.
+    """CausalMix-A: shares proportional to the positive part of the returns theta, shape (K,).
 
-    Where all returns are positive this maximises ``theta' log T`` on the simplex exactly.
-
-    Parameters
-    ----------
-    theta : ndarray, shape (K,)
-        Returns in the target state.
-    reference, radius : ndarray, shape (K,), and float, optional
-        What is kept when no return is positive (Equal by default), and the largest total variation distance to it.
-    caps : ndarray, shape (K,), optional
-        Largest share of each domain; InputError where they leave no mixture.
+    Where all returns are positive this maximises ``theta' log T`` on the simplex exactly.  The ``reference`` (Equal by
+    default) is kept when none is; ``radius`` is the largest total variation distance to it, ``caps``, shape (K,), are
+    largest shares.  InputError where they leave no mixture.
     """
     theta, reference, caps = _checked(theta, reference, radius, caps)
     gains = np.maximum(theta, 0.0)
@@ -56,19 +48,10 @@ def causalmix_s(
     theta: np.ndarray, n_candidates: int = 100_000, top: int = 100, eps: float = EPS, seed: int = 0,
     reference: np.ndarray | None = None, radius: float | None = None, caps: np.ndarray | None = None,
 ) -> Proposal:  # fmt: skip
-    """CausalMix-S: the mean of the best of many random mixtures.
+    """CausalMix-S: the mean of the ``top`` of many random mixtures by ``theta' log(T + eps)``.
 
-    Every candidate is scored by ``theta' log(T + eps)``; what the score leaves out, g(x), is the same for all.
-
-    Parameters
-    ----------
-    theta, reference, radius, caps
-        As for :func:`causalmix_a`; candidates outside are moved to the border.
-    n_candidates, top : int
-        Candidates drawn, uniformly (ours; the paper's way is unknown), and how many of the best are averaged (100,000
-        and 100 as reported, secondary source).
-    eps, seed
-        Offset of the log treatment, share; seed of the candidates.
+    Candidates are uniform (ours; the paper's way is unknown), as many as reported (secondary source); those outside of
+    caps and trust region, as for :func:`causalmix_a`, are moved to the border.
     """
     theta, reference, caps = _checked(theta, reference, radius, caps)
     if not 1 <= top <= n_candidates:
@@ -110,8 +93,7 @@ def support(weights: np.ndarray, x: np.ndarray, history: History) -> Support:
     """Whether a mixture in a state lies where the history has runs.
 
     Distances are Euclidean in the centred log-ratios of T + eps (Aitchison 1982,
-    doi:10.1111/j.2517-6161.1982.tb01195.x) and X, each standardised over the runs.  Runs of one
-    mixture in one state count as one, for they are at no distance from each other.
+    doi:10.1111/j.2517-6161.1982.tb01195.x) and X, each standardised over the runs.
     """
     if not (np.isfinite(weights).all() and np.isfinite(x).all()):
         raise InputError(f"Expected a finite mixture and state, found {brief(weights)} in {brief(x)}; correct them.")
@@ -121,10 +103,7 @@ def support(weights: np.ndarray, x: np.ndarray, history: History) -> Support:
 
 
 def neighbours(runs: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Share of distinct runs that are closer to their nearest other one than each point is to its nearest, shape (n,).
-
-    Runs and points have any coordinates, shapes (N, q) and (n, q); each is standardised over the runs.
-    """
+    """Share of distinct runs that are closer to their nearest other one than each point to its nearest, (n,)."""
     if not runs.shape[1]:
         return np.zeros(len(points))
     runs, points = _standardised(runs, points)
@@ -143,10 +122,7 @@ def nearest_runs(weights: np.ndarray, X: np.ndarray, history: History, count: in
 def mixtures_table(
     effects: Effects, x: np.ndarray, pool: str, proposals: dict[str, Proposal], reference: np.ndarray, n_samples: int
 ) -> pd.DataFrame:
-    """The table ``mixtures.csv``: each method's mixture for a pool in state x, and what the model expects of it.
-
-    Gains are measured against the mixture ``reference``, and ``n_<domain>`` are the rows among ``n_samples``.
-    """
+    """The table ``mixtures.csv``: each method's mixture for a pool in state x, and its gain over a reference."""
     domains, W = effects.history.domains, np.stack([proposal.weights for proposal in proposals.values()])
     near = [support(weights, x, effects.history) for weights in W]
     gains = dict(zip(PROMISE, effects.gain(x, reference, W)))

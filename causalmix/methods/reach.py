@@ -24,10 +24,7 @@ def far(history: History, x: np.ndarray) -> list[str]:
 
 
 def strangers(history: History, identities: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Models that score a pool and are not those that the history's columns name, a sentence's part each.
-
-    They are the same by name, by the hash of their files, or by both, as :func:`fingerprints.label` tells them.
-    """
+    """Models, by name or hash, that score a pool and are not those of the history's columns, in words."""
     found = []
     for role, model in identities.items():
         known, label = set(map(str, history.frame.get(role, ()))), fingerprints.label(model)
@@ -78,10 +75,9 @@ def least_shares(
     history: History, rows: np.ndarray, kept: Sequence[int], given: float | Mapping[str, float] | None,
     reference: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """Least share of each of the history's domains, shape (K,), where the pool's, with ``rows``, have places ``kept``.
+    """Least share of each of the history's domains, (K,): ``given`` for all, or by name, else as the history supports.
 
-    By default the 5th percentile of its share among the runs (at least one in a hundred, below which no domain is
-    learnt), at most the pool's own share, an even one, and a reference's; ``given`` is for all, or some by name.
+    That is the 5th percentile among the runs (at least eps), at most the pool's own, an even one, and a reference's.
     """
     floors = np.zeros(len(history.domains))
     if isinstance(given, float):

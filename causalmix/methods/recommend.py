@@ -36,9 +36,7 @@ CHARACTERS = 4  # of a token of English text, about
 def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **settings) -> Recommendation:
     """Score a pool, measure its state, and find the mixtures for it; writes the training set where ``out`` is given.
 
-    ``tell`` is called with a sentence on what takes time; settings are further arguments of
-    :func:`causalmix.effects.estimator.fit_effects`.  InputError when something does not fit: the request, the history,
-    the pool's domains or size, the models, the folder.
+    ``tell`` hears what takes time; settings are of :func:`causalmix.effects.estimator.fit_effects`.
     """
     asked = checked(request)
     history, given, outcome = asked.history, asked.measured, asked.objective.column
@@ -147,10 +145,9 @@ def _target(request: Request, history: History, name: str, counts: Counter, doma
 def mixtures(
     question: Question, judge: Effects, target: Target, domains: tuple[str, ...], withheld: bool = False
 ) -> tuple[pd.DataFrame, causal.Choice]:
-    """The table of a :class:`Recommendation`: Equal, the pool's own proportions, and what three policies make of it.
+    """The table of a :class:`Recommendation`, and what Cautious chose; all gains come from ``judge``.
 
-    Cautious and all gains come from ``judge``, CausalMix-A and CausalMix-S from the question's own returns.  Domains of
-    the pool that the question does not know keep their own shares, and gains are those of the others.
+    Domains of the pool that the question does not know keep their own shares, and gains are those of the others.
     """
     x, allowed = target.x, causal.allowed(question)
     judged = replace(question, fitted=judge)

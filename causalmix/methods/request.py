@@ -43,10 +43,7 @@ def _option(help: str, default: Any, form: str = "", **further: Any) -> Any:
 class Request:
     """What a practitioner asks; the fields are the options of ``causalmix recommend``, and say what they mean.
 
-    ``history``, ``ratios`` and ``metrics`` are what :func:`causalmix.core.sweep_files.read_sweep` takes, ``pool`` what
-    :func:`causalmix.methods.new_pools.find_source` does.  Rows of a path that have all of the history's covariates
-    as columns, such as ``hes``, are not scored: the means of these are the state.  ``seed`` is that of the estimate,
-    of the candidates of CausalMix-S, and of the sample.
+    Rows of a path that have all of the history's covariates as columns are not scored: their means are the state.
     """
 
     history: Path | None = _option(
@@ -256,11 +253,8 @@ class Asked:
 class Recommendation:
     """Mixtures for a pool, and all that is needed to draw a training set.
 
-    The table has one row a method: the columns of ``mixtures.csv``, ``gain_over_pool…`` (over the pool's own
-    proportions), ``gain_over_reference…`` (over what Cautious has to beat), all by one model, for ``gain_rows`` rows
-    and the model ``gain_model``, ``extrapolated`` where no run is like that; ``repeats_<domain>`` rows drawn again,
-    ``epochs_<domain>`` how often its rows come, ``tokens_<domain>`` about how many they have; ``x_<covariate>`` and the
-    ``share_of_runs_below_`` each.  Gains that are withheld are NaN.
+    The table has one row a method: the columns of ``mixtures.csv``, gains over the pool's own and the reference,
+    ``gain_rows, gain_model, extrapolated``, amounts and covariates; gains that are withheld are NaN.
     """
 
     request: Request

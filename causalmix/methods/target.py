@@ -40,10 +40,9 @@ class Target:
 
 
 def find_target(history: History, out: Path, target: str = "", own_history: bool = True) -> Target:
-    """The target of a table, or of the study, or else the history's mean state.
+    """The target of a table (``pool, n_samples, x_…, rows_…``), or the study's, or else the history's mean state.
 
-    A table has one row, ``pool, n_samples, x_<covariate>…, rows_<domain>…``; the study's own is ``target_state.csv``,
-    which the measurement of the pool leaves in ``out``, and goes with the study's own history alone.
+    The study's own is ``target_state.csv`` in ``out``, and goes with the study's own history alone.
     """
     path = Path(target) if target else Path(out) / "target_state.csv"
     if not target and not (own_history and path.exists()):
@@ -69,10 +68,7 @@ def find_target(history: History, out: Path, target: str = "", own_history: bool
 
 
 def scale_of(x: np.ndarray, history: History) -> tuple[int | None, str, bool]:
-    """Rows and model that gains in a state are for, and whether the history has runs on both sides of such sizes.
-
-    Where the history tells no difference in size, they are those of its runs; None and empty where it does not tell.
-    """
+    """Rows and model that gains in a state are for (None, empty: not told), and whether the runs span them."""
     sizes = {name: (x[j], history.X[:, j]) for j, name in enumerate(history.covariates) if name in SCALES}
     rows = history.usual_rows if "n_samples" in history.frame else None
     model = ", ".join(sorted(set(history.frame.get("model", pd.Series(dtype=str)).map(str))))

@@ -21,10 +21,7 @@ WITHOUT_ORTHOGONALISATION = "CausalMix-A without orthogonalisation"
 
 
 def learning_mixtures(question: Question, counts: Sequence[int] = RUN_COUNTS) -> pd.DataFrame:
-    """Mixtures from random and from designed parts of the history: ``method, n_runs, w_…``.
-
-    Designed runs are a D-optimal choice among the recorded ones.  Larger counts than there are runs are skipped.
-    """
+    """Mixtures from random and from D-optimally chosen parts of the history: ``method, n_runs, w_…``."""
     rows, n = [], len(question.history)
     F = Features.of(question.history.T, question.history.X)(question.history.T, question.history.X)
     best = choose(F, max((c for c in counts if c < n), default=0), Belief.prior(F.shape[1]), group=np.arange(n))
@@ -41,10 +38,9 @@ def learning_mixtures(question: Question, counts: Sequence[int] = RUN_COUNTS) ->
 
 
 def refitted_mixtures(question: Question, refits: int = REFITS) -> pd.DataFrame:
-    """Mixtures from random halves of the history, with seeds of their own: ``method, refit, w_…``.
+    """Mixtures from random halves of the history, each with a seed of its own: ``method, refit, w_…``.
 
-    Where a mixture changes smoothly with the runs, those of halves lie about that of all runs as those of other
-    histories, of as many runs as all, would about their mean (Politis, Romano and Wolf 1999, Subsampling).
+    They scatter as those of other histories of this size would (Politis, Romano and Wolf 1999, Subsampling).
     """
     history, rows = question.history, []
     for refit in range(1, refits + 1):

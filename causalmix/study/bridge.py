@@ -44,10 +44,9 @@ def _averaged(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def agreement(proxy: pd.DataFrame, real: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """Spearman's correlation of each outcome in two histories: ``outcome, mixtures, spearman, given_state``.
+    """Spearman's correlation of each outcome in two histories, and of what a linear function of the state leaves.
 
-    ``given_state`` is that of what a linear function of the state leaves of both.  Intervals hold the middle 95% of a
-    bootstrap over mixtures.  There is no number for an outcome that a model never moves, or for too few mixtures.
+    Intervals hold the middle 95% of a bootstrap over mixtures; NaN for an outcome that a model never moves.
     """
     n, rows = len(real), []
     drawn = np.vstack([np.arange(n), np.random.default_rng([seed, 71]).integers(n, size=(draws, n))]) if n else None

@@ -1,8 +1,4 @@
-"""A study's trials from start to end: its tables of mixtures, and the runs that try them, in the order of their cost.
-
-The chapters on targets, long chains and ablations read from here what they compare; ``causalmix sweep --trials``
-trains it.
-"""
+"""A study's trials: tables of mixtures, and the runs that try them, cheap ones first (``causalmix sweep --trials``)."""
 
 from __future__ import annotations
 
@@ -46,12 +42,10 @@ ASKED = ("pool_rows", "pool_seed", "candidates", "n_runs", "n_samples", "epochs"
 
 @dataclass(frozen=True)
 class Campaign:
-    """Trials of one study: its folder of tables, its pool, and the pool that mixtures are for, ``goal``.
+    """Trials of one study: its tables in ``out``, its pool, and the pool that mixtures are for, ``goal``.
 
-    Trials and the proxies of methods are recorded in ``ledger``; static methods, of these ``names``, maximise
-    ``outcome``, whose values are turned in both histories if ``lower`` ones are better.  Seeds and sizes that are tried
-    are those of the subjects target and longcot.
-    ``history`` has the designed runs, ``scaled`` those over sizes as well, where there are any.
+    Trials and the proxies of methods are recorded in ``ledger``; the static methods ``names`` maximise ``outcome``,
+    turned in both histories if ``lower`` values are better.  ``scaled`` is the history with runs over sizes, if any.
     """
 
     out: Path
@@ -252,10 +246,7 @@ class Campaign:
         return [*(self.out / name for name in names), self.ledger.path, *self.goal.files]
 
     def _asked(self, x: np.ndarray | None = None, **further: object) -> dict:
-        """What determines a table of mixtures, in plain values; a state in the digits in which machines agree.
-
-        Processors differ in the last bits of a score, and an entropy at a threshold then counts or does not.
-        """
+        """What determines a table of mixtures, in plain values; a state in the digits in which machines agree."""
         design = {name: getattr(self.design, name) for name in ASKED}
         return further | {
             "x": None if x is None else x.round(2).tolist(), "history": _runs(self.history),

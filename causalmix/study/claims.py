@@ -1,7 +1,6 @@
 """Claims of the paper and questions of its critics beside ours: reported numbers, our intervals, and verdicts.
 
-What a verdict is, :mod:`causalmix.study.verdicts` says.  A family is one question that is asked several times, of other
-sizes, models or pools: its claims share trials, and some are nearly one fact.
+A family is one question that is asked several times: its claims share trials, and some are nearly one fact.
 """
 
 from __future__ import annotations
@@ -130,9 +129,8 @@ def uneven_rows(table: pd.DataFrame, parts: list[str], tolerance: float = 0.06) 
 def paper_claims(folder: Path) -> pd.DataFrame:
     """Claims of the paper and of its critics, held against the tables of a study in a folder.
 
-    ``claim, asked by, family, reported, ours, ci_low, ci_high, p, p_holm, verdict, unit, hardest part, measured in,
-    reported where``: where it was measured is the subject of a notebook, with what was not tried.  The interval is of
-    our number alone; ``p_holm``, and with it the verdict, is adjusted for the claims of its family.
+    The interval is of our number alone; ``p_holm``, and with it the verdict, is adjusted for the claims of its family.
+    ``measured in`` names the subject of a notebook, with what was not tried.
     """
     lower = _dev_is_a_loss(folder)
     targets, variants = (
@@ -294,10 +292,7 @@ def _smallest(whole: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sized(whole: pd.DataFrame, role: str, n_samples: int) -> tuple[pd.DataFrame, str]:
-    """Our trials that stand for a role at one of the paper's sizes, and what they are called.
-
-    The largest and the smallest size stand for the paper's, and one between them for the middle.
-    """
+    """Our trials for a role at one of the paper's sizes, by rank (smallest, between, largest), and their name."""
     sizes, name = sorted(whole["n_samples"].unique()), "target model" if role == "target" else role
     ours = {SIZES[2]: sizes[0], SIZES[0]: sizes[-1]} if len(sizes) > 1 else {SIZES[0]: size for size in sizes}
     ours |= {SIZES[1]: sizes[1]} if len(sizes) == 3 else {}

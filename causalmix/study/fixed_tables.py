@@ -11,10 +11,7 @@ from causalmix.core.tables import read_table, write_table
 
 
 def fixed(path: Path, question: dict, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """A table of mixtures that was fixed for a question (all that determines it, in plain values), or a new one.
-
-    Estimates differ in their last digits between machines, and runs are identified by these.
-    """
+    """A table of mixtures that was fixed for a question (all that determines it, in plain values), or a new one."""
     digest = digest_of(question)
     if not (path.exists() and set(read_table(path).get("question", [])) == {digest}):
         write_table(path, make().assign(question=digest))

@@ -1,7 +1,6 @@
 """What the study of methods trains, listed once: trained by :mod:`causalmix.study.campaign`, counted by a plan.
 
-A trial is one method's mixture in one pool, trained with a fresh seed; all methods share their seeds, so that a
-difference between two of them is a paired one.
+All methods share the seeds of their trials, so that a difference between two of them is a paired one.
 """
 
 from __future__ import annotations
@@ -76,10 +75,7 @@ def study_parts(
     design: Design, target: TargetParameters, long: LongCoTParameters,
     pool_of: Callable[[str], Pool | None], mixtures: Callable[[str], pd.DataFrame],
 ) -> Iterator[Part]:  # fmt: skip
-    """All trials of a study, and its second history; pools and tables are asked for when their part is reached.
-
-    ``pool_of`` gives a pool, ``pool`` or ``longcot``, or None to leave that out; ``mixtures`` a table by its name.
-    """
+    """All trials of a study, and its second history; pools (None: left out) and tables are asked for when needed."""
     pool = pool_of("pool")
     sizes = target.largest_scale, target.seeds, target.target_seeds
     yield from _by_size("whole pool", "target", size_trials(design, pool, mixtures("methods"), *sizes))
@@ -106,10 +102,7 @@ def trials_of(
     design: Design, pool: Pool, mixtures: pd.DataFrame, seeds: int, called: str = "whole", scale: int = 1,
     role: str = "proxy",
 ) -> list[Trial]:  # fmt: skip
-    """Runs that try mixtures (``method, w_<domain>…``), each with so many seeds, on ``scale`` times a proxy's rows.
-
-    Runs of one of :data:`SHIFTS` draw candidates, others have all rows.  Mixtures for another size are left out.
-    """
+    """Runs that try mixtures (``method, w_<domain>…``), each with so many seeds, on ``scale`` times a proxy's rows."""
     if "model" in mixtures:
         here = (mixtures["model"] == role) & (mixtures["n_samples"] == design.n_samples * scale)
         mixtures = mixtures[here | mixtures["model"].isna()]

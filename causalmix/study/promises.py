@@ -14,10 +14,7 @@ VERBS = {"less": ("fell short", "fell short"), "more": ("was exceeded", "were ex
 
 
 def promised(mixtures: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
-    """Each mixture's cost and promise (``mixtures.csv``) beside what came of it (of ``trials.compare``), by size.
-
-    ``kept`` tells where what came lies by the promised interval.  What was made for one size is held against that.
-    """
+    """Each mixture's promise (``mixtures.csv``) beside what came of it (of ``trials.compare``), by size."""
     theirs = compared[["method", *SIZES, "seeds", *MEAN, *DIFFERENCE]]
     mixtures = mixtures.reindex(columns=["method", "proxy_runs_used", "in_support", *PROMISE, *SIZES])
     for_one = mixtures["model"].notna()

@@ -1,7 +1,6 @@
 """The paper's central question, asked of trials: does a mixture have to know the state, and the scale, it is for?
 
-Each question is asked of pairs of methods in groups of trials, as paired differences over the seeds that both have.
-All differences of one question are a family (Holm), and one rule says what follows from them.
+All paired differences of one question are a family (Holm), and one rule says what follows from them.
 """
 
 from __future__ import annotations
@@ -53,10 +52,7 @@ QUESTIONS = (STATE_WINS, STATIC_LOSES, SCALE_WINS, SCALELESS_LOSES)
 def differences(
     trials: pd.DataFrame, planned: pd.DataFrame, outcome: str = "y_dev", questions: Sequence[Question] = QUESTIONS
 ) -> pd.DataFrame:
-    """Every paired difference that the questions ask for, in the groups of trials that were ``planned``.
-
-    ``p_holm`` is ``p`` adjusted within the question; the verdict is *not tried* without a ``seed`` that both have.
-    """
+    """Every paired difference that the questions ask for, in groups of trials that were ``planned``."""
     groups, parts = planned[GROUP].drop_duplicates(), []
     for question in questions:
         rows = [
@@ -85,10 +81,7 @@ def paired(trials: pd.DataFrame, one: str, other: str, outcome: str) -> np.ndarr
 
 
 def on_average(trials: pd.DataFrame, asked: pd.DataFrame, outcome: str = "y_dev") -> tuple[float, float, float]:
-    """The mean of one pair's differences over its groups that were tried, with a 95% interval over their shared seeds.
-
-    ``asked`` has that pair's rows of :func:`differences`; NaN where no seed is in all of these groups.
-    """
+    """The mean of one pair's differences (of :func:`differences`), with a 95% interval over the seeds of all groups."""
     tried = asked[asked["verdict"] != NOT_TRIED]
     by_seed = {}
     for row in tried.to_dict("records"):

@@ -34,10 +34,7 @@ NOT_TRAINED = (
 def recorded_or_trained(
     trials: Sequence[Trial], ledger: Ledger, train_missing: bool, progress=None, needed: bool = True
 ) -> tuple[list[Trial], list[dict]]:
-    """Trials with their records: all of them, trained where the ledger lacks them, or only those on record.
-
-    InputError where trials are needed, none is on record and nothing may be trained.
-    """
+    """Trials with their records: all, trained where the ledger lacks them, or those (some, if ``needed``) on record."""
     if train_missing:
         return list(trials), run_sweep([t.spec for t in trials], ledger, train, progress=progress)
     finished = ledger.finished()
@@ -80,8 +77,7 @@ def compare(
 ) -> pd.DataFrame:
     """Mean outcome of each method and its paired difference to the reference, with intervals over seeds.
 
-    Every group of pool, model and size of a :func:`trial_table` is compared by itself; ``level`` is the coverage of
-    each interval alone, and ``p_holm`` is ``p`` adjusted for the methods of the group (Holm).
+    Every group of pool, model and size is compared by itself; ``p_holm`` is adjusted for the methods of the group.
     """
     rows = []
     for key, group in table.groupby(GROUP, sort=False):
@@ -101,10 +97,7 @@ def compare(
 
 
 def standings(compared: pd.DataFrame) -> pd.DataFrame:
-    """Whom the paired differences of each group (of :func:`compare`) put where, adjusted for their number (Holm).
-
-    ``better, worse, open`` hold methods with their differences, points, or "none"; ``best`` the highest mean.
-    """
+    """Whom the paired differences of each group (of :func:`compare`) put where, in points, adjusted (Holm)."""
     rows = []
     for key, group in compared.groupby(GROUP, sort=False):
         found: dict[str, list[str]] = {"better": [], "worse": [], "open": []}
@@ -117,10 +110,7 @@ def standings(compared: pd.DataFrame) -> pd.DataFrame:
 
 
 def standing_words(compared: pd.DataFrame, base: Mapping[str, float] | None = None) -> list[str]:
-    """A sentence for each group of :func:`compare`: how many methods are where, and who is highest.
-
-    ``base`` has the outcome of each model before it was trained.
-    """
+    """A sentence for each group of :func:`compare`: how many methods are where, and who is highest."""
     said = []
     for key, group in compared.groupby(GROUP, sort=False):
         where, tried = dict(zip(GROUP, key)), group.dropna(subset=["difference"])
@@ -141,10 +131,7 @@ def standing_words(compared: pd.DataFrame, base: Mapping[str, float] | None = No
 
 
 def above_base(compared: pd.DataFrame, before: pd.DataFrame, outcome: str) -> pd.DataFrame:
-    """How many mixtures end above their base: ``model, n_samples, base, above, mixtures``.
-
-    ``compared`` is from :func:`compare`, ``before`` says what the base of each role can do: ``model, <outcome>``.
-    """
+    """How many mixtures end above their base, by model and size; ``before`` says what the base of each role can do."""
     levels = compared.merge(before[["model", outcome]].rename(columns={outcome: "base"}), on="model")
     groups = levels.assign(above=levels["mean"] > levels["base"]).groupby(GROUP[1:], sort=False)
     return groups.agg(base=("base", "first"), above=("above", "sum"), mixtures=("above", "size")).reset_index()
@@ -190,10 +177,7 @@ def in_group(table: pd.DataFrame, group: dict) -> pd.DataFrame:
 def rank_agreement(
     table: pd.DataFrame, one: dict, other: dict, outcome: str = "y_dev", draws: int = 2000, seed: int = 0
 ) -> dict[str, float]:
-    """How alike two groups of trials order the methods, NaN of fewer than 3.
-
-    The interval holds the middle 95% of a bootstrap in which seeds are drawn anew; NaN where a method has one alone.
-    """
+    """How alike two groups of trials order the methods, NaN of fewer than 3; a bootstrap draws seeds anew."""
     by_method = [in_group(table, group).groupby("method", sort=False)[outcome] for group in (one, other)]
     groups = [{method: values.to_numpy() for method, values in grouped} for grouped in by_method]
     methods = [m for m in groups[0] if m in groups[1]]
@@ -224,10 +208,7 @@ def agreement_table(table: pd.DataFrame, groups: Sequence[dict], outcome: str = 
 def read_trained(
     folder: Path, names: Sequence[str], outcome: str = "y_dev", lower: bool = False
 ) -> pd.DataFrame | None:  # fmt: skip
-    """Trials of the whole pool from tables of a study, one below the other, or None where one of them is missing.
-
-    An outcome of which ``lower`` values are better is turned around.
-    """
+    """Trials of the whole pool from tables of a study, one below the other, or None where one of them is missing."""
     if not all((Path(folder) / name).is_file() for name in names):
         return None
     table = pd.concat([read_table(Path(folder) / name, ["method", "pool"]) for name in names], ignore_index=True)
@@ -266,11 +247,10 @@ def _gained(gaps: pd.Series) -> tuple[object, ...]:
 
 
 def spread(table: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
-    """How far a method's mixture and its score depend on the history that it was given.
+    """How far a method's mixture and its score depend on the history that it was given, a ``refit`` each.
 
-    Every mixture of a ``refit`` is trained with the same seeds.  ``apart`` is the mean total variation distance of two
-    refits' mixtures; ``mean`` has a t-interval over refits; ``sd_history`` is between mixtures and ``sd_seed`` between
-    runs of one beyond what all share, from the two-way analysis of variance.
+    ``apart`` is the mean total variation distance of two mixtures; ``sd_history`` is between mixtures and ``sd_seed``
+    between runs of one beyond what all share, from the two-way analysis of variance.
     """
     weights, rows = [c for c in table if c.startswith("w_")], []
     for method, part in table.groupby("method", sort=False):

@@ -1,9 +1,7 @@
 """One claim, that a difference is positive, held against our numbers; its verdict follows by rule.
 
-A claim *holds* where our difference is above zero and its p-value, adjusted for the family of claims that it belongs
-to, is below 0.05; it *does not hold* where the difference is below zero and the p-value likewise; otherwise we *cannot
-tell*; and what no run was made for is *not tried*.  A claim about several rivals, regions or domains is one claim, as
-strong as its hardest part.
+It *holds* where our difference is above zero and its p-value, adjusted for the claims of its family, below 0.05; it
+*does not hold* where it is below zero likewise; else we *cannot tell*; and what no run was made for is *not tried*.
 """
 
 from __future__ import annotations
@@ -47,8 +45,7 @@ class Part(NamedTuple):
 def hardest(parts: Sequence[Part]) -> Part:
     """The part by which a claim of several stands or falls, with the p-value of the whole claim.
 
-    Where all parts are above zero the claim is as sure as the least sure of them, and needs no adjustment for their
-    number; where one is below, the lowest refutes the claim, at its p-value times their number (Bonferroni).
+    Where one is below zero, the lowest refutes the claim, at its p-value times their number (Bonferroni).
     """
     if any(part.ours < 0 for part in parts):
         lowest = min(parts, key=lambda part: part.ours)
@@ -57,10 +54,7 @@ def hardest(parts: Sequence[Part]) -> Part:
 
 
 def row_of(claim: Claim, parts: Sequence[Part], lacking: Sequence[str]) -> dict[str, object]:
-    """A row of the table of claims but for its verdict, which takes the other claims of its family.
-
-    ``lacking`` names the parts that were not tried: without them a claim can fail, and cannot hold.
-    """
+    """A row of the table of claims but for its verdict; with parts ``lacking`` a claim can fail, and cannot hold."""
     found, where = hardest(parts) if parts else Part(""), claim.where
     if lacking:
         where = f"{where} ({', '.join(lacking)} not tried)"

@@ -18,11 +18,9 @@ from causalmix.train.spec import RunSpec
 
 
 def reliability(groups: np.ndarray, values: np.ndarray, level: float = 0.95) -> dict[str, float]:
-    """Share of an outcome's variance that is not seed noise: ICC(1) of a one-way random-effects model.
+    """Share of an outcome's variance that is not seed noise: ICC(1) of groups of equally many runs that differ in seed.
 
-    ``groups`` tells which specification (all but the seed) each run belongs to, every one of them with equally many
-    seeds; ``values`` are accuracies in [0, 1].  The interval is exact under normal errors (Shrout and Fleiss 1979,
-    doi:10.1037/0033-2909.86.2.420).
+    The interval is exact under normal errors (Shrout and Fleiss 1979, doi:10.1037/0033-2909.86.2.420).
     """
     frame = pd.DataFrame({"group": groups, "value": np.asarray(values, float)})
     sizes = frame.groupby("group").size()
@@ -67,10 +65,7 @@ def choose_runs(records: list[dict], count: int, seed: int) -> list[dict]:
 
 
 def train_again(records: list[dict], train: Callable[[dict], dict]) -> pd.DataFrame:
-    """Train recorded runs from scratch: mean accuracy ``recorded`` and ``again``, and the tasks' largest difference.
-
-    Where models are asked nothing, losses on held-out rows stand for accuracies, and domains for tasks.
-    """
+    """Train recorded runs from scratch: mean accuracies (or losses), and the largest difference of a task."""
     rows = []
     for record in records:
         told = lambda run: run["scores"] or run["training"]["validation_loss"]  # noqa: E731

@@ -75,9 +75,8 @@ def connect(
 ) -> Iterator[Client]:  # fmt: skip
     """A client of a cluster, perhaps without any worker yet; what is made here is closed here.
 
-    ``spec`` is ``local`` (or None), a scheduler's address, ``slurm:FILE.yaml`` or its options, or a client.
-    ``n_workers`` are processes of this machine (by default one for the ``gpus`` of a run, or per core) or jobs of Slurm
-    (its options'), no more than there are ``runs``.
+    ``spec`` is ``local`` (or None), a scheduler's address, ``slurm:FILE.yaml`` or its options, or a client; there are
+    ``n_workers`` processes of this machine (by default one for the ``gpus`` of a run, or per core) or jobs of Slurm.
     """
     if isinstance(spec, Client):
         yield spec

@@ -46,12 +46,8 @@ class Design(
 ):  # fmt: skip
     """What a study trains; the fields are those of its YAML and of the chapters (:mod:`causalmix.core.parameters`).
 
-    ``pool`` and ``longcot_pool`` are recipes (:class:`causalmix.data.recipes.Recipe`).  ``models`` has, by role
-    (``proxy, target, longcot``), a model's id or path, or a dictionary of its ``name``, of hyper-parameters that differ
-    from ``training``, and of ``launch``: the configuration and the ``processes`` of
-    :func:`causalmix.train.launch.finetune_distributed`.  ``training`` has further fields of
-    :class:`causalmix.train.sft.SFTSettings`, for all runs.  What is empty or absent is the embedded
-    world's, as a base of its own has hyper-parameters (:data:`causalmix.data.tiny.models.FINETUNING`).
+    ``models`` has, by role, a name, or a dictionary of ``name``, of settings that differ from ``training``, and of
+    ``launch`` (:func:`causalmix.train.launch.finetune_distributed`).  What is absent is the embedded world's.
     """
 
     def __post_init__(self) -> None:
@@ -132,10 +128,9 @@ def specs_of(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) -> 
 
 
 def _designed(design: Design, first: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mixtures, shape (n_runs, k), and states in [-1, 1], each telling most beside those before it (I-optimal).
+    """Mixtures, (n_runs, k), the reference or Equal first, and states in [-1, 1], each telling most beside the others.
 
-    The first is the reference, Equal where none is named.  What is to be told are the gains over it of mixtures and in
-    states as a random design has them.  So the first runs are such a design themselves, whatever their number.
+    What is to be told are the gains over the first of mixtures and in states as a random design has them.
     """
     reference, wide = first if len(first) else np.full(k, 1 / k), np.ones(len(SCORES))
     T, units = candidates.runs(np.zeros(k), np.ones(k), -wide, wide, design.seed)
@@ -168,10 +163,7 @@ def spec_of(
     n_samples: int | None = None, candidates: int | None = None, domains: tuple[str, ...] = DOMAINS,
     mixing: Mapping[str, object] | None = None,
 ) -> RunSpec:  # fmt: skip
-    """One run of a study's kind, its mixture in six digits, its state in four; what is not given is the design's.
-
-    ``role`` says whose model and hyper-parameters, ``mixing`` is of :func:`causalmix.train.online.make_mixer`.
-    """
+    """One run of a study's kind, its mixture in six digits, its state in four; what is not given is the design's."""
     launch = design.launch_of(role)
     if mixing and launch:
         raise InputError(
@@ -204,10 +196,7 @@ def times_rows(i: int) -> float:
 
 
 def scale_specs(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) -> list[RunSpec]:
-    """The study's runs over sizes: other mixtures and states, at a half, one, two and four times the rows of a run.
-
-    Every third is of the target's model, where there is one, so that the size of rows and of models can be told apart.
-    """
+    """The study's runs over sizes, at half to four times the rows of a run; every third is of the target's model."""
     if not design.scale_runs:
         return []
     second = replace(design, n_runs=design.scale_runs, seed=design.seed + SCALE_SEED)

@@ -36,8 +36,7 @@ def finetune_distributed(
 ) -> dict[str, Any]:  # fmt: skip
     """Fine-tune a model on conversations (``messages``) in several processes of one machine and save it in ``out``.
 
-    Weights are float32, computed on in bfloat16 where ``settings.bf16``; the batch size is that of each process.
-    ``config`` names a file in ``assets/accelerate`` or one of your own, ``processes`` overrides the number in it.
+    ``config`` names a file in ``assets/accelerate`` or one of your own; the batch size is that of each process.
     """
     check_lora(settings.lora_rank, launched=True)
     file, loaded = _configuration(config)

@@ -14,8 +14,7 @@ from causalmix.core.errors import InputError
 class Ledger:
     """A file of run records, which need not exist yet and survives the sudden death of whoever writes it.
 
-    A record is a dictionary ``run_id, spec, status, scores, covariates, training, error``.  A last line without its
-    end is ignored by readers and removed before the next record is appended.
+    A last line without its end is ignored by readers and removed before the next record is appended.
     """
 
     def __init__(self, path: str | Path) -> None:

@@ -26,11 +26,7 @@ LOSSES = dict(zip(SPLITS, ("validation_loss", "unseen_loss")))
 
 @one_thread()
 def train(spec: dict) -> dict:
-    """Train and score one run; what the sweep sends to its workers.
-
-    Takes a :class:`RunSpec` as a dictionary; returns ``scores`` (accuracy per task), ``covariates`` (X before
-    and after mixing) and ``training``.
-    """
+    """Train and score one run, a :class:`RunSpec` as a dictionary; what the sweep sends to its workers."""
     if torch.cuda.is_available():  # what the run before, or the scoring of a pool, held: another process may need it
         gc.collect()
         torch.cuda.empty_cache()

@@ -24,7 +24,6 @@ def doremi_update(alpha: np.ndarray, excess: np.ndarray, eta: float, smoothing: 
     """One step of DoReMi's domain weights, shape (K,) (Xie et al. 2023, arXiv:2305.10429, algorithm 1).
 
     ``excess`` is the mean over each domain's tokens of max(loss of the proxy - loss of the reference, 0), in nats.
-    Of the step size ``eta`` matters eta times the number of steps: report both.
     """
     moved = softmax(np.log(alpha) + eta * np.asarray(excess, float))
     return (1 - smoothing) * moved + smoothing / len(moved)
@@ -38,8 +37,7 @@ def odm_floor(step: int, k: int) -> float:
 def odm_policy(rewards: np.ndarray, step: int, form: str = "paper") -> np.ndarray:
     """ODM's sampling shares at a step counted from 1, shape (K,), from moving averages of the rewards.
 
-    ``paper``: exponential weights at the rate of the floor before this update.  ``official_repo``, the class that the
-    authors' repository names as the paper's method: shares linear in the moving average of exp(loss).
+    ``paper``: exponential weights at the rate of the last floor; ``official_repo``: linear in averages of exp(loss).
     """
     k, floor = len(rewards), odm_floor(step, len(rewards))
     if form == "paper":
@@ -117,9 +115,8 @@ class Mixer(Sampler[int], ABC):
 class DoReMi(Mixer):
     """Group DRO over domains against the losses of a reference model (Xie et al. 2023, arXiv:2305.10429).
 
-    Rows are drawn by the reference weights; a token's loss counts alpha / weight of its domain.  The excess over
-    ``reference``, that model's losses on each row's scored tokens in nats, is clipped token by token; a domain that is
-    absent from a batch keeps its last excess, at first log(vocabulary).
+    A token's loss counts alpha / weight of its domain.  The excess over ``reference``, nats by row and token, is
+    clipped token by token; a domain that is absent from a batch keeps its last one, at first log(vocabulary).
     """
 
     def __init__(self, *args, reference: Sequence[np.ndarray], vocabulary: int, eta: float, smoothing: float) -> None:
@@ -157,8 +154,7 @@ class DoReMi(Mixer):
 class ODM(Mixer):
     """A bandit over domains whose reward is the training loss (Albalak et al. 2023, arXiv:2312.02406).
 
-    ``form`` as for :func:`odm_policy`; a moving average keeps the share ``memory`` of the old reward; the
-    share ``warmup`` of all batches is drawn by the weights at the start.
+    A moving average keeps the share ``memory`` of the old reward; the share ``warmup`` of batches goes by the weights.
     """
 
     def __init__(self, *args, form: str, memory: float, warmup: float) -> None:

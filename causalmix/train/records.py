@@ -42,11 +42,10 @@ def base_outcomes(names: Mapping[str, str], kind: Kind) -> pd.DataFrame:
 
 
 def outcomes_of(record: dict) -> dict[str, float]:
-    """Outcomes of a finished run: accuracies by axis and, of a real pool, its losses on held-out rows.
+    """Outcomes of a finished run: accuracies by axis and, of a real pool, its losses on held-out rows, in nats.
 
-    ``y_loss_<domain>`` are nats per scored token of the Dev rows; their plain mean is ``y_loss`` or, where models are
-    asked nothing else, ``y_dev``.  Those of the Unseen rows end in ``_unseen``.  Names are parted by spaces, so there
-    are none in a domain's here.
+    The mean loss is ``y_loss`` or, where models are asked nothing else, ``y_dev``; the Unseen rows' end in ``_unseen``.
+    Names are parted by spaces, so there are none in a domain's here.
     """
     found = axis_scores(record["scores"], kind_of(record["spec"]["world"]).tasks())
     if WorldName.read(record["spec"]["world"]).family != REAL:
@@ -106,11 +105,7 @@ def between_seeds(records: Iterable[dict]) -> dict[str, tuple[float, int]]:
 def whole_history(
     folder: Path, design: Design, world: str, domains: tuple[str, ...] = DOMAINS, covariates_on: str = "candidate"
 ) -> pd.DataFrame:
-    """All that a study has on record in a folder, its ``part`` told: designed runs, those over sizes, confounded ones.
-
-    The pool is told as in :func:`causalmix.train.design.specs_of`.  InputError when fewer than 20 designed runs are on
-    record; of the others there may be any number.
-    """
+    """All that a study has on record in a folder, its ``part`` told; at least 20 designed runs."""
     pool = world, domains
     runs, trials = (Ledger(folder / f"{name}.jsonl") for name in ("runs", "trials"))
     further = ((SCALE, runs, scale_specs), (CONFOUNDED, trials, confounded_specs))
@@ -125,10 +120,9 @@ def whole_history(
 def sweep(
     study: str, *, limit: int | None = None, before: Callable[[Sequence[RunSpec], World], None] | None = None, **options
 ) -> list[dict]:
-    """Train what a study's ledger lacks: its runs (the first ``limit``), its noise panel, its runs over sizes.
+    """Train what a study's ledger lacks: its runs, its noise panel, its runs over sizes, the first ``limit`` of all.
 
-    ``before`` is called with what is missing, where something is, and the scored pool.  Further options are those of
-    :func:`causalmix.train.sweep.run_sweep`.
+    ``before`` is called with what is missing, and the pool; options are of :func:`causalmix.train.sweep.run_sweep`.
     """
     design, ledger = Design.of_study(study), ledger_of(study)
     world = world_for(design)

@@ -37,10 +37,9 @@ DIVERGED = "Training diverged at step {step}: the loss or a weight is no longer 
 
 @dataclass(frozen=True)
 class SFTSettings:
-    """Hyper-parameters of one run.
+    """Hyper-parameters of one run; "ours" means chosen for proxies of about 1M parameters.
 
-    "OpenDataArena prior" means the fine-tuning recipe of OpenDataArena (arXiv 2512.14051), which shares an author with
-    the paper; "ours" means chosen for proxies of about 1M parameters.
+    "OpenDataArena prior" means the fine-tuning recipe of OpenDataArena (arXiv 2512.14051), by an author of the paper's.
     """
 
     learning_rate: float = 1e-3  # ours: 5e-6 (OpenDataArena prior, for 7B) hardly moves a 1M model
@@ -116,10 +115,7 @@ def finetune(
 
     The seed fixes the order of the rows: equal seeds give bit-identical weights on one machine.  A ``mixer`` chooses
     the rows of every batch instead (:mod:`causalmix.train.online`), each that it wants, so ``settings.epochs`` is 1.
-
-    Returns ``loss`` (mean over steps, nats per scored token), ``tokens`` (over all epochs, without padding), ``rows``
-    (kept after truncation), ``steps`` and ``seconds``.  InputError if no row keeps a scored token within
-    ``max_length``; FloatingPointError if the loss or a weight stops being finite.
+    InputError if no row keeps a scored token; FloatingPointError if the loss or a weight stops being finite.
     """
     rows = labelled(dataset, settings.max_length)
     if mixer is not None and len(rows) != len(dataset):
@@ -175,8 +171,7 @@ def _add_adapters(model: PreTrainedModel, rank: int, seed: int) -> Callable[[], 
 class Trainer(SFTTrainer):
     """TRL's trainer, minus what would dominate a run of a few seconds on one core: the loss is the same.
 
-    On a CPU TRL projects every position onto the vocabulary, twice; here only scored positions are.  Several processes
-    need TRL's own: it calls the wrapped model, where they meet, and counts the tokens of all.
+    On a CPU only scored positions are projected onto the vocabulary; several processes need TRL's own loss.
     """
 
     mixer: Mixer | None = None

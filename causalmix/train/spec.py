@@ -21,8 +21,7 @@ MIXING, LAUNCH = "mixing_", "launch_"  # begin the names of what in a run's trai
 class RunSpec:
     """Everything that determines one run: equal specs are the same run.
 
-    Lists become tuples, numbers their plain Python type and weights are rounded to six digits, so that a spec read back
-    from a ledger equals the one that was written.  InputError when the weights are not a mixture of the domains.
+    Values get their plain type and weights six digits, so that a spec read back from a ledger equals the written one.
     """
 
     world: str  # identity of the pool, its scores, the base models and the tasks (WorldName)

@@ -36,13 +36,10 @@ def run_sweep(
     """Train every run that the ledger does not have yet; its record of each spec, in the order of ``specs``.
 
     ``train`` is a picklable function from a spec's dictionary to one of ``scores``, ``covariates`` and ``training``;
-    what it raises is recorded.  ``client`` is one of Dask, or what :func:`causalmix.train.clusters.connect` takes, by
-    default a local cluster; its ``n_workers`` are processes, one per GPU or core by default, or jobs of Slurm.
-    ``retry_failed``: runs recorded as failed are trained again.  ``retries``: how often a run is tried again, after
-    others, for what its machine did: a worker that died once more than Dask's ``allowed-failures``, an error of the
-    system or the accelerator.  ``progress`` is called with runs done, runs in all and the seconds left (None while
-    unknown), first at the start.  InputError when the cluster or a worker's versions are not as expected, or another
-    process writes to the ledger; ConnectionError when the scheduler goes away: what had ended by then is recorded.
+    what it raises is recorded.  ``client`` and ``n_workers`` are of :func:`causalmix.train.clusters.connect`.
+    ``retry_failed``: failed runs are trained again; ``retries``: how often for what a run's machine did.
+    ``progress`` is called with runs done, runs in all and the seconds left (None: unknown).
+    ConnectionError when the scheduler goes away: what had ended by then is recorded.
     """
     if type(retries) is not int or retries < 0:
         raise InputError(f"Expected a whole number of retries from 0, found {retries!r}; correct it.")

@@ -1,7 +1,7 @@
 """DMO: a scaling law of each domain's loss, minimised at the target's size (Li, Liu, Xing 2025, PMLR 267:35419).
 
-L_i(w) = c_i (N_i + gamma_i (N - N_i)^alpha_i)^(-beta_i) + e_i with N_i = w_i N rows of domain i among N in all: a power
-law of the domain's own rows and of what transfers from the others.  Losses are in nats per scored token.
+L_i(w) = c_i (N_i + gamma_i (N - N_i)^alpha_i)^(-beta_i) + e_i with N_i = w_i N rows of domain i among N in all; losses
+are in nats per scored token.
 
 The authors perturb one domain at a time and fit in two steps, beta first.  So does this, but by Huber's loss over all
 runs of the design: their ratios of loss differences divide noise by noise where losses differ by hundredths of a nat.
@@ -143,10 +143,7 @@ def _linear(effective: np.ndarray, beta: float, loss: np.ndarray) -> tuple[float
 
 
 def optimal_weights(law: Law, n: float, caps: np.ndarray | None = None) -> tuple[np.ndarray, float]:
-    """The mixture of ``n`` rows with the smallest sum of losses, shape (K,), and that sum (SLSQP from Equal).
-
-    Each loss is convex in one share, so the minimum is the only one.  ``caps``, shape (K,), are largest shares.
-    """
+    """The mixture of ``n`` rows within largest shares with the smallest sum of losses, (K,), and that sum."""
     k = len(law.beta)
     upper = np.minimum(check_caps(caps, k), 1.0)
     even = law.losses(np.full(k, n / k)).sum()
@@ -184,10 +181,7 @@ def _left_to_gain(gradient: np.ndarray, w: np.ndarray, upper: np.ndarray) -> flo
 
 
 def mixture(question: Question) -> Answer:
-    """DMO by its own design of runs, two seeds of each (the authors have one); the history's outcomes are not used.
-
-    Details: ``law``, and ``predicted``, sums of losses of the mixture and of Equal, nats.
-    """
+    """DMO by its own runs, two seeds of each (the authors have one); details ``law`` and ``predicted``, in nats."""
     runs = proxies(question.k, question.history.usual_rows, question.seed)
     losses = validation_losses(question.trained("DMO", runs), question.history.domains)
     sizes = np.array([np.array(run.weights) * run.n_samples for run in runs])

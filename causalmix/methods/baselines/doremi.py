@@ -25,10 +25,7 @@ def proxies(k: int, n_samples: int, seed: int, etas: tuple[float, ...] = ETAS) -
 
 
 def mixture(question: Question, eta: float = MIXING["doremi"]["eta"], etas: tuple[float, ...] = ETAS) -> Answer:
-    """The mixture for one step size per nat, eta; those for all ``etas`` are in the details.
-
-    Details ``etas`` (one row each: eta, updates, eta times updates, mixture) and ``trajectory`` (weights on the way).
-    """
+    """The mixture for one step size per nat; details ``etas``, what each gives, and ``trajectory``."""
     if not all(is_number(e) and e > 0 for e in (eta, *etas)):
         raise InputError(f"Expected finite step sizes eta above zero, found {[eta, *etas]}; give for instance 0.1.")
     etas = tuple(dict.fromkeys((*etas, eta)))

@@ -57,10 +57,7 @@ def search(
     predict: Predictor, k: int, seed: int = 0, caps: np.ndarray | None = None, n_candidates: int = 100_000,
     top: int = 128,
 ) -> np.ndarray:  # fmt: skip
-    """The mean of the candidates with the highest predicted outcome, shape (k,).
-
-    Candidates, uniform as the paper's runs, are dropped beyond the caps, or held within where fewer than ``top`` fit.
-    """
+    """The mean of those uniform candidates within caps that have the highest prediction, shape (k,)."""
     caps, candidates = check_caps(caps, k), sample_dirichlet(n_candidates, 1.0, k, seed)
     inside = (candidates <= caps).all(axis=1)
     # Where hardly any mixture fits, those that do are chance; then all are moved to the border, as for CausalMix-S.

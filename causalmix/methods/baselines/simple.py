@@ -1,8 +1,4 @@
-"""The simplest methods: Equal and Proportional, which need no run, and Grid, the best of the mixtures that were run.
-
-Nothing is interpolated in Grid, so its winner is the luckiest of many noisy runs (the winner's curse): its score in the
-sweep flatters, and only a re-run with fresh seeds counts.
-"""
+"""Equal and Proportional, which need no run, and Grid, the best run: its score flatters (the winner's curse)."""
 
 import numpy as np
 

@@ -58,10 +58,7 @@ class Plan:
 
 
 def plan(study: Study) -> Plan:
-    """Count what a study costs; nothing is downloaded, read from its pools, or trained.
-
-    InputError when a number is needed that nobody gave, a model's shape cannot be had, or the study does not fit.
-    """
+    """Count what a study costs; nothing is downloaded, read from its pools, or trained."""
     models = study.hardware.get("models")
     with described(models if isinstance(models, dict) else {}):
         return _planned(study)

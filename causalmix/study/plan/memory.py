@@ -58,10 +58,7 @@ class Shape:
         return rank * self.layers * ends
 
     def activations(self, weights: int, compute: int, repeated: bool = False) -> int:
-        """Bytes for each token that one layer keeps for the backward pass, which a test counts.
-
-        By bytes of a weight and of a number in the products; the mask of packed rows has keys ``repeated`` for queries.
-        """
+        """Bytes for each token that one layer keeps, by bytes of a weight and of a number in the products."""
         # Norms compute in float32 and keep what they normalise, and the result; inputs of the linear maps follow.
         # Under autocast each linear map casts a float32 input for itself.
         per_hidden = {(2, 2): 16, (4, 2): 26, (4, 4): 24}[weights, compute]
@@ -137,10 +134,9 @@ def training_memory(
     shape: Shape, settings: SFTSettings, launch: Mapping[str, object], longest: int, gpu: bool = True,
     mixing_rows: float = 0,
 ) -> dict[str, float]:  # fmt: skip
-    """Bytes on each GPU (or in each worker on a CPU) at the height of training, by what they are for (:data:`USES`).
+    """Bytes on each GPU, or in each worker on a CPU, at the height of training, by :data:`USES`; waste is not counted.
 
-    What allocators waste is not counted.  The longest row has ``longest`` tokens; those of a run whose mixture changes
-    have ``mixing_rows`` on average, are not packed, and the logits of a batch are made piece by piece.
+    Rows of a run whose mixture changes have ``mixing_rows`` tokens on average, and are not packed.
     """
     how, n = launcher_of(launch), shape.parameters
     sharded, trained = how["sharded"], shape.adapters(settings.lora_rank) or n
