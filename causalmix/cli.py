@@ -38,18 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ChapterError, ConnectionError) as error:
         print(f"causalmix: {error}", file=sys.stderr)
         return 1
-    except OSError as error:
-        print(f"causalmix: {_refused(error)}", file=sys.stderr)
+    except OSError as error:  # a full disk, a folder of another user, a file where a folder should be
+        where = f" at {error.filename}" if error.filename else ""
+        told = f"causalmix: Expected a place to read and write{where}, found {error.strerror or error}; make room there"
+        print(f"{told} or name another, and give the command again: what had ended is kept.", file=sys.stderr)
         return 2
-
-
-def _refused(error: OSError) -> str:
-    """What the system refuses: a full disk, a folder of another user, a file where a folder should be."""
-    where = f" at {error.filename}" if error.filename else ""
-    return (
-        f"Expected a place to read and write{where}, found {error.strerror or error}; make room there or name "
-        "another, and give the command again: what had ended is kept."
-    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -194,8 +187,15 @@ def _init(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     chapters = [*options.chapters, *options.notebook]
     if options.help_parameters:
-        return _list_parameters(chapters)
-    given = _from_root(options, _pairs(options.parameter))
+        for chapter in wanted_sources(chapters):
+            model = SUBJECTS[subject_of(chapter)]
+            lines = (declaration(model, name) for name in model.model_fields if name not in stamps.OWN)
+            print(chapter, *lines, sep="\n  ")
+        return 0
+    for text in options.parameter:
+        if "=" not in text:
+            raise InputError(f"Expected a parameter as name=value, found {text!r}; write for instance -p seed=1.")
+    given = _from_root(options, dict(text.split("=", 1) for text in options.parameter))
     jobs = jobs_of(options.study, chapters, given)
     from causalmix.study.plan import needs
 
@@ -239,22 +239,6 @@ def _from_root(options: argparse.Namespace, given: dict[str, str] = {}) -> dict[
     files = {name: str(Path(given[name]).resolve()) for name in there}
     os.chdir(paths.ROOT)
     return given | files
-
-
-def _pairs(texts: Sequence[str]) -> dict[str, str]:
-    """``name=value`` texts as a dictionary."""
-    for text in texts:
-        if "=" not in text:
-            raise InputError(f"Expected a parameter as name=value, found {text!r}; write for instance -p seed=1.")
-    return dict(text.split("=", 1) for text in texts)
-
-
-def _list_parameters(chapters: Sequence[str]) -> int:
-    for chapter in wanted_sources(chapters):
-        model = SUBJECTS[subject_of(chapter)]
-        lines = (declaration(model, name) for name in model.model_fields if name not in stamps.OWN)
-        print(chapter, *lines, sep="\n  ")
-    return 0
 
 
 def _status(_: argparse.Namespace) -> int:

@@ -197,7 +197,7 @@ def test_dmo_finds_the_optimum_of_many_domains_at_few_rows(n):
 
 def test_dmo_fits_a_known_law_from_its_own_design():
     """From noisy runs the mixture at a larger size comes out near the true one."""
-    sizes = np.array([np.array(r.weights) * r.n_samples for r in dmo.design(3, 300, 2, 0)])
+    sizes = np.array([np.array(r.weights) * r.n_samples for r in dmo.proxies(3, 900, 0)])
     noisy = TRUE.losses(sizes) + np.random.default_rng(0).normal(0, 0.001, sizes.shape)
     found, _ = dmo.optimal_weights(dmo.fit(sizes, noisy), 12_000)
     assert found == pytest.approx(dmo.optimal_weights(TRUE, 12_000)[0], abs=0.05)
@@ -214,7 +214,7 @@ def test_dmo_optimum_beats_every_random_mixture_within_caps():
 
 def test_dmo_design_perturbs_one_domain_at_a_time():
     """4k + 1 sizes: a third, half, twice and three times N0, the others at N0."""
-    runs = dmo.design(3, 300, 2, seed=10)
+    runs = dmo.proxies(3, 900, seed=10)
     sizes = {tuple(np.rint(np.array(r.weights) * r.n_samples).astype(int)) for r in runs}
     assert len(runs) == 26 and len(sizes) == 13 and {r.seed for r in runs} == {11, 12}
     wanted = {(n, 300, 300)[i:] + (n, 300, 300)[:i] for n in (100, 150, 300, 600, 900) for i in (0, 1, 2)}
@@ -252,7 +252,7 @@ def test_dmo_refuses_what_it_cannot_fit(question, bare):
     with pytest.raises(InputError, match="losses that differ"):
         dmo.mixture(replace(question, train=lambda runs: [flat for _ in runs]))
     with pytest.raises(InputError, match="at least 3 rows"):
-        dmo.design(3, 2, 1, 0)
+        dmo.proxies(3, 6, 0)
     with pytest.raises(InputError, match="Expected losses of"):
         dmo.table_fit(bare, np.ones((4, 3)))
     with pytest.raises(InputError, match="found 1 runs without"):

@@ -14,7 +14,7 @@ from causalmix.data.tiny.items import DOMAINS
 from causalmix.methods import ask
 from causalmix.methods.question import Answer, Question
 from causalmix.methods.target import Target
-from causalmix.study import campaign, fixed_tables, parts
+from causalmix.study import campaign, parts
 from causalmix.study.trials import compare, coverage, recorded_or_trained
 from causalmix.train.design import Design, confounded_specs, specs_of
 from causalmix.train.ledger import Ledger
@@ -124,7 +124,7 @@ def test_mixtures_of_the_whole_pool_are_asked_anew_for_other_rows(tmp_path):
     for n_samples, rows in ((100, None), (200, None), (100, np.full(5, 30))):
         goal = Target("whole", np.empty(0), n_samples, rows, "")
         plan = campaign.Campaign(tmp_path, Design(), None, runs, goal, Ledger(tmp_path / "trials.jsonl"))
-        asked.add(fixed_tables.digest_of(plan._asked(**plan._aim)))
+        asked.add(campaign.digest_of(plan._asked(**plan._aim)))
     assert len(asked) == 3
 
 
@@ -137,14 +137,14 @@ def test_a_question_stays_where_a_machine_scores_in_other_last_bits(tmp_path):
     for x in (1.55086, 1.55078, 1.6):
         goal = Target("whole", np.array([x]), 100, None, "")
         plan = campaign.Campaign(tmp_path, Design(), None, runs, goal, Ledger(tmp_path / "trials.jsonl"))
-        asked.append(fixed_tables.digest_of(plan._asked(**plan._aim)))
+        asked.append(campaign.digest_of(plan._asked(**plan._aim)))
     assert asked[0] == asked[1] != asked[2]
 
 
 def test_a_question_is_known_by_its_values():
     """Neither the order of its keys nor how a design is written counts; one other value does."""
-    digest = fixed_tables.digest_of({"seed": 1, "x": [0.5]})
-    assert digest == fixed_tables.digest_of({"x": [0.5], "seed": 1}) != fixed_tables.digest_of({"seed": 2, "x": [0.5]})
+    digest = campaign.digest_of({"seed": 1, "x": [0.5]})
+    assert digest == campaign.digest_of({"x": [0.5], "seed": 1}) != campaign.digest_of({"seed": 2, "x": [0.5]})
     assert set(campaign.ASKED) <= {f.name for f in fields(Design)}
 
 

@@ -13,7 +13,7 @@ from causalmix.methods import ask, variants
 from causalmix.methods.baselines import dmo, doremi, odm
 from causalmix.methods.policy import PROMISE, capped
 from causalmix.methods.question import Answer, ProxyRun, Question
-from causalmix.study import campaign, fixed_tables
+from causalmix.study import campaign
 from causalmix.study.parts import Pool
 from causalmix.train.design import Design
 from causalmix.train.ledger import Ledger
@@ -138,7 +138,7 @@ def test_bad_settings_are_refused():
         (lambda: doremi.mixture(asked, eta=float("inf")), "finite step sizes eta above zero"),
         (lambda: doremi.mixture(asked, eta="0.1"), "finite step sizes eta above zero"),
         (lambda: odm.mixture(asked, form="exp4"), "form of ODM"),
-        (lambda: dmo.design(3, 1, 2, 0), "base point"),
+        (lambda: dmo.proxies(3, 3, 0), "base point"),
         (lambda: ask.names_of("RegMix,Regmax"), "Regmax"),
     ):
         with pytest.raises(InputError, match=told):
@@ -196,11 +196,11 @@ def test_mixtures_are_fixed_for_their_question(table, tmp_path, monkeypatch, dig
 
     path = tmp_path / "methods.csv"
     if digest:
-        monkeypatch.setattr(fixed_tables, "digest_of", lambda question: digest[: 12 - question["seed"]])
-    first, again = fixed_tables.fixed(path, {"seed": 1}, make), fixed_tables.fixed(path, {"seed": 1}, make)
+        monkeypatch.setattr(campaign, "digest_of", lambda question: digest[: 12 - question["seed"]])
+    first, again = campaign.fixed(path, {"seed": 1}, make), campaign.fixed(path, {"seed": 1}, make)
     pd.testing.assert_frame_equal(first, again)
     assert len(calls) == 1
-    fixed_tables.fixed(path, {"seed": 2}, make)
+    campaign.fixed(path, {"seed": 2}, make)
     assert len(calls) == 2
 
 
@@ -255,8 +255,8 @@ def test_rounding_asks_for_no_row_that_is_not_there():
 
 def test_proxy_runs_are_specs_of_the_ledger():
     """A proxy run is hashable data: nothing of it depends on when it is asked for."""
-    assert dmo.design(3, 300, 1, 5) == dmo.design(3, 300, 1, 5)
-    assert isinstance(dmo.design(3, 300, 1, 5)[0], ProxyRun)
+    assert dmo.proxies(3, 900, 5) == dmo.proxies(3, 900, 5)
+    assert isinstance(dmo.proxies(3, 900, 5)[0], ProxyRun)
 
 
 def test_a_methods_proxies_are_not_trained_unasked(tmp_path, monkeypatch):

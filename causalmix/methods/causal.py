@@ -74,14 +74,9 @@ def allowed(question: Question) -> Limits:
     """The limits that a question sets, for mixtures of the history's domains."""
     caution, has = question.caution, question.whole(np.ones(question.k))
     caps = has if question.caps is None else question.whole(question.caps)
-    return limits(reference(question), np.multiply(caution.floor, has), caps, caution.trust_region, caution.radius)
-
-
-def reference(question: Question) -> np.ndarray:
-    """The mixture that a cautious one has to beat, of the history's domains, shape (K,)."""
-    named = question.caution.reference
-    if named == "equal":
-        return question.whole(question.even)
-    if named == "pool":
-        return question.whole(question.proportions)
-    return question.whole(question.of_pool(np.array(named, float)))
+    if (named := caution.reference) in ("equal", "pool"):
+        reference = question.even if named == "equal" else question.proportions
+    else:
+        reference = question.of_pool(np.array(named, float))
+    floors = np.multiply(caution.floor, has)
+    return limits(question.whole(reference), floors, caps, caution.trust_region, caution.radius)

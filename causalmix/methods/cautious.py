@@ -7,6 +7,7 @@ Where even the best move may gain nothing, the reference stays.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
@@ -30,15 +31,11 @@ NARROWINGS, POINTS = 7, 33  # of the search for the last mixture on a line that 
 Bound = Callable[[np.ndarray], np.ndarray]
 
 
-@dataclass(frozen=True)
-class Keep:
+class Keep(NamedTuple):
     """An outcome that must not fall: the lower end of its one-sided interval stays above minus the margin."""
 
     effects: Effects
     margin: float = 0.0  # that it may fall by, in its own units
-
-    def __post_init__(self) -> None:
-        check_least(f"a margin for {self.effects.outcome}", self.margin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,20 +68,14 @@ def cautious(
     starts = [start]
     if kept:  # what keeps best may be all that keeps at all
         starts.append(_Search(kept, [], limits).best(starts, seed))
-    weights = _Search(bounds, kept, limits).best(starts, seed)
-    worst = int(np.argmin([bound(weights[None])[0] for bound in bounds]))
-    gain, sd = (float(v[0]) / scales[worst] for v in _moments(goals[worst], x, limits.reference, weights[None]))
+    best = _Search(bounds, kept, limits).best(starts, seed)
+    worst = int(np.argmin([bound(best[None])[0] for bound in bounds]))
+    goal = goals[worst]
+    gain, sd = (float(v[0]) / scales[worst] for v in _moments(goal, x, limits.reference, best[None]))
     half = normal_quantile(LEVEL) * sd
-    return _decided(weights, gain, half, goals[worst], x, limits, several=len(goals) > 1)
-
-
-def _decided(
-    best: np.ndarray, gain: float, half: float, goal: Effects, x: np.ndarray, limits: Limits, several: bool
-) -> Choice:  # fmt: skip
-    """The best move where there is evidence for it, else the reference; and what has to be said."""
     low, high = gain - half, gain + half
     told = [limits.note] * bool(limits.note)
-    what = f"{goal.outcome}, which gains least, in its standard deviations" if several else goal.outcome
+    what = f"{goal.outcome}, which gains least, in its standard deviations" if len(goals) > 1 else goal.outcome
     if moves := bool(low > 0):
         told.append(f"the gain over the reference is {gain:+.4g} [{low:+.4g}, {high:+.4g}] in {what}")
     elif np.allclose(best, limits.reference, atol=1e-9):

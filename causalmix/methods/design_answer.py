@@ -1,7 +1,7 @@
 """What ``causalmix design`` answers: its options checked before anything is computed, and the proposal in sentences."""
 
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -106,10 +106,14 @@ def _room(
         reference = check_mixture(_shares(options.reference, domains, "--reference", 0), domains)
     elif named:
         reference = check_mixture(_by_domain(named, domains, 0), domains)
-    sizes = _numbers(options.sizes, "--sizes") if options.sizes else (rows,)
+    sizes = sorted({int(part) if part.isdecimal() else 0 for part in _split(options.sizes)}) or [rows]
+    if options.sizes and sizes[0] < 1:
+        raise InputError(
+            f"Expected whole numbers from 1 for --sizes, found {options.sizes!r}; write for instance 1000,4000."
+        )
     several = history is not None and "log2_model_size" in history.covariates
     models = tuple(sorted(set(history.frame["model_size"]))) if several else ()
-    return Room(tuple(domains), _ranges(options.covariates, history), sizes, models, floor, cap, reference)
+    return Room(tuple(domains), _ranges(options.covariates, history), tuple(sizes), models, floor, cap, reference)
 
 
 def _ranges(text: str, history: History | None) -> dict[str, tuple[float, float]]:
@@ -118,7 +122,8 @@ def _ranges(text: str, history: History | None) -> dict[str, tuple[float, float]
     if history is not None:
         columns = [history.X[:, history.covariates.index(name)] for name in history.measured]
         found = {name: (float(x.min()), float(x.max())) for name, x in zip(history.measured, columns)}
-    given = _pairs(text, "--covariates", "NAME=LOW:HIGH", lambda value: tuple(map(float, value.split(":"))))
+    bounds_of = lambda value: tuple(map(float, value.split(":")))  # noqa: E731
+    given = pairs(_split(text), "--covariates", "NAME=LOW:HIGH", read=bounds_of)
     for name, bounds in given.items():
         if history is not None:
             check_name(name, found, "covariate")
@@ -129,7 +134,7 @@ def _ranges(text: str, history: History | None) -> dict[str, tuple[float, float]
 
 def _target(text: str, room: Room) -> np.ndarray | None:
     """The covariates of a target; those that are not named are half-way between their bounds."""
-    given = _pairs(text, "--target", "NAME=VALUE")
+    given = pairs(_split(text), "--target", "NAME=VALUE")
     for name in given:
         check_name(name, room.covariates, "covariate")
     middle = dict(zip(room.covariates, room.middle()))
@@ -139,9 +144,9 @@ def _target(text: str, room: Room) -> np.ndarray | None:
 def _shares(text: str, domains: Sequence[str], option: str, rest: float) -> np.ndarray:
     """One share for every domain, or some by name and the rest as told."""
     if "=" in text:
-        found = _by_domain(_pairs(text, option, "NAME=SHARE"), domains, rest)
+        found = _by_domain(pairs(_split(text), option, "NAME=SHARE"), domains, rest)
     else:
-        found = np.full(len(domains), _pairs(f"all={text}", option, "0.1, or NAME=SHARE")["all"])
+        found = np.full(len(domains), pairs([f"all={text}"], option, "0.1, or NAME=SHARE")["all"])
     if not ((found >= 0) & (found <= 1)).all():
         raise InputError(f"Expected shares in [0, 1] for {option}, found {text!r}; correct them.")
     return found
@@ -153,17 +158,8 @@ def _by_domain(given: Mapping[str, float], domains: Sequence[str], rest: float) 
     return np.array([given.get(name, rest) for name in domains])
 
 
-def _numbers(text: str, option: str) -> tuple[int, ...]:
-    """Whole numbers by commas, each once and in order."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise InputError(f"Expected whole numbers from 1 for {option}, found {text!r}; write for instance 1000,4000.")
-    return tuple(sorted({int(part) for part in parts}))
-
-
-def _pairs(text: str, option: str, form: str, read: Callable = float) -> dict:
-    """``name=value`` texts by commas."""
-    return pairs((one for one in text.split(",") if one), option, form, read=read)
+def _split(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",") if one.strip()]
 
 
 def _told(proposal: Proposal, options: Namespace, history: History | None) -> list[str]:

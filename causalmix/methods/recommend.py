@@ -45,8 +45,9 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     pool = source.load(() if given is not None else history.measured)
     counts, way = Counter(map(str, pool["domain"][:])), _way(given, history, pool)
     same, new, warnings = reach.shared_domains(history, counts)
-    target = _target(request, history, source.name, counts, (*same, *new))
-    strange: list[str] = []
+    n_samples, strange = history.usual_rows if request.n_samples is None else request.n_samples, []
+    if not request.repeats_allowed:
+        domain_caps(list(counts.values()), n_samples, request.max_repeats)  # refuses a pool of too few rows
     if way == "scored":
         source.require()
         strange = reach.strangers(history, source.identities)
@@ -55,16 +56,15 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     paper = fit_effects(history, outcome, n_trees=request.trees, seed=request.seed, **settings)
     if way == "scored":
         tell(f"Scoring {len(pool)} rows, unless the cache has them.")
-        pool = source.scored(pool)
-        counts = Counter(map(str, pool["domain"][:]))  # a study's pool is a little smaller now
-        target = _target(request, history, source.name, counts, (*same, *new))
+        pool = source.scored(pool)  # a study's is a little smaller now
     names = history.measured if way in ("columns", "scored") else ()
     columns = pool.select_columns(["domain", *names]).to_pandas()
     columns[list(names)] = columns[list(names)].apply(pd.to_numeric, errors="coerce")
     scored = ScoredPool.from_table(columns, (*same, *new), names)
     measured = domain_means(scored, np.arange(len(pool)))[: len(same)].mean(axis=0) if given is None else given
-    target = replace(target, x=history.state(measured, target.n_samples, request.model_size))
-    doubts = reach.doubts([*strange, *reach.far(history, target.x)], request.force)
+    x, rows = history.state(measured, n_samples, request.model_size), np.bincount(scored.codes)
+    target = Target(source.name, x, n_samples, rows, "")
+    doubts = reach.doubts([*strange, *reach.far(history, x)], request.force)
     question = _question(request, asked, target, same, paper)
     judge = question.posterior()
     table, choice = mixtures(question, judge, target, scored.domains, withheld=bool(doubts))
@@ -131,15 +131,6 @@ def _way(given: np.ndarray | None, history: History, pool: Dataset) -> str:
             "history; give the pool's values of x_<covariate> as a state file."
         )
     return "scored"
-
-
-def _target(request: Request, history: History, name: str, counts: Counter, domains: tuple[str, ...]) -> Target:
-    """The pool's rows by domain, enough of them for the request; its state is not known yet."""
-    n_samples = history.usual_rows if request.n_samples is None else request.n_samples
-    rows = np.array([counts[domain] for domain in domains])
-    if not request.repeats_allowed:
-        domain_caps(rows, n_samples, request.max_repeats)  # refuses a pool of too few rows
-    return Target(name, np.empty(0), n_samples, rows, "")
 
 
 def mixtures(

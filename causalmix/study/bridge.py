@@ -7,9 +7,8 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from causalmix.core.intervals import verdict
-from causalmix.core.paths import results_dir
 from causalmix.train.ledger import Ledger
-from causalmix.train.records import history
+from causalmix.train.records import history, ledger_of
 
 STUDY = "bridge"  # whose proxy is the real model
 FEWEST = 8  # mixtures: of fewer the order says nothing
@@ -24,23 +23,19 @@ WORDS = {
 
 def ledger() -> Ledger:
     """The record of the real model's runs; it may be empty."""
-    return Ledger(results_dir(STUDY) / "runs.jsonl")
+    return ledger_of(STUDY)
 
 
 def shared(proxy: Ledger, real: Ledger) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Histories of two records' runs of one pool, mixture, state and seed, row by row; seeds are averaged."""
     finished = [{_same(record["spec"]): record for record in one.finished().values()} for one in (proxy, real)]
-    keys = [key for key in finished[1] if key in finished[0]]
-    return tuple(_averaged(history([found[key] for key in keys])) for found in finished)
+    tables = (history([found[key] for key in finished[1] if key in finished[0]]) for found in finished)
+    mean = lambda table: table.groupby(list(table.filter(regex="^w_")), sort=False).mean(numeric_only=True)  # noqa: E731
+    return tuple(mean(table).reset_index() if len(table) else table for table in tables)
 
 
 def _same(spec: dict) -> tuple:
     return spec["world"], *spec["weights"], *spec["state"], spec["seed"]
-
-
-def _averaged(table: pd.DataFrame) -> pd.DataFrame:
-    weights = [name for name in table if name.startswith("w_")]
-    return table.groupby(weights, sort=False).mean(numeric_only=True).reset_index() if weights else table
 
 
 def agreement(proxy: pd.DataFrame, real: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -51,13 +46,14 @@ def agreement(proxy: pd.DataFrame, real: pd.DataFrame, draws: int = 2000, seed: 
     n, rows = len(real), []
     drawn = np.vstack([np.arange(n), np.random.default_rng([seed, 71]).integers(n, size=(draws, n))]) if n else None
     for outcome in outcomes(real) if n >= FEWEST else ():
-        plain = [table[outcome].to_numpy(float) for table in (proxy, real)]
-        left = [_without_state(table, values) for table, values in zip((proxy, real), plain)]
-        row = {"outcome": outcome, "mixtures": n}
+        plain, left, row = [table[outcome].to_numpy(float) for table in (proxy, real)], [], [outcome, n]
+        for table, values in zip((proxy, real), plain):
+            states = np.column_stack([np.ones(n), table.filter(regex="^x_")])
+            left.append((values - states @ np.linalg.lstsq(states, values, rcond=None)[0]).round(9))
         moved = all(map(np.ptp, plain))
-        for names, sides in ((SPEARMAN, plain), (GIVEN_STATE, left)):
+        for sides in (plain, left):
             found = _spearman(*(side[drawn] for side in sides)) if moved else np.empty(0)
-            row |= dict(zip(names, (found[0], *np.nanquantile(found, [0.025, 0.975])) if moved else [np.nan] * 3))
+            row += (found[0], *np.nanquantile(found, [0.025, 0.975])) if moved else [np.nan] * 3
         rows.append(row)
     return pd.DataFrame(rows, columns=["outcome", "mixtures", *SPEARMAN, *GIVEN_STATE])
 
@@ -66,11 +62,6 @@ def outcomes(table: pd.DataFrame) -> list[str]:
     """Both means, then the Dev axes."""
     axes = [name for name in table if name.startswith("y_") and not name.endswith("_unseen")]
     return sorted({"y_dev", "y_unseen"} & set(table)) + [name for name in axes if name != "y_dev"]
-
-
-def _without_state(table: pd.DataFrame, values: np.ndarray) -> np.ndarray:
-    states = np.column_stack([np.ones(len(table)), table.filter(regex="^x_")])
-    return (values - states @ np.linalg.lstsq(states, values, rcond=None)[0]).round(9)
 
 
 def _spearman(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from causalmix.core.history import DESIGN, SCALE, History, read_history
 from causalmix.core.parameters import LongCoTParameters, TargetParameters
 from causalmix.core.paths import results_dir
 from causalmix.core.study_file import read_study
-from causalmix.core.tables import write_table
+from causalmix.core.tables import read_table, write_table
 from causalmix.data import states
 from causalmix.data.fingerprints import SCORERS
 from causalmix.data.scored_pools import World
@@ -26,7 +27,6 @@ from causalmix.methods.baselines import dmo
 from causalmix.methods.question import ProxyRun, Question, Train
 from causalmix.methods.target import Target, find_target
 from causalmix.study import longcot, parts
-from causalmix.study.fixed_tables import fixed
 from causalmix.study.parts import Part, Pool, Trial
 from causalmix.study.trials import trial_table
 from causalmix.train.design import Design, spec_of, world_for
@@ -210,14 +210,13 @@ class Campaign:
             there = all(spec.run_id in finished for spec in specs)
             return [finished[spec.run_id] for spec in specs] if there else None
 
-        numbered = (("learning", parts.learning_trials, self.learning(), "n_runs"),
-                    ("refits", parts.refit_trials, self.refits(), "refit"))  # fmt: skip
-        for name, trials_of, mixtures, number in numbered:
-            trials = trials_of(self.design, self.pool, mixtures)
+        for name, mixtures in (("learning", self.learning()), ("refits", self.refits())):
+            trials = parts.numbered_trials(self.design, self.pool, mixtures, name)
             if found := recorded([t.spec for t in trials]):
                 table = trial_table(trials, found)
                 method, of = table["method"].str.split("/", expand=True).to_numpy().T
-                write_table(self.out / f"{name}_trained.csv", table.assign(method=method, **{number: of.astype(int)}))
+                told = {"method": method, parts.NUMBERED[name][0]: of.astype(int)}
+                write_table(self.out / f"{name}_trained.csv", table.assign(**told))
         trials = self.size_trials(self.variants())
         if found := recorded([t.spec for t in trials]):
             write_table(self.out / "variants_trained.csv", trial_table(trials, found))
@@ -253,6 +252,20 @@ class Campaign:
             "outcome": self.outcome, "n_trees": self.n_trees, "seed": self.seed, "methods": list(self.names),
             "design": design,
         }  # fmt: skip
+
+
+def fixed(path: Path, question: dict, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """A table of mixtures that was fixed for a question (all that determines it, in plain values), or a new one."""
+    # Estimates differ in their last digits between machines, and runs are identified by these.
+    digest = digest_of(question)
+    if not (path.exists() and set(read_table(path).get("question", [])) == {digest}):
+        write_table(path, make().assign(question=digest))
+    return read_table(path).drop(columns="question")
+
+
+def digest_of(question: dict) -> str:
+    """Twelve digits that stand for a question: of its canonical JSON, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(question, sort_keys=True, allow_nan=False).encode()).hexdigest()[:12]
 
 
 def _runs(history: History) -> str:

@@ -132,11 +132,11 @@ def paper_claims(folder: Path) -> pd.DataFrame:
     The interval is of our number alone; ``p_holm``, and with it the verdict, is adjusted for the claims of its family.
     ``measured in`` names the subject of a notebook, with what was not tried.
     """
-    lower = _dev_is_a_loss(folder)
-    targets, variants = (
-        direction.upward(_read(folder, name), "y_dev", lower) for name in ("targets", "variants_trained")
-    )
-    both = pd.concat([table for table in (targets, variants) if len(table)] or [targets], ignore_index=True)
+    history = _read(folder, "history")
+    lower = direction.LOWER in history and "y_dev" in str(history[direction.LOWER].iloc[0]).split()
+    tables = [direction.upward(_read(folder, name), "y_dev", lower) for name in ("targets", "variants_trained")]
+    targets = tables[0]
+    both = pd.concat([table for table in tables if len(table)] or [targets], ignore_index=True)
     whole = both[both["pool"] == "whole"]
     claims = [row for n_samples in SIZES for row in _of_size(whole, n_samples)]
     claims += _unseen(_sized(whole, "target", 800_000)[0])
@@ -201,16 +201,11 @@ def long_chains(trials: pd.DataFrame) -> list[dict]:
     table, rivals, source = published("longcot"), ("Equal", "Grid", "RegMix", "DMO"), PUBLISHED.format("longcot")
     least = min(reported_gap(table, "CausalMix", other) for other in rivals)
     text, ends = "CausalMix (here {}) beats {} on long chains of thought", {DEV: CHAINS, DEV_NEAR: CHAINS_NEAR}
-    return [
-        beats(
-            Claim(text.format(form, _listed(rivals)), ends[family], "longcot", PAPER, source, least),
-            trials,
-            form,
-            rivals,
-        )
-        for forms in FORMS.values()
-        for form, family in forms
-    ]
+    forms, claims = [form for forms in FORMS.values() for form in forms], []
+    for form, family in forms:
+        claim = Claim(text.format(form, _listed(rivals)), ends[family], "longcot", PAPER, source, least)
+        claims.append(beats(claim, trials, form, rivals))
+    return claims
 
 
 def region_claims(regions: pd.DataFrame) -> list[dict]:
@@ -232,23 +227,18 @@ def estimator_claims(folder: Path) -> list[dict]:
     """Claims about the estimator, held against held-out runs, for :func:`judged`."""
     names = {"predictor": "variant", "covariates": "variant"}
     tables = {table: _read(folder, table).rename(columns=names) for table in {row[1] for row in ESTIMATORS}}
-    best = dict(zip((EVERY, RIVAL), _best_subsets(tables["covariates"])))
+    best = {}
+    if len(tables["covariates"]):
+        means = tables["covariates"].groupby("variant", sort=False)["spearman"].mean()
+        best[EVERY] = max(means.index, key=lambda name: len(name.split(" + ")))
+        others = means.drop(best[EVERY]).dropna()
+        best |= {RIVAL: others.idxmax()} if len(others) else {}
     asked = {PAPER: (PREDICTED, {}), CRITICS: (ESTIMATOR, {"source": ASKED})}
     claims = []
     for text, table, one, other, where, measure, who in ESTIMATORS:
         claim = Claim(text, asked[who][0], where, who, unit=measure, **asked[who][1])
         claims.append(predicts(claim, tables[table], best.get(one, one), best.get(other, other)))
     return claims
-
-
-def _best_subsets(subsets: pd.DataFrame) -> tuple[str, str]:
-    """All covariates, and the best subset of the others by mean Spearman; words where there is no such."""
-    if not len(subsets):
-        return EVERY, RIVAL
-    means = subsets.groupby("variant", sort=False)["spearman"].mean()
-    every = max(means.index, key=lambda name: len(name.split(" + ")))
-    others = means.drop(every)
-    return every, others.idxmax() if others.notna().any() else RIVAL
 
 
 def _scaled(whole: pd.DataFrame) -> list[dict]:
@@ -306,13 +296,6 @@ def files(folder: Path) -> list[Path]:
     """What the claims are read from: the tables of a study, and the published ones."""
     tables = [Path(folder) / f"{name}.csv" for name in (*TABLES, "history")]
     return tables + sorted((RESULTS / "published").glob("*.csv"))
-
-
-def _dev_is_a_loss(folder: Path) -> bool:
-    """Whether the study's history says that lower values of ``y_dev`` are better."""
-    history = _read(folder, "history")
-    said = str(history[direction.LOWER].iloc[0]) if direction.LOWER in history else ""
-    return "y_dev" in said.split()
 
 
 def _read(folder: Path, name: str) -> pd.DataFrame:

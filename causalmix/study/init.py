@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import torch
 from dask.system import CPU_COUNT
-from datasets import Dataset
 from jinja2 import Environment, StrictUndefined
 
 from causalmix.core.errors import InputError
@@ -62,12 +61,16 @@ def init(asked: Asked, tell: Callable[[str], None] = lambda _: None) -> Path:
     by = "file" if options.get("domain") == "file" else "source" if "source_to_domain" in options else by
     tell(f"Found {len(pool):,} rows of {len(counts)} domains, by {by}: {told}.")
     tell(pool.info.description)
-    if few := [f"{domain} ({found} of {counts[domain]})" for domain, found in _different(pool) if found < FEWEST]:
+    table = pd.DataFrame({"domain": pool["domain"][:], "content": list(map(json.dumps, pool["messages"]))})
+    different = table.drop_duplicates("content").groupby("domain").size().reindex(counts.index, fill_value=0)
+    if few := [f"{domain} ({n} of {counts[domain]})" for domain, n in different.items() if n < FEWEST]:
         raise InputError(
             f"Expected at least {FEWEST} rows that differ in every domain, found fewer in {', '.join(few)}; "
             "add rows, or leave these domains out of the files."
         )
-    text = _text(asked, options, counts, _lengths(pool, asked.model), own)
+    chosen = np.random.default_rng(0).permutation(len(pool))[:SAMPLE]
+    rows = tokenize(pool.select(np.sort(chosen)), load_tokenizer(asked.model))
+    text = _text(asked, options, counts, np.array(list(map(len, rows["input_ids"]))), own)
     draft = asked.out.with_name(f".{asked.out.stem}.draft.yaml")
     try:
         draft.write_text(text, encoding="utf-8")
@@ -76,13 +79,6 @@ def init(asked: Asked, tell: Callable[[str], None] = lambda _: None) -> Path:
     finally:
         draft.unlink(missing_ok=True)
     return asked.out
-
-
-def _different(pool: Dataset) -> Iterator[tuple[str, int]]:
-    """How many rows each domain has without copies of others: a tenth of these is held out."""
-    table = pd.DataFrame({"domain": pool["domain"][:], "content": list(map(json.dumps, pool["messages"]))})
-    first = table.drop_duplicates("content")["domain"].value_counts()
-    return ((domain, int(first.get(domain, 0))) for domain in table["domain"].unique())
 
 
 def _check_out(asked: Asked) -> None:
@@ -115,13 +111,6 @@ def _way(path: str, given: Mapping[str, str]) -> dict[str, str]:
     return named | ({"domain_column": found} if found and found != "domain" else {})
 
 
-def _lengths(pool: Dataset, model: str) -> np.ndarray:
-    """Tokens of each row of a sample, as the proxy's tokenizer writes it."""
-    chosen = np.random.default_rng(0).permutation(len(pool))[:SAMPLE]
-    rows = tokenize(pool.select(np.sort(chosen)), load_tokenizer(model))
-    return np.array([len(ids) for ids in rows["input_ids"]])
-
-
 def _own_tasks(folder: Path) -> list[dict]:
     """Every task file of a folder as a benchmark on an axis of its own."""
     found = []
@@ -141,16 +130,17 @@ def _own_tasks(folder: Path) -> list[dict]:
 
 
 def _text(asked: Asked, options: dict, counts: pd.Series, lengths: np.ndarray, own: list[dict]) -> str:
-    """The file."""
     kept = counts - np.minimum(VALIDATION_ROWS, counts // 10)
     candidates, small = max(10, int(kept.min()) // 2), is_own(asked.model)
     context = int(getattr(config_of(asked.model), "max_position_embeddings", 4096))
     max_length = min(context, int(np.ceil(1.25 * lengths.max() / 64)) * 64)  # lengths are those of a sample
     model = asked.model if small or not Path(asked.model).exists() else str(Path(unmarked(asked.model)).resolve())
-    judged = (
-        {"own": own, "include_path": str(asked.tasks.resolve()), "max_new_tokens": 64} if own else {"benchmarks": []}
-    )
+    judged = {"benchmarks": []}
+    if own:
+        judged = {"own": own, "include_path": str(asked.tasks.resolve()), "max_new_tokens": 64}
     counted = {str(domain): int(count) for domain, count in counts.items()}
+    n_samples = min(ROWS_PER_RUN, max(50, len(counts) * candidates // 2))
+    n_samples -= n_samples % 10 ** max(0, len(str(n_samples)) - 2)  # two digits
     template = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     template.filters |= {
         "flow": lambda value: _printable(json.dumps(value, ensure_ascii=False)),  # JSON is YAML on one line
@@ -162,8 +152,7 @@ def _text(asked: Asked, options: dict, counts: pd.Series, lengths: np.ndarray, o
         own=own, evaluation=judged, validation_rows=VALIDATION_ROWS, fewest_runs=MIN_ROWS, candidates=candidates,
         pool_rows=min(LARGEST, max(500, sum(counted.values()))), kept=int(kept.sum()), max_length=max_length,
         n_runs=asked.runs or min(512, max(32, 16 * len(counts))), cut=float((lengths > max_length).mean()),
-        n_samples=_round(min(ROWS_PER_RUN, max(50, len(counts) * candidates // 2))),
-        rate=7e-4 if small else 1e-4 if shape_of(asked.model).parameters < 1e9 else 1e-5,
+        n_samples=n_samples, rate=7e-4 if small else 1e-4 if shape_of(asked.model).parameters < 1e9 else 1e-5,
         shares=dict(zip(counted, (kept / kept.sum()).round(6))), tokens=round(float(lengths.mean()), 1),
         tokens_source=f"measured: {len(lengths):,} rows in the tokens of {Path(model).name}",
         disk=shutil.disk_usage(asked.out.absolute().parent).free / 2**30, **_hardware(),
@@ -174,12 +163,6 @@ def _printable(text: str) -> str:
     """What YAML refuses to read, or takes for the end of a line, as JSON escapes it."""
     odd = r"[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
     return re.sub(odd, lambda found: json.dumps(found[0])[1:-1], text)
-
-
-def _round(count: int) -> int:
-    """Two digits of a whole number, never more than it."""
-    step = 10 ** max(0, len(str(count)) - 2)
-    return count // step * step
 
 
 def _hardware() -> dict[str, object]:

@@ -26,7 +26,8 @@ SHIFTS = {
     "careless": tilt(hes=-0.25, normalized_loss=0.12, writing_style=-1.6),
     "more careless than seen": tilt(hes=-0.5, normalized_loss=0.25, writing_style=-3.0),
 }
-LEARNING_SEEDS, REFIT_SEEDS = 5, 3  # runs of each mixture of the learning curve, and of each from half of the runs
+#: Tables with several mixtures of a method: the column that numbers these, and the runs that try each.
+NUMBERED = {"learning": ("n_runs", 5), "refits": ("refit", 3)}
 
 # First seeds, of a design's hundred thousand, of proxies that methods ask for and of trials; its own runs count from 0.
 PROXY_SEEDS, TRIAL_SEEDS = 80_000, 90_000
@@ -84,8 +85,8 @@ def study_parts(
     if chains := pool_of("longcot"):
         trials = longcot_trials(design, chains, mixtures("longcot"), long.seeds)
         yield Part.of("long chains of thought", "longcot", trials)
-    yield Part.of("learning curve", "sweep --trials", learning_trials(design, pool, mixtures("learning")))
-    yield Part.of("halves of the history", "sweep --trials", refit_trials(design, pool, mixtures("refits")))
+    for called, name in (("learning curve", "learning"), ("halves of the history", "refits")):
+        yield Part.of(called, "sweep --trials", numbered_trials(design, pool, mixtures(name), name))
     yield from _by_size("variants", "sweep --trials", size_trials(design, pool, mixtures("variants"), *sizes))
     confounded = confounded_specs(design, pool.name, pool.domains)
     yield Part("confounded history", "sweep --trials", "proxy", confounded)
@@ -147,18 +148,11 @@ def shift_trials(design: Design, pool: Pool, mixtures: pd.DataFrame, largest: in
     ]
 
 
-def learning_trials(design: Design, pool: Pool, mixtures: pd.DataFrame) -> list[Trial]:
-    """The mixtures of a learning curve in the whole pool; ``method/n_runs`` names them."""
-    return trials_of(design, pool, _numbered(mixtures, "n_runs"), LEARNING_SEEDS)
-
-
-def refit_trials(design: Design, pool: Pool, mixtures: pd.DataFrame) -> list[Trial]:
-    """Mixtures from halves of the history in the whole pool; ``method/refit`` names them."""
-    return trials_of(design, pool, _numbered(mixtures, "refit"), REFIT_SEEDS)
-
-
-def _numbered(mixtures: pd.DataFrame, number: str) -> pd.DataFrame:
-    return mixtures.assign(method=mixtures["method"] + "/" + mixtures[number].astype(str)).drop(columns=number)
+def numbered_trials(design: Design, pool: Pool, mixtures: pd.DataFrame, name: str) -> list[Trial]:
+    """The mixtures of one of the tables :data:`NUMBERED` in the whole pool, as ``method/number``."""
+    number, seeds = NUMBERED[name]
+    called = mixtures["method"] + "/" + mixtures[number].astype(str)
+    return trials_of(design, pool, mixtures.assign(method=called).drop(columns=number), seeds)
 
 
 def longcot_trials(design: Design, pool: Pool, mixtures: pd.DataFrame, seeds: int) -> list[Trial]:

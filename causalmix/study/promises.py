@@ -22,11 +22,8 @@ def promised(mixtures: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
     parts = [mixtures[~for_one].drop(columns=SIZES).merge(theirs, on="method", how="left")]
     parts += [somewhere.merge(theirs, on=["method", *SIZES])] * bool(len(somewhere))
     table = pd.concat(parts, ignore_index=True).astype({"seeds": "Int64"})
-    return table.assign(kept=[_kept(*row) for row in zip(table["difference"], *(table[name] for name in PROMISE[1:]))])
-
-
-def _kept(came: float, low: float, high: float) -> str:
-    return "" if np.isnan(came) else "less" if came < low else "more" if came > high else "inside"
+    came, (low, high) = table["difference"], (table[name] for name in PROMISE[1:])
+    return table.assign(kept=np.select([came.isna(), came < low, came > high], ["", "less", "more"], "inside"))
 
 
 def promise_table(promises: pd.DataFrame) -> pd.DataFrame:
@@ -35,18 +32,14 @@ def promise_table(promises: pd.DataFrame) -> pd.DataFrame:
     several = promises.groupby("method")["predicted_gain"].nunique() > 1
     for row in promises[promises["method"] != REFERENCE].to_dict("records"):
         name = f"{row['method']} ({name_of(row)})" if several[row["method"]] else row["method"]
-        told = rows.setdefault(name, {"method": name} | dict(zip(_ends("promised"), _points(row, PROMISE))))
+        told = rows.setdefault(name, {"method": name} | _points(row, "promised", PROMISE))
         if pd.notna(row["model"]):
-            told |= dict(zip(_ends(name_of(row)), _points(row, DIFFERENCE)))
+            told |= _points(row, name_of(row), DIFFERENCE)
     return pd.DataFrame(rows.values())
 
 
-def _ends(name: str) -> tuple[str, str, str]:
-    return name, f"{name}_low", f"{name}_high"
-
-
-def _points(row: dict, names: tuple[str, ...]) -> list[float]:
-    return [100 * row[name] for name in names]
+def _points(row: dict, called: str, names: tuple[str, ...]) -> dict[str, float]:
+    return {f"{called}{end}": 100 * row[name] for end, name in zip(("", "_low", "_high"), names)}
 
 
 def promises_kept(promises: pd.DataFrame) -> list[str]:

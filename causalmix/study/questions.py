@@ -13,7 +13,7 @@ import pandas as pd
 
 from causalmix.core.intervals import adjusted_verdict, holm, mean_interval, mean_p
 from causalmix.methods.ask import CAUTIOUS, WITH_SCALE, WITHOUT_X
-from causalmix.study.trials import DIFFERENCE, GROUP, METHOD, REFERENCE, in_group, name_of
+from causalmix.study.trials import DIFFERENCE, GROUP, METHOD, REFERENCE, in_group, place_of, points_of
 
 NOT_TRIED = "not tried"
 
@@ -73,31 +73,22 @@ def _gap(trials: pd.DataFrame, group: dict, one: str, other: str, outcome: str) 
     return {"seeds": len(gaps)} | dict(zip((*DIFFERENCE, "p"), told))
 
 
-def paired(trials: pd.DataFrame, one: str, other: str, outcome: str) -> np.ndarray:
-    """How far one method is ahead of another with each seed that both have; trials are of one group."""
+def paired(trials: pd.DataFrame, one: str, other: str, outcome: str) -> pd.Series:
+    """How far one method is ahead of another, by each seed that both have; trials are of one group."""
     scores = trials.pivot_table(index="seed", columns="method", values=outcome, aggfunc="first")
     both = scores.reindex(columns=[one, other]).dropna()
-    return (both[one] - both[other]).to_numpy()
-
-
-def on_average(trials: pd.DataFrame, asked: pd.DataFrame, outcome: str = "y_dev") -> tuple[float, float, float]:
-    """The mean of one pair's differences (of :func:`differences`), with a 95% interval over the seeds of all groups."""
-    tried = asked[asked["verdict"] != NOT_TRIED]
-    by_seed = {}
-    for row in tried.to_dict("records"):
-        scores = in_group(trials, {name: row[name] for name in GROUP})
-        wide = scores.pivot_table(index="seed", columns="method", values=outcome, aggfunc="first")
-        by_seed[tuple(row[name] for name in GROUP)] = (wide[row["one"]] - wide[row["other"]]).dropna()
-    means = pd.DataFrame(by_seed).dropna().mean(axis=1) if by_seed else pd.Series(dtype=float)
-    return mean_interval(means) if len(means) else (np.nan,) * 3
+    return both[one] - both[other]
 
 
 def answers(trials: pd.DataFrame, asked: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
-    """What follows for each question and pair: verdicts counted over the planned ``groups``, the mean, the answer."""
+    """What follows for each question and pair: verdicts over the ``groups``, the mean over seeds of all, the answer."""
     rows = []
     for (text, one, other), part in asked.groupby(["question", "one", "other"], sort=False):
         counts = {word: int((part["verdict"] == word).sum()) for word in ("better", "worse", "open", NOT_TRIED)}
-        mean = dict(zip(DIFFERENCE, on_average(trials, part, outcome)))
+        groups = part[part["verdict"] != NOT_TRIED][GROUP].to_dict("records")
+        by_seed = [paired(in_group(trials, group), one, other, outcome) for group in groups]
+        means = pd.concat(by_seed, axis=1, sort=True).dropna().mean(axis=1) if by_seed else ()
+        mean = dict(zip(DIFFERENCE, mean_interval(means) if len(means) else (np.nan,) * 3))
         row = {"question": text, "one": one, "other": other, "groups": len(part)} | counts | mean
         rows.append(row | {"answer": rule(**{word.replace(" ", "_"): n for word, n in counts.items()})})
     return pd.DataFrame(rows)
@@ -116,44 +107,24 @@ def rule(better: int, worse: int, open: int, not_tried: int) -> str:
 
 def short(answer: dict) -> str:
     """One row of :func:`answers` as a question with its answer, and the mean difference where there is one."""
-    word, mean = answer["answer"], _points(answer)
+    word, mean = answer["answer"], points_of(answer)
     number = f" ({answer['one']} against {answer['other']}: {mean} on average)" if mean else ""
     return f"{answer['question']} **{word.capitalize()}**{number}."
 
 
 def said(answer: dict, asked: pd.DataFrame | None = None) -> str:
     """One row of :func:`answers` as a sentence in Markdown, with its groups where :func:`differences` is given."""
-    one, other, word = answer["one"], answer["other"], answer["answer"]
+    word, mean, pair = answer["answer"], points_of(answer), f"*{answer['one']}* against *{answer['other']}*"
     if word == NOT_TRIED:
-        return f"*{one}* against *{other}*: **not tried**, for the trials that would answer are not on record."
+        return f"{pair}: **not tried**, for the trials that would answer are not on record."
     if asked is None:
-        return (
-            f"*{one}* against *{other}*: **{word}**" + f" ({_points(answer)} on average)" * bool(_points(answer)) + "."
-        )
-    part = asked[(asked["question"] == answer["question"]) & (asked["one"] == one) & (asked["other"] == other)]
-    places = {verdict: [_place(row) for row in rows.to_dict("records")] for verdict, rows in part.groupby("verdict")}
-    told = [f"{verb} in {len(places[verdict])} ({'; '.join(places[verdict])})"
-            for verdict, verb in (("better", "ahead"), ("worse", "behind"), ("open", "not told apart"))
-            if verdict in places]  # fmt: skip
+        return f"{pair}: **{word}**{f' ({mean} on average)' if mean else ''}."
+    told = []
+    for verdict, verb in (("better", "ahead"), ("worse", "behind"), ("open", "not told apart")):
+        part = in_group(asked, {name: answer[name] for name in ("question", "one", "other")} | {"verdict": verdict})
+        places = [f"{place_of(row)}, {100 * row['difference']:+.1f}" for row in part.to_dict("records")]
+        told += [f"{verb} in {len(places)} ({'; '.join(places)})"] * bool(places)
     lacking = f"; not tried in {answer[NOT_TRIED]}" if answer[NOT_TRIED] else ""
-    groups = answer["groups"] - answer[NOT_TRIED]
-    counted = f"It is {', '.join(told)}{lacking}."
-    return f"*{one}* against *{other}*: **{word}**. {counted} {_mean(answer, groups)}".rstrip()
-
-
-def _place(row: dict) -> str:
-    pool = "" if row["pool"] == "whole" else f"{row['pool']}, "
-    return f"{pool}{name_of(row)}, {100 * row['difference']:+.1f}"
-
-
-def _mean(answer: dict, groups: int) -> str:
-    if not (mean := _points(answer)):
-        return "No seed is in all of these groups, so there is no mean over them."
-    return f"The mean over these is {mean}." if groups > 1 else ""
-
-
-def _points(answer: dict) -> str:
-    """The mean difference with its interval; empty where there is none."""
-    mean, low, high = (100 * answer[name] for name in DIFFERENCE)
-    interval = "" if np.isnan(low) else f" [{low:+.1f}, {high:+.1f}]"
-    return "" if np.isnan(mean) else f"{mean:+.1f} points{interval}"
+    over = f" The mean over these is {mean}." if answer["groups"] - answer[NOT_TRIED] > 1 else ""
+    over = over if mean else " No seed is in all of these groups, so there is no mean over them."
+    return f"{pair}: **{word}**. It is {', '.join(told)}{lacking}.{over}"

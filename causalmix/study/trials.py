@@ -72,9 +72,7 @@ def trial_table(trials: Iterable[Trial], records: Iterable[dict]) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def compare(
-    table: pd.DataFrame, outcome: str = "y_dev", reference: str = REFERENCE, level: float = 0.95
-) -> pd.DataFrame:
+def compare(table: pd.DataFrame, outcome: str = "y_dev", reference: str = REFERENCE) -> pd.DataFrame:
     """Mean outcome of each method and its paired difference to the reference, with intervals over seeds.
 
     Every group of pool, model and size is compared by itself; ``p_holm`` is adjusted for the methods of the group.
@@ -85,14 +83,9 @@ def compare(
         for method in group["method"].unique():
             values = wide[method].dropna()
             gaps = (wide[method] - wide[reference]).dropna() if reference in wide and method != reference else ()
-            rows.append(
-                dict(zip(GROUP, key))
-                | {"method": method, "seeds": len(values)}
-                | dict(zip(MEAN, mean_interval(values, level)))
-                | dict(zip(DIFFERENCE, mean_interval(gaps, level) if len(gaps) else (np.nan,) * 3))
-                | {"p": mean_p(gaps) if len(gaps) else np.nan}
-            )
-    compared = pd.DataFrame(rows)
+            difference = (*mean_interval(gaps), mean_p(gaps)) if len(gaps) else (np.nan,) * 4
+            rows.append((*key, method, len(values), *mean_interval(values), *difference))
+    compared = pd.DataFrame(rows, columns=[*GROUP, "method", "seeds", *MEAN, *DIFFERENCE, "p"])
     return compared.assign(p_holm=compared.groupby(GROUP, sort=False)["p"].transform(holm))
 
 
@@ -118,14 +111,12 @@ def standing_words(compared: pd.DataFrame, base: Mapping[str, float] | None = No
         best = group.loc[group["mean"].idxmax()]
         level = (base or {}).get(where["model"])
         above = "" if level is None else f", {100 * (best['mean'] - level):+.1f} from the model before training"
-        pool = "" if where["pool"] == "whole" else f"{where['pool']}, "
         ours = against(compared, METHOD, where)
         said.append(
-            f"**{pool}{name_of(where)}**: ahead of {REFERENCE} {words.count('better')} of "
+            f"**{place_of(where)}**: ahead of {REFERENCE} {words.count('better')} of "
             f"{counted(len(words), 'method')}, behind it {words.count('worse')}, open {words.count('open')}. "
             f"The highest mean is that of {best['method']} ({100 * best['mean']:.1f} points{above})."
-            + f" {METHOD}: {ours}."
-            * bool(ours)
+            f"{f' {METHOD}: {ours}.' if ours else ''}"
         )
     return said
 
@@ -151,11 +142,14 @@ def axis_table(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 def against(compared: pd.DataFrame, method: str, group: dict) -> str:
     """How far a method is from the reference in one group, in words; empty where it was not tried there."""
     row = in_group(compared, group).query("method == @method").dropna(subset=["difference"])
-    if not len(row):
-        return ""
-    gap, low, high = (100 * row[name].iloc[0] for name in DIFFERENCE)
+    return f"{points_of(row.iloc[0])} against {REFERENCE} ({name_of(group)})" if len(row) else ""
+
+
+def points_of(row: Mapping) -> str:
+    """A difference in points with its interval, as far as there are such."""
+    gap, low, high = (100 * row[name] for name in DIFFERENCE)
     interval = "" if np.isnan(low) else f" [{low:+.1f}, {high:+.1f}]"
-    return f"{gap:+.1f} points{interval} against {REFERENCE} ({name_of(group)})"
+    return "" if np.isnan(gap) else f"{gap:+.1f} points{interval}"
 
 
 def groups_of(table: pd.DataFrame) -> list[dict]:
@@ -167,6 +161,11 @@ def name_of(group: dict) -> str:
     """What a group of trials is called."""
     model = "target model" if group["model"] == "target" else group["model"]
     return f"{model}, {group['n_samples']:,} rows"
+
+
+def place_of(group: dict) -> str:
+    """The same with its pool, unless that is the whole one."""
+    return ("" if group["pool"] == "whole" else f"{group['pool']}, ") + name_of(group)
 
 
 def in_group(table: pd.DataFrame, group: dict) -> pd.DataFrame:
@@ -205,9 +204,7 @@ def agreement_table(table: pd.DataFrame, groups: Sequence[dict], outcome: str = 
     return pd.DataFrame(rows, columns=columns)
 
 
-def read_trained(
-    folder: Path, names: Sequence[str], outcome: str = "y_dev", lower: bool = False
-) -> pd.DataFrame | None:  # fmt: skip
+def read_trained(folder: Path, names: Sequence[str], outcome: str, lower: bool) -> pd.DataFrame | None:
     """Trials of the whole pool from tables of a study, one below the other, or None where one of them is missing."""
     if not all((Path(folder) / name).is_file() for name in names):
         return None

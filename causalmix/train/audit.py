@@ -17,7 +17,7 @@ from causalmix.train.records import history
 from causalmix.train.spec import RunSpec
 
 
-def reliability(groups: np.ndarray, values: np.ndarray, level: float = 0.95) -> dict[str, float]:
+def reliability(groups: np.ndarray, values: np.ndarray) -> dict[str, float]:
     """Share of an outcome's variance that is not seed noise: ICC(1) of groups of equally many runs that differ in seed.
 
     The interval is exact under normal errors (Shrout and Fleiss 1979, doi:10.1037/0033-2909.86.2.420).
@@ -33,10 +33,9 @@ def reliability(groups: np.ndarray, values: np.ndarray, level: float = 0.95) -> 
     means = frame.groupby("group")["value"].transform("mean")
     between = float(((means - frame["value"].mean()) ** 2).sum()) / (n - 1)
     within = float(((frame["value"] - means) ** 2).sum()) / (n * (k - 1))
-    tail = (1 - level) / 2
     ratio = between / within if within > 0 else np.inf
-    low = ratio / f_distribution.ppf(1 - tail, n - 1, n * (k - 1))
-    high = ratio * f_distribution.ppf(1 - tail, n * (k - 1), n - 1)
+    low = ratio / f_distribution.ppf(0.975, n - 1, n * (k - 1))
+    high = ratio * f_distribution.ppf(0.975, n * (k - 1), n - 1)
     shares = [(r - 1) / (r + k - 1) if np.isfinite(r) else 1.0 for r in (ratio, low, high)]
     return dict(zip(("reliability", "ci_low", "ci_high"), shares)) | {
         "seed_sd": within**0.5, "n_specs": n, "n_seeds": k,

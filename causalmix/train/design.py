@@ -14,7 +14,7 @@ from causalmix.core.simplex import check_mixture, sample_dirichlet
 from causalmix.core.study_file import Study, read_changes, read_study
 from causalmix.data.fingerprints import marked
 from causalmix.data.recipes import Recipe
-from causalmix.data.scored_pools import World, load_real, load_world, rows_folder
+from causalmix.data.scored_pools import World, load_real, load_world
 from causalmix.data.scores import SCORES
 from causalmix.data.tiny import models as tiny_models
 from causalmix.data.tiny.items import DOMAINS
@@ -214,11 +214,6 @@ def confounded_specs(design: Design, world: str, domains: tuple[str, ...] = DOMA
     """Runs of a history in which practice looked at the data before it chose a mixture; at most as many as designed."""
     n_runs, seed = min(CONFOUNDED_RUNS, design.n_runs), design.seed + CONFOUNDED_SEED
     return specs_of(replace(design, assignment="confounded", n_runs=n_runs, seed=seed), world, domains)
-
-
-def is_scored(design: Design) -> bool:
-    """Whether the cache has the scored rows of a design's real pool."""
-    return rows_folder(Recipe.of(design.pool), design.pool_rows, design.pool_seed).exists()
 
 
 def world_for(design: Design) -> World:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,9 @@ def _launch(file: Path, out: Path, bf16: bool, use_cpu: bool, processes: int | N
     command += [] if processes is None else ["--num_processes", str(processes)]
     command += ["-m", "causalmix.train.launch", str(out / "cache" / "spec.json")]
     environment = os.environ | ({"CUDA_VISIBLE_DEVICES": ""} if use_cpu else {})
-    told = {"stderr": subprocess.STDOUT, "env": environment, "preexec_fn": _hear_interrupts}
+    # A worker leaves Ctrl-C to the driver; the launcher, which ends its own processes, must not inherit that.
+    hear_interrupts = partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, {signal.SIGINT})
+    told = {"stderr": subprocess.STDOUT, "env": environment, "preexec_fn": hear_interrupts}
     with (out / LOG).open("w") as log, subprocess.Popen(command, stdout=log, **told) as launcher:
         try:
             code = launcher.wait()
@@ -105,11 +108,6 @@ def _launch(file: Path, out: Path, bf16: bool, use_cpu: bool, processes: int | N
         cause = next((line for line in lines if _CAUSE.match(line)), "no error was named")
         tail = "\n".join(lines[-TAIL:])
         raise RuntimeError(f"Training ended with exit code {code} ({cause}); the end of {out / LOG}:\n{tail}")
-
-
-def _hear_interrupts() -> None:
-    """A worker leaves Ctrl-C to the driver; the launcher, which ends its own processes, does not inherit that."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def main(argv: list[str]) -> None:

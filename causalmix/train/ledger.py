@@ -49,10 +49,6 @@ class Ledger:
         """The first finished record of each run that ended well."""
         return {run_id: record for run_id, record in self.latest().items() if record["status"] == "finished"}
 
-    def failed(self) -> dict[str, dict]:
-        """The last record of each run that failed and has not ended well since."""
-        return {run_id: record for run_id, record in self.latest().items() if record["status"] == "failed"}
-
     def append(self, record: dict) -> None:
         """Add a record; it is on the disk when this returns."""
         if not _is_record(record):

@@ -4,7 +4,6 @@ A *mixer* is the trainer's sampler and computes the loss of each batch, from whi
 batches ahead of their use, so a mixer keeps those that it has handed out in a queue.
 """
 
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -53,8 +52,12 @@ def odm_reward(reward: float, loss: float, share: float, memory: float, form: st
     return memory * reward + (1 - memory) * gained
 
 
-class Mixer(Sampler[int], ABC):
-    """Hands out ``n_rows`` rows, whose domains are ``codes``, by shares that start at ``weights``, (K,)."""
+class Mixer(Sampler[int]):
+    """Hands out ``n_rows`` rows, whose domains are ``codes``, by shares that start at ``weights``, (K,).
+
+    Each kind says how to ``choose`` domains of the next n rows, what ``loss`` to descend, from the loss of each scored
+    token and the row of the batch that it belongs to, and which static ``mixture`` the run speaks for.
+    """
 
     def __init__(self, codes: np.ndarray, weights: np.ndarray, n_rows: int, batch_size: int, seed: int) -> None:
         self.codes, self.weights = np.asarray(codes), np.asarray(weights, float)
@@ -88,18 +91,6 @@ class Mixer(Sampler[int], ABC):
         """Rows of one domain in random order, again and again."""
         while True:
             yield from reversed(self.rng.permutation(rows).tolist())
-
-    @abstractmethod
-    def choose(self, n: int) -> Sequence[int]:
-        """Domains of the next batch's rows."""
-
-    @abstractmethod
-    def loss(self, losses: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
-        """The loss to descend, from the loss of each scored token and the row (in the batch) that it belongs to."""
-
-    @abstractmethod
-    def mixture(self) -> np.ndarray:
-        """The static mixture that the run speaks for, shape (K,)."""
 
     def found(self) -> dict:
         """What to record: the mixture, up to 50 points of the way there, and rows that were seen again."""

@@ -74,8 +74,14 @@ class SFTSettings:
             raise InputError(f"Expected lora_rank of at least 0, found {self.lora_rank}; 0 trains all weights.")
         if self.schedule not in (known := [kind.value for kind in SchedulerType]):
             raise InputError(f"Expected a schedule among {', '.join(known)}, found {self.schedule!r}; choose one.")
-        if self.report_to != "none":
-            _check_tracker(self.report_to)
+        if (name := self.report_to) not in ("none", *TRACKERS):
+            known = ", ".join(("none", *TRACKERS))
+            raise InputError(f"Expected report_to among {known}, found {name!r}; choose one.")
+        if name != "none" and name not in get_available_reporting_integrations():
+            raise InputError(f"Expected the library {name} for report_to: {name}, found none; pip install {name}.")
+        if name == "tensorboard" and not os.environ.get(LOGS):
+            told = f"Expected a folder for TensorBoard in {LOGS}, found none; set it, for a run keeps no folder."
+            raise InputError(told)
 
     @classmethod
     def of(cls, given: Mapping[str, object]) -> SFTSettings:
@@ -94,17 +100,6 @@ def check_lora(rank: int, launched: bool = False) -> None:
         )
     if rank and not importlib.util.find_spec("peft"):
         raise InputError('Expected the library peft for lora_rank, found none; pip install "causalmix[lora]".')
-
-
-def _check_tracker(name: str) -> None:
-    """Raise InputError unless losses can be reported there, and stay."""
-    if name not in TRACKERS:
-        known = ", ".join(("none", *TRACKERS))
-        raise InputError(f"Expected report_to among {known}, found {name!r}; choose one.")
-    if name not in get_available_reporting_integrations():
-        raise InputError(f"Expected the library {name} for report_to: {name}, found none; pip install {name}.")
-    if name == "tensorboard" and not os.environ.get(LOGS):
-        raise InputError(f"Expected a folder for TensorBoard in {LOGS}, found none; set it, for a run keeps no folder.")
 
 
 def finetune(

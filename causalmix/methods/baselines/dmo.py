@@ -63,19 +63,14 @@ def _others(sizes: np.ndarray) -> np.ndarray:
     return np.maximum(sizes.sum(axis=-1, keepdims=True) - sizes, LEAST_POSITIVE)
 
 
-def design(k: int, n0: int, n_seeds: int, seed: int) -> list[ProxyRun]:
-    """The runs that DMO asks for: (4k + 1) sizes, each with the next ``n_seeds`` seeds; n0 rows at the base point."""
-    if n0 < 3:
+def proxies(k: int, n_samples: int, seed: int) -> list[ProxyRun]:
+    """The runs that DMO asks for: 4k + 1 sizes with the next two seeds each; an equal run is the base point."""
+    if (n0 := n_samples // k) < 3:
         raise InputError(f"Expected at least 3 rows of each domain at DMO's base point, found {n0}; raise n0.")
     sizes = [np.full(k, n0)]
     for domain in range(k):
         sizes += [np.where(np.arange(k) == domain, round(n0 * factor), n0) for factor in FACTORS]
-    return [ProxyRun(tuple(rows / rows.sum()), int(rows.sum()), seed + 1 + j) for rows in sizes for j in range(n_seeds)]
-
-
-def proxies(k: int, n_samples: int, seed: int) -> list[ProxyRun]:
-    """The runs that DMO asks for where an equal proxy run of ``n_samples`` rows is its base point."""
-    return design(k, n_samples // k, 2, seed)
+    return [ProxyRun(tuple(rows / rows.sum()), int(rows.sum()), seed + j) for rows in sizes for j in (1, 2)]
 
 
 def fit(sizes: np.ndarray, losses: np.ndarray, domains: Sequence[str] = ()) -> Law:

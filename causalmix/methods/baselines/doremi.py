@@ -24,11 +24,11 @@ def proxies(k: int, n_samples: int, seed: int, etas: tuple[float, ...] = ETAS) -
     return [ProxyRun(even, n_samples, seed, mixing) for mixing in mixings]
 
 
-def mixture(question: Question, eta: float = MIXING["doremi"]["eta"], etas: tuple[float, ...] = ETAS) -> Answer:
+def mixture(question: Question, eta: float = MIXING["doremi"]["eta"]) -> Answer:
     """The mixture for one step size per nat; details ``etas``, what each gives, and ``trajectory``."""
-    if not all(is_number(e) and e > 0 for e in (eta, *etas)):
-        raise InputError(f"Expected finite step sizes eta above zero, found {[eta, *etas]}; give for instance 0.1.")
-    etas = tuple(dict.fromkeys((*etas, eta)))
+    if not (is_number(eta) and eta > 0):
+        raise InputError(f"Expected finite step sizes eta above zero, found {eta}; give for instance 0.1.")
+    etas = tuple(dict.fromkeys((*ETAS, eta)))
     runs = proxies(question.k, question.history.usual_rows, question.seed, etas)
     found = [record["training"]["mixing"] for record in question.trained("DoReMi", runs)]
     names = [f"w_{d}" for d in question.history.domains]

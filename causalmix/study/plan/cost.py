@@ -61,17 +61,13 @@ def plan(study: Study) -> Plan:
     """Count what a study costs; nothing is downloaded, read from its pools, or trained."""
     models = study.hardware.get("models")
     with described(models if isinstance(models, dict) else {}):
-        return _planned(study)
-
-
-def _planned(study: Study) -> Plan:
-    work = Work.of(study)
-    parts = pd.DataFrame([_costed(work, line) for line in work.lines()])
-    memory, disk = memory_table(work), disk_table(work, parts)
-    told_of = pd.DataFrame([{"name": name} | dict(found) for name, found in sorted(work.assumptions.items())])
-    if work.hardware:
-        check_fit(work, memory, disk)
-    return Plan(study.name, work.hardware, parts, memory, disk, _beside_the_paper(parts), told_of, work.note)
+        work = Work.of(study)
+        parts = pd.DataFrame([_costed(work, line) for line in work.lines()])
+        memory, disk = memory_table(work), disk_table(work, parts)
+        told_of = pd.DataFrame([{"name": name} | dict(found) for name, found in sorted(work.assumptions.items())])
+        if work.hardware:
+            check_fit(work, memory, disk)
+        return Plan(study.name, work.hardware, parts, memory, disk, _beside_the_paper(parts), told_of, work.note)
 
 
 def _costed(work: Work, line: Line) -> dict[str, object]:
@@ -132,13 +128,16 @@ def told(found: Plan, form: str = "table") -> str:
         units = f"{hardware.units} {unit}{'s' if hardware.units > 1 else ''}"
         speed = f"{hardware.peak_tflops:g} TFLOP/s each, {hardware.utilisation:.0%} of it used"
         head = f"The study {found.study} on {hardware.name}: {units}, {speed}."
+    paper = found.paper.assign(N=found.paper["parameters"].map(_short), flops=found.paper["flops"].map(_short))
+    paper["of the paper's"] = (100 * paper["of_the_paper"]).map("{:.3g}%".format)
     blocks = {
         head: _lines(_parts_shown(found.parts, f"{unit}-hours")),
         total_sentence(found): " ".join(filter(None, [NOT_COUNTED, found.note])),
         f"Memory {where}, GiB:": _lines(found.memory.drop(columns="model")),
         "Disk, GiB:": _lines(found.disk, 1),
         # The second line tells why two ways of counting differ, where there are two.
-        "Operations of the proxy runs, 6 N D:": _lines(_paper_shown(found.paper)) + WHY * (len(found.paper) == 4),
+        "Operations of the proxy runs, 6 N D:": _lines(paper[["counted", "N", "flops", "of the paper's"]])
+        + WHY * (len(paper) == 4),
         "It assumes:": "\n".join(f"  {a.name} {a.value:,.6g}: {a.source}" for a in found.assumptions.itertuples()),
     }
     return "\n".join(f"{head}\n{body}\n" for head, body in blocks.items())
@@ -154,12 +153,6 @@ def _parts_shown(parts: pd.DataFrame, hours: str) -> pd.DataFrame:
     return kept.drop(columns="money" if unpaid else []).rename(columns={"hours": hours, "attention_flops": "attention"})
 
 
-def _paper_shown(paper: pd.DataFrame) -> pd.DataFrame:
-    shown = paper.assign(N=paper["parameters"].map(_short), flops=paper["flops"].map(_short))
-    shown["of the paper's"] = (100 * paper["of_the_paper"]).map("{:.3g}%".format)
-    return shown[["counted", "N", "flops", "of the paper's"]]
-
-
 def _short(value: float) -> str:
     return "?" if np.isnan(value) else f"{value:,.0f}" if value < 1e6 else f"{value:.3g}".replace("e+", "e")
 
@@ -171,10 +164,8 @@ def _lines(table: pd.DataFrame, digits: int = 2) -> str:
 def total_sentence(found: Plan) -> str:
     """What a study costs in all."""
     total, unit = found.totals, found.hardware.unit if found.hardware else "GPU"
-    text = (
-        f"In all at most {counted(total['trained'], 'model')} trained (mixtures that turn out alike share their runs), "
-    )
-    text += f"{_short(total['flops'] + total['attention_flops'])} FLOPs"
+    text = f"In all at most {counted(total['trained'], 'model')} trained (mixtures that turn out alike share their "
+    text += f"runs), {_short(total['flops'] + total['attention_flops'])} FLOPs"
     if found.hardware:
         days = total["hours"] / found.hardware.units / 24
         machines = f"{counted(found.hardware.units, unit)}: {found.hardware.name}"
@@ -182,6 +173,5 @@ def total_sentence(found: Plan) -> str:
         text += f", {total['hours_to_mixture']:,.1f} {unit}-hours of it up to the mixture"
     if found.parts["money"].notna().any():
         text += f", {total['money']:,.0f} to pay at a price of {found.hardware.price_per_gpu_hour:g} an hour"
-    return text + (
-        f"; {counted(total['unknown'], 'part is', 'parts are')} unknown and not in it." if total["unknown"] else "."
-    )
+    unknown = f"; {counted(total['unknown'], 'part is', 'parts are')} unknown and not in it"
+    return text + unknown * bool(total["unknown"]) + "."

@@ -106,9 +106,12 @@ def _dev_axes(study: Study) -> set[str]:
 
 def _check_scored(study: Study, design: Design) -> None:
     """A sweep elsewhere must not begin with hours of scoring on a machine without a GPU."""
-    from causalmix.train.design import is_scored
+    from causalmix.data.recipes import Recipe
+    from causalmix.data.scored_pools import rows_folder
 
-    if not _gpus() and design.pool and not is_scored(design):
+    if _gpus() or not design.pool:
+        return
+    if not rows_folder(Recipe.of(design.pool), design.pool_rows, design.pool_seed).exists():
         raise InputError(
             f"Expected the scored pool of the study {study.name} in the cache, found none and no GPU to score it; "
             f"run causalmix run --study {study.name} featurize on a machine with one and the same cache."

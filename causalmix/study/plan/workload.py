@@ -148,15 +148,16 @@ class Work:
             )
         return _recorded(RECORDED, model, prefix) or _sampled(kind)
 
+    @property
     def methods(self) -> tuple[str, ...]:
         """Static methods that are asked."""
         return ask.names_of(self.study.of("target").methods)
 
     def proxies(self) -> list[RunSpec]:
         """Runs that methods train besides the record."""
-        pool, n_samples = self.pools["pool"], self.design.n_samples
-        asked = [ask.PROXIES[name](len(pool.domains), n_samples, 0) for name in self.methods() if name in ask.PROXIES]
-        return proxy_specs(self.design, pool, [run for runs in asked for run in runs])
+        pool, n = self.pools["pool"], self.design.n_samples
+        named = [ask.PROXIES[name] for name in self.methods if name in ask.PROXIES]
+        return proxy_specs(self.design, pool, [run for asks in named for run in asks(len(pool.domains), n, 0)])
 
     def trained(self) -> list[Part]:
         """All that is trained, in the order of the study."""
@@ -230,17 +231,15 @@ class Work:
         with_scale = [ask.WITH_SCALE] * (self.design.scale_runs > 0 and table in ("methods", "shifted"))
         both = (*variants.LEARNERS, *(f"{name}{variants.DESIGNED}" for name in variants.LEARNERS))
         own = {"learning": both, "refits": variants.REFITTED, "variants": VARIANTS}
-        names = own.get(table, (*self.methods(), *ask.ALWAYS, *with_scale))
+        names = own.get(table, (*self.methods, *ask.ALWAYS, *with_scale))
         domains = self.pools["longcot" if table == "longcot" else "pool"].domains
         even = pd.DataFrame([{"method": name} | {f"w_{d}": 1 / len(domains) for d in domains} for name in names])
         if table == "shifted":
             return pd.concat([even.assign(pool=pool) for pool in SHIFTS], ignore_index=True)
-        if table == "learning":
-            counts = [count for count in variants.RUN_COUNTS if count <= self.design.n_runs]
-            return pd.concat([even.assign(n_runs=count) for count in counts] or [even.iloc[:0].assign(n_runs=0)])
-        if table == "refits":
-            return pd.concat([even.assign(refit=refit) for refit in range(variants.REFITS)])
-        return even
+        counts = [count for count in variants.RUN_COUNTS if count <= self.design.n_runs]
+        numbers = {"learning": pd.Series(counts, dtype=int, name="n_runs"),
+                   "refits": pd.Series(range(variants.REFITS), name="refit")}  # fmt: skip
+        return pd.merge(numbers[table], even, how="cross") if table in numbers else even
 
 
 def family_of(role: str) -> str:
