@@ -152,7 +152,7 @@ def test_fewer_methods_try_fewer_mixtures():
 
 def test_hours_and_money_follow_from_the_hardware():
     """One TFLOP/s at half of its peak does 1.8e15 operations an hour."""
-    hardware = Hardware.of(MACHINE | {"peak_tflops": 1, "price_per_gpu_hour": 2})
+    hardware = Hardware(**MACHINE | {"peak_tflops": 1, "price_per_gpu_hour": 2})
     assert hardware.hours(1.8e15) == pytest.approx(1) and hardware.hours(1.8e15, 0.25) == pytest.approx(2)
     found = cost.plan(study("gpu"))
     assert found.totals["money"] == pytest.approx(3 * found.totals["hours"])
@@ -175,8 +175,6 @@ def test_formats_hold_the_same(plans):
     assert plain["parts"][0]["money"] is None and plain["totals"]["trained"] == found.totals["trained"]
     read = pd.read_csv(io.StringIO(cost.told(found, "csv")))
     assert read["flops"].tolist() == pytest.approx(found.parts["flops"].tolist())
-    with pytest.raises(InputError, match="found 'yaml'"):
-        cost.told(found, "yaml")
 
 
 def test_length_of_rows_is_measured_or_given_never_guessed(plans, monkeypatch):

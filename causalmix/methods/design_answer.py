@@ -30,7 +30,11 @@ def answer(options: Namespace) -> tuple[Proposal, list[str]]:
     options.outcome, options.seed = options.outcome or "y_dev", options.seed or 0
     history, domains, rows = _given(options, study)
     room = _room(options, history, domains, rows, study.of("proxy_sft").reference if study else {})
-    target = _target(options.target, room)
+    aim = pairs(_split(options.target), "--target", "NAME=VALUE")
+    for name in aim:
+        check_name(name, room.covariates, "covariate")
+    # Covariates that are not named are half-way between their bounds.
+    target = np.array(list((dict(zip(room.covariates, room.middle())) | aim).values())) if aim else None
     if history is not None:
         differing(history, options.outcome)
     if options.half_width is not None and history is None and options.noise is None:
@@ -130,15 +134,6 @@ def _ranges(text: str, history: History | None) -> dict[str, tuple[float, float]
         if len(bounds) != 2 or not bounds[0] < bounds[1]:
             raise InputError(f"Expected --covariates as NAME=LOW:HIGH, found {text!r}; give the lower bound first.")
     return found | given
-
-
-def _target(text: str, room: Room) -> np.ndarray | None:
-    """The covariates of a target; those that are not named are half-way between their bounds."""
-    given = pairs(_split(text), "--target", "NAME=VALUE")
-    for name in given:
-        check_name(name, room.covariates, "covariate")
-    middle = dict(zip(room.covariates, room.middle()))
-    return np.array(list((middle | given).values())) if given else None
 
 
 def _shares(text: str, domains: Sequence[str], option: str, rest: float) -> np.ndarray:

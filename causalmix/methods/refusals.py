@@ -21,10 +21,16 @@ from causalmix.methods.limits import Caution, limits
 from causalmix.methods.objective import Objective, pairs, read_objective
 from causalmix.methods.request import BY_LETTER, Asked, Request
 
+LEAST = {"n_samples": 1, "model_size": 1, "trees": 8, "seed": 0, "max_rows": 0, "max_repeats": 0}
+
 
 def checked(request: Request) -> Asked:
     """All that a request gives; what can be refused before a pool is read is refused here."""
-    _check_numbers(request)
+    if request.method not in BY_LETTER:
+        raise InputError(f"Expected a method among {', '.join(BY_LETTER)}, found {request.method!r}; choose one.")
+    for name, low in LEAST.items():
+        if (value := getattr(request, name)) is not None and not low <= value < np.inf:
+            raise InputError(f"Expected {name} of at least {low}, found {value}; give such a number.")
     if request.out is not None:
         check_free(Path(request.out))
     renames(request.pool_map or (), "--pool-map")
@@ -85,15 +91,6 @@ def _floor(text: str | float, history: History) -> float | dict[str, float] | No
     return floor
 
 
-def _check_numbers(request: Request) -> None:
-    if request.method not in BY_LETTER:
-        raise InputError(f"Expected a method among {', '.join(BY_LETTER)}, found {request.method!r}; choose one.")
-    least = {"n_samples": 1, "model_size": 1, "trees": 8, "seed": 0, "max_rows": 0, "max_repeats": 0}
-    for name, low in least.items():
-        if (value := getattr(request, name)) is not None and not low <= value < np.inf:
-            raise InputError(f"Expected {name} of at least {low}, found {value}; give such a number.")
-
-
 def check_free(out: Path) -> None:
     """Raise InputError unless a new folder can be made there."""
     if out.is_symlink():
@@ -138,11 +135,8 @@ def is_named(reference: str) -> bool:
 def _line(path: Path, names: list[str], advice: str) -> np.ndarray:
     """The named numbers of a table of one row, or of an object."""
     if path.suffix == ".json" and path.is_file():
-        try:
+        with refused(f"a JSON object in {path.name}", "correct the file", ValueError, AttributeError):
             table = pd.DataFrame([json.loads(path.read_text(encoding="utf-8"))])
-        except (ValueError, AttributeError) as error:
-            told = f"Expected a JSON object in {path.name}, found {brief(error)}; correct the file."
-            raise InputError(told) from error
     else:
         table = read_table(path)
     if missing := [name for name in names if name not in table]:

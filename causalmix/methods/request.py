@@ -224,15 +224,9 @@ def command(request: Request) -> str:
         if one.metadata.get("action") == "store_true" or value == []:
             words.append(option)
             continue
-        values = [
-            _told(v) for v in ([value] if isinstance(value, (str, Path)) or not isinstance(value, Sequence) else value)
-        ]
-        words += [w for v in values for w in (option, v)]
+        for v in value if isinstance(value, (list, tuple)) else [value]:
+            words += [option, Path(v).name if isinstance(v, (str, Path)) and Path(v).is_absolute() else str(v)]
     return shlex.join(words)
-
-
-def _told(value: object) -> str:
-    return Path(value).name if isinstance(value, (str, Path)) and Path(value).is_absolute() else str(value)
 
 
 @dataclass(frozen=True, eq=False)

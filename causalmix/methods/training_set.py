@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from causalmix.core.direction import called
-from causalmix.core.errors import InputError
 from causalmix.data.pools import hub
 from causalmix.methods.request import BY_LETTER
 from causalmix.methods.target import scale_of, scale_told, sized
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from causalmix.methods.request import Recommendation
 
 
-FORMATS = ("table", "json", "csv")
 EQUAL, POOL = "equal shares", "the pool as it is"  # what a mixture may have to beat
 ALIKE = 1e-3  # shares that differ by no more are told as the same
 #: Prefixes of columns, and how numbers are shown that are not whole.
@@ -31,8 +29,6 @@ GAINS |= {name: (name, name) for name in ("gain_over_pool", "gain_over_reference
 
 def shown(found: Recommendation, form: str = "table") -> str:
     """A recommendation as text: a table for reading, one JSON object, or CSV with a line for each method."""
-    if form not in FORMATS:
-        raise InputError(f"Expected a format among {', '.join(FORMATS)}, found {form!r}; choose one of these.")
     if form == "json":
         return as_json(as_dict(found))
     if form == "csv":
@@ -41,7 +37,7 @@ def shown(found: Recommendation, form: str = "table") -> str:
 
 
 def _text(found: Recommendation) -> str:
-    table, lines = found.table, found.table.set_index("method")
+    table, lines, interval = found.table, found.table.set_index("method"), "{:+.4f} [{:+.4f}, {:+.4f}]"
     shares = pd.DataFrame({"domain": found.domains, "pool rows": found.target.rows})
     for short, method in BY_LETTER.items():
         many = method == BY_LETTER[found.request.method]
@@ -51,7 +47,7 @@ def _text(found: Recommendation) -> str:
     gains = pd.DataFrame({"method": table["method"]})
     for what, (estimate, ends) in GAINS.items() if not found.withheld else ():
         columns = zip(table[estimate], table[f"{ends}_ci_low"], table[f"{ends}_ci_high"])
-        gains[what.replace("_", " ")] = [f"{gain:+.4f} [{low:+.4f}, {high:+.4f}]" for gain, low, high in columns]
+        gains[what.replace("_", " ")] = [interval.format(*gain) for gain in columns]
     gains["in support"] = ["yes" if inside else "no" for inside in table["in_support"]]
     state = found.target.table(found.history).head(len(found.target.x)).round(4)
     sizes = f"{found.target.n_samples} rows of {found.target.pool} ({len(found.pool)} rows)"
@@ -64,8 +60,9 @@ def _text(found: Recommendation) -> str:
     parts.append(f"Gains in {aim}, are withheld:" if found.withheld else f"Predicted gain in {aim}, {over}:")
     parts.append(gains.to_string(index=False))
     if found.checks:
-        gains = [(called(c["outcome"], c["lower_is_better"]), interval(c)) for c in found.checks]
-        parts += [checks_told(found), pd.DataFrame(gains, columns=["outcome", "gain"]).to_string(index=False)]
+        names = [called(c["outcome"], c["lower_is_better"]) for c in found.checks]
+        gains = [interval.format(c["estimate"], c["low"], c["high"]) for c in found.checks]
+        parts += [checks_told(found), pd.DataFrame({"outcome": names, "gain": gains}).to_string(index=False)]
     if len(state):
         parts += ["State of the pool, and the share of the runs below it:", state.to_string(index=False)]
     for caption, records in hub.told(found.pool)[1].items():
@@ -98,11 +95,6 @@ def checks_told(found: Recommendation) -> str:
     """What the gains by Unseen outcomes are."""
     method = BY_LETTER[found.request.method]
     return f"Gain of {method} over its reference by outcomes of the same runs that chose nothing:"
-
-
-def interval(gain: dict) -> str:
-    """A gain with its interval."""
-    return "{estimate:+.4f} [{low:+.4f}, {high:+.4f}]".format_map(gain)
 
 
 def reference_told(found: Recommendation) -> str:

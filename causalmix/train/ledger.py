@@ -51,9 +51,9 @@ class Ledger:
 
     def append(self, record: dict) -> None:
         """Add a record; it is on the disk when this returns."""
-        if not _is_record(record):
-            raise InputError(f"Expected a record with run_id and status, found {record!r}; supply both.")
         line = json.dumps(record, sort_keys=True, allow_nan=False).encode() + b"\n"
+        if _record(line) is None:
+            raise InputError(f"Expected a record with run_id and status, found {record!r}; supply both.")
         with nullcontext() if self._writing else self.writer(), open(self.path, "a+b") as file:
             _mend(file)
             file.write(line)
@@ -99,9 +99,5 @@ def _record(line: bytes) -> dict | None:
         value = json.loads(line)
     except ValueError:
         return None
-    return value if _is_record(value) else None
-
-
-def _is_record(value: object) -> bool:
     known = isinstance(value, dict) and value.get("status") in ("finished", "failed")
-    return known and isinstance(value.get("run_id"), str)
+    return value if known and isinstance(value.get("run_id"), str) else None

@@ -189,10 +189,24 @@ class Trainer(SFTTrainer):
         return loss
 
     def _run_epoch(self, model, *args, **kwargs):
+        """Spare each step on a CPU its walks over all modules and a search for a library, a tenth of it."""
         if not (self.args.use_cpu and model is self.model):
             return super()._run_epoch(model, *args, **kwargs)
-        with _without_searches(model) as self.weights:
+        self.weights = weights = list(model.train().parameters())
+
+        def zero_grad(set_to_none: bool = True) -> None:
+            for weight in weights:
+                weight.grad = None
+
+        model.train, model.zero_grad = lambda mode=True: model, zero_grad  # of this one, before those of its class
+        searched = "lomo_optim" not in sys.modules
+        sys.modules.setdefault("lomo_optim", None)  # known to be missing, which accelerate finds out twice a step
+        try:
             return super()._run_epoch(model, *args, **kwargs)
+        finally:
+            del model.train, model.zero_grad
+            if searched:
+                sys.modules.pop("lomo_optim", None)
 
     def _clip_grad_norm(self, model):
         if self.weights is None:
@@ -236,26 +250,6 @@ class GroupedSampler(Sampler[int]):
         full = len(order) // self.batch_size  # an incomplete batch stays last
         shuffled = torch.randperm(full, generator=self.generator).tolist()
         return iter([row for batch in (*shuffled, *range(full, len(batches))) for row in batches[batch]])
-
-
-@contextmanager
-def _without_searches(model: PreTrainedModel) -> Iterator[list[torch.nn.Parameter]]:
-    """Spare each step its walks over all modules and a search for a library, a tenth of it; yields the weights."""
-    weights = list(model.train().parameters())
-
-    def zero_grad(set_to_none: bool = True) -> None:
-        for weight in weights:
-            weight.grad = None
-
-    model.train, model.zero_grad = lambda mode=True: model, zero_grad  # of this one, before those of its class
-    searched = "lomo_optim" not in sys.modules
-    sys.modules.setdefault("lomo_optim", None)  # known to be missing, which accelerate finds out twice a step
-    try:
-        yield weights
-    finally:
-        del model.train, model.zero_grad
-        if searched:
-            sys.modules.pop("lomo_optim", None)
 
 
 @contextmanager

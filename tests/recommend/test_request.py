@@ -16,7 +16,6 @@ from causalmix.methods import new_pools
 from causalmix.methods.recommend import recommend
 from causalmix.methods.refusals import read_mixture
 from causalmix.methods.request import Request, add_options, command, request_of
-from causalmix.methods.training_set import shown
 
 
 def test_every_field_is_an_option():
@@ -199,12 +198,6 @@ def test_what_does_not_fit_is_told_in_one_sentence_before_scoring(
         recommend(replace(request_, **make(folder, tmp_path)), **QUICK)
     assert "\n" not in str(refusal.value) and str(refusal.value).startswith("Expected")
     assert not list(tmp_path.rglob(TRAIN))
-
-
-def test_format_that_there_is_not_is_refused(found):
-    """One sentence."""
-    with pytest.raises(InputError, match="table, json, csv"):
-        shown(found, "xml")
 
 
 def test_pool_is_refused_where_the_scorer_is_another(request_, folder, tmp_path, monkeypatch):

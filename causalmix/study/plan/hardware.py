@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
 from causalmix.core.errors import InputError
 from causalmix.core.parameters import check_name
-from causalmix.core.settings import Settings, validated
+from causalmix.core.settings import Settings
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number above zero")]
 Count = Annotated[int, Field(gt=0, description="a whole number above zero")]
@@ -87,8 +86,3 @@ class Hardware(Settings):
     def hours(self, flops: float, utilisation: float | None = None) -> float:
         """Hours of one GPU, or of one core, for so many floating-point operations."""
         return flops / (self.peak_tflops * 1e12 * (utilisation or self.utilisation)) / 3600
-
-    @classmethod
-    def of(cls, given: Mapping[str, object]) -> Hardware:
-        """The hardware of a study's section; InputError where a name or a value is not allowed, or one is missing."""
-        return validated(cls, given, "the hardware")

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from unittest.mock import patch
 
 import pandas as pd
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, refused
 from causalmix.data.fingerprints import unmarked
 from causalmix.data.named_models import is_own
 from causalmix.data.scores import SCORING_LOGITS
@@ -21,9 +22,8 @@ from causalmix.study.plan.workload import TRAIN, Work, family_of
 from causalmix.train.launch import launcher_of
 from causalmix.train.sft import SFTSettings
 
+#: Published configurations by name, and those that the hardware of the study that is planned names.
 SHAPES = pretrained.SHAPES | {"smollm2": pretrained.SHAPES["HuggingFaceTB/SmolLM2-135M-Instruct"]}
-
-DESCRIBED: dict[str, dict] = {}  # the same, of the study that is planned: its hardware names them
 
 GIB = 2**30
 RESERVED = {"GPU": 1.0, "core": 0.7}  # GiB that CUDA and its allocator, or Python and its libraries, hold (ours)
@@ -74,12 +74,11 @@ class Shape:
 def described(models: Mapping[str, dict]) -> Iterator[None]:
     """Take the shapes of some models as a study describes them."""
     shape_of.cache_clear()
-    DESCRIBED.update(models)
-    try:
-        yield
-    finally:
-        DESCRIBED.clear()
-        shape_of.cache_clear()
+    with patch.dict(SHAPES, models):
+        try:
+            yield
+        finally:
+            shape_of.cache_clear()
 
 
 @cache
@@ -106,28 +105,18 @@ def shape_of(name: str) -> Shape:
 
 def config_of(name: str) -> PreTrainedConfig:
     """The configuration of a model, by what :func:`shape_of` takes."""
-    if name in DESCRIBED:
-        try:
-            return AutoConfig.for_model(**DESCRIBED[name])
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"Expected the sizes of the model {name} as its config.json has them, model_type included, found "
-                f"{' '.join(str(error).split())[:200]}; correct models in the section hardware."
-            ) from error
     if name in SHAPES:
-        return AutoConfig.for_model(**SHAPES[name])
+        sizes = f"the sizes of the model {name} as its config.json has them, model_type included"
+        with refused(sizes, "correct models in the section hardware", TypeError, ValueError):
+            return AutoConfig.for_model(**SHAPES[name])
     if is_own(name):
         return AutoConfig.from_pretrained(tiny_models.CHECKPOINTS / name.partition("@")[0])
     name = unmarked(name)
     available(name, "model")
     where, extra = pretrained.source_of(name)
-    try:
+    expected, advice = f"the configuration of the model {name}", "give a folder that has its config.json"
+    with refused(expected, advice, OSError, ValueError):
         return AutoConfig.from_pretrained(where, trust_remote_code=False, **extra)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200].rstrip(".")
-        raise InputError(
-            f"Expected the configuration of the model {name}, found: {reason}; give a folder that has its config.json."
-        ) from error
 
 
 def training_memory(

@@ -15,6 +15,7 @@ import pandas as pd
 
 from causalmix.core import paths
 from causalmix.core.errors import InputError
+from causalmix.core.settings import validated
 from causalmix.core.study_file import Study
 from causalmix.core.wording import counted
 from causalmix.data.families import KINDS
@@ -66,7 +67,7 @@ class Work:
     @classmethod
     def of(cls, study: Study) -> Work:
         """What a study says; InputError when a value is not allowed, or the domains of a real pool are not named."""
-        hardware = Hardware.of(study.hardware) if study.hardware else None
+        hardware = validated(Hardware, study.hardware, "the hardware") if study.hardware else None
         work = cls(study, Design.of_study(study), hardware, {})
         own = {"pool": items.DOMAINS, "longcot": tiny_longcot.DOMAINS}
         asked = {"pool": work.design.pool_rows, "longcot": study.of("longcot").longcot_rows}
