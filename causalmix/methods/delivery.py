@@ -1,13 +1,10 @@
 """What a recommendation leaves in the folder of ``--out``, and a manifest by which all of it can be checked."""
 
-from __future__ import annotations
-
 import os
 import platform
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,11 +13,8 @@ from causalmix.data.fingerprints import of_files, of_rows
 from causalmix.data.states import draw_sample
 from causalmix.methods import one_page, trainer_files
 from causalmix.methods.refusals import check_free, is_named
-from causalmix.methods.request import BY_LETTER, command
+from causalmix.methods.request import BY_LETTER, Recommendation, command
 from causalmix.methods.training_set import as_dict, as_json
-
-if TYPE_CHECKING:
-    from causalmix.methods.request import Recommendation
 
 TRAIN, MANIFEST, ANSWER, PAGE = "train", "manifest.json", "recommended.json", "report.html"
 LIBRARIES = ("datasets", "econml", "lightgbm", "numpy", "pandas", "torch", "transformers", "trl")

@@ -1,13 +1,10 @@
 """A pool that is new to a sweep: found by what a user calls it, loaded, and scored once."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from datasets import Dataset
 
@@ -24,12 +21,8 @@ from causalmix.data.recipes import Recipe
 from causalmix.data.scores import SCORES
 from causalmix.lm.available import available
 from causalmix.methods.refusals import renames
-from causalmix.methods.request import OF_ROWS, read_as
+from causalmix.methods.request import OF_ROWS, Request, read_as
 from causalmix.train.design import Design, world_for
-
-if TYPE_CHECKING:
-    from causalmix.methods.request import Request
-
 
 POOL_SEED = 0  # which rows max_rows takes: another seed must draw another sample, not score another pool
 

@@ -1,9 +1,6 @@
 """A recommendation on one page: a file for a browser that needs nothing else; no model is fitted again for it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
@@ -12,12 +9,9 @@ from causalmix.core.direction import called
 from causalmix.core.paths import ASSETS
 from causalmix.effects.interface import normal_quantile
 from causalmix.methods.next_runs import replicate_noise
-from causalmix.methods.request import BY_LETTER
+from causalmix.methods.request import BY_LETTER, Recommendation
 from causalmix.methods.target import scale_of, sized
 from causalmix.methods.training_set import EQUAL, POOL, as_dict, checks_told, outcome_told, reference_told
-
-if TYPE_CHECKING:
-    from causalmix.methods.request import Recommendation
 
 ENDS = ("estimate", "low", "high")  # of a gain
 STEP = 0.05  # of share, by which near alternatives differ

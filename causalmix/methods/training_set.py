@@ -1,22 +1,15 @@
 """What a recommendation looks like."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from causalmix.core.direction import called
 from causalmix.data.pools import hub
-from causalmix.methods.request import BY_LETTER
+from causalmix.methods.request import BY_LETTER, Recommendation
 from causalmix.methods.target import scale_of, scale_told, sized
-
-if TYPE_CHECKING:
-    from causalmix.methods.request import Recommendation
-
 
 EQUAL, POOL = "equal shares", "the pool as it is"  # what a mixture may have to beat
 ALIKE = 1e-3  # shares that differ by no more are told as the same

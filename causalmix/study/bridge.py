@@ -1,7 +1,5 @@
 """Whether the proxy orders mixtures as a real pretrained model does: by runs of both that share mixture and state."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata

@@ -1,7 +1,5 @@
 """A study's trials: tables of mixtures, and the runs that try them, cheap ones first (``causalmix sweep --trials``)."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -65,7 +63,9 @@ class Campaign:
     progress: Callable | None = None
 
     @classmethod
-    def of_study(cls, study: str, out: Path | None = None, lower_is_better: bool | None = None, **settings) -> Campaign:
+    def of_study(
+        cls, study: str, out: Path | None = None, lower_is_better: bool | None = None, **settings
+    ) -> "Campaign":
         """The campaign of a study whose history is at hand; settings that are not given are the study's."""
         out, found = Path(out or results_dir(study)), read_study(study)
         design = Design.of_study(study, out)

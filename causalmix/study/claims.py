@@ -3,8 +3,6 @@
 A family is one question that is asked several times: its claims share trials, and some are nearly one fact.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

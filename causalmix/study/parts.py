@@ -3,8 +3,6 @@
 All methods share the seeds of their trials, so that a difference between two of them is a paired one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -42,7 +40,7 @@ class Pool:
     rows: int
 
     @classmethod
-    def of(cls, world: World) -> Pool:
+    def of(cls, world: World) -> "Pool":
         """That of a pool at hand."""
         return cls(world.name, world.scored.domains, len(world.scored.codes))
 
@@ -67,7 +65,7 @@ class Part:
     specs: list[RunSpec]
 
     @classmethod
-    def of(cls, name: str, chapter: str, trials: list[Trial]) -> Part:
+    def of(cls, name: str, chapter: str, trials: list[Trial]) -> "Part":
         """The runs of some trials, whose models have one role."""
         return cls(name, chapter, trials[0].role if trials else "proxy", [trial.spec for trial in trials])
 

@@ -1,7 +1,5 @@
 """What methods promised over Equal, beside what came of it at every size and with every model."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -3,8 +3,6 @@
 All paired differences of one question are a family (Holm), and one rule says what follows from them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

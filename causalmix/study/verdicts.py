@@ -4,8 +4,6 @@ It *holds* where our difference is above zero and its p-value, adjusted for the 
 *does not hold* where it is below zero likewise; else we *cannot tell*; and what no run was made for is *not tried*.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The design of a study: which mixtures, states and seeds its runs have."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, make_dataclass, replace
 from pathlib import Path
@@ -96,12 +94,12 @@ class Design(
         return {"name": given} | tiny_models.FINETUNING.get(given, {}) if isinstance(given, str) else dict(given)
 
     @classmethod
-    def from_parameters(cls, parameters: dict) -> Design:
+    def from_parameters(cls, parameters: dict) -> "Design":
         """Take the fields of a design out of a larger set of parameters."""
         return cls(**{name: value for name, value in parameters.items() if name in FIELDS})
 
     @classmethod
-    def of_study(cls, study: str | Study, out: Path | None = None) -> Design:
+    def of_study(cls, study: str | Study, out: Path | None = None) -> "Design":
         """The design of a study's runs."""
         study = read_study(study) if isinstance(study, str) else study
         values: dict = {}

@@ -1,7 +1,5 @@
 """One supervised fine-tuning run with TRL; the paper's settings are unknown, so each default says where it is from."""
 
-from __future__ import annotations
-
 import gc
 import importlib.util
 import math
@@ -29,7 +27,6 @@ from causalmix.lm.conversations import labelled
 from causalmix.lm.losses import completion_loss, token_losses
 from causalmix.train.online import Mixer
 
-TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 TRACKERS, LOGS = ("wandb", "mlflow", "tensorboard", "trackio"), "TENSORBOARD_LOGGING_DIR"
 SAME = ("learning_rate", "weight_decay", "max_grad_norm", "max_length", "packing", "bf16", "activation_checkpointing")
 DIVERGED = "Training diverged at step {step}: the loss or a weight is no longer finite; lower learning_rate."
@@ -59,13 +56,13 @@ class SFTSettings:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            kind, value = TYPES[field.type], getattr(self, field.name)
+            kind, value = field.type, getattr(self, field.name)
             if kind is float and isinstance(value, str):  # YAML reads 1e-3 as text
                 with suppress(ValueError):
                     value = float(value)
                 object.__setattr__(self, field.name, value)
             if type(value) not in ((int, float) if kind is float else (kind,)):
-                raise InputError(f"Expected {field.name} to be {field.type}, found {value!r}; correct the value.")
+                raise InputError(f"Expected {field.name} to be {kind.__name__}, found {value!r}; correct the value.")
         for name in ("learning_rate", "epochs", "batch_size", "gradient_accumulation", "max_length"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
@@ -84,7 +81,7 @@ class SFTSettings:
             raise InputError(told)
 
     @classmethod
-    def of(cls, given: Mapping[str, object]) -> SFTSettings:
+    def of(cls, given: Mapping[str, object]) -> "SFTSettings":
         """The settings that a study or a run's specification names; InputError for a name that is none."""
         for name in given:
             check_name(name, [field.name for field in fields(cls)], "training setting")
@@ -126,7 +123,7 @@ def finetune(
 def fit(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Dataset, args: SFTConfig, mixer: Mixer | None,
     lora_rank: int = 0,
-) -> tuple[Trainer, dict[str, float]]:  # fmt: skip
+) -> tuple["Trainer", dict[str, float]]:  # fmt: skip
     """Train on labelled rows; the trainer, and what :func:`finetune` reports."""
     merge = _add_adapters(model, lora_rank, args.seed) if lora_rank else lambda: None
     trainer = Trainer(model=model, args=args, train_dataset=rows, processing_class=tokenizer)

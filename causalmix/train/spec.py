@@ -1,7 +1,5 @@
 """What determines one training run, and the identity that follows from it."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping
@@ -85,7 +83,7 @@ class RunSpec:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
-    def from_dict(cls, values: dict) -> RunSpec:
+    def from_dict(cls, values: dict) -> "RunSpec":
         """The inverse of :meth:`as_dict`; InputError when a field is missing or unknown."""
         names = {field.name for field in fields(cls)}
         if off := sorted(names ^ set(values)):

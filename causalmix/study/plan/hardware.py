@@ -1,7 +1,5 @@
 """The machine that a study is meant for, and what its plan assumes: the section ``hardware`` of a study's file."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
@@ -65,7 +63,7 @@ class Hardware(Settings):
         return given
 
     @model_validator(mode="after")
-    def _one_kind(self) -> Hardware:
+    def _one_kind(self) -> "Hardware":
         if bool(self.gpus) == bool(self.cores):
             found = "both" if self.gpus else "neither"
             raise InputError(f"Expected either gpus or cores in the section hardware, found {found}; name what trains.")

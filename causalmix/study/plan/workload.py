@@ -3,8 +3,6 @@
 Equal mixtures stand for those that are not known yet.  Mixtures that turn out alike share runs, so counts are at most.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -65,7 +63,7 @@ class Work:
     pools: dict[str, Pool]
 
     @classmethod
-    def of(cls, study: Study) -> Work:
+    def of(cls, study: Study) -> "Work":
         """What a study says; InputError when a value is not allowed, or the domains of a real pool are not named."""
         hardware = validated(Hardware, study.hardware, "the hardware") if study.hardware else None
         work = cls(study, Design.of_study(study), hardware, {})
