@@ -55,10 +55,9 @@ def test_s_averages_the_best_candidates_of_its_seed():
 
 
 def test_nothing_positive_keeps_the_reference_and_says_so():
-    """Equal by default, or the one that was given."""
+    """It is Equal."""
     kept = causalmix_a(-THETA)
     assert kept.weights == pytest.approx(EQUAL) and "no return is positive" in kept.note.lower()
-    assert causalmix_a(-THETA, reference=[0.6, 0.1, 0.1, 0.1, 0.1]).weights[0] == pytest.approx(0.6)
     assert causalmix_a(THETA).note == ""
 
 
@@ -106,14 +105,12 @@ def test_caps_follow_from_rows():
         {"caps": np.ones(4)},
         {"radius": 1.5},
         {"radius": -0.1},
-        {"reference": [1, 1, 0, 0, 0]},
     ],
     ids=[
         "caps below one",
         "caps of another length",
         "radius above one",
         "radius below nought",
-        "reference off the simplex",
     ],
 )
 @pytest.mark.parametrize("choose", POLICIES, ids=["A", "S"])

@@ -116,8 +116,14 @@ class _Search:
 
     def best(self, starts: Sequence[np.ndarray], seed: int) -> np.ndarray:
         """The best of what climbing from several starts finds, and of where it starts; shape (K,)."""
-        reference, kinds = self.limits.reference, _kinds(self.limits, seed)
-        firsts = [self._first(self.limits.inside(W)) for W in (*(w[None] for w in starts), *kinds)]
+        reference, rng = self.limits.reference, np.random.default_rng([seed, 29])
+        k, alphas = len(reference), (1.0, min(2 / len(reference), 0.5))
+        even, sparse = (sample_dirichlet(DRAWN, alpha, k, int(rng.integers(2**31))) for alpha in alphas)
+        towards = rng.uniform(0, 0.5, (DRAWN, 1))
+        near = (1 - towards) * reference + towards * sparse
+        corners = np.concatenate([(1 - t) * reference + t * np.eye(k) for t in TOWARDS])
+        kinds = (*(w[None] for w in starts), even, sparse, near, corners)
+        firsts = [self._first(self.limits.inside(W)) for W in kinds]
         leader = self._first(np.stack(firsts))
         # At the reference itself no bound has a derivative.
         tops = [*firsts, 0.9 * reference + 0.1 * leader]
@@ -201,13 +207,3 @@ class _Search:
             held = {"fun": lambda v: np.sqrt(limits.radius) - root(v), "jac": lambda v: np.r_[-slope(v), 0]}
             return [{"type": "ineq"} | held]
         return []
-
-
-def _kinds(limits: Limits, seed: int) -> list[np.ndarray]:
-    """Mixtures to begin with, by their kind: even and sparse random ones, some near the reference, and near corners."""
-    k, rng = len(limits.reference), np.random.default_rng([seed, 29])
-    even, sparse = (sample_dirichlet(DRAWN, alpha, k, int(rng.integers(2**31))) for alpha in (1.0, min(2 / k, 0.5)))
-    towards = rng.uniform(0, 0.5, (DRAWN, 1))
-    near = (1 - towards) * limits.reference + towards * sparse
-    corners = np.concatenate([(1 - t) * limits.reference + t * np.eye(k) for t in TOWARDS])
-    return [even, sparse, near, corners]

@@ -4,6 +4,7 @@ The paper's trust region is of unknown form.  Here it bounds the share of rows t
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from causalmix.core.errors import InputError, brief
 from causalmix.core.history import History
-from causalmix.core.simplex import check_mixture, clr, log_treatment, sample_dirichlet, to_counts
+from causalmix.core.simplex import clr, log_treatment, sample_dirichlet, to_counts
 from causalmix.effects.interface import EPS, Effects
 from causalmix.methods.limits import check_room, check_trust_region
 
@@ -26,38 +27,35 @@ class Proposal:
     note: str = ""  # why it is not the plain solution; empty when it is
 
 
-def causalmix_a(
-    theta: np.ndarray, reference: np.ndarray | None = None, radius: float | None = None, caps: np.ndarray | None = None
-) -> Proposal:
+def causalmix_a(theta: np.ndarray, radius: float | None = None, caps: np.ndarray | None = None) -> Proposal:
     """CausalMix-A: shares proportional to the positive part of the returns theta, shape (K,).
 
-    Where all returns are positive this maximises ``theta' log T`` on the simplex exactly.  The ``reference`` (Equal by
-    default) is kept when none is; ``radius`` is the largest total variation distance to it, ``caps``, shape (K,), are
-    largest shares.  InputError where they leave no mixture.
+    Where all returns are positive this maximises ``theta' log T`` on the simplex exactly; Equal is kept when none is.
+    ``radius`` is the largest total variation distance to Equal, ``caps``, shape (K,), are largest shares.
     """
-    theta, reference, caps = _checked(theta, reference, radius, caps)
+    theta, equal, caps = _checked(theta, radius, caps)
     gains = np.maximum(theta, 0.0)
     if gains.sum() == 0:
-        return Proposal(reference, "no return is positive, so the reference mixture is kept")
+        return Proposal(equal, "no return is positive, so the reference mixture is kept")
     plain = gains / gains.sum()
-    weights = _inside(capped(plain[None], caps), reference, radius)[0]
+    weights = _inside(capped(plain[None], caps), equal, radius)[0]
     return Proposal(weights, "" if np.allclose(plain, weights) else f"held within {_bounds(radius, caps)}")
 
 
 def causalmix_s(
     theta: np.ndarray, n_candidates: int = 100_000, top: int = 100, eps: float = EPS, seed: int = 0,
-    reference: np.ndarray | None = None, radius: float | None = None, caps: np.ndarray | None = None,
+    radius: float | None = None, caps: np.ndarray | None = None,
 ) -> Proposal:  # fmt: skip
     """CausalMix-S: the mean of the ``top`` of many random mixtures by ``theta' log(T + eps)``.
 
     Candidates are uniform (ours; the paper's way is unknown), as many as reported (secondary source); those outside of
     caps and trust region, as for :func:`causalmix_a`, are moved to the border.
     """
-    theta, reference, caps = _checked(theta, reference, radius, caps)
+    theta, equal, caps = _checked(theta, radius, caps)
     if not 1 <= top <= n_candidates:
         raise InputError(f"Expected top between 1 and n_candidates={n_candidates}, found {top}; average fewer.")
     drawn = sample_dirichlet(n_candidates, 1.0, len(theta), seed)
-    candidates = _inside(capped(drawn, caps), reference, radius)
+    candidates = _inside(capped(drawn, caps), equal, radius)
     best = np.argsort(-(log_treatment(candidates, eps) @ theta), kind="stable")[:top]
     note = "" if np.array_equal(candidates, drawn) else f"candidates were held within {_bounds(radius, caps)}"
     return Proposal(candidates[best].mean(axis=0), note)
@@ -81,8 +79,7 @@ def domain_caps(rows: np.ndarray, n_samples: int, max_repeats: float = 0) -> np.
     return np.minimum(rows / n_samples, 1.0)
 
 
-@dataclass(frozen=True)
-class Support:
+class Support(NamedTuple):
     """How far a point lies from the runs of a history."""
 
     inside: bool  # no farther from its nearest run than all but 5% of the runs are from theirs
@@ -144,19 +141,15 @@ def _coordinates(T: np.ndarray, X: np.ndarray) -> np.ndarray:
     return np.column_stack([clr(shares), np.asarray(X, float).reshape(len(shares), -1)])
 
 
-def _checked(
-    theta: np.ndarray, reference: np.ndarray | None, radius: float | None, caps: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Arguments as arrays; the reference already within the caps."""
+def _checked(theta: np.ndarray, radius: float | None, caps: np.ndarray | None) -> tuple[np.ndarray, ...]:
+    """Returns, Equal held within the caps, and the caps."""
     theta = np.asarray(theta, float)
     if theta.ndim != 1 or not np.isfinite(theta).all():
         raise InputError(f"Expected one finite return for each domain, found {theta.tolist()}; estimate them again.")
     if radius is not None:
         check_trust_region("tv", radius)
-    names = [f"domain {k}" for k in range(len(theta))]
-    reference = np.full(len(theta), 1 / len(theta)) if reference is None else check_mixture(reference, names)
     caps = check_caps(caps, len(theta))
-    return theta, capped(reference[None], caps)[0], caps
+    return theta, capped(np.full((1, len(theta)), 1 / len(theta)), caps)[0], caps
 
 
 def check_caps(caps: np.ndarray | None, k: int) -> np.ndarray:

@@ -80,7 +80,7 @@ ESTIMATORS = (
      "ablations", "full", "linear", "ablations", "r_score", CRITICS),
 )  # fmt: skip
 
-#: Other forms of a baseline: what they may beat, and the subject that trains them.
+#: Other forms of a baseline: what they may beat at the size of the recorded runs, and the subject that trains them.
 STRONG = {"RegMix-ridge": ("RegMix", "target"), "ODM (official repo)": ("ODM", "target"),
           dmo.TABLE_FIT: ("DMO", "ablations")}  # fmt: skip
 
@@ -139,9 +139,11 @@ def paper_claims(folder: Path) -> pd.DataFrame:
     claims = [row for n_samples in SIZES for row in _of_size(whole, n_samples)]
     claims += _unseen(_sized(whole, "target", 800_000)[0])
     claims += _shifts(targets) + long_chains(_read(folder, "longcot"))
-    claims += estimator_claims(folder) + region_claims(_read(folder, "regions"))
-    claims += _scaled(whole) + _stronger(whole) + _flattered(whole, _read(folder, "methods"))
-    return judged(claims)
+    claims += estimator_claims(folder) + region_claims(_read(folder, "regions")) + _scaled(whole)
+    for form, (plain, where) in STRONG.items():
+        claim = Claim(f"{form} beats {plain}", STRONGER, where, CRITICS, ASKED)
+        claims.append(beats(claim, _smallest(whole), form, [plain]))
+    return judged(claims + _flattered(whole, _read(folder, "methods")))
 
 
 def _of_size(whole: pd.DataFrame, n_samples: int) -> list[dict]:
@@ -248,15 +250,6 @@ def _scaled(whole: pd.DataFrame) -> list[dict]:
     return [
         beats(Claim(text + where, SCALED, "target", CRITICS, ASKED), trials, WITH_SCALE, [CAUTIOUS])
         for where, trials in known
-    ]
-
-
-def _stronger(whole: pd.DataFrame) -> list[dict]:
-    """That another form of a baseline beats the one that stands for it, at the size of the recorded runs."""
-    trials = _smallest(whole)
-    return [
-        beats(Claim(f"{form} beats {plain}", STRONGER, where, CRITICS, ASKED), trials, form, [plain])
-        for form, (plain, where) in STRONG.items()
     ]
 
 

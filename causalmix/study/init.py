@@ -82,21 +82,18 @@ def init(asked: Asked, tell: Callable[[str], None] = lambda _: None) -> Path:
 
 
 def _check_out(asked: Asked) -> None:
-    out = asked.out
-    if 0 < asked.runs < MIN_ROWS:
-        raise InputError(
-            f"Expected at least {MIN_ROWS} mixtures, of which a history is made, found {asked.runs}; raise --runs."
-        )
-    if out.suffix not in (".yaml", ".yml"):
-        raise InputError(f"Expected a study's file that ends in .yaml, found {out.name}; name it so.")
-    if not asked.rows.exists():
-        raise InputError(f"Expected a file or a folder of rows, found nothing at {asked.rows}; correct the path.")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"Expected a folder for {out.name}, found none at {out.absolute().parent}; make it first.")
-    if out.exists() and not asked.force:
-        raise InputError(
-            f"Expected no file at {out}, found one, which is not written over; name another, or give --force."
-        )
+    out, rows, folder = asked.out, asked.rows, asked.out.absolute().parent
+    few = f"at least {MIN_ROWS} mixtures, of which a history is made, found {asked.runs}; raise --runs"
+    for wrong, told in (
+        (0 < asked.runs < MIN_ROWS, few),
+        (out.suffix not in (".yaml", ".yml"), f"a study's file that ends in .yaml, found {out.name}; name it so"),
+        (not rows.exists(), f"a file or a folder of rows, found nothing at {rows}; correct the path"),
+        (not folder.is_dir(), f"a folder for {out.name}, found none at {folder}; make it first"),
+        (out.exists() and not asked.force,
+         f"no file at {out}, found one, which is not written over; name another, or give --force"),
+    ):  # fmt: skip
+        if wrong:
+            raise InputError(f"Expected {told}.")
 
 
 def _way(path: str, given: Mapping[str, str]) -> dict[str, str]:

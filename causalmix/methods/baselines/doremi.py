@@ -8,34 +8,29 @@ number of steps: with eta = 1, the authors' default, weights collapse onto one d
 import numpy as np
 import pandas as pd
 
-from causalmix.core.errors import InputError
-from causalmix.core.tables import is_number
 from causalmix.methods.question import Answer, ProxyRun, Question
 from causalmix.train.online import MIXING
 
-ETAS = (0.01, 0.1, 1.0)
+ETAS = (MIXING["doremi"]["eta"], 0.1, 1.0)  # per nat
 RUNS = 2  # a reference and a proxy
 
 
-def proxies(k: int, n_samples: int, seed: int, etas: tuple[float, ...] = ETAS) -> list[ProxyRun]:
+def proxies(k: int, n_samples: int, seed: int) -> list[ProxyRun]:
     """The runs that DoReMi asks for among ``k`` domains: one for each step size."""
     even, smoothing = tuple(np.full(k, 1 / k)), MIXING["doremi"]["smoothing"]
-    mixings = [(("method", "doremi"), ("eta", eta), ("smoothing", smoothing)) for eta in etas]
+    mixings = [(("method", "doremi"), ("eta", eta), ("smoothing", smoothing)) for eta in ETAS]
     return [ProxyRun(even, n_samples, seed, mixing) for mixing in mixings]
 
 
-def mixture(question: Question, eta: float = MIXING["doremi"]["eta"]) -> Answer:
-    """The mixture for one step size per nat; details ``etas``, what each gives, and ``trajectory``."""
-    if not (is_number(eta) and eta > 0):
-        raise InputError(f"Expected finite step sizes eta above zero, found {eta}; give for instance 0.1.")
-    etas = tuple(dict.fromkeys((*ETAS, eta)))
-    runs = proxies(question.k, question.history.usual_rows, question.seed, etas)
+def mixture(question: Question) -> Answer:
+    """The mixture for the first step size; details ``etas``, what each gives, and ``trajectory``."""
+    runs = proxies(question.k, question.history.usual_rows, question.seed)
     found = [record["training"]["mixing"] for record in question.trained("DoReMi", runs)]
     names = [f"w_{d}" for d in question.history.domains]
-    tried = pd.DataFrame({"eta": etas, "updates": [f["updates"] - 1 for f in found]})
+    tried = pd.DataFrame({"eta": ETAS, "updates": [f["updates"] - 1 for f in found]})
     tried["eta_times_updates"] = tried["eta"] * tried["updates"]
     tried[names] = [f["weights"] for f in found]
-    chosen = found[etas.index(eta)]
+    eta, chosen = ETAS[0], found[0]
     note = f"eta {eta:g} over {chosen['updates'] - 1} updates (eta times updates: {eta * (chosen['updates'] - 1):g})"
     trajectory = pd.DataFrame(chosen["trajectory"], columns=names)
     return Answer(np.array(chosen["weights"]), RUNS, note, {"etas": tried, "trajectory": trajectory})
