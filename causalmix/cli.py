@@ -58,9 +58,7 @@ def _parser() -> argparse.ArgumentParser:
             made.add_argument("--study", default=stamps.COMMITTED, help=told)
         return made.add_argument
 
-    def formatted(option: Callable) -> None:
-        option("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
-
+    formats = {"choices": ("table", "json", "csv"), "default": "table", "help": "default: %(default)s"}
     option = command("init", _init, "write a study's file for a folder of your own rows")
     option("rows", type=Path, metavar="FOLDER", help="a folder or a file of conversations")
     option("--out", type=Path, default=Path("study.yaml"), metavar="FILE", help="default: %(default)s")
@@ -103,13 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     command("design", _design, "propose the mixtures, states and sizes of a sweep's next runs")
     _add_design(commands.choices["design"])
 
-    formatted(
-        command("plan", _plan, "tell what a study costs: runs, tokens, hours, memory, disk and money", study=True)
-    )
+    option = command("plan", _plan, "tell what a study costs: runs, tokens, hours, memory, disk and money", study=True)
+    option("--format", **formats)
 
     option = command("recommend", _recommend, "tell the mixture for a new pool of rows, by a sweep that is there")
     add_options(commands.choices["recommend"])
-    formatted(option)
+    option("--format", **formats)
     option("--no-cache", action="store_true", help="keep nothing of the pool but what --out gets")
 
     option = command("world", _world, "rebuild the base models of the embedded world (half an hour or so)")

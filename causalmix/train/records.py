@@ -9,7 +9,7 @@ import pandas as pd
 
 from causalmix.core.direction import LOWER
 from causalmix.core.errors import InputError
-from causalmix.core.history import CONFOUNDED, DESIGN, SCALE
+from causalmix.core.history import CONFOUNDED, DESIGN, MIN_ROWS, SCALE
 from causalmix.core.paths import results_dir
 from causalmix.core.study_file import read_study
 from causalmix.core.sweep_files import one_word
@@ -103,11 +103,9 @@ def whole_history(
     """All that a study has on record in a folder, its ``part`` told; at least 20 designed runs."""
     pool = world, domains
     runs, trials = (Ledger(folder / f"{name}.jsonl") for name in ("runs", "trials"))
-    further = ((SCALE, runs, scale_specs), (CONFOUNDED, trials, confounded_specs))
     found = {DESIGN: recorded(runs, specs_of(design, *pool))}
-    for part, ledger, specs in further:
-        finished = ledger.finished()
-        found[part] = [finished[s.run_id] for s in specs(design, *pool) if s.run_id in finished]
+    found[SCALE] = recorded(runs, scale_specs(design, *pool), 0)
+    found[CONFOUNDED] = recorded(trials, confounded_specs(design, *pool), 0)
     tables = [history(part, covariates_on).assign(part=name) for name, part in found.items() if part]
     return pd.concat(tables, ignore_index=True)
 
@@ -144,13 +142,13 @@ def ledger_of(study: str) -> Ledger:
     return Ledger(results_dir(study) / "runs.jsonl")
 
 
-def recorded(ledger: Ledger, specs: list[RunSpec]) -> list[dict]:
-    """The ledger's finished records of these specs, in their order; InputError when there are fewer than 20."""
+def recorded(ledger: Ledger, specs: list[RunSpec], least: int = MIN_ROWS) -> list[dict]:
+    """The ledger's finished records of these specs, in their order; InputError when there are fewer."""
     finished = ledger.finished()
     records = [finished[s.run_id] for s in specs if s.run_id in finished]
-    if len(records) < 20:
+    if len(records) < least:
         raise InputError(
-            f"Expected at least 20 finished runs of this design in {ledger.path.name}, found {len(records)}; "
+            f"Expected at least {least} finished runs of this design in {ledger.path.name}, found {len(records)}; "
             "train the proxy runs with the same parameters first (causalmix sweep)."
         )
     return records

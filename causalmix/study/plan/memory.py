@@ -170,15 +170,22 @@ def training_memory(
 def memory_table(work: Work) -> pd.DataFrame:
     """GiB on each GPU, or in each worker on a CPU, at the height of training or of scoring, by role."""
     gpu, rows = bool(work.hardware and work.hardware.gpus), []
-    for role, model, processes, used in (*_scorers(work, gpu), *_trained(work, gpu)):
+    for role, model, processes, used in _at_work(work, gpu):
         gib = {name: used.get(name, 0) / GIB for name in USES} | {"reserved": RESERVED["GPU" if gpu else "core"]}
         size = {"parameters": shape_of(model).parameters, "processes": processes}
         rows.append({"role": role, "model": model} | size | gib | {"total": sum(gib.values())})
     return pd.DataFrame(rows)
 
 
-def _trained(work: Work, gpu: bool) -> Iterator[tuple]:
-    """Each role, and a proxy whose mixture changes where a method asks for one."""
+def _at_work(work: Work, gpu: bool) -> Iterator[tuple]:
+    """Reference models; each role, and a proxy whose mixture changes where a method asks for one."""
+    # In half precision on a GPU as their raters are, and the logits that they make at once.
+    size, logits = (2, SCORING_LOGITS["cuda"]) if gpu else (4, SCORING_LOGITS["cpu"])
+    for name, family in (("pool", "pool"), ("longcot_pool", "longcot")):
+        recipe = work.recipe(family) if family in work.pools else None
+        if recipe and not is_own(recipe.scorer):
+            weights = sum(shape_of(model).parameters for model in (recipe.scorer, recipe.rater) if model)
+            yield f"scorer, {name}", recipe.scorer, 1, {"weights": size * weights, "head": 3 * 4 * logits}
     for role in work.roles:
         settings, launch, family = work.design.settings_of(role), work.design.launch_of(role), family_of(role)
         longest = int(work.assumed("longest_row", family) or settings.max_length)
@@ -187,18 +194,6 @@ def _trained(work: Work, gpu: bool) -> Iterator[tuple]:
         yield role, model, processes, training_memory(*asked)
         if role == "proxy" and any(spec.mixing for spec in work.proxies()):
             yield "proxy, changing mixture", model, processes, training_memory(*asked, work.lengths[family])
-
-
-def _scorers(work: Work, gpu: bool) -> Iterator[tuple]:
-    """Reference models, in half precision on a GPU as their raters are, and the logits that they make at once."""
-    size, logits = (2, SCORING_LOGITS["cuda"]) if gpu else (4, SCORING_LOGITS["cpu"])
-    for name, family in (("pool", "pool"), ("longcot_pool", "longcot")):
-        if family not in work.pools:
-            continue
-        recipe = work.recipe(family)
-        if recipe and not is_own(recipe.scorer):
-            weights = sum(shape_of(model).parameters for model in (recipe.scorer, recipe.rater) if model)
-            yield f"scorer, {name}", recipe.scorer, 1, {"weights": size * weights, "head": 3 * 4 * logits}
 
 
 def disk_table(work: Work, parts: pd.DataFrame) -> pd.DataFrame:

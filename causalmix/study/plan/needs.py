@@ -40,7 +40,7 @@ def check(study: Study, subjects: Sequence[str] = tuple(ROLES), gpus_elsewhere: 
     _check_models(design, roles)
     if not gpus_elsewhere:
         check_gpus(study, working, max([1, *(int(design.launch_of(role).get("processes", 1)) for role in roles)]))
-    if gpus_elsewhere and study.hardware.get("gpus"):
+    if gpus_elsewhere and study.hardware.get("gpus") and design.pool and not _gpus():
         _check_scored(study, design)
     _check_pool(design.pool, design, roles - {"longcot"})
     if "target" in working and design.pool and not _dev_axes(study):
@@ -109,8 +109,6 @@ def _check_scored(study: Study, design: Design) -> None:
     from causalmix.data.recipes import Recipe
     from causalmix.data.scored_pools import rows_folder
 
-    if _gpus() or not design.pool:
-        return
     if not rows_folder(Recipe.of(design.pool), design.pool_rows, design.pool_seed).exists():
         raise InputError(
             f"Expected the scored pool of the study {study.name} in the cache, found none and no GPU to score it; "

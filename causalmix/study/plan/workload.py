@@ -5,7 +5,7 @@ Equal mixtures stand for those that are not known yet.  Mixtures that turn out a
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -145,7 +145,11 @@ class Work:
                 f"Expected {name} among the assumptions of the study {self.study.name}, for it reads no rows yet, "
                 f"found none; add assumptions: {{{name}: {{value: …, source: …}}}} to its section hardware."
             )
-        return _recorded(RECORDED, model, prefix) or _sampled(kind)
+        if found := _recorded(RECORDED, model, prefix):
+            return found
+        tokens = tokenize(KINDS[kind].make_pool(SAMPLE, 0), tiny_models.world_tokenizer())["input_ids"]
+        said = f"measured: {SAMPLE} rows of the embedded world, made for it"
+        return Assumption(value=float(np.mean(list(map(len, tokens)))), source=said)
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -263,14 +267,6 @@ def _recorded(study: str, model: str, prefix: str) -> Assumption | None:
                 found.append(training["tokens"] / (training["rows"] * passes))
     source = f"measured: {counted(len(found), 'recorded run')} of the study {study}"
     return Assumption(value=float(np.mean(found)), source=source) if found else None
-
-
-@cache
-def _sampled(kind: str) -> Assumption:
-    """Tokens of a row in a small sample of the embedded world's pool."""
-    tokens = tokenize(KINDS[kind].make_pool(SAMPLE, 0), tiny_models.world_tokenizer())["input_ids"]
-    mean = float(np.mean([len(ids) for ids in tokens]))
-    return Assumption(value=mean, source=f"measured: {SAMPLE} rows of the embedded world, made for it")
 
 
 def _is_doremi(spec: RunSpec) -> bool:
