@@ -67,7 +67,7 @@ class Sweep:
             lost=len(self.seen - ended.keys()),
             doubled=sum(n - 1 for n in ended.values()),
             unfinished=self.runs - len(ended),
-            failed=len(self.ledger.failed()),
+            failed=len(self.ledger.latest()) - len(self.ledger.finished()),
         )
 
 
