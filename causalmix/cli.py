@@ -138,7 +138,10 @@ def _add_design(parser: argparse.ArgumentParser) -> None:
     option("--criterion", default="", metavar="D|I", help=told)
     option("--target", default="", metavar="NAME=VALUE,…", help="state that the gain is for; default: all")
     option("--outcome", default="", metavar="NAME", help="of the history; default: the study's, or y_dev")
-    option("--lower-is-better", action="store_true", help="the outcome is a loss")
+    for better, way in (("lower", True), ("higher", False)):
+        told = f"the outcome is better when it is {better}; default: by its name, where that tells"
+        option(f"--{better}-is-better", dest="lower_is_better", nargs="?", metavar="NAME", help=told, const=way,
+               type=lambda _, way=way: way)  # fmt: skip
     told = "of runs at the reference and the present optimum; default: %(default)s"
     option("--anchors", type=float, default=0.1, metavar="SHARE", help=told)
     option("--noise", type=float, metavar="SD", help="of an outcome between equal runs")

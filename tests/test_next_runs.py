@@ -322,3 +322,20 @@ def test_designed_runs_tell_returns_better_than_random_ones():
     by_chance = np.mean([error(rng.dirichlet(np.ones(K), n), rng.uniform(-1, 1, n)) for _ in range(3)])
     print(by_design, by_chance)
     assert by_design < 0.65 * by_chance
+
+
+def test_a_loss_is_lowered_by_its_name_alone(tmp_path, capsys):
+    """As it is for a recommendation, and what is not known is asked; a name may stand after the way."""
+    frame = simulate_history(40).history.frame
+    write_table(tmp_path / "sweep.csv", frame.assign(y_loss=1 - frame["y_dev"], y_cost=frame["y_dev"]))
+
+    def best(outcome, *given):
+        line = ["design", "--runs", "2", "--history", str(tmp_path / "sweep.csv"), "--outcome", outcome, *given]
+        code, said = cli.main(line), capsys.readouterr().err
+        return said.split("Best by the runs so far: ")[1].splitlines()[0] if code == 0 else said
+
+    assert (
+        best("y_loss") == best("y_dev") == best("y_cost", "--higher-is-better") != best("y_loss", "--higher-is-better")
+    )
+    assert "--higher-is-better y_cost" in best("y_cost")
+    assert best("y_cost", "--higher-is-better", "y_cost") == best("y_dev")

@@ -327,3 +327,11 @@ def test_domains_of_several_words_have_outcomes_that_a_list_can_name(monkeypatch
              "training": kept, "covariates": x} for i in range(30)]  # fmt: skip
     found = check_history(records.history(runs))
     assert "customer support" in found.domains and {"y_loss_customer_support", "y_dev"} <= set(direction.told(found))
+
+
+def test_domains_that_are_written_in_two_ways_are_refused(tmp_path):
+    """They would be two in every mixture."""
+    (tmp_path / "rows").mkdir()
+    write_rows(tmp_path / "rows", {"lists": 30, "Lists ": 30})
+    done = command(tmp_path, "init", tmp_path / "rows", "--out", tmp_path / "s.yaml")
+    assert done.returncode == 2 and "'Lists '" in done.stderr and "'lists'" in done.stderr, done.stderr

@@ -5,13 +5,16 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from datasets import Dataset
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
+from causalmix.core.wording import folded
 from causalmix.data import fingerprints
 from causalmix.methods import reach
-from causalmix.methods.recommend import recommend
-from causalmix.methods.request import Request
+from causalmix.methods.recommend import _amounts, recommend
+from causalmix.methods.request import BY_LETTER, Request
+from causalmix.methods.target import Target
 from causalmix.methods.training_set import shown
 
 QUICK = {"stage": "linear", "n_repeats": 1, "cv_folds": 3}
@@ -127,3 +130,38 @@ def test_domains_of_the_pool_get_the_names_of_the_sweep(tmp_path):
         asked(tmp_path, table(), rows, pool_map=["c=letters"])
     with pytest.raises(InputError, match="--pool-map as OLD=NEW"):
         asked(tmp_path, table(), rows, pool_map=["a"])
+
+
+def test_names_that_hardly_differ_are_asked_about(tmp_path):
+    """Maps are no domain beside maps, which the history would know nothing of; composed letters are letters."""
+    with pytest.raises(
+        InputError, match="found 'Maps ' in the pool and 'maps' in the history; .*--pool-map 'Maps =maps'"
+    ):
+        asked(tmp_path, table(), {"letters": 200, "plays": 200, "Maps ": 200})
+    assert folded("A_b - Ünï") == folded("a B U\u0308ni\u0308") and folded("c") != folded("c++")
+
+
+def test_a_share_of_less_than_a_row_is_told(tmp_path):
+    """No domain is left out unasked, not by rounding either."""
+    found = asked(tmp_path, table(gain=0.1), dict.fromkeys(DOMAINS, 200), n_samples=3)
+    assert any("no row of maps" in warning or "no row of plays" in warning for warning in found.warnings)
+    assert not asked(tmp_path, table(gain=0.1), dict.fromkeys(DOMAINS, 200)).warnings
+
+
+@pytest.mark.parametrize("rows", [(60, 25, 23, 26), (60, 35, 23, 23), (60, 30, 26, 26)])
+def test_no_row_comes_again_unasked_beside_domains_that_the_history_does_not_know(tmp_path, rows):
+    """Their part of the training set is no whole number of rows, and what is left is not rounded down."""
+    found = asked(tmp_path, table(gain=0.3), dict(zip(("letters", "plays", "songs", "tales"), rows)), floor=0.0)
+    chosen = found.table[found.table["method"].isin(BY_LETTER.values())]  # Equal and Proportional are for comparison
+    assert (chosen[[f"repeats_{d}" for d in found.domains]] == 0).all(axis=None)
+
+
+def test_tokens_of_any_writing(tmp_path):
+    """About four bytes each: as many characters of Chinese are more of them than of English."""
+    found = asked(tmp_path, table(), dict.fromkeys(DOMAINS, 200))
+    counts, tokens = ({d: found.table.iloc[0][f"{what}_{d}"] for d in DOMAINS} for what in ("n", "tokens"))
+    assert tokens == {d: pytest.approx(counts[d] * len("where is itin the north of it") / 4, abs=1) for d in DOMAINS}
+    pool = Dataset.from_list([{"domain": d, "messages": [{"role": "user", "content": "在北边"}]} for d in DOMAINS])
+    table_ = pd.DataFrame({f"n_{d}": [4] for d in DOMAINS})
+    amounts = _amounts(table_, Target("", None, 12, np.ones(3), ""), DOMAINS, pool)
+    assert (amounts[[f"tokens_{d}" for d in DOMAINS]] == 9).all(axis=None)

@@ -299,3 +299,10 @@ def test_weights_and_tools_stay_with_their_rows(tmp_path):
     assert "tide" in learnt[2] and "High." in learnt[2] and "high" not in learnt[2]
     assert json.loads(pool[2]["tools"]) == tools and pool[0]["tools"] is None
     assert json.loads(pool[2]["messages_as_given"])[1]["tool_calls"] == [CALL]
+
+
+def test_cells_that_the_names_do_not_cover_shift_nothing(tmp_path):
+    """A comma in a text without quotes would make its first half a name, and the second one the question."""
+    (tmp_path / "rows.csv").write_text("prompt,response,domain\n" + "Well, tell me,so,one\nOh, tell me,no,two\n" * 3)
+    with pytest.raises(InputError, match="rows.csv, found ValueError: 4 cells in row 1 under 3 names"):
+        local.load_pool(str(tmp_path / "rows.csv"))

@@ -200,3 +200,16 @@ def test_numbers_that_cannot_be_squared_are_refused():
     frame = pd.DataFrame(T, columns=["w_a", "w_b", "w_c"]).assign(run_id=range(N), y_dev=T[:, 0])
     with pytest.raises(InputError, match="finite numbers in y_dev of h.csv, found 1e.308 in run 3"):
         check_history(frame.assign(y_dev=frame["y_dev"].where(frame.index != 3, 1e308)), "h.csv")
+
+
+def test_numbers_that_are_not_used_are_named(runs, tmp_path):
+    """Sizes under another name would be noise."""
+    frame = runs[0].add_prefix("w_").assign(run_id=range(N), y_dev=runs[1], rows_seen=900, seed=1, note="x")
+    frame.to_csv(tmp_path / "h.csv", index=False)
+    assert read_sweep(tmp_path / "h.csv").told == (
+        "Not used of h.csv: rows_seen; a run's rows are called n_samples (--map OLD=n_samples).",
+    )
+    mapped = read_sweep(tmp_path / "h.csv", renamed={"rows_seen": "n_samples"})
+    assert not mapped.told and mapped.history.usual_rows == 900
+    frame.rename(columns={"y_dev": "eval/acc"}).to_csv(tmp_path / "h.csv", index=False)
+    assert "Not used of h.csv: rows_seen;" in read_sweep(tmp_path / "h.csv").told[0]

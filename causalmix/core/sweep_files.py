@@ -66,6 +66,9 @@ def read_sweep(
     wanted = {text for name in (outcome, *others) for text in (name, named(name).removeprefix("y_"))}
     if not (columns_with(frame, "w_") and "run_id" in frame and columns_with(frame, "y_")):
         frame = _as_history(frame, source, wanted, bool(pair), said)
+    else:
+        beside = [name for name in frame.columns if name not in (*IDS, *KEPT, "part") and _is_numeric(frame[name])]
+        _tell_unused([name for name in beside if not name.startswith(("w_", "x_", "y_"))], frame, source, said)
     frame = _merged(frame, renamed, said)
     frame, column = _outcome(frame, outcome, said)
     if column:  # what nobody asks for may hold anything
@@ -75,6 +78,13 @@ def read_sweep(
     given = [Path(path) for path in (history, ratios, metrics) if path is not None]
     files = [file for path in given for file in (sorted(path.rglob(RESULTS)) if path.is_dir() else [path])]
     return Sweep(check_history(frame, source), column, tuple(said), tuple(files))
+
+
+def _tell_unused(idle: list[str], frame: pd.DataFrame, source: str, said: list[str]) -> None:
+    """Columns of numbers that nothing is made of: a size under another name would be taken for noise."""
+    if idle:
+        told = "" if "n_samples" in frame else "; a run's rows are called n_samples (--map OLD=n_samples)"
+        said.append(f"Not used of {source}: {brief(', '.join(idle))}{told}.")
 
 
 def _read(path: Path, said: list[str]) -> pd.DataFrame:
@@ -161,6 +171,7 @@ def _as_history(frame: pd.DataFrame, source: str, wanted: set[str], joined: bool
     kept = [name for name in rest if str(name).startswith("x_")] + [name for name in KEPT if name in frame]
     names = shares.rename(columns=dict(zip(shares, _domains(list(shares.columns)))))
     made = pd.concat([_run_ids(frame, said), names, frame[kept], frame[scores].rename(columns=ends)], axis=1)
+    _tell_unused([name for name in numeric if name not in scores], frame, source, said)
     said.append(f"{source}: shares from {brief(', '.join(shares))}; outcomes {brief(', '.join(ends.values()))}.")
     return made[shares.notna().all(axis=1)].reset_index(drop=True)
 

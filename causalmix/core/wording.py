@@ -1,4 +1,7 @@
-"""Numbers in sentences."""
+"""Numbers and names in sentences."""
+
+import re
+import unicodedata
 
 
 def counted(n: int, one: str, many: str = "", form: str = "{:,} {}") -> str:
@@ -7,3 +10,8 @@ def counted(n: int, one: str, many: str = "", form: str = "{:,} {}") -> str:
     ``many`` is ``one`` with an s where it is not given; ``form`` may put marks or words between the two.
     """
     return form.format(n, one if n == 1 else many or f"{one}s")
+
+
+def folded(name: str) -> str:
+    """A name as people read it: without differences in case, in what parts its words, in how letters are composed."""
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip()

@@ -6,8 +6,8 @@ from contextlib import suppress
 
 import numpy as np
 
-from causalmix.core import paths
-from causalmix.core.direction import differing, told
+from causalmix.core import direction, paths
+from causalmix.core.direction import differing
 from causalmix.core.errors import InputError
 from causalmix.core.history import DESIGN, History, read_history
 from causalmix.core.parameters import check_name
@@ -37,10 +37,10 @@ def answer(options: Namespace) -> tuple[Proposal, list[str]]:
     target = np.array(list((dict(zip(room.covariates, room.middle())) | aim).values())) if aim else None
     if history is not None:
         differing(history, options.outcome)
+        stated = direction.stated(options.outcome, options.lower_is_better)
+        options.lower_is_better = direction.is_lower_better(history, options.outcome, *stated)
     if options.half_width is not None and history is None and options.noise is None:
         raise InputError("Expected the noise of an outcome for a half-width, found no history; give --noise.")
-    if history is not None and options.outcome in told(history):
-        options.lower_is_better = True
     names = ("runs", "outcome", "lower_is_better", "criterion", "anchors", "noise", "half_width", "seed")
     proposal = propose(room, history=history, target=target, **{name: getattr(options, name) for name in names})
     return proposal, _told(proposal, options, history)
@@ -50,7 +50,8 @@ def _take(options: Namespace, study: Study) -> None:
     """What the command line leaves open and a study says or knows: outcome, better way, seed, noise between seeds."""
     said = study.of("mixture")
     if not options.outcome:
-        options.outcome, options.lower_is_better = said.outcome, options.lower_is_better or bool(said.lower_is_better)
+        options.outcome = said.outcome
+        options.lower_is_better = said.lower_is_better if options.lower_is_better is None else options.lower_is_better
     options.seed = said.seed if options.seed is None else options.seed
     ledger = paths.results_dir(study.name) / "runs.jsonl"
     if options.noise is None and ledger.is_file() and study.history.parent == ledger.parent:

@@ -6,6 +6,7 @@ import numpy as np
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import History
+from causalmix.core.wording import folded
 from causalmix.data import fingerprints
 from causalmix.effects.interface import EPS
 
@@ -54,6 +55,13 @@ def shared_domains(history: History, rows: Mapping[str, int]) -> tuple[tuple[str
             f"Expected two or more of the history's domains {', '.join(history.domains)} in the pool, found "
             f"{', '.join(sorted(rows))}; name them alike, the sweep's with --map OLD=NEW or the pool's with --pool-map "
             "OLD=NEW."
+        )
+    known = {folded(d): d for d in history.domains}
+    if twins := [(d, known[folded(d)]) for d in new if folded(d) in known]:
+        (mine, theirs), *_ = twins
+        raise InputError(
+            f"Expected domains under one name each, found {mine!r} in the pool and {theirs!r} in the history; say that "
+            f"they are the same (--pool-map '{mine}={theirs}'), or give the pool's a name that is not so much alike."
         )
     told = []
     if new:

@@ -30,7 +30,7 @@ from causalmix.methods.refusals import Asked, checked
 from causalmix.methods.request import BY_LETTER, Recommendation, Request
 from causalmix.methods.target import Target, scale_of
 
-CHARACTERS = 4  # of a token of English text, about
+BYTES = 4  # of a token, about: four letters of English, or one and a third characters of Chinese
 
 
 def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **settings) -> Recommendation:
@@ -73,6 +73,7 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
         warnings.insert(0, f"No gain is promised, for this pool is not like those of the history: {'; '.join(doubts)}")
     elif not choice.evidence:
         warnings.append(f"No evidence: {choice.note}")
+    warnings += _without_rows(table, request.method, scored.domains)
     scored_by = source.identities if way == "scored" else {}
     checks = () if doubts else _checks(question, asked, table, request.method)
     found = Recommendation(
@@ -103,7 +104,7 @@ def _question(request: Request, asked: Asked, target: Target, same: tuple[str, .
     places = [history.domains.index(d) for d in same]
     wanted = None if isinstance(caution.reference, str) else np.array(caution.reference)
     floors = reach.least_shares(history, rows, places, asked.floor, wanted)
-    n = max(1, round(target.n_samples * rows.sum() / np.sum(target.rows)))
+    n = int(np.ceil(target.n_samples * rows.sum() / np.sum(target.rows)))  # fewer would leave room for a row too many
     return Question(history, n, rows, asked.objective.column, request.seed, x=target.x, domains=same, fitted=paper,
                     repeats_allowed=request.repeats_allowed, max_repeats=request.max_repeats,
                     caution=replace(caution, floor=tuple(floors)))  # fmt: skip
@@ -183,10 +184,19 @@ def _of_pool(table: pd.DataFrame, W: np.ndarray, target: Target, domains: tuple[
     return pd.concat([table[first], shares, table[rest], rows], axis=1)
 
 
+def _without_rows(table: pd.DataFrame, method: str, domains: tuple[str, ...]) -> list[str]:
+    """What has to be said of a training set of so few rows that a domain with a share gets none."""
+    line = table.set_index("method").loc[BY_LETTER[method]]
+    if not (without := [d for d in domains if line[f"w_{d}"] > 0 and line[f"n_{d}"] == 0]):
+        return []
+    rows = int(sum(line[f"n_{d}"] for d in domains))
+    return [f"The training set has no row of {', '.join(without)}, whose share of {rows} rows is less than one row"]
+
+
 def _amounts(table: pd.DataFrame, target: Target, domains: tuple[str, ...], pool: Dataset) -> pd.DataFrame:
     """Rows drawn again, how often rows come, and about how many tokens they have, for each method and domain."""
     counts = table[[f"n_{d}" for d in domains]].to_numpy()
-    lengths = [sum(len(str(turn["content"] or "")) for turn in turns) / CHARACTERS for turns in pool["messages"]]
+    lengths = [sum(len(str(turn["content"] or "").encode()) for turn in turns) / BYTES for turns in pool["messages"]]
     length = pd.Series(lengths).groupby(list(map(str, pool["domain"][:]))).mean().reindex(list(domains)).to_numpy()
     rows = np.asarray(target.rows)
     parts = {"repeats": np.maximum(counts - rows, 0), "epochs": counts / rows, "tokens": np.round(counts * length)}

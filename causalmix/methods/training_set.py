@@ -44,7 +44,7 @@ def _text(found: Recommendation) -> str:
     gains["in support"] = ["yes" if inside else "no" for inside in table["in_support"]]
     state = found.target.table(found.history).head(len(found.target.x)).round(4)
     sizes = f"{found.target.n_samples} rows of {found.target.pool} ({len(found.pool)} rows)"
-    told = "Cautious, CausalMix-A and CausalMix-S; an epoch is all rows of a domain, tokens are about four characters:"
+    told = "Cautious, CausalMix-A and CausalMix-S; an epoch is all rows of a domain, a token about four bytes of text:"
     parts = ["\n".join(f"! {warning}." for warning in found.warnings)] * bool(found.warnings)
     parts += [f"{sizes}, mixed by the returns of {len(found.history)} runs.", told, shares.to_string(index=False)]
     rows, model, inside = scale_of(found.target.x, found.history)

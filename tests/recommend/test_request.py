@@ -44,7 +44,8 @@ def test_a_study_says_what_the_command_line_leaves_open(tmp_path):
     other = ask("--history", "other.csv", "--objective", "mean")
     assert (other.history, other.parts, other.outcome) == (Path("other.csv"), ("design",), "y_dev")
     study.write_text(f'parameters: {{history: {sweep}, reference: {{"a, b": 0.25, ü: 0.75}}}}')
-    assert json.loads(ask().reference) == {"a, b": 0.25, "ü": 0.75} and read_back(command(ask())).reference == ask().reference
+    assert json.loads(ask().reference) == {"a, b": 0.25, "ü": 0.75}
+    assert read_back(command(ask())).reference == ask().reference
     assert ask("--reference", "pool").reference == "pool" and not ask("--history", "other.csv").reference
 
 

@@ -180,6 +180,9 @@ def _csv(file: Path) -> Iterator[Line]:
     separator = max(",;\t", key=head.count)
     how += "" if separator == "," else f", separator {separator!r}"
     table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first cells for names, and shifts the others
+        found, names = len(table.columns) + table.index.nlevels, len(table.columns)
+        raise ValueError(f"{found} cells in row 1 under {names} names: put quotes around texts that hold {separator!r}")
     for number, values in enumerate(table.itertuples(index=False, name=None), 1):
         yield Line(number, dict(zip(table.columns, values)), how=how)
 
