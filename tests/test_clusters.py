@@ -251,12 +251,6 @@ def test_retries_of_a_run_whose_workers_died(ledger, tmp_path):
     assert once_each(ledger, 2) and [r["error"] for r in records] == [None, None]
 
 
-def test_bad_retries(ledger, tmp_path):
-    """Retries are a whole number from 0, before anything starts."""
-    with pytest.raises(InputError, match="whole number of retries from 0, found -1"):
-        run_sweep(specs_in(tmp_path), ledger, train, retries=-1)
-
-
 def test_cluster_of_no_kind():
     """A word that names no cluster is refused."""
     with pytest.raises(InputError, match="Expected local, slurm:FILE.yaml or .*, found 'slrum'"), connect("slrum"):

@@ -41,8 +41,6 @@ def run_sweep(
     ``progress`` is called with runs done, runs in all and the seconds left (None: unknown).
     ConnectionError when the scheduler goes away: what had ended by then is recorded.
     """
-    if type(retries) is not int or retries < 0:
-        raise InputError(f"Expected a whole number of retries from 0, found {retries!r}; correct it.")
     wanted = {spec.run_id: spec for spec in specs}
     if _missing(wanted, ledger, retry_failed):
         # Looked up again under the lock: another sweep may have ended in the meantime.

@@ -37,8 +37,6 @@ TRAIN, READ = "training", "reading"  # forward and backward, or forward alone
 TO_MIXTURE = ("featurize", "proxy_sft")  # the subjects that cost something on the way to a mixture
 START_SECONDS = 30  # measured: a model of 135M parameters, from a new process to its first step
 
-VARIANTS = (variants.WITHOUT_ORTHOGONALISATION, dmo.TABLE_FIT)
-
 
 class Line(NamedTuple):
     """One line of a plan."""
@@ -233,7 +231,8 @@ class Work:
         """Equal mixtures in the place of a table that methods will fill."""
         with_scale = [ask.WITH_SCALE] * (self.design.scale_runs > 0 and table in ("methods", "shifted"))
         both = (*variants.LEARNERS, *(f"{name}{variants.DESIGNED}" for name in variants.LEARNERS))
-        own = {"learning": both, "refits": variants.REFITTED, "variants": VARIANTS}
+        own = {"learning": both, "refits": variants.REFITTED,
+               "variants": (variants.WITHOUT_ORTHOGONALISATION, dmo.TABLE_FIT)}  # fmt: skip
         names = own.get(table, (*self.methods, *ask.ALWAYS, *with_scale))
         domains = self.pools["longcot" if table == "longcot" else "pool"].domains
         even = pd.DataFrame([{"method": name} | {f"w_{d}": 1 / len(domains) for d in domains} for name in names])
