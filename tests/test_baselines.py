@@ -239,7 +239,7 @@ def test_dmo_fits_a_table_and_says_that_this_is_not_its_design(bare):
 
 
 def test_dmo_refuses_what_it_cannot_fit(question, bare):
-    """No training, a failed run, a domain without a loss, losses that never differ, shapes, sizes and caps."""
+    """No training, a failed run, a domain without a loss, losses that never differ, sizes and caps."""
     with pytest.raises(InputError, match="Expected a way to train"):
         dmo.mixture(bare)
     with pytest.raises(InputError, match="failed"):
@@ -253,10 +253,6 @@ def test_dmo_refuses_what_it_cannot_fit(question, bare):
         dmo.mixture(replace(question, train=lambda runs: [flat for _ in runs]))
     with pytest.raises(InputError, match="at least 3 rows"):
         dmo.proxies(3, 6, 0)
-    with pytest.raises(InputError, match="Expected losses of"):
-        dmo.table_fit(bare, np.ones((4, 3)))
-    with pytest.raises(InputError, match="found 1 runs without"):
-        dmo.table_fit(bare, np.where(np.arange(250)[:, None] == 3, np.nan, bare.history.T))
     even = bare.history.T.copy()
     even[:, 1] = 0.2 + 0.0005 * (np.arange(250) % 2)
     with pytest.raises(InputError, match="found about 180 of b in all 250"):

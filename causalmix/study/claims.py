@@ -91,10 +91,7 @@ def judged(claims: list[dict]) -> pd.DataFrame:
     adjusted = table.groupby("family")["p"].transform(holm)
     told = zip(table["ours"], adjusted)
     words = [NOT_TRIED if np.isnan(ours) else WORDS[adjusted_verdict(ours, p)] for ours, p in told]
-    place = table.columns.get_loc("p") + 1
-    table.insert(place, "p_holm", adjusted)
-    table.insert(place + 1, "verdict", words)
-    return table
+    return table.assign(p_holm=adjusted, verdict=words)
 
 
 def by_family(table: pd.DataFrame) -> pd.DataFrame:

@@ -59,8 +59,8 @@ def row_of(claim: Claim, parts: Sequence[Part], lacking: Sequence[str]) -> dict[
         found = found._replace(p=found.p if found.ours < 0 else np.nan)
     return {
         "claim": claim.text, "asked by": claim.who, "family": claim.family, "reported": claim.reported,
-        "ours": found.ours, "ci_low": found.low, "ci_high": found.high, "p": found.p, "unit": claim.unit,
-        "hardest part": found.name if len(parts) + len(lacking) > 1 else "", "measured in": where,
+        "ours": found.ours, "ci_low": found.low, "ci_high": found.high, "p": found.p, "p_holm": np.nan, "verdict": "",
+        "unit": claim.unit, "hardest part": found.name if len(parts) + len(lacking) > 1 else "", "measured in": where,
         "reported where": claim.source,
     }  # fmt: skip
 

@@ -182,10 +182,8 @@ def spec_of(
 
 def noise_panel(design: Design, specs: list[RunSpec]) -> list[RunSpec]:
     """The first ``noise_specs`` runs again with ``noise_seeds - 1`` further seeds each."""
-    again = []
-    for spec in specs[: design.noise_specs]:
-        again += [replace(spec, seed=spec.seed + 10_000 * (j + 1)) for j in range(design.noise_seeds - 1)]
-    return again
+    further = range(1, design.noise_seeds)
+    return [replace(spec, seed=spec.seed + 10_000 * j) for spec in specs[: design.noise_specs] for j in further]
 
 
 def times_rows(i: int) -> float:
