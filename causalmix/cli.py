@@ -1,7 +1,4 @@
-"""The command line: ``causalmix init | sweep | recommend | plan | design | run | status | book | check-answer | …``.
-
-Exit codes: 0 for success, 1 for a failed run or book, 2 for bad input, told in one sentence.
-"""
+"""The command line; exit codes are 0 for success, 1 for a failed run or book, 2 for bad input, told in one sentence."""
 
 import argparse
 import builtins

@@ -319,7 +319,6 @@ REFUSED = {
     "a reference off the simplex": (lambda: limits([0.5, 0.5, 0.5]), "sum to 1"),
     "kappa below zero": (lambda: cautious(LOGS3, NO_STATE, limits(EVEN), -1), "kappa of at least 0, found -1"),
     "kappa of a question": (lambda: Caution(kappa=np.nan), "kappa of at least 0, found nan"),
-    "a floor of a question": (lambda: Caution(floor=2), r"a floor in \[0, 1\], found 2"),
     "a margin below zero": (lambda: Caution(keep={"y_safety": -0.1}), "a margin for y_safety of at least 0"),
     "no state": (lambda: METHODS["Cautious"](Question(runs(3), 10)), "state of the pool for Cautious"),
     "the pool's proportions of no rows": (

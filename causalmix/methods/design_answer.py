@@ -125,8 +125,7 @@ def _ranges(text: str, history: History | None) -> dict[str, tuple[float, float]
     """Ranges of the covariates: those of the history, and what is given beside or instead."""
     found: dict = {}
     if history is not None:
-        columns = [history.X[:, history.covariates.index(name)] for name in history.measured]
-        found = {name: (float(x.min()), float(x.max())) for name, x in zip(history.measured, columns)}
+        found = {name: (float(x.min()), float(x.max())) for name, x in zip(history.measured, history.X.T)}
     bounds_of = lambda value: tuple(map(float, value.split(":")))  # noqa: E731
     given = pairs(_split(text), "--covariates", "NAME=LOW:HIGH", read=bounds_of)
     for name, bounds in given.items():

@@ -116,8 +116,6 @@ class Caution:
     def __post_init__(self) -> None:
         check_least("kappa", self.kappa)
         check_trust_region(self.trust_region, self.radius)
-        if not all(0 <= share <= 1 for share in np.ravel(self.floor)):
-            raise InputError(f"Expected a floor in [0, 1], found {self.floor}; it is the least share of each domain.")
         for outcome, margin in self.keep.items():
             check_least(f"a margin for {outcome}", margin)
 

@@ -1,8 +1,4 @@
-"""A mixture for a new pool of rows, from a sweep that is there: ``causalmix recommend``.
-
-Returns come from the history, the state from the new pool, which has to be scored by the models that scored the
-history's pools.  What can be checked is checked before a row is scored.
-"""
+"""A mixture for a new pool of rows, from a sweep that is there; what can be checked is, before a row is scored."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -43,7 +43,9 @@ def agreement(proxy: pd.DataFrame, real: pd.DataFrame, draws: int = 2000, seed: 
     """
     n, rows = len(real), []
     drawn = np.vstack([np.arange(n), np.random.default_rng([seed, 71]).integers(n, size=(draws, n))]) if n else None
-    for outcome in outcomes(real) if n >= FEWEST else ():
+    axes = [name for name in real if name.startswith("y_") and not name.endswith("_unseen") and name != "y_dev"]
+    outcomes = [*sorted({"y_dev", "y_unseen"} & set(real)), *axes]
+    for outcome in outcomes if n >= FEWEST else ():
         plain, left, row = [table[outcome].to_numpy(float) for table in (proxy, real)], [], [outcome, n]
         for table, values in zip((proxy, real), plain):
             states = np.column_stack([np.ones(n), table.filter(regex="^x_")])
@@ -54,12 +56,6 @@ def agreement(proxy: pd.DataFrame, real: pd.DataFrame, draws: int = 2000, seed: 
             row += (found[0], *np.nanquantile(found, [0.025, 0.975])) if moved else [np.nan] * 3
         rows.append(row)
     return pd.DataFrame(rows, columns=["outcome", "mixtures", *SPEARMAN, *GIVEN_STATE])
-
-
-def outcomes(table: pd.DataFrame) -> list[str]:
-    """Both means, then the Dev axes."""
-    axes = [name for name in table if name.startswith("y_") and not name.endswith("_unseen")]
-    return sorted({"y_dev", "y_unseen"} & set(table)) + [name for name in axes if name != "y_dev"]
 
 
 def _spearman(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -220,21 +220,18 @@ def variants_compared(tried: pd.DataFrame, outcome: str) -> pd.DataFrame:
 
 def growth(table: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
     """What each method's mixture gained from the fewest to the most runs (``n_runs``), paired by seed."""
-    few, many, wide = table["n_runs"].min(), table["n_runs"].max(), _by_runs(table, outcome)
+    few, many = table["n_runs"].min(), table["n_runs"].max()
+    wide = table.pivot(index="seed", columns=["method", "n_runs"], values=outcome)
     rows = [(m, few, many, *_gained(wide[m, many] - wide[m, few])) for m in table["method"].unique()]
     return pd.DataFrame(rows, columns=["method", "fewest_runs", "most_runs", *DIFFERENCE, "verdict"])
 
 
 def designed_gains(table: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
     """What designed runs gained over as many random ones, paired by seed, where they are not all the runs."""
-    wide, most = _by_runs(table, outcome), table["n_runs"].max()
+    wide, most = table.pivot(index="seed", columns=["method", "n_runs"], values=outcome), table["n_runs"].max()
     rows = [(m, n, *_gained(wide[m + DESIGNED, n] - wide[m, n]))
             for m, n in wide.columns if (m + DESIGNED, n) in wide and n < most]  # fmt: skip
     return pd.DataFrame(rows, columns=["method", "n_runs", *DIFFERENCE, "verdict"])
-
-
-def _by_runs(table: pd.DataFrame, outcome: str) -> pd.DataFrame:
-    return table.pivot(index="seed", columns=["method", "n_runs"], values=outcome)
 
 
 def _gained(gaps: pd.Series) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, fields
 
 import torch
@@ -129,10 +129,15 @@ def fit(
     trainer = Trainer(model=model, args=args, train_dataset=rows, processing_class=tokenizer)
     trainer.mixer = mixer
     trainer.remove_callback(PrinterCallback)
-    with _quick_collection():
+    if torch.cuda.is_available():
+        gc.collect()  # a trained model is part of a cycle; frozen, it would hold its memory for ever
+    gc.freeze()  # training begins with a collection; spare it the walk over everything imported so far
+    try:
         start = time.perf_counter()
         result = trainer.train()
         seconds = time.perf_counter() - start
+    finally:
+        gc.unfreeze()
     merge()
     # Each process has a shard of a weight that is spread over several.
     shards = (weight.to_local() if isinstance(weight, DTensor) else weight for weight in trainer.model.parameters())
@@ -247,18 +252,6 @@ class GroupedSampler(Sampler[int]):
         full = len(order) // self.batch_size  # an incomplete batch stays last
         shuffled = torch.randperm(full, generator=self.generator).tolist()
         return iter([row for batch in (*shuffled, *range(full, len(batches))) for row in batches[batch]])
-
-
-@contextmanager
-def _quick_collection() -> Iterator[None]:
-    """Training begins with a garbage collection; spare it the walk over everything imported so far."""
-    if torch.cuda.is_available():
-        gc.collect()  # a trained model is part of a cycle; frozen, it would hold its memory for ever
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 def trainer_config(settings: SFTSettings, seed: int, scratch: str) -> SFTConfig:

@@ -18,10 +18,9 @@ ASSUMPTIONS = {
     "longest_row": "tokens of the longest row; max_length where it is not given",
     "rows": "rows that the pool really has, where pool_rows only bounds them",
     "evaluation_tokens": "tokens that judging one trained model reads and writes",
-    "longcot_tokens_per_row": "as tokens_per_row, of the pool of long chains of thought",
-    "longcot_longest_row": "as longest_row",
-    "longcot_rows": "as rows",
-    "longcot_evaluation_tokens": "as evaluation_tokens",
+}
+ASSUMPTIONS |= {f"longcot_{name}": f"{told}, for long chains of thought" for name, told in ASSUMPTIONS.items()}
+ASSUMPTIONS |= {
     "evaluation_utilisation": "share of the peak that judging reaches; where it is not given the embedded world's is "
     "utilisation, and a tenth of it for benchmarks, whose answers are written token by token",
     "start_seconds": "of a run, to load its model and rows; 30 where it is not given, 0 in the embedded world",
