@@ -98,8 +98,6 @@ def test_refuses_what_does_not_load(tmp_path):
     with pytest.raises(InputError, match="to load as a model with its tokenizer, found KeyError") as broken:
         pretrained.tokenizer_of(tmp_path)
     assert "\n" not in str(shapes.value) + str(broken.value)
-    with pytest.raises(InputError, match="dtype"):
-        pretrained.load_causal_lm(tmp_path, dtype="int8")
     with pytest.raises(InputError, match="GGUF"):
         available(tmp_path / "absent.gguf", "model")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, one_line
 from causalmix.lm.available import HUB_SECONDS, ask_hub, hub_refusal, quiet as quietly
 from causalmix.lm.benchmarks import Benchmark
 
@@ -139,15 +139,12 @@ def _loading(benchmark: Benchmark) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = " ".join(str(error).split())[:300].rstrip(".")
         remedy = ("fetch its data into the Hugging Face cache where there is a network, leave the benchmark out, or "
                   "name a task of your own with data on disk (evaluation: own)")  # fmt: skip
         if isinstance(error, (ImportError, AssertionError)):
             remedy = f"install what it needs with `{INSTALL}`"
-        raise InputError(
-            f"Expected the benchmark {benchmark.name} (task {benchmark.task}) to load, "
-            f"found {type(error).__name__}: {reason}; {remedy}."
-        ) from error
+        expected = f"the benchmark {benchmark.name} (task {benchmark.task}) to load"
+        raise InputError(f"Expected {expected}, found {one_line(error)}; {remedy}.") from error
 
 
 def require(manager: TaskManager, benchmarks: Sequence[Benchmark]) -> None:

@@ -38,22 +38,19 @@ def completion_loss(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], 
 
     ``input_ids`` and ``labels`` are (batch, length), padded on the right; ``position_ids`` are those of packed rows.
     """
-    hidden = model.base_model(
-        input_ids=inputs["input_ids"], position_ids=inputs.get("position_ids"), use_cache=False
-    ).last_hidden_state
-    targets = inputs["labels"][:, 1:].reshape(-1)
-    places = targets.ne(IGNORED).nonzero().squeeze(1)
-    states = hidden[:, :-1].flatten(0, 1).index_select(0, places)
-    total = cross_entropy(logits_of(model, states).float(), targets[places], reduction="sum")
-    return total / (len(places) if n_scored is None else n_scored)
+    states, targets, _ = scored(model, inputs)
+    total = cross_entropy(logits_of(model, states).float(), targets, reduction="sum")
+    return total / (len(targets) if n_scored is None else n_scored)
 
 
 def scored(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    """The hidden state before each scored token of unpacked rows, (n_scored, width); that token; and its row."""
+    """The hidden state before each scored token, (n_scored, width); that token; and its row, of unpacked rows."""
     # Padding on the right needs no mask: causal attention never looks there.  Without a cache nothing else is kept.
-    hidden = model.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
-    owner, position = inputs["labels"][:, 1:].ne(IGNORED).nonzero(as_tuple=True)
-    return hidden[owner, position], inputs["labels"][owner, position + 1], owner
+    given = {name: inputs.get(name) for name in ("input_ids", "position_ids")}
+    hidden, labels = model.base_model(**given, use_cache=False).last_hidden_state, inputs["labels"][:, 1:]
+    places = labels.flatten().ne(IGNORED).nonzero().squeeze(1)
+    states = hidden[:, :-1].flatten(0, 1).index_select(0, places)
+    return states, labels.flatten()[places], places // labels.shape[1]
 
 
 def token_losses(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from causalmix.core.errors import InputError, refused
-from causalmix.core.parameters import check_name
 from causalmix.core.paths import ASSETS
 from causalmix.core.yaml_file import read_yaml
 from causalmix.lm.available import available
@@ -21,7 +18,7 @@ if TYPE_CHECKING:
 END_OF_TURN = "<|im_end|>"
 CHAT_TOKENS = ("<|im_start|>", END_OF_TURN)
 PADDING = "<|endoftext|>"  # what Qwen2.5, Qwen3 and SmolLM2 have; never the end of a turn, which is scored
-DTYPES = ("bfloat16", "float32")
+BROKEN = "check its files, or choose another"
 
 #: Shape by name on the hub, as each model's published config.json has it; ``model_type`` is the architecture.
 SHAPES: dict[str, dict[str, Any]] = read_yaml(ASSETS / "models.yaml", "shapes of models")
@@ -34,21 +31,14 @@ def load_causal_lm(
 
     By a name on the hub, a folder of ``save_pretrained``, or a GGUF file; no code of a repository runs, and no pickle.
     """
-    check_name(dtype, DTYPES, "dtype")
     tokenizer = tokenizer_of(name_or_path)
 
     from transformers import AutoModelForCausalLM, GgufConfig
 
-    source, extra = source_of(name_or_path)
-    if extra:  # else some machines keep the weights quantised, which cannot be trained
-        extra = extra | {"quantization_config": GgufConfig(dequantize=True)}
-    with _loading(name_or_path):
-        model, loaded = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, attn_implementation="sdpa",  # TRL packs rows correctly with it
-            use_safetensors=True, trust_remote_code=False, output_loading_info=True, **extra,
-        )  # fmt: skip
-    _check_whole(name_or_path, loaded, "a causal language model")
-    return model.to(device or _device()).eval(), tokenizer
+    how = {"dtype": dtype, "attn_implementation": "sdpa"}  # TRL packs rows correctly with it
+    if source_of(name_or_path)[1]:  # else some machines keep the weights quantised, which cannot be trained
+        how["quantization_config"] = GgufConfig(dequantize=True)
+    return _load(AutoModelForCausalLM, name_or_path, "a causal language model", device, **how).eval(), tokenizer
 
 
 def load_classifier(name_or_path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -57,12 +47,8 @@ def load_classifier(name_or_path: str | Path) -> tuple[PreTrainedModel, PreTrain
 
     from transformers import AutoModelForSequenceClassification
 
-    with _loading(name_or_path, "a sequence classifier"):
-        model, loaded = AutoModelForSequenceClassification.from_pretrained(
-            name_or_path, use_safetensors=True, trust_remote_code=False, dtype="auto", output_loading_info=True
-        )
-    _check_whole(name_or_path, loaded, "a sequence classifier")
-    return model.to(_device()), tokenizer
+    found = _load(AutoModelForSequenceClassification, name_or_path, "a sequence classifier", None, dtype="auto")
+    return found, tokenizer
 
 
 def tokenizer_of(name_or_path: str | Path) -> PreTrainedTokenizerBase:
@@ -72,14 +58,8 @@ def tokenizer_of(name_or_path: str | Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     source, extra = source_of(name_or_path)
-    with _loading(name_or_path, "a model"):
+    with refused(f"{name_or_path} to load as a model with its tokenizer", BROKEN):
         return AutoTokenizer.from_pretrained(source, trust_remote_code=False, **extra)
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def source_of(name_or_path: str | Path) -> tuple[str, dict[str, str]]:
@@ -88,19 +68,25 @@ def source_of(name_or_path: str | Path) -> tuple[str, dict[str, str]]:
     return (str(path.parent), {"gguf_file": path.name}) if path.suffix == ".gguf" else (str(name_or_path), {})
 
 
-def _check_whole(name: str | Path, loaded: Mapping[str, Any], what: str) -> None:
-    """Refuse weights that the files lack: they would be random, as the head of a model that is no classifier."""
+def _load(kind: type, name: str | Path, what: str, device: str | torch.device | None, **how: Any) -> PreTrainedModel:
+    """A model on a device, by default the first GPU or else the CPU.
+
+    Refused are broken files, those of another architecture, and those that lack weights, which would be random, as the
+    head of a model that is no classifier.
+    """
+    import torch
+
+    source, extra = source_of(name)
+    safe = {"use_safetensors": True, "trust_remote_code": False}
+    with refused(f"{name} to load as {what} with its tokenizer", BROKEN):  # whatever readers meet
+        model, loaded = kind.from_pretrained(source, output_loading_info=True, **safe, **extra, **how)
     if missing := sorted(loaded["missing_keys"]):
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise InputError(
             f"Expected all weights of {what} in {name}, found none for {', '.join(missing[:3])}{more}, which would be "
             "random; choose a model that was trained as one."
         )
-
-
-def _loading(name: str | Path, what: str = "a causal language model") -> AbstractContextManager[None]:
-    """Tell in one sentence what broken files, or those of another architecture, raise: whatever readers meet."""
-    return refused(f"{name} to load as {what} with its tokenizer", "check its files, or choose another")
+    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def use_chat_form(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None = None) -> None:

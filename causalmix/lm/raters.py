@@ -13,9 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import logsigmoid
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from causalmix.core.errors import InputError
-
 STYLE_CHUNK = 512  # tokens
+LEARNING_RATE, DECAY = 0.1, 1e-4
 
 
 class Rater(Protocol):
@@ -26,10 +25,10 @@ class Rater(Protocol):
 
 
 def chunked_scores(
-    documents: Sequence[Sequence[Any]], logits: Callable[[list[Sequence[Any]]], np.ndarray], chunk: int = STYLE_CHUNK
+    documents: Sequence[Sequence[Any]], logits: Callable[[list[Sequence[Any]]], np.ndarray]
 ) -> np.ndarray:
     """Token-weighted mean over chunks of each document's ``logits``, shape (n,); 0 for one without tokens."""
-    pieces = [[doc[i : i + chunk] for i in range(0, len(doc), chunk)] for doc in documents]
+    pieces = [[doc[i : i + STYLE_CHUNK] for i in range(0, len(doc), STYLE_CHUNK)] for doc in documents]
     flat = [piece for doc in pieces for piece in doc]
     scored = iter(logits(flat) if flat else ())
     weights = [[len(piece) for piece in doc] for doc in pieces]
@@ -45,21 +44,16 @@ class StyleRater:
     def __init__(self, n_buckets: int = 2**14) -> None:  # one weight each
         self.weights = torch.zeros(n_buckets)
 
-    def fit(
-        self, pairs: Sequence[tuple[str, str]], seed: int = 0, epochs: int = 20, learning_rate: float = 0.1,
-        decay: float = 1e-4,
-    ) -> Self:  # fmt: skip
+    def fit(self, pairs: Sequence[tuple[str, str]], seed: int = 0, epochs: int = 20) -> Self:
         """Maximise the Bradley-Terry likelihood that the first text of each pair is preferred; returns itself."""
-        if not pairs:
-            raise InputError("Expected pairs of texts to learn style from, found none; give (preferred, rejected).")
         sides = [[self._features(_words(text)) for text in side] for side in zip(*pairs)]
         self.weights = torch.zeros(len(self.weights), requires_grad=True)
-        optimizer = torch.optim.Adam([self.weights], lr=learning_rate)
+        optimizer = torch.optim.Adam([self.weights], lr=LEARNING_RATE)
         order = torch.Generator().manual_seed(seed)
         for _ in range(epochs):
             for chosen in torch.randperm(len(pairs), generator=order).split(256):
                 better, worse = (self._linear([side[i] for i in chosen.tolist()]) for side in sides)
-                loss = -logsigmoid(better - worse).mean() + decay * self.weights.square().sum()
+                loss = -logsigmoid(better - worse).mean() + DECAY * self.weights.square().sum()
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
