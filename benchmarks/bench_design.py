@@ -6,9 +6,9 @@ error of its mean over the seeds, and the largest of them.  Seeds from 100 on ha
 
 RegMix: runs are chosen among the mixtures at 1M (a tenth of the 512 left out at random, by seed), a predictor learns
 from them, and the mixture that it likes best of the 256 test mixtures is judged at 60M, on Pile-CC, in nats.  Worlds:
-the plain ones of :mod:`causalmix.effects.worlds` with constant or linear returns; the Bayesian stage learns theta, and
-the value of its optimum is judged by the truth in 300 random states, in 1e-3 of the outcome.  Designed runs choose the
-state in a box of two standard deviations, or only the mixture, for the random state that each run comes with.
+the plain ones of :mod:`causalmix.effects.simulate` with constant or linear returns; the Bayesian stage learns theta,
+and the value of its optimum is judged by the truth in 300 random states, in 1e-3 of the outcome.  Designed runs choose
+the state in a box of two standard deviations, or only the mixture, for the random state that each run comes with.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from causalmix.effects import candidates
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.optimal_design import Belief, Features, choose
 from causalmix.effects.public_sweeps import published
-from causalmix.effects.worlds import World, draw
+from causalmix.effects.simulate import World, draw
 
 RANDOM = 512
 WORLDS = ("constant", "linear")

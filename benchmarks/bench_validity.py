@@ -22,7 +22,7 @@ import pandas as pd
 from causalmix.core.tables import write_table
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.interface import EPS, Effects
-from causalmix.effects.worlds import KINDS, Known, World, draw
+from causalmix.effects.simulate import KINDS, Known, World, draw
 from causalmix.methods.cautious import cautious
 from causalmix.methods.limits import limits
 from causalmix.methods.policy import causalmix_a

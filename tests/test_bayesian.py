@@ -9,8 +9,8 @@ import pytest
 from causalmix.core.history import check_history
 from causalmix.effects import bayesian, horseshoe
 from causalmix.effects.estimator import fit_effects
+from causalmix.effects.simulate import World, draw
 from causalmix.effects.state_basis import KINDS, state_basis
-from causalmix.effects.worlds import World, draw
 
 
 @pytest.mark.parametrize("kind", ["steps", "interactions"])

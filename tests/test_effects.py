@@ -163,9 +163,6 @@ def test_covariate_that_never_varies_is_passed_over(simulation):
         ({"y_dev": 0.5}, {}, "outcome that differs"),
         ({}, {"outcome": "y_nothing"}, "y_nothing"),
         ({}, {"stage": "boosting"}, "stage"),
-        ({}, {"n_trees": 0}, "n_trees"),
-        ({}, {"cv_folds": 1}, "cv_folds"),
-        ({}, {"n_repeats": 0}, "n_repeats"),
         ({}, {"eps": 0.0}, "eps"),
     ],
 )

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from causalmix.effects.estimator import fit_effects
-from causalmix.effects.regions import members, region_returns
 from causalmix.effects.simulate import simulate_history
+from causalmix.effects.tree import members, region_returns
 from causalmix.study import claims
 
 

@@ -1,4 +1,4 @@
-"""What is measured in worlds of known truth: the measures themselves, and the stage on a fixed part of the worlds."""
+"""What is measured in worlds of known truth: the measures themselves, and the stage on a fixed part of the simulate."""
 
 import bench_validity
 import numpy as np
@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from bench_validity import WORLDS, best_mixtures
 
-from causalmix.effects import interface, worlds
+from causalmix.effects import interface, simulate
 from causalmix.effects.estimator import fit_effects
-from causalmix.effects.worlds import World, draw
+from causalmix.effects.simulate import World, draw
 from causalmix.methods import validity
 
 #: Most regret from 512 runs, in 1e-3 of the outcome; of two draws, so more than the 2.0 that twelve draws keep to.
@@ -66,7 +66,7 @@ def test_a_world_is_what_its_name_says(world):
     level = 0.5 + 0.03 * X[:, 0] + 0.02 * np.sin(2 * X[:, -1]) + 0.015 * X[:, 0] ** 2
     noise = y - level - (known.returns(X) * np.log(T + 0.01)).sum(axis=1)
     assert noise.std() == pytest.approx(world.noise * (1.6 if world.uneven else 1), rel=0.35)
-    assert len({w.name for w in WORLDS}) == len(WORLDS) and world.name.split()[0] in worlds.KINDS
+    assert len({w.name for w in WORLDS}) == len(WORLDS) and world.name.split()[0] in simulate.KINDS
 
 
 def test_what_has_been_measured_is_told_for_the_nearest_size(monkeypatch):

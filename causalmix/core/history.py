@@ -1,11 +1,10 @@
 """The history: one row (X, T, Y) per run, the one contract between a sweep and every method."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -59,7 +58,7 @@ class History:
         """Covariates, shape (n, d)."""
         return self.frame[[f"x_{name}" for name in self.covariates]].to_numpy(float)
 
-    def take(self, rows: np.ndarray) -> History:
+    def take(self, rows: np.ndarray) -> Self:
         """Some of the runs, by their positions; ``whole`` stays."""
         return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True))
 
@@ -78,7 +77,7 @@ class History:
         told = self.frame.get("part", pd.Series(DESIGN, self.frame.index))
         return told if told.isin(PARTS).all() else pd.Series(DESIGN, self.frame.index)
 
-    def parts(self, names: Sequence[str]) -> History:
+    def parts(self, names: Sequence[str]) -> Self:
         """The runs of some of :data:`PARTS`, as a history of their own: sizes are covariates where theirs differ.
 
         InputError when there are no runs of a part, or fewer than 20 in all.
@@ -99,7 +98,7 @@ class History:
         return replace(found, frame=frame, whole=frame)
 
     @property
-    def designed(self) -> History:
+    def designed(self) -> Self:
         """The runs that were not proposed after looking at others: those where the column ``adaptive`` is not true."""
         return self.take(np.flatnonzero(~self.frame["adaptive"])) if "adaptive" in self.frame else self
 
@@ -143,7 +142,7 @@ class History:
             known = brief(", ".join(self.outcomes))
             raise InputError(f"Expected an outcome among {known}, found {outcome!r}; choose one of these.")
 
-    def complete(self, outcomes: Collection[str]) -> History:
+    def complete(self, outcomes: Collection[str]) -> Self:
         """The runs that have all of some outcomes, as if there were no others; InputError of fewer than 20."""
         for name in outcomes:
             self.check_outcome(name)
@@ -162,19 +161,11 @@ class History:
 def check_history(frame: pd.DataFrame, source: str = "the history") -> History:
     """Validate a sweep of any domains and covariates, and divide the weights of each run by their sum.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        Columns ``run_id``, ``w_<domain>`` (two or more), ``x_<covariate>`` (any number), ``y_<outcome>`` (one or
-        more, gaps allowed); others are kept.  Rows of the training set, where they are told, are ``n_samples``.
-    source : str
-        What the sentences call the table.
-
-    Raises
-    ------
-    InputError
-        When a column is missing, a value is no finite number (or missing, but for outcomes), a run has less than
-        one row, a mixture is off the simplex, a run_id occurs twice, or there are fewer than 20 rows.
+    ``frame`` has columns ``run_id``, ``w_<domain>`` (two or more), ``x_<covariate>`` (any number), ``y_<outcome>`` (one
+    or more, gaps allowed); others are kept.  Rows of the training set, where they are told, are ``n_samples``;
+    ``source`` is what sentences call the table.  InputError when a column is missing, a value is no finite number (or
+    missing, but for outcomes), a run has less than one row, a mixture is off the simplex, a run_id occurs twice, or
+    there are fewer than 20 rows.
     """
     check_columns(frame, SCHEMAS["history.csv"], source)
     weights = list(columns_with(frame, "w_"))

@@ -91,9 +91,9 @@ def split_verdict(gaps: Sequence[float], ratio: float) -> str:
     return verdict(*split_interval(gaps, ratio)[1:])
 
 
-def explained_by_mixture(covariates: np.ndarray, mixtures: np.ndarray) -> np.ndarray:
-    """Share of each covariate's variance that the mixture explains linearly, shape (n_covariates,)."""
-    design = np.column_stack([np.ones(len(mixtures)), np.asarray(mixtures)[:, :-1]])
-    residuals = covariates - design @ np.linalg.lstsq(design, covariates, rcond=None)[0]
-    dof = (len(mixtures) - 1) / (len(mixtures) - design.shape[1])
-    return 1 - dof * residuals.var(axis=0) / covariates.var(axis=0)
+def explained(values: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Share of each column's variance that the columns of ``by`` explain linearly, adjusted for their number."""
+    design = np.column_stack([np.ones(len(by)), by])
+    residuals = values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
+    dof = (len(by) - 1) / (len(by) - design.shape[1])
+    return 1 - dof * residuals.var(axis=0) / values.var(axis=0)

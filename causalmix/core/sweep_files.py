@@ -63,7 +63,7 @@ def read_sweep(
         frame, source = _renamed(_read(Path(history), said), renamed), Path(history).name
     else:
         frame, source = _joined(Path(ratios), Path(metrics), renamed, said), f"{Path(ratios).name} and its metrics"
-    wanted = {text for name in (outcome, *others) for text in (name, named(name).removeprefix("y_"))}
+    wanted = {text for name in (outcome, *others) for text in (name, named(name))}
     if not (columns_with(frame, "w_") and "run_id" in frame and columns_with(frame, "y_")):
         frame = _as_history(frame, source, wanted, bool(pair), said)
     else:
@@ -145,7 +145,8 @@ def _is_numeric(column: pd.Series) -> bool:
 
 def named(outcome: str) -> str:
     """The column of an outcome that may be called by another's name for it, such as eval/acc."""
-    return f"y_{one_word(_end(outcome.strip()))}"
+    bare = outcome.strip()
+    return f"y_{one_word(bare[found.end() :] if (found := MEASURES.match(bare)) else bare)}"
 
 
 def one_word(name: str) -> str:
@@ -159,13 +160,13 @@ def _as_history(frame: pd.DataFrame, source: str, wanted: set[str], joined: bool
     shares = _shares_of(frame, source, said)
     rest = [name for name in frame.columns if name not in (*shares.columns, *IDS, *KEPT)]
     numeric = [name for name in rest if _is_numeric(frame[name]) and not str(name).startswith("x_")]
-    scores = [name for name in numeric if joined or MEASURES.match(name) or {name, one_word(_end(name))} & wanted]
+    scores = [name for name in numeric if joined or MEASURES.match(name) or {name, named(name)} & wanted]
     if not scores:
         raise InputError(
             f"Expected columns of scores such as y_…, eval/… or metric/… in {source}, found none among "
             f"{brief(', '.join(map(str, rest)))}; name the one that counts as --outcome."
         )
-    ends = {name: f"y_{one_word(_end(name))}" for name in scores}
+    ends = {name: named(name) for name in scores}
     if len(set(ends.values())) < len(ends):  # eval/loss beside val/loss
         ends = {name: f"y_{one_word(name)}" for name in scores}
     kept = [name for name in rest if str(name).startswith("x_")] + [name for name in KEPT if name in frame]
@@ -225,11 +226,6 @@ def _domains(names: list[str]) -> list[str]:
     common = begin_of(commonprefix([begin_of(name) for name in names]))
     begin = common or min((found[0] if (found := SHARES.match(name)) else "" for name in names), key=len)
     return [f"w_{one_word(name[len(begin) :])}" for name in names]
-
-
-def _end(name: str) -> str:
-    """A score's name without what says that it is one."""
-    return name[found.end() :] if (found := MEASURES.match(name)) else name
 
 
 def _merged(frame: pd.DataFrame, renamed: Mapping[str, str], said: list[str]) -> pd.DataFrame:

@@ -1,23 +1,21 @@
 """Tables that tell what a pool holds, what state it is in and what models are asked."""
 
-from collections.abc import Iterable
-
 import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from causalmix.core.intervals import explained_by_mixture
+from causalmix.core.intervals import explained
 from causalmix.data import states
 from causalmix.data.scored_pools import World
 from causalmix.data.scores import SCORES, flatten
 from causalmix.lm import benchmarks, outcomes
 
 
-def summary(table: pd.DataFrame, names: Iterable[str] = SCORES) -> pd.DataFrame:
+def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Rows, mean tokens and mean and standard deviation of each score, domain by domain."""
     groups = table.groupby("domain", sort=False)
     parts = {"rows": groups.size(), "tokens": groups["n_tokens"].mean()}
-    for name in names:
+    for name in SCORES:
         parts |= {f"{name}_mean": groups[name].mean(), f"{name}_sd": groups[name].std()}
     return pd.DataFrame(parts).reset_index()
 
@@ -25,8 +23,7 @@ def summary(table: pd.DataFrame, names: Iterable[str] = SCORES) -> pd.DataFrame:
 def overlap_table(before: np.ndarray, after: np.ndarray, mixtures: np.ndarray) -> pd.DataFrame:
     """Share of each covariate's variance explained by the mixture, X before and after mixing."""
     shares = {
-        f"measured_{when}_mixing": explained_by_mixture(x, mixtures)
-        for when, x in (("before", before), ("after", after))
+        f"measured_{when}_mixing": explained(x, mixtures[:, :-1]) for when, x in (("before", before), ("after", after))
     }
     return pd.DataFrame({"covariate": [f"x_{s}" for s in SCORES]} | shares)
 

@@ -5,7 +5,7 @@ import pandas as pd
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import History
-from causalmix.core.intervals import explained_by_mixture
+from causalmix.core.intervals import explained
 from causalmix.core.simplex import log_treatment
 from causalmix.effects.held_out import Variant, held_out_scores
 from causalmix.effects.interface import EPS
@@ -43,17 +43,15 @@ def overlap_by_assignment(randomized: History, confounded: History) -> pd.DataFr
     """
     table = pd.DataFrame({"domain": [*randomized.domains, "all"]})
     for name, history in (("randomized", randomized), ("confounded", confounded)):
-        Z, n, d = log_treatment(history.T, EPS), len(history), len(history.covariates)
-        design = np.column_stack([np.ones(n), history.X])
-        left = Z - design @ np.linalg.lstsq(design, Z, rcond=None)[0]
-        unexplained, spread = (np.append(v.var(axis=0), v.var(axis=0).sum()) for v in (left, Z))
-        table[name] = 1 - (n - 1) / (n - 1 - d) * unexplained / spread
+        Z = log_treatment(history.T, EPS)
+        shares = explained(Z, history.X)
+        table[name] = np.append(shares, np.average(shares, weights=Z.var(axis=0)))
     return table
 
 
 def overlap_by_measurement(before: History, after: History) -> pd.DataFrame:
     """Share of each covariate's variance that the mixture explains, for X before and after mixing."""
-    shares = {name: explained_by_mixture(h.X, h.T) for name, h in (("before_mixing", before), ("after_mixing", after))}
+    shares = {name: explained(h.X, h.T[:, :-1]) for name, h in (("before_mixing", before), ("after_mixing", after))}
     return pd.DataFrame({"covariate": before.covariates} | shares)
 
 

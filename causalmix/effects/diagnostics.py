@@ -11,10 +11,11 @@ from causalmix.core.errors import InputError
 from causalmix.core.history import History
 from causalmix.core.simplex import log_treatment
 from causalmix.effects import double_ml
-from causalmix.effects.estimator import STAGES, fit_effects
+from causalmix.effects.estimator import STAGES, effects_table, fit_effects
 from causalmix.effects.held_out import residuals_of
 from causalmix.effects.interface import Effects, normal_quantile
 
+LEVEL = 0.95  # of a joint band
 DRAWS = 100_000  # of the largest deviation, for a joint band
 FLAT = 1e-6  # of what returns explain: where the state changes less of it, returns do not depend on the state
 MEAN, DIFFERENTIAL = "mean prediction", "differential prediction"
@@ -189,30 +190,28 @@ def _partial_r2(full: np.ndarray, without: np.ndarray) -> float:
     return float(np.clip(1 - full @ full / (without @ without), 0, None))
 
 
-def joint_bands(effects: Effects, states: Mapping[str, np.ndarray], level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """Returns in some states, by name, with intervals that hold for all domains at once, and one by one.
+def joint_bands(effects: Effects, states: Mapping[str, np.ndarray], seed: int = 0) -> pd.DataFrame:
+    """Returns in some states, by name, with 95% intervals that hold for all domains at once, and one by one.
 
     The critical value is the quantile of the largest of K correlated normal deviations, drawn from the posterior's
     covariance (sup-t: Montiel Olea and Plagborg-Moller 2019, doi:10.1002/jae.2656).  Where a posterior has variances
     but no covariance, that of Bonferroni stands in, which is never too small.  Columns are ``state, domain, theta,
     ci_low, ci_high, joint_low, joint_high, critical, rule`` of the critical value, joint over the domains of one state.
     """
-    parts = []
-    for name, x in states.items():
-        (theta,), (low,), (high,) = effects.theta(x), *effects.interval(x, level)
-        critical, rule = _critical(effects, x, level, seed)
-        half = critical * (high - low) / 2 / normal_quantile(level)
-        about = {"state": name, "domain": effects.history.domains, "theta": theta, "ci_low": low, "ci_high": high}
-        joint = {"joint_low": theta - half, "joint_high": theta + half, "critical": critical, "rule": rule}
-        parts.append(pd.DataFrame(about | joint))
-    return pd.concat(parts, ignore_index=True)
+    table = effects_table(effects, states).drop(columns="theta_constant")
+    found = pd.DataFrame([_critical(effects, x, seed) for x in states.values()], states, ["critical", "rule"])
+    table = table.join(found, on="state")
+    half = table["critical"] * (table["ci_high"] - table["ci_low"]) / 2 / normal_quantile(LEVEL)
+    table.insert(5, "joint_low", table["theta"] - half)
+    table.insert(6, "joint_high", table["theta"] + half)
+    return table
 
 
-def _critical(effects: Effects, x: np.ndarray, level: float, seed: int) -> tuple[float, str]:
+def _critical(effects: Effects, x: np.ndarray, seed: int) -> tuple[float, str]:
     """Standard errors on either side of a joint band of all returns in one state, and how they were found."""
     posterior, k = effects.posterior(np.atleast_2d(x)), len(effects.history.domains)
     if not hasattr(posterior, "covariance"):
-        return float(norm.isf((1 - level) / 2 / k)), "Bonferroni"
+        return float(norm.isf((1 - LEVEL) / 2 / k)), "Bonferroni"
     apart = posterior.mean[:, 0] - np.median(posterior.mean[:, 0], axis=0)
     # As in a pointwise interval, the spread between repeats is a part of the error.
     covariance = (posterior.covariance[:, 0] + np.einsum("rk,rl->rkl", apart, apart)).mean(axis=0)
@@ -221,7 +220,7 @@ def _critical(effects: Effects, x: np.ndarray, level: float, seed: int) -> tuple
     draws = draws * np.sqrt(values.clip(0)) @ vectors.T
     errors = np.sqrt(np.diag(covariance))
     largest = np.abs(draws[:, errors > 0] / errors[errors > 0]).max(axis=1)
-    return float(np.quantile(largest, level)), "sup-t"
+    return float(np.quantile(largest, LEVEL)), "sup-t"
 
 
 def agreement(
@@ -242,13 +241,9 @@ def agreement(
             except InputError:  # too few runs for this stage
                 continue
             fitted.setdefault(other.stage, other)
-    parts = []
-    for name, x in states.items():
-        table, bounds = pd.DataFrame({"state": name, "domain": effects.history.domains}), []
-        for stage, other in fitted.items():
-            (theta,), (low,), (high,) = other.theta(x), *other.interval(x)
-            table = table.assign(**{stage: theta, f"{stage}_low": low, f"{stage}_high": high})
-            bounds.append((low, high))
-        lows, highs = zip(*bounds)
-        parts.append(table.assign(meet=np.max(lows, axis=0) <= np.min(highs, axis=0)))
-    return pd.concat(parts, ignore_index=True)
+    found = {stage: effects_table(other, states) for stage, other in fitted.items()}
+    table, columns = found[effects.stage][["state", "domain"]], {"theta": "", "ci_low": "_low", "ci_high": "_high"}
+    for stage, told in found.items():
+        table = table.assign(**{f"{stage}{end}": told[column] for column, end in columns.items()})
+    low, high = (np.stack([told[end] for told in found.values()]) for end in ("ci_low", "ci_high"))
+    return table.assign(meet=low.max(axis=0) <= high.min(axis=0))

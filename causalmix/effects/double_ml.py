@@ -5,9 +5,8 @@ Z - e0(X) (Chernozhukov et al. 2018, doi:10.1111/ectj.12097).  Runs of one mixtu
 one cluster in the errors of the linear stage; EconML's forest draws single runs, so its errors are then too small.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from econml.dml import CausalForestDML, LinearDML
@@ -20,14 +19,13 @@ from sklearn.multioutput import MultiOutputRegressor
 from statsmodels.regression.linear_model import OLS, RegressionResults
 
 from causalmix.core.errors import InputError
-from causalmix.core.history import MIN_ROWS, History
+from causalmix.core.history import History
 from causalmix.effects.interface import Effects, Problem
 
 #: Sizes of the nuisance models, all ours. LightGBM's defaults (31 leaves, learning rate 0.1) are
 #: made for tens of thousands of rows; on a few hundred with three covariates they fit noise, and
 #: the out-of-fold R2 of e0 on randomised mixtures then falls from about -0.05 to -0.25.
 NUISANCE = {"n_estimators": 100, "learning_rate": 0.05, "num_leaves": 5, "min_child_samples": 10}
-LEAST = {"n_trees": 8, "cv_folds": 2, "n_repeats": 1}
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class DoubleML(Effects):
         """Out of fold."""
         return tuple((y, z @ self.basis) for y, z, *_ in (fit.residuals_ for fit in self.fits))
 
-    def posterior(self, X: np.ndarray) -> Repeats:
+    def posterior(self, X: np.ndarray) -> "Repeats":
         return Repeats(self, X)
 
     def nuisances(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +95,6 @@ def fit(
     note = ""
     if stage == "forest" and not problem.varying:
         stage, note = "linear", "No covariate varies between runs, so the linear stage stands in for the forest."
-    _check_settings(n_trees=n_trees, cv_folds=cv_folds, n_repeats=n_repeats)
     check_size(problem.history, stage, len(problem.varying))
     basis, clusters, fits = problem.directions(), problem.history.clusters, []
     X = problem.history.X[:, list(problem.varying)] if problem.varying else None
@@ -141,7 +138,7 @@ class ClusteredDML(LinearDML):
         self.clusters = clusters
         super().__init__(**settings)
 
-    def _gen_model_final(self) -> ClusteredRegression:
+    def _gen_model_final(self) -> StatsModelsLinearRegression:
         return ClusteredRegression(self.clusters)
 
 
@@ -152,7 +149,7 @@ class ClusteredRegression(StatsModelsLinearRegression):
         self.clusters = clusters
         super().__init__(fit_intercept=fit_intercept, cov_type=cov_type)
 
-    def fit(self, X: np.ndarray, y: np.ndarray) -> ClusteredRegression:
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
         super().fit(X, np.ravel(y))
         self._param_var = clustered(np.ravel(y), X, self.clusters).cov_params()
         return self
@@ -161,14 +158,6 @@ class ClusteredRegression(StatsModelsLinearRegression):
 def clustered(y: np.ndarray, X: np.ndarray, clusters: np.ndarray) -> RegressionResults:
     """Least squares with errors robust within clusters, with Stata's factor for few of them."""
     return OLS(y, X).fit(cov_type="cluster", cov_kwds={"groups": clusters}, use_t=True)
-
-
-def _check_settings(**settings: int) -> None:
-    for name, value in settings.items():
-        if value < LEAST[name]:
-            raise InputError(f"Expected {name} of at least {LEAST[name]}, found {value}; give a larger number.")
-    if (folds := settings["cv_folds"]) > MIN_ROWS // 2:
-        raise InputError(f"Expected at most {MIN_ROWS // 2} cv_folds, found {folds}; give a smaller number.")
 
 
 def fewest(stage: str, history: History, d: int) -> int:

@@ -79,23 +79,12 @@ def held_out_scores(
     """Fit every variant to part of the runs and predict the rest; all variants share their splits.
 
     Only runs that were designed count, not those proposed after looking at others; runs of one mixture stay together.
+    At most ``n_test`` runs are held out in each split (64 as reported, secondary source), and a quarter of all.
+    ``progress`` is called with splits done, splits in all and None.  ``parts`` lead from positions of the runs that are
+    not held out and the split's seed to what variants are fitted to, by :attr:`Variant.part`; by default to these runs.
+    The settings are those of :func:`causalmix.effects.estimator.fit_effects`, for all variants.
 
-    Parameters
-    ----------
-    n_test : int
-        Most runs held out in each split (64 as reported, secondary source), at most a quarter of all.
-    progress : callable, optional
-        Called with splits done, splits in all and None.
-    parts : callable, optional
-        From positions of the runs that are not held out and the split's seed to what variants are fitted to, by
-        :attr:`Variant.part`; by default to these runs.
-    **settings
-        Of :func:`causalmix.effects.estimator.fit_effects`, for all variants.
-
-    Returns
-    -------
-    DataFrame
-        ``ablation, variant, split``, the runs that were ``fitted`` and ``held_out``, and the ``measures``.
+    Columns are ``ablation, variant, split``, the runs that were ``fitted`` and ``held_out``, and the ``measures``.
     """
     if n_splits < 2:
         raise InputError(f"Expected n_splits of at least 2, found {n_splits}; give a larger number.")

@@ -7,9 +7,8 @@ stand out (Carvalho, Polson and Scott 2010, doi:10.1093/biomet/asq017).  Half-Ca
 gammas (Makalic and Schmidt 2016, doi:10.1109/LSP.2015.2503725), so every step draws from a known distribution.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from scipy.linalg import lapack
@@ -31,7 +30,7 @@ class Prior:
     sparse: np.ndarray  # kinds whose groups have scales of their own, shape (kinds,)
     own: int = -1  # the kind of columns that tell one cluster each; -1 where there is none
 
-    def part(self, where: np.ndarray) -> Prior:
+    def part(self, where: np.ndarray) -> Self:
         """Of some of the coefficients."""
         kinds, kind = np.unique(self.kind[where], return_inverse=True)
         group = np.unique(self.group[where], return_inverse=True)[1]

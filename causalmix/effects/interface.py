@@ -151,15 +151,13 @@ class Effects(Problem, ABC):
         half = normal_quantile(level) * _spread(centre, known.mean, known.variance())
         return centre - half, centre + half
 
-    def gain(
-        self, X: np.ndarray, T_from: np.ndarray, T_to: np.ndarray, level: float = 0.95
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Predicted gain theta(x)'(Z_to - Z_from) of moving from one mixture to another and its interval, shapes (n,).
+    def gain(self, X: np.ndarray, T_from: np.ndarray, T_to: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Predicted gain theta(x)'(Z_to - Z_from) of moving from one mixture to another and its 95% interval, (n,).
 
         Its variance uses the covariance of all returns, which are far from independent because shares sum to one.
         """
         mean, sd = self.moments(X, T_from, T_to)
-        half = normal_quantile(level) * sd
+        half = normal_quantile(0.95) * sd
         return mean, mean - half, mean + half
 
     def moments(self, X: np.ndarray, T_from: np.ndarray, T_to: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,9 +8,8 @@ contrasts of it (Atkinson, Donev and Tobias 2007, chapters 10 and 11).  They are
 those before (Wynn 1970, doi:10.1214/aoms/1177696809).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from sklearn.linear_model import BayesianRidge
@@ -34,7 +33,7 @@ class Features:
     spread: float  # of phi
 
     @classmethod
-    def of(cls, T: np.ndarray, S: np.ndarray) -> Features:
+    def of(cls, T: np.ndarray, S: np.ndarray) -> Self:
         """From mixtures, shape (m, K), and their states, shape (m, d)."""
         phi, S = _phi(T), np.atleast_2d(np.asarray(S, float))
         differ = np.flatnonzero(np.ptp(S, axis=0) > 0)  # of the others nothing can be learnt
@@ -74,12 +73,12 @@ class Belief:
     noise: float  # standard deviation of an outcome that nothing explains; 1 where it is not known
 
     @classmethod
-    def prior(cls, p: int, noise: float = 1.0, sd: float = PRIOR) -> Belief:
+    def prior(cls, p: int, noise: float = 1.0, sd: float = PRIOR) -> Self:
         """Before any run."""
         return cls(np.diag(np.r_[FREE**2, np.full(p - 1, sd**2)]), np.zeros(p), noise)
 
     @classmethod
-    def learnt(cls, F: np.ndarray, y: np.ndarray, noise: float | None = None) -> Belief:
+    def learnt(cls, F: np.ndarray, y: np.ndarray, noise: float | None = None) -> Self:
         """From rows of the model and their outcomes; prior and, unless it is given, noise by marginal likelihood."""
         fitted = BayesianRidge(max_iter=1000).fit(F[:, 1:], (y - y.mean()) / y.std())
         learnt = y.std() / np.sqrt(fitted.alpha_)
@@ -92,16 +91,16 @@ class Belief:
         mean[0] += y.mean()
         return cls(covariance, mean, start.noise)
 
-    def given(self, F: np.ndarray) -> Belief:
+    def given(self, F: np.ndarray) -> Self:
         """After further runs, of which only the place is known."""
         C = self.covariance
         half = F @ C
         return replace(self, covariance=C - half.T @ np.linalg.solve(half @ F.T + np.eye(len(F)), half))
 
-    def half_width(self, C: np.ndarray, level: float = 0.95) -> float:
-        """Of the interval of contrasts, shape (j, p): the root of their mean square."""
+    def half_width(self, C: np.ndarray) -> float:
+        """Of the 95% interval of contrasts, shape (j, p): the root of their mean square."""
         variance = ((C @ self.covariance) * C).sum(axis=1).mean()
-        return normal_quantile(level) * self.noise * float(np.sqrt(max(variance, 0)))
+        return normal_quantile(0.95) * self.noise * float(np.sqrt(max(variance, 0)))
 
     def draws(self, n: int, seed: int) -> np.ndarray:
         """Coefficients that may be true, shape (n, p)."""
