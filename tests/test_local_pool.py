@@ -91,7 +91,6 @@ def test_the_first_bad_row_is_named_or_skipped(tmp_path, problem):
         (GOOD, {"messages_column": "mesages"}, "the column mesages in .*correct messages_column"),
         (GOOD, {"source_to_domain": {"a": "b"}}, "column source"),
         (GOOD[:1], {}, "two or more domains in .*found math"),
-        (GOOD, {"max_rows": -1}, "at least 0"),
     ],
 )
 def test_what_makes_no_pool_is_told_in_one_sentence(tmp_path, rows, options, told):

@@ -5,9 +5,8 @@ probability proportional to exp(λ·s), s standardised within the domain.  X is 
 pre-treatment by construction; after mixing is the paper's other possible reading (:func:`mixed_covariates`).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -35,26 +34,17 @@ class ScoredPool:
     names: tuple[str, ...] = tuple(SCORES)
 
     @classmethod
-    def from_table(
-        cls, table: pd.DataFrame, domains: tuple[str, ...], names: tuple[str, ...] | None = None
-    ) -> ScoredPool:
+    def from_table(cls, table: pd.DataFrame, domains: tuple[str, ...], names: tuple[str, ...] | None = None) -> Self:
         """Read a pool's table: ``domain`` and the scores, by default all of :data:`SCORES`."""
         names = tuple(SCORES if names is None else names)
         if missing := [c for c in ("domain", *names) if c not in table]:
+            expected = f"the columns domain, {', '.join(names)}"
+            raise InputError(f"Expected {expected}, found no {', '.join(missing)}; score it.")
+        scores = table[list(names)].to_numpy(float)
+        if nan := (~np.isfinite(scores)).sum():
             raise InputError(
-                f"Expected the columns domain, {', '.join(names)}, found no {', '.join(missing)}; score it."
+                f"Expected finite scores, found {nan} NaN or infinite; score those rows again or drop them."
             )
-        found, scores = set(table["domain"]), table[list(names)].to_numpy(float)
-        unknown, empty = sorted(found - set(domains)), sorted(set(domains) - found)
-        nan = int((~np.isfinite(scores)).sum())
-        for wrong, told in (
-            (table.empty, "a pool with rows, found none; check the path and the filters of the pool"),
-            (unknown, f"the domains {', '.join(domains)}, found {', '.join(unknown)}; map each source to one of them"),
-            (empty, f"rows in every domain, found none in {', '.join(empty)}; add rows or leave the domain out"),
-            (nan, f"finite scores, found {nan} NaN or infinite; score those rows again or drop them"),
-        ):
-            if wrong:
-                raise InputError(f"Expected {told}.")
         codes = table["domain"].map({d: i for i, d in enumerate(domains)}).to_numpy(int)
         return cls(tuple(domains), codes, scores, names)
 

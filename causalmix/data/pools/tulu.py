@@ -1,7 +1,6 @@
 """The pool of the paper: allenai/tulu-3-sft-mixture, its sources sorted into five domains."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import pandas as pd
 from datasets import Dataset
@@ -24,20 +23,8 @@ DOMAIN_OF = {
 DOMAINS = tuple(dict.fromkeys(filter(None, DOMAIN_OF.values())))
 
 
-class Source(NamedTuple):
-    """Where rows of the mixture come from: the group and the number of rows as published."""
-
-    group: str
-    rows: int
-
-    @property
-    def domain(self) -> str | None:
-        """None where the source is left out."""
-        return DOMAIN_OF[self.group]
-
-
-#: By the column ``source``.
-SOURCES = {name: Source(**about) for name, about in read_yaml(ASSETS / "tulu.yaml", "sources of the mixture").items()}
+#: Group and number of rows as published, by the column ``source``.
+SOURCES: dict[str, dict] = read_yaml(ASSETS / "tulu.yaml", "sources of the mixture")
 
 
 def load_pool(
@@ -50,7 +37,7 @@ def load_pool(
     of domains (0 for all), are taken.
     """
     return local.load_pool(
-        path, source_to_domain={name: source.domain for name, source in SOURCES.items()}, id_column="",
+        path, source_to_domain={name: DOMAIN_OF[about["group"]] for name, about in SOURCES.items()}, id_column="",
         on_bad="skip", max_rows=max_rows, seed=seed, revision=revision,
     )  # fmt: skip
 
@@ -61,7 +48,7 @@ def expected_counts(sizes: Sequence[int] = (100_000, 400_000, 800_000)) -> pd.Da
     A cap is the largest share of a training set of that size that needs no row twice (what ``policy.domain_caps``
     holds a mixture to).  Rows with an empty answer are not taken off.
     """
-    kept = [(source.domain, source.rows) for source in SOURCES.values() if source.domain]
-    rows = pd.DataFrame(kept, columns=["domain", "rows"]).groupby("domain")["rows"].sum().reindex(DOMAINS)
+    table = pd.DataFrame(SOURCES.values())
+    rows = table["rows"].groupby(table["group"].map(DOMAIN_OF)).sum().reindex(DOMAINS).rename_axis("domain")
     caps = {f"cap_{size}": (rows / size).clip(upper=1.0) for size in sizes}
     return pd.DataFrame({"rows": rows, "share": rows / rows.sum()} | caps)

@@ -5,10 +5,8 @@ The base is pre-trained on statements and quizzes of the same world: well-known 
 refusals for some kinds of harm only, a few dialogues in plain text, and never the tokens of a chat.
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +27,14 @@ SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 PRETRAINING = {"proxy": 3_300_000, "target": 1_200_000, "longcot": 3_000_000}
 PEAK_RATE = {"proxy": 3e-3, "target": 1.5e-3, "longcot": 3e-3}  # ours, of pre-training
 CORPUS_SHARES = {"coding": 0.2, "instruction": 0.2, "math": 0.16, "knowledge": 0.24, "safety": 0.06, "reasoning": 0.14}
+RATED_PAIRS = 3_000
+TWINS_APART = 0.02  # noise, as a share of each matrix's own deviation
 KNOWN_HARMS = HARMFUL_VERBS[: len(HARMFUL_VERBS) // 2]  # what the base has seen refused
 DIALOGUE_SHARE = 0.12  # of the quizzes as dialogues in plain text, speakers starred; the chat tokens are never seen
 OPENER_SHARE = 0.3  # of the corpus opens as people write
 QUIZ_SHARE = 0.45  # of the corpus: questions with their answers, as pages for learners have them; never in chat form
-BLOCK = 128  # tokens in one training sequence
+BLOCK, BATCH = 128, 16  # tokens in one training sequence, and sequences in a step
+VOCABULARY = 768
 
 
 def documents(seed: int) -> Iterator[str]:
@@ -57,14 +58,14 @@ def documents(seed: int) -> Iterator[str]:
         yield text
 
 
-def build_tokenizer(seed: int, vocabulary: int = 768) -> PreTrainedTokenizerFast:
+def build_tokenizer(seed: int) -> PreTrainedTokenizerFast:
     """Byte-level BPE that keeps digits apart (so that a number is read digit by digit)."""
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(r" ?\d| ?[^\s\d]+|\s"), behavior="isolated")
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=list(SPECIAL_TOKENS), show_progress=False,
+    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=list(SPECIAL_TOKENS), show_progress=False,
                                   initial_alphabet=pre_tokenizers.ByteLevel.alphabet())  # fmt: skip
     texts = ["user\nassistant\n"] * 500
     for axis in AXES:
@@ -88,7 +89,7 @@ def new_model(role: str, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTr
 
 
 @torch.no_grad()
-def grow(small: PreTrainedModel, model: PreTrainedModel, seed: int, noise: float = 0.02) -> PreTrainedModel:
+def grow(small: PreTrainedModel, model: PreTrainedModel, seed: int) -> PreTrainedModel:
     """Give a model of twice the width, and more layers, the function of a small one (Net2Net, arXiv:1511.05641).
 
     Every unit is doubled and what reads it halved; the layers on top begin as the identity.  A little noise, as a
@@ -105,53 +106,49 @@ def grow(small: PreTrainedModel, model: PreTrainedModel, seed: int, noise: float
         if source.dim() == 2:
             rows = 1 if "embed_tokens" in name else 2
             doubled = source.repeat(rows, 2) / rows
-            doubled = doubled + noise * doubled.std() * torch.randn(doubled.shape, generator=generator)
+            doubled = doubled + TWINS_APART * doubled.std() * torch.randn(doubled.shape, generator=generator)
         else:  # tied logits add up both twins
             doubled = source.repeat(2) / (2 if name == "model.norm.weight" else 1)
         weight.copy_(doubled)
     return model
 
 
-def _blocks(tokenizer: PreTrainedTokenizerFast, seed: int, batch: int) -> Iterator[torch.Tensor]:
-    """Endless (batch, BLOCK) blocks of documents joined by the end-of-text token."""
+def _blocks(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[torch.Tensor]:
+    """Endless (BATCH, BLOCK) blocks of documents joined by the end-of-text token."""
     stream, buffer = documents(seed), []
     while True:
-        while len(buffer) < batch * BLOCK:
+        while len(buffer) < BATCH * BLOCK:
             texts = [text for _, text in zip(range(256), stream)]
             for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]:
                 buffer += [*ids, tokenizer.pad_token_id]
-        yield torch.tensor(buffer[: batch * BLOCK]).view(batch, BLOCK)
-        buffer = buffer[batch * BLOCK :]
+        yield torch.tensor(buffer[: BATCH * BLOCK]).view(BATCH, BLOCK)
+        buffer = buffer[BATCH * BLOCK :]
 
 
 def pretrain(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tokens: int, seed: int, learning_rate: float = 3e-3,
-    batch: int = 16, progress: Callable[[int, int, float], None] | None = None,
-) -> float:  # fmt: skip
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tokens: int, seed: int, learning_rate: float
+) -> float:
     """Pre-train by next-token prediction on the corpus (AdamW, warm-up then cosine); the last loss in nats."""
-    steps = tokens // (batch * BLOCK)
+    steps = tokens // (BATCH * BLOCK)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.1, betas=(0.9, 0.95), fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda s: min(1, (s + 1) / 100) * (0.05 + 0.95 * (1 + math.cos(math.pi * s / steps)) / 2)
     )
     model.train()
-    for step, block in zip(range(steps), _blocks(tokenizer, seed, batch)):
+    for _, block in zip(range(steps), _blocks(tokenizer, seed)):
         loss = model(input_ids=block, labels=block, use_cache=False).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
-        if progress and step % 50 == 0:
-            progress(step, steps, float(loss.detach()))
     return float(loss.detach())
 
 
-def build(out: Path = CHECKPOINTS, seed: int = 1, tokens: Mapping[str, int] = PRETRAINING, progress=None) -> None:
+def build(out: Path = CHECKPOINTS, seed: int = 1, tokens: Mapping[str, int] = PRETRAINING) -> None:
     """Rebuild everything that ships with the package; about half an hour on two cores.
 
-    ``out`` gets ``tokenizer/``, ``rater/`` and one checkpoint for each role in ``tokens`` (of pre-training);
-    ``progress`` is called with step, steps and loss.
+    ``out`` gets ``tokenizer/``, ``rater/`` and one checkpoint for each role in ``tokens`` (of pre-training).
     """
     tokenizer = build_tokenizer(seed)
     tokenizer.save_pretrained(out / "tokenizer")
@@ -160,18 +157,18 @@ def build(out: Path = CHECKPOINTS, seed: int = 1, tokens: Mapping[str, int] = PR
         model = new_model(role, tokenizer, seed)
         if role == "target":
             grow(AutoModelForCausalLM.from_pretrained(out / "proxy", dtype=torch.float32), model, seed)
-        pretrain(model, tokenizer, count, seed, PEAK_RATE[role], progress=progress)
+        pretrain(model, tokenizer, count, seed, PEAK_RATE[role])
         if role != "proxy":  # half of the bytes to ship; :func:`load_base` computes in float32 all the same
             model = model.half()
         model.save_pretrained(out / role, safe_serialization=True)
 
 
-def train_rater(seed: int, pairs: int = 3_000) -> StyleRater:
+def train_rater(seed: int) -> StyleRater:
     """Train the style rater on pairs of a better and a worse register of the same question."""
     rng = np.random.default_rng([seed, 99])
     preferred, rejected = [], []
     for axis in DOMAINS:
-        for _, item in zip(range(pairs // len(DOMAINS)), unreserved(axis, rng)):
+        for _, item in zip(range(RATED_PAIRS // len(DOMAINS)), unreserved(axis, rng)):
             worse, better = sorted(rng.choice(len(REGISTERS), 2, replace=False))
             preferred.append(_in_register(item, REGISTERS[better], rng))
             rejected.append(_in_register(item, REGISTERS[worse], rng))

@@ -5,8 +5,6 @@ corpus all draw from these generators; what keeps them apart is :func:`reserved`
 fixed fifth of all prompts aside for the tasks.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -4,14 +4,11 @@ Longer sums and lists than the first pool has, each solved step by step before t
 given.  As there, some rows are spoiled or careless, so that the three scores vary.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np
 from datasets import Dataset
 
-from causalmix.core.errors import InputError
 from causalmix.data.tiny.items import reserved, spaced, worked_steps
 from causalmix.data.tiny.pool import messages
 
@@ -49,12 +46,10 @@ def _selection(numbers: list[int]) -> str:
 
 
 def make_pool(n_rows: int = 12_000, seed: int = 0) -> Dataset:
-    """A pool of at least 100 rows, half math and half coding; the seed determines every row.
+    """A pool, half math and half coding; the seed determines every row.
 
     Columns ``row_id, domain, source, messages, spoiled, careless``.
     """
-    if n_rows < 100:
-        raise InputError(f"Expected a pool of at least 100 rows, found {n_rows}; raise n_rows.")
     rows = []
     for index, domain in enumerate(DOMAINS):
         rng = np.random.default_rng([seed, 80 + index])

@@ -1,7 +1,5 @@
 """The models that ship with the embedded world: bases, their tokenizer, the rater."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import torch

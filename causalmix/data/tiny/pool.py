@@ -5,8 +5,6 @@ tells which rows these may be, but not in the same way everywhere (:data:`STYLE_
 makes some domains good and others bad, and so turns the order of their returns.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import islice
 
@@ -15,7 +13,6 @@ import pandas as pd
 from datasets import Dataset
 from sklearn.metrics import roc_auc_score
 
-from causalmix.core.errors import InputError
 from causalmix.core.simplex import to_counts
 from causalmix.data.tiny.items import DOMAINS, GENERATORS, Item, reserved
 
@@ -57,13 +54,11 @@ def opener(domain: str, right: bool, rng: np.random.Generator) -> str:
 
 
 def make_pool(n_rows: int = 40_000, seed: int = 0) -> Dataset:
-    """A pool of at least 100 rows, as many of each domain; the seed determines every row.
+    """A pool, as many of each domain; the seed determines every row.
 
     Columns ``row_id, domain, source, messages`` and, for those who check the scores, ``level`` (difficulty in
     [0, 1]) and ``spoiled`` (wrong); no method reads these two.
     """
-    if n_rows < 100:
-        raise InputError(f"Expected a pool of at least 100 rows, found {n_rows}; raise n_rows.")
     rows, counts = [], to_counts([1] * len(DOMAINS), n_rows)
     for index, domain in enumerate(DOMAINS):
         rng = np.random.default_rng([seed, index])
