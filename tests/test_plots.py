@@ -9,7 +9,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from causalmix.book.plots import ablations, effects, record, style, trials as trial_plots
+from causalmix.book.plots import effects, record, style, trials as trial_plots
 from causalmix.effects.estimator import STAGES
 from causalmix.methods import ask
 from causalmix.methods.policy import Proposal
@@ -82,7 +82,7 @@ def test_designed_runs_are_dashed_in_the_colour_of_random_ones(axis):
     """So that a method is one colour, and how its runs were chosen the kind of its line."""
     names = ["A", "B", "A" + DESIGNED, "B" + DESIGNED]
     rows = [{"method": m, "n_runs": n, "seed": s, "y": 0.1 * s} for m in names for n in (32, 64) for s in (0, 1)]
-    lines = ablations.learning_curve(pd.DataFrame(rows), "y", axis()).get_legend_handles_labels()[0]
+    lines = trial_plots.learning_curve(pd.DataFrame(rows), "y", axis()).get_legend_handles_labels()[0]
     assert [line.get_linestyle() for line in lines] == ["-", "-", "--", "--"]
     assert [line.get_color() for line in lines] == [style.of_method(name)[0] for name in ("A", "B")] * 2
 

@@ -26,7 +26,7 @@ BODY = [
     "from pathlib import Path\nfrom IPython.display import display",
     'import pandas as pd\nfrom causalmix.core import tables\nout = Path(results_dir or f"results/{study}")',
     'tables.write_table(out / "table.csv", pd.DataFrame({"n_trees": [n_trees], "radius": [radius]}))\n'
-    "print(n_trees)\nprint(radius)",
+    "print(n_trees, flush=True)\nprint(radius)",
     "print(stage, repeats_allowed)",
     'from causalmix.book import report\nreport.provenance(globals(), inputs=[out / "history.csv"])',
 ]
@@ -505,12 +505,6 @@ def test_no_progress_reaches_a_page(monkeypatch, capsys):
     monkeypatch.delenv(progress.CHANNEL, raising=False)
     progress.progress(1, 2, None)
     assert capsys.readouterr() == ("", "")
-
-
-def test_streams_are_merged():
-    """How a stream was cut into pieces depends on the moment and must not show."""
-    pieces = [nbformat.v4.new_output("stream", name="stdout", text=text) for text in ("a", "b")]
-    assert [o.text for o in run._merge_streams(pieces)] == ["ab"]
 
 
 def test_plain_papermill_works_too(root):

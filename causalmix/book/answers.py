@@ -3,8 +3,6 @@
 A reply tells whether an answer is right and, if not, which way it is off; it never tells the right one.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,24 +25,12 @@ AT_MEAN = "mean state"
 
 @dataclass(frozen=True)
 class Exercise:
-    """One question on a chapter.
+    """One question on a chapter."""
 
-    Attributes
-    ----------
-    text : str
-        What is asked, with the unit of a number.
-    tables : tuple of str
-        Tables that it is answered from, in the study's folder or, with a slash, below ``results``.
-    right : callable
-        From these tables to the right answer: a word, a whole number (exact) or a float (within :data:`CLOSE`).
-    words : callable or tuple
-        Answers that are possible, or a function from the tables to these; empty for numbers.
-    """
-
-    text: str
-    tables: tuple[str, ...]
-    right: Callable[..., str | int | float]
-    words: tuple[str, ...] | Callable[..., list[str]] = ()
+    text: str  # with the unit of a number
+    tables: tuple[str, ...]  # in the study's folder or, with a slash, below ``results``
+    right: Callable[..., str | int | float]  # of the tables: a word, a whole number (exact) or a float (within CLOSE)
+    words: tuple[str, ...] | Callable[..., list[str]] = ()  # possible answers, or these of the tables; none for numbers
 
 
 def _gap(compared: pd.DataFrame, method: str, rows: Callable) -> pd.Series:

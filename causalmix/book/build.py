@@ -9,8 +9,6 @@ The module is also a Sphinx extension (see :func:`setup`), so a plain
 ``jb build book --config _config.yml -W -n --keep-going`` renders the same book.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -30,7 +28,6 @@ from causalmix.core.paths import ROOT
 STUDENT = "CAUSALMIX_STUDENT"  # environment variable of a rendering without solutions
 MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg-full.js"  # SVG output needs no font files
 
-
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 #: Time is the page's own, in milliseconds: mathematics has to be set before a page is printed.
 PRINTING = ("--headless", "--virtual-time-budget=120000", "--no-pdf-header-footer", "--generate-pdf-document-outline")
@@ -40,9 +37,8 @@ CAPTION = re.compile(r"<table[^>]*><caption>(.*?)</caption>", re.S)
 class BookError(RuntimeError):
     """The book may not be published as it is."""
 
-    def __init__(self, findings: list[str]) -> None:
-        super().__init__("\n".join(findings))
-        self.findings = findings
+    def __str__(self) -> str:
+        return "\n".join(*self.args)  # its findings
 
 
 def check(root: Path = ROOT) -> list[str]:
@@ -52,20 +48,18 @@ def check(root: Path = ROOT) -> list[str]:
 
 def build(strict: bool = True, root: Path = ROOT, student: bool = False) -> Path:
     """Render the book from the committed pages; the students' edition has no solutions, and a folder of its own."""
-    before = check_chapters(root)
-    if strict and before:
+    if strict and (before := check_chapters(root)):
         raise BookError(before)
     out = root / "book" / "_build" / "student" if student else root / "book"
     html = out / "_build" / "html"
     shutil.rmtree(html, ignore_errors=True)  # a page that left the table of contents must not linger
     _render(root, strict, out, {STUDENT: "1"} if student else {})
-    after = check_html(html)
-    if strict and after:
+    if strict and (after := check_html(html)):
         raise BookError(after)
     return html / "index.html"
 
 
-def print_book(strict: bool = True, root: Path = ROOT) -> Path:
+def print_book(root: Path = ROOT) -> Path:
     """Render the book as one page, links among chapters included, and print it to ``book/_build/causalmix.pdf``.
 
     InputError where there is no Chromium, by which pages are printed.
@@ -76,8 +70,7 @@ def print_book(strict: bool = True, root: Path = ROOT) -> Path:
             "Expected Chromium to print the book, found none of "
             f"{', '.join(BROWSERS)}; install it, or print pages of the rendered book from any browser."
         )
-    before = check_chapters(root)
-    if strict and before:
+    if before := check_chapters(root):
         raise BookError(before)
     _render(root, False, root / "book", {}, "singlehtml")
     page, out = root / "book" / "_build" / "singlehtml" / "index.html", root / "book" / "_build" / "causalmix.pdf"
@@ -104,9 +97,8 @@ def _render(root: Path, strict: bool, out: Path, settings: dict[str, str], build
     log.write_text(talk, encoding="utf-8")
     if done.returncode:
         complaints = [line for line in talk.splitlines() if re.search(r"WARNING|ERROR|Error\b", line)]
-        raise BookError(
-            complaints or [f"Expected jupyter-book to end well, found exit code {done.returncode}; read {log}."]
-        )
+        ended = f"Expected jupyter-book to end well, found exit code {done.returncode}; read {log}."
+        raise BookError(complaints or [ended])
 
 
 def write_status(root: Path = ROOT) -> Path:
@@ -117,7 +109,7 @@ def write_status(root: Path = ROOT) -> Path:
 
 def _status_row(page: Path, root: Path) -> list[str]:
     found, why = stamps.state(page, root)
-    stamp = stamps.read_notebook(page)["metadata"].get(stamps.KEY, {}) if page.exists() else {}
+    stamp = stamps.stamp_of(page)
     changed = [f"`{name} = {value!r}`" for name, value in stamp.get("parameters", {}).items()]
     read = [f"{Path(name).name} `{value}`" for name, value in stamp.get("inputs", {}).items()]
     hashes = [f"`{stamp[name]}`" if stamp else "" for name in ("source", "code")]
@@ -127,10 +119,11 @@ def _status_row(page: Path, root: Path) -> list[str]:
 
 def setup(app: object) -> dict[str, bool]:
     """Hook into Sphinx: what pages include is written before they are read, and what they load when they are."""
-    app.connect("config-inited", _without_sources)
+    if STUDENT in os.environ:
+        app.connect("config-inited", _without_sources)
+        app.connect("doctree-read", _without_solutions)
     app.connect("builder-inited", _as_on_pages)
     app.connect("builder-inited", _write_included)
-    app.connect("doctree-read", _without_solutions)
     app.connect("doctree-read", _number_tables)
     app.connect("html-page-context", _without_thebe, priority=900)
     app.connect("build-finished", _publish)
@@ -157,17 +150,15 @@ def _write_included(app: object) -> None:
 
 def _without_sources(app: object, config: object) -> None:
     """Leave out of the students' edition the sources to download, for they hold the solutions."""
-    if STUDENT in os.environ:
-        config.html_copy_source = False
-        config.html_theme_options = {**config.html_theme_options, "use_download_button": False}
+    config.html_copy_source = False
+    config.html_theme_options = {**config.html_theme_options, "use_download_button": False}
 
 
 def _without_solutions(app: object, doctree: object) -> None:
     """Leave solutions out of the students' edition, before anything is written or put into the search's index."""
-    if STUDENT in os.environ:
-        classes = {"solution", "tag_solution"}  # sphinx-exercise's, and that of a cell that is tagged
-        for node in [n for n in doctree.findall() if classes & set(getattr(n, "attributes", {}).get("classes", ()))]:
-            node.parent.remove(node)
+    classes = {"solution", "tag_solution"}  # sphinx-exercise's, and that of a cell that is tagged
+    for node in [n for n in doctree.findall() if classes & set(getattr(n, "attributes", {}).get("classes", ()))]:
+        node.parent.remove(node)
 
 
 class CaptionedTable(nodes.raw):

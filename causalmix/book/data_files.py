@@ -1,7 +1,5 @@
 """The files behind the pages: a sheet that tells what is in each, and one archive to take away."""
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from causalmix.book.gates import chapters
-from causalmix.book.stamps import KEY, read_notebook
+from causalmix.book.stamps import stamp_of
 from causalmix.core.paths import ROOT
 
 ARCHIVE = "causalmix_data.zip"
@@ -24,7 +22,7 @@ def files(root: Path = ROOT) -> dict[str, dict[str, list[str]]]:
     others = sorted((root / "results" / "published").rglob("*.csv"))
     found = {path.relative_to(root).as_posix(): {"outputs": [], "inputs": []} for path in others}
     for page in chapters(root):
-        stamp = read_notebook(page)["metadata"].get(KEY, {}) if page.is_file() else {}
+        stamp = stamp_of(page)
         for kind in ("outputs", "inputs"):
             for name in stamp.get(kind, {}):
                 if (root / name).is_file():

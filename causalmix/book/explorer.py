@@ -4,8 +4,6 @@
 the package's own.  The page gets the table packed, two letters a number, and opens as a file like the others.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 from pathlib import Path
@@ -38,9 +36,8 @@ MOST = len(LETTERS) ** 2 - 1  # the largest number of two letters
 
 def grid(history: History, room: int = ROOM) -> list[np.ndarray]:
     """Values of each covariate at which its slider stops, increasing; their product has at most ``room`` numbers."""
-    columns, places = list(zip(history.covariates, history.X.T)), []
-    for name, x in columns:
-        places.append(min(len(np.unique(x)), SIZES if name in SCALES else LEVELS))
+    columns = list(zip(history.covariates, history.X.T))
+    places = [min(len(np.unique(x)), SIZES if name in SCALES else LEVELS) for name, x in columns]
     while np.prod(places) * (4 * len(history.domains) + 6 + NEAREST) > room and max(places) > 1:
         places[max(range(len(places)), key=lambda j: (places[j], j))] -= 1
     return [_levels(x, n, name in SCALES) for (name, x), n in zip(columns, places)]
@@ -54,15 +51,12 @@ def _levels(x: np.ndarray, n: int, is_size: bool) -> np.ndarray:
 
 
 def table(history: History, outcome: str = "y_dev", radius: float = 1.0, seed: int = 0) -> pd.DataFrame:
-    """What the Bayesian stage and the cautious policy say of the states of a grid.
+    """What the Bayesian stage and the cautious policy say of the states of a grid, one row a state.
 
-    Returns
-    -------
-    DataFrame
-        One row a state: ``x_<covariate>``; ``theta_<domain>`` with its 95% interval; ``w_<domain>``, the best move
-        from Equal within the trust region, and its ``gain`` with a 95% interval; ``evidence``, whether that lies
-        above zero (the cautious policy keeps Equal otherwise); ``seen``, whether the history has runs in such
-        states, and ``in_support``, with such mixtures; ``near_1`` and on, positions of the nearest runs.
+    ``x_<covariate>``; ``theta_<domain>`` with its 95% interval; ``w_<domain>``, the best move from Equal within the
+    trust region, and its ``gain`` with a 95% interval; ``evidence``, whether that lies above zero (the cautious policy
+    keeps Equal otherwise); ``seen``, whether the history has runs in such states, and ``in_support``, with such
+    mixtures; ``near_1`` and on, positions of the nearest runs.
     """
     model = fit_effects(history, outcome, "bayesian", seed=seed)
     X = np.array(list(itertools.product(*grid(history))))
@@ -80,31 +74,6 @@ def table(history: History, outcome: str = "y_dev", radius: float = 1.0, seed: i
     near = nearest_runs(W, X, history, NEAREST)
     parts |= {f"near_{i + 1}": near[:, i] for i in range(NEAREST)}
     return pd.DataFrame(parts).rename(columns={"low": "gain_low", "high": "gain_high"})
-
-
-def refresh(root: Path = paths.ROOT, study: str = stamps.COMMITTED) -> Path | None:
-    """The study's table, made again where its history, its parameters or the code have changed.
-
-    None for a book without the page of the explorer.
-    """
-    if not (root / "book" / "explore.md").is_file():
-        return None
-    folder = root / "results" / study
-    path, history = folder / TABLE, folder / "history.csv"
-    asked = read_study(study).of("mixture")
-    code = stamps.code_hash({"cells": [{"cell_type": "code", "source": f"import {__name__}"}]})
-    made_from = stamps.digest(history.read_bytes(), str(asked), code)
-    if not path.is_file() or set(read_table(path).get("made_from", ())) != {made_from}:
-        runs, _ = _turned(read_history(history).parts(asked.parts), asked)
-        made = table(runs, asked.outcome, asked.radius, asked.seed).assign(made_from=made_from)
-        write_table(path, made)
-    return path
-
-
-def _turned(history: History, asked) -> tuple[History, bool]:
-    """Runs whose outcome is better where it is larger, and whether it was turned around for that."""
-    lower = direction.is_lower_better(history, asked.outcome, *direction.stated(asked.outcome, asked.lower_is_better))
-    return direction.turned(history, [asked.outcome], *direction.stated(asked.outcome, lower)), lower
 
 
 def publish(made: pd.DataFrame, history: History, outcome: str, folder: Path, told: str = "") -> None:
@@ -132,16 +101,14 @@ def packed(made: pd.DataFrame, history: History, outcome: str, told: str = "") -
     parts = made[[*returns, *(f"w_{d}" for d in domains)]].assign(flags=flags, **{c: made[c] for c in near})
     digits = [_digits(made[returns].to_numpy())] * len(returns) + [3] * len(domains) + [0] * (1 + NEAREST)
     X, y = history.X[names], history.y(outcome)[names]
-    X = np.column_stack(
-        [2.0**x if name in SCALES else x for name, x in zip(covariates, X.T)] or [np.empty((len(y), 0))]
-    )
-    runs = np.column_stack([history.T[names], X, y])
+    X = [2.0**x if name in SCALES else x for name, x in zip(covariates, X.T)]
+    runs = np.column_stack([history.T[names], *X, y])
     sizes = scale_of(np.array([made[f"x_{c}"].iloc[0] for c in covariates]), history)[:2]
     return {
         "outcome": outcome, "told": told, "count": len(history), "domains": domains, "axes": axes,
         "size": "" if set(covariates) & set(SCALES) else sized(*sizes), "near": NEAREST, "letters": LETTERS,
         "states": _pack(parts.to_numpy(float), digits),
-        "runs": _pack(runs, [3] * len(domains) + [_digits(column) for column in (*X.T, y)]),
+        "runs": _pack(runs, [3] * len(domains) + [_digits(column) for column in (*X, y)]),
         "names": [str(history.frame["run_id"].iloc[i])[:8] for i in names],
     }  # fmt: skip
 
@@ -178,10 +145,23 @@ def _figure(made: pd.DataFrame, history: History, outcome: str) -> Figure:
     return figure
 
 
-def publish_book(out: Path, root: Path = paths.ROOT, study: str = stamps.COMMITTED) -> None:
-    """Put the explorer's files into the folder of a rendered book's assets, where the book has its page."""
-    if path := refresh(root, study):
-        asked = read_study(study).of("mixture")
-        history, lower = _turned(read_history(path.with_name("history.csv")).parts(asked.parts), asked)
-        told = f"The outcome is {direction.called(asked.outcome, lower)}."
-        publish(read_table(path), history, asked.outcome, out, told)
+def publish_book(out: Path, root: Path = paths.ROOT) -> None:
+    """Put the explorer's files into the folder of a rendered book's assets, where the book has its page.
+
+    The study's table is made again where its history, its parameters or the code have changed.
+    """
+    if not (root / "book" / "explore.md").is_file():
+        return
+    path = root / "results" / stamps.COMMITTED / TABLE
+    asked, record = read_study(stamps.COMMITTED).of("mixture"), path.with_name("history.csv")
+    stated = direction.stated(asked.outcome, asked.lower_is_better)
+    history = read_history(record).parts(asked.parts)
+    lower = direction.is_lower_better(history, asked.outcome, *stated)
+    history = direction.turned(history, [asked.outcome], *stated)
+    code = stamps.code_hash({"cells": [{"cell_type": "code", "source": f"import {__name__}"}]})
+    made_from = stamps.digest(record.read_bytes(), str(asked), code)
+    if not path.is_file() or set(read_table(path).get("made_from", ())) != {made_from}:
+        made = table(history, asked.outcome, asked.radius, asked.seed)
+        write_table(path, made.assign(made_from=made_from))
+    told = f"The outcome is {direction.called(asked.outcome, lower)}."
+    publish(read_table(path), history, asked.outcome, out, told)

@@ -3,8 +3,6 @@
 No conclusion is written down here: every clause is chosen by the verdict of its comparison.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import suppress
 from io import BytesIO
@@ -193,6 +191,8 @@ def _base(tables: Mapping[str, pd.DataFrame]) -> pd.Series:
 
 def figures(tables: Mapping[str, pd.DataFrame], compared: pd.DataFrame) -> dict[str, bytes]:
     """The two figures as SVG, the same to the last byte each time."""
+    from matplotlib import pyplot as plt
+
     from causalmix.book.plots import front, style
 
     runs = design_runs(tables["history"])
@@ -202,13 +202,8 @@ def figures(tables: Mapping[str, pd.DataFrame], compared: pd.DataFrame) -> dict[
         style.use()
         after, before = runs[list(names)].rename(columns=names), _base(tables).rename(names)
         drawn = {"headline": front.headline(compared), "world": front.world(after, before, tables["score_checks"])}
-        return {name: _svg(figure) for name, figure in drawn.items()}
-
-
-def _svg(figure: matplotlib.figure.Figure) -> bytes:
-    from matplotlib import pyplot as plt
-
-    out = BytesIO()
-    figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
-    plt.close(figure)
-    return out.getvalue()
+        files = {name: BytesIO() for name in drawn}
+        for name, figure in drawn.items():
+            figure.savefig(files[name], format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+            plt.close(figure)
+    return {name: file.getvalue() for name, file in files.items()}

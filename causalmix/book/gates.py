@@ -4,8 +4,6 @@ Rendering alone passes over each of these in silence, hence the gates.  All retu
 sentence each; an empty list means that everything is sound.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Kernels of the runner: this very Python, whatever kernels a user has installed under its name."""
 
-from __future__ import annotations
-
 import os
 import signal
 from contextlib import suppress

@@ -4,15 +4,13 @@ A notebook's kernel has no terminal, and nothing of this may reach its page.  So
 far it is through a small file, named by the environment, that the runner looks at and shows.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self, TextIO
 
@@ -106,22 +104,15 @@ class Chapter:
         self.channel.unlink(missing_ok=True)
         self.cell = cell
 
-    def words(self) -> str:
-        """Where it is."""
-        news = self._news()
-        return f"{self.name}, cell {self.cell} of {self.cells}" + (f", {_runs(*news[:2])}" if news else "")
-
-    def seconds_left(self) -> float | None:
-        """By what it usually takes and by what it tells."""
-        news = self._news()
-        left = [max(self.usual - (time.monotonic() - self.since), 0)] if self.usual else []
-        return max(left + ([news[2]] if news and news[2] is not None else []), default=None)
-
-    def _news(self) -> list | None:
-        try:
-            return json.loads(self.channel.read_text())
-        except FileNotFoundError:
-            return None
+    def told(self) -> tuple[str, float | None]:
+        """Where it is, and the seconds left, by what it usually takes and by what it tells."""
+        words, lefts = f"{self.name}, cell {self.cell} of {self.cells}", []
+        with suppress(FileNotFoundError):
+            done, total, left = json.loads(self.channel.read_text())
+            words, lefts = f"{words}, {_runs(done, total)}", [] if left is None else [left]
+        if self.usual:
+            lefts.append(max(self.usual - (time.monotonic() - self.since), 0))
+        return words, max(lefts, default=None)
 
 
 class Display(Told):
@@ -151,10 +142,11 @@ class Display(Told):
     def line(self) -> str:
         """What there is to say now: the time left is that of the slowest chapter that runs, and of those to come."""
         running = self.running
-        lefts = [left for chapter in running if (left := chapter.seconds_left()) is not None]
-        left = max(lefts) + sum(self.seconds[n] for n in self.waiting) / max(len(running), 1) if lefts else None
+        words, lefts = zip(*(chapter.told() for chapter in running)) if running else ((), ())
+        known = [left for left in lefts if left is not None]
+        left = max(known) + sum(self.seconds[n] for n in self.waiting) / len(running) if known else None
         numbers = "+".join(str(chapter.number) for chapter in running)
-        return f"[{numbers}/{len(self.seconds)}] {'; '.join(c.words() for c in running)}{_left(left)}"
+        return f"[{numbers}/{len(self.seconds)}] {'; '.join(words)}{_left(left)}"
 
     def _look(self, due: bool) -> None:
         started = any(chapter.cell for chapter in self.running)

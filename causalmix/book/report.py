@@ -3,12 +3,10 @@
 Everything shown is the same each time it is made from the same: no addresses, no ids, no times.
 """
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +37,8 @@ def show(frame: pd.DataFrame, digits: int = 3, caption: str = "") -> None:
     The index is shown only if it has a name or labels.  The book numbers the caption, plain text, within its chapter.
     """
     labelled = frame.index.name is not None or not isinstance(frame.index, pd.RangeIndex)
-    text = folded(frame, digits).to_html(
-        index=labelled, border=0, na_rep="–", float_format=lambda value: _short(value, digits)
-    )
+    shortly = lambda value: _short(value, digits)  # noqa: E731
+    text = folded(frame, digits).to_html(index=labelled, border=0, na_rep="–", float_format=shortly)
     text = text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")  # a line may not end there
     display(HTML(text.replace(">", f"><caption>{escape(caption)}</caption>", 1) if caption else text))
 
@@ -90,7 +87,8 @@ def provenance(names: Mapping[str, object], inputs: Iterable[str | Path] = ()) -
     hashes, written = (stamps.input_hashes(files, paths.ROOT) for files in (inputs, sorted(tables.WRITTEN)))
     rows = _chapter_rows(names)
     rows |= {f"Data: {name}": found for name, found in hashes.items()}
-    rows["Versions"] = ", ".join([f"python {platform.python_version()}", f"causalmix {__version__}", *_versions()])
+    own = [f"python {platform.python_version()}", f"causalmix {__version__}"]
+    rows["Versions"] = ", ".join([*own, *(f"{name} {version(name)}" for name in VERSIONS)])
     frame = pd.DataFrame(rows.items(), columns=["Made from", ""])
     display(HTML(frame.to_html(index=False, border=0)), metadata={stamps.KEY: {"inputs": hashes, "outputs": written}})
 
@@ -111,19 +109,6 @@ def _chapter_rows(names: Mapping[str, object]) -> dict[str, str]:
             changed = stamps.differing(names, SUBJECTS[subject_of(path.stem)])
             told = ", ".join(f"{name} = {value!r}" for name, value in changed.items()) or "as in the notebook"
             hashes = f"{stamps.source_hash(source)}, code {stamps.code_hash(source)}"
-            return {
-                "Chapter": f"{path.stem}, source {hashes}",
-                "Study": str(names.get("study", "–")),
-                "Parameters": told,
-            }
+            study = str(names.get("study", "–"))
+            return {"Chapter": f"{path.stem}, source {hashes}", "Study": study, "Parameters": told}
     return {}
-
-
-def _versions() -> list[str]:
-    found = []
-    for name in VERSIONS:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue  # a smaller installation can still show what it has
-    return found

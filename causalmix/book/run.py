@@ -11,12 +11,11 @@ import json
 import logging
 import os
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import chdir, suppress
+from contextlib import chdir
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -101,15 +100,10 @@ def _places(study: str, changes: Mapping[str, object], root: Path) -> tuple[Path
     """Folders of the tables and of the pages; a run with changes has its own, named by what it starts from."""
     results = paths.results_dir(study)
     if changes:
-        tables = [part for path in _record(results) for part in (path.name, path.read_bytes())]
+        tables = [part for path in paths.record(results) for part in (path.name, path.read_bytes())]
         digest = stamps.digest(study, json.dumps(changes, sort_keys=True), *tables)
         return results.parent / "runs" / digest, results.parent / "runs" / digest / "pages"
     return results, root / "book" / "chapters" if study == stamps.COMMITTED else results / "pages"
-
-
-def _record(results: Path) -> list[Path]:
-    """Files of a study that later steps read."""
-    return sorted(p for p in results.rglob("*") if p.suffix in (".csv", ".json", ".jsonl") and p.name != "run.json")
 
 
 def run(jobs: Sequence[Job], minutes: Mapping[str, float] = {}, root: Path = paths.ROOT) -> list[Path]:
@@ -144,44 +138,24 @@ def _needed(jobs: Sequence[Job]) -> dict[int, set[int]]:
     All earlier ones where that is not known, or where notebooks may train: runs of one ledger are not trained twice
     at once.
     """
-    stamped = [_last_stamp(job) for job in jobs]
+    stamped = [stamps.stamp_of(job.page) for job in jobs]
+    now = [stamps.source_hash(stamps.read_notebook(job.source)) for job in jobs]
+    stamped = [stamp if stamp.get("source") == source else {} for stamp, source in zip(stamped, now)]
     read, wrote = ([set(stamp.get(kind, {})) for stamp in stamped] for kind in ("inputs", "outputs"))
     known = [bool(stamp) and job.folder == paths.results_dir(stamps.COMMITTED) for job, stamp in zip(jobs, stamped)]
     return {n: {m for m in range(n) if not (known[m] and known[n]) or wrote[m] & read[n]} for n in range(len(jobs))}
 
 
-def _last_stamp(job: Job) -> Mapping:
-    """The stamp of a job's page, where it has one that was made from the same source."""
-    with suppress(InputError):  # there may be no page yet, or a broken one
-        stamp = stamps.read_notebook(job.page)["metadata"].get(stamps.KEY, {})
-        return stamp if stamp.get("source") == stamps.source_hash(stamps.read_notebook(job.source)) else {}
-    return {}
-
-
 def _execute_job(number: int, job: Job, display: Display, root: Path) -> tuple[float, float]:
     """Make the page of one job; when that began, and how many seconds it took."""
     began, since = time.time(), time.monotonic()
-    _start_from_study(job)
+    if job.folder != (study := paths.results_dir(job.study)):
+        paths.copied(study, job.folder)
     _note_changes(job)
     cells = len(stamps.read_notebook(job.source)["cells"]) + bool(job.parameters)  # papermill adds one for these
     with display.chapter(number, job.source.stem, cells) as chapter:
         _make_page(job, chapter.at_cell, {CHANNEL: str(chapter.channel), "CAUSALMIX_ROOT": str(root)}, root)
     return began, time.monotonic() - since
-
-
-def _start_from_study(job: Job) -> None:
-    """Copy the study's record into the folder of a run with other parameters, once and as a whole."""
-    study = paths.results_dir(job.study)
-    if job.folder == study or job.folder.exists():
-        return
-    draft = job.folder.with_name(f".{job.folder.name}")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    for path in _record(study):
-        target = draft / path.relative_to(study)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-    draft.rename(job.folder)
 
 
 def _note_changes(job: Job) -> None:
@@ -210,9 +184,7 @@ def _make_page(job: Job, at_cell: Callable[[int], None], env: dict[str, str], ro
 
 def _outputs(job: Job, page: NotebookNode, root: Path) -> dict[str, str]:
     """Tables that a page wrote: now, or earlier, for some are not written again while nothing about them changes."""
-    old: Mapping = {}
-    with suppress(InputError):  # there may be no page yet, or a broken one
-        old = stamps.read_notebook(job.page)["metadata"].get(stamps.KEY, {}).get("outputs", {})
+    old = stamps.stamp_of(job.page).get("outputs", {})
     written = [root / name for name in sorted({*old, *_told(page, "outputs")})]
     return stamps.input_hashes([path for path in written if path.is_relative_to(job.folder) and path.is_file()], root)
 
@@ -233,6 +205,7 @@ def _execute(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root
         return papermill.execute_notebook(
             nbformat.read(job.source, as_version=4), None, job.parameters, kernel_name="python3", cwd=root,
             progress_bar=False, start_timeout=300, request_save_on_cell_execute=False,
+            coalesce_streams=True,  # where a stream is cut depends on the moment
             on_cell_start=lambda cell, cell_index: at_cell(cell_index + 1),
             kernel_manager_class=kernel_manager({**os.environ, **QUIET, **ONE_THREAD, **env, "PYTHONPATH": path}, log),
         )  # fmt: skip
@@ -253,10 +226,8 @@ def _log_time(job: Job, began: float, seconds: float) -> None:
     """Note when it started and how long it took, outside the page and of what is committed."""
     log = job.folder / "run.json"
     times = json.loads(log.read_text()) if log.exists() else {}
-    times[job.source.stem] = {
-        "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began)),
-        "seconds": round(seconds, 1),
-    }
+    started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began))
+    times[job.source.stem] = {"started": started, "seconds": round(seconds, 1)}
     write_whole(log, json.dumps(times, indent=1, sort_keys=True) + "\n")
 
 
@@ -274,19 +245,6 @@ def clean(page: NotebookNode) -> None:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell["id"] = "injected-parameters"  # papermill gives it a new one each time
         cell.metadata = {name: cell.metadata[name] for name in KEPT if cell.metadata.get(name)}
-        if cell.cell_type == "code":
-            cell.outputs = _merge_streams(cell.outputs)
-
-
-def _merge_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
-    """Neighbouring pieces of one stream as one: where it was cut depends on the moment."""
-    merged: list[NotebookNode] = []
-    for output in outputs:
-        if merged and output.output_type == merged[-1].output_type == "stream" and output.name == merged[-1].name:
-            merged[-1].text += output.text
-        else:
-            merged.append(output)
-    return merged
 
 
 def faults(page: NotebookNode) -> list[str]:
@@ -294,9 +252,8 @@ def faults(page: NotebookNode) -> list[str]:
     from causalmix.book.takeaway import OPEN
 
     found = []
-    code = [
-        (number, cell) for number, cell in enumerate(page.cells, 1) if cell.cell_type == "code" and cell.source.strip()
-    ]
+    numbered = enumerate(page.cells, 1)
+    code = [(number, cell) for number, cell in numbered if cell.cell_type == "code" and cell.source.strip()]
     if [cell.execution_count for _, cell in code] != list(range(1, len(code) + 1)):
         found.append("its cells were not executed once each, in order")
     for number, cell in code:

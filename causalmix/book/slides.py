@@ -1,7 +1,5 @@
 """Slides of the argument, ten pages in one file: figures, questions and boxed answers of the executed chapters."""
 
-from __future__ import annotations
-
 import base64
 import re
 from pathlib import Path

@@ -4,12 +4,11 @@ A stamp holds facts only that do not change when nothing else does, so that exec
 again leaves its page as it was: no times, no machine, no folder.
 """
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from causalmix.core import paths
@@ -34,6 +33,13 @@ def read_notebook(path: Path) -> dict:
     if not isinstance(cells, list) or not all(isinstance(c, dict) and CELL <= c.keys() for c in cells):
         raise InputError(f"Expected a notebook of format 4 at {path}, found other JSON; save it anew, or remove it.")
     return found
+
+
+def stamp_of(page: Path) -> dict:
+    """The stamp of a page; empty where there is no page yet, a broken one, or one without."""
+    with suppress(InputError):
+        return read_notebook(page)["metadata"].get(KEY, {})
+    return {}
 
 
 def parameters_cell(notebook: Mapping) -> str:
@@ -98,16 +104,9 @@ def code_hash(notebook: Mapping) -> str:
             if path.is_file():
                 seen.add(path)
                 todo |= _imports(path.read_text(encoding="utf-8"))
-    assets = (
-        path for path in (paths.PACKAGE / "assets").rglob("*") if path.is_file() and path.parent.name != "studies"
-    )
-    return digest(
-        *(
-            part
-            for path in sorted([*seen, *assets])
-            for part in (path.relative_to(paths.PACKAGE).as_posix(), path.read_bytes())
-        )
-    )
+    assets = {path for path in (paths.PACKAGE / "assets").rglob("*") if path.is_file()}
+    files = sorted(path for path in seen | assets if path.parent.name != "studies")
+    return digest(*(part for f in files for part in (f.relative_to(paths.PACKAGE).as_posix(), f.read_bytes())))
 
 
 def _imports(source: str) -> set[str]:
@@ -143,13 +142,9 @@ def differing(values: Mapping[str, object], model: type[Subject]) -> dict[str, o
 
 
 def make_stamp(
-    source: Mapping,
-    page: Mapping,
-    study: str,
-    parameters: Mapping[str, object],
-    inputs: Mapping[str, str],
+    source: Mapping, page: Mapping, study: str, parameters: Mapping[str, object], inputs: Mapping[str, str],
     outputs: Mapping[str, str] = {},
-) -> dict:
+) -> dict:  # fmt: skip
     """The stamp of a page; inputs and outputs are files with their hashes."""
     return {
         "study": study, "parameters": dict(parameters), "source": source_hash(source), "code": code_hash(source),

@@ -1,7 +1,5 @@
 """What tables of the first chapters say, in words: each sentence is chosen by the numbers that it tells."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -30,13 +28,9 @@ def sight(checks: pd.DataFrame) -> str:
         "they have the lower one": checks["loss_auc"] <= 0.5 - CLEAR,
         "it does not tell them": (checks["loss_auc"] - 0.5).abs() < CLEAR,
     }
-    hard = [
-        f"{name} rises with it in {listed(checks['domain'][checks[column] >= CLEAR])}"
-        for name, column in {
-            "Normalized_Loss": "loss_level_rank_correlation",
-            "HES": "hes_level_rank_correlation",
-        }.items()
-    ]
+    follows = {"Normalized_Loss": "loss_level_rank_correlation", "HES": "hes_level_rank_correlation"}
+    rising = {name: listed(checks["domain"][checks[column] >= CLEAR]) for name, column in follows.items()}
+    hard = [f"{name} rises with it in {domains}" for name, domains in rising.items()]
     return (
         f"Writing_Style: {_by_domain(checks, style)}. Normalized_Loss: {_by_domain(checks, loss)}. Difficulty: "
         f"{'; '.join(hard)}. Chances within {CLEAR} of one half, and correlations below {CLEAR}, count as nothing."

@@ -73,15 +73,28 @@ def out_dir(study: str, results: str = "") -> Path:
     own = results_dir(study)
     if RUNNER in os.environ:
         return own
-    record = sorted([*own.glob("*.csv"), *own.glob("*.jsonl")])
     # Named by its contents: a record that has changed since is copied anew, and what was made from the old one stays.
-    content = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in record))
-    copy = own.parent / "runs" / f"by_hand_{own.name}_{content.hexdigest()[:8]}"
-    copy.mkdir(parents=True, exist_ok=True)
-    for path in record:
-        if not (copy / path.name).exists():
-            shutil.copyfile(path, copy / path.name)
-    return copy
+    content = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in record(own)))
+    return copied(own, own.parent / "runs" / f"by_hand_{own.name}_{content.hexdigest()[:8]}")
+
+
+def record(results: Path) -> list[Path]:
+    """Files of a study that later steps read."""
+    return sorted(p for p in results.rglob("*") if p.suffix in (".csv", ".json", ".jsonl") and p.name != "run.json")
+
+
+def copied(results: Path, to: Path) -> Path:
+    """A copy of a study's record, made once and as a whole."""
+    if not to.exists():
+        draft = to.with_name(f".{to.name}")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        for path in record(results):
+            target = draft / path.relative_to(results)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        draft.rename(to)
+    return to
 
 
 def write_whole(path: Path, text: str) -> None:

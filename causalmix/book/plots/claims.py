@@ -1,7 +1,5 @@
 """The figure of claims: what is reported and what was found here, claim by claim."""
 
-from __future__ import annotations
-
 import textwrap
 
 import pandas as pd

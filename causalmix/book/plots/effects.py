@@ -1,7 +1,5 @@
 """Figures of effects and mixtures; each takes data and an axis and returns the axis."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,22 +8,17 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from causalmix.book.plots.style import colour, dots, hatch, legend_above, level, looks, name_rows  # fmt: skip
+from causalmix.effects.estimator import effects_table
 from causalmix.effects.interface import Effects
 from causalmix.methods.policy import Proposal
 
 MOST_NAMED = 12  # domains that a leaf lists
+POINTS = 25  # of a curve
 
 
 def returns(effects: Effects, states: Mapping[str, np.ndarray], ax: Axes) -> Axes:
     """Returns of every domain, with 95% intervals, in states given as covariates by name."""
-    parts = []
-    for name, x in states.items():
-        x = np.atleast_2d(x)
-        (low,), (high,), (theta,) = *effects.interval(x), effects.theta(x)
-        parts.append(
-            pd.DataFrame({"domain": effects.history.domains, "theta": theta, "low": low, "high": high, "state": name})
-        )
-    dots(pd.concat(parts, ignore_index=True), ax, "domain", ("theta", "low", "high"), "state")
+    dots(effects_table(effects, states), ax, "domain", ("theta", "ci_low", "ci_high"), "state")
     if len(states) > 1:
         legend_above(ax, len(states), 1 if len(states) > 3 else len(states))
     ax.set_xlabel(f"return ({effects.outcome} per unit of log share; right is better)")
@@ -33,15 +26,15 @@ def returns(effects: Effects, states: Mapping[str, np.ndarray], ax: Axes) -> Axe
     return ax
 
 
-def returns_grid(effects: Effects, axes: np.ndarray, points: int = 25) -> np.ndarray:
+def returns_grid(effects: Effects, axes: np.ndarray) -> np.ndarray:
     """Returns along each covariate from its 5th to its 95th percentile, the others at their medians.
 
     One row of ``axes`` for each domain, one column for each covariate.
     """
     history = effects.history
     for j, covariate in enumerate(history.covariates):
-        X = np.tile(np.median(history.X, axis=0), (points, 1))
-        X[:, j] = np.linspace(*np.quantile(history.X[:, j], (0.05, 0.95)), points)
+        X = np.tile(np.median(history.X, axis=0), (POINTS, 1))
+        X[:, j] = np.linspace(*np.quantile(history.X[:, j], (0.05, 0.95)), POINTS)
         theta, (low, high) = effects.theta(X), effects.interval(X)
         for k, ax in enumerate(axes[:, j]):
             ax.axhline(0, color="0.6", linewidth=0.8, zorder=0)
@@ -160,12 +153,8 @@ def learning(table: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
     for ax, (size, part) in zip(axes, table.groupby("judged_at", sort=False)):
         sns.lineplot(part.assign(lack=1 - part["spearman"]), x="n", y="lack", hue="predictor", style="predictor",
                      dashes=False, errorbar=None, legend=ax is axes[0], ax=ax, **look)  # fmt: skip
-        ax.set(
-            xscale="log",
-            yscale="log",
-            xlabel=f"runs, judged at {size}",
-            ylabel="1 − rank correlation (lower is better)",
-        )
+        ax.set(xscale="log", yscale="log", xlabel=f"runs, judged at {size}")
+        ax.set_ylabel("1 − rank correlation (lower is better)")
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         ax.set_xticks(part["n"].unique(), [str(n) for n in part["n"].unique()])
         ax.minorticks_off()

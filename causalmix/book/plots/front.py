@@ -1,12 +1,11 @@
 """The two figures of page one: what the trials found, and what fine-tuning does to the base model."""
 
-from __future__ import annotations
-
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from causalmix.book.plots import style
+from causalmix.book.words import CLEAR
 
 
 def headline(table: pd.DataFrame) -> Figure:
@@ -33,9 +32,8 @@ def world(runs: pd.DataFrame, base: pd.Series, checks: pd.DataFrame) -> Figure:
     places = style.name_rows(list(runs), above)
     low, high = (100 * runs.quantile(q) for q in (0.05, 0.95))
     above.hlines(places, low, high, color=style.colour(0), linewidth=1.5)
-    above.plot(
-        100 * runs.median(), places, "o", color=style.colour(0), markersize=4.5, label="after: median and 90% of runs"
-    )
+    after = "after: median and 90% of runs"
+    above.plot(100 * runs.median(), places, "o", color=style.colour(0), markersize=4.5, label=after)
     above.plot(100 * base[list(runs)], places, "|", color="0.3", markersize=13, label="base, before")
     above.set_xlabel("accuracy, points")
     style.legend_above(above, 2, 2)
@@ -50,8 +48,8 @@ def world(runs: pd.DataFrame, base: pd.Series, checks: pd.DataFrame) -> Figure:
     return fig
 
 
-def writers(auc: float, clear: float = 0.1) -> str:
+def writers(auc: float) -> str:
     """Whose rows are wrong, by the chance that a right row outranks a wrong one in Writing_Style."""
-    if not abs(auc - 0.5) >= clear:
+    if not abs(auc - 0.5) >= CLEAR:
         return "style does not tell"
     return "sloppy writers" if auc > 0.5 else "polished writers"

@@ -1,6 +1,4 @@
-"""Figures of the pool, the states and the record of runs; each takes data and an axis and returns the axis."""
-
-from __future__ import annotations
+"""Figures of pool, states, record of runs and cost; each takes data and an axis and returns the axis."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,6 +9,7 @@ from matplotlib.axes import Axes
 
 from causalmix.book.plots import style
 from causalmix.data.scores import SCORES
+from causalmix.study.plan.cost import Plan
 from causalmix.train.spec import RunSpec
 
 
@@ -62,16 +61,11 @@ def outcome_spread(history: pd.DataFrame, ax: Axes, base: Mapping[str, float] = 
     style.spread(pd.DataFrame({n.replace("_", ", "): history[f"y_{n}"] for n in names}), ax)
     level = {n.replace("_", ", "): base[f"y_{n}"] for n in names if f"y_{n}" in base}
     if level:
-        sns.scatterplot(
-            x=level.values(), y=level.keys(), color="black", marker="X", s=45, zorder=3, label="base", ax=ax
-        )
+        look = {"color": "black", "marker": "X", "s": 45, "zorder": 3}
+        sns.scatterplot(x=level.values(), y=level.keys(), label="base", ax=ax, **look)
     ax.figure.set_figheight(0.3 * len(names) + 0.8)
-    better = (
-        "accuracy (higher is better)"
-        if history is accuracies
-        else "loss on held-out rows (nats per scored token; lower is better)"
-    )
-    ax.set_xlabel(better)
+    of_losses = "loss on held-out rows (nats per scored token; lower is better)"
+    ax.set_xlabel("accuracy (higher is better)" if history is accuracies else of_losses)
     return ax
 
 
@@ -81,6 +75,17 @@ def seed_spread(panel: pd.DataFrame, outcome: str, ax: Axes, base: float | None 
     ax.plot(panel["spec"].map(order), panel[outcome], "o", markersize=3.5, alpha=0.7)
     if base is not None:
         ax.axhline(base, color="black", linestyle="--", linewidth=1)
-    ax.set_xlabel("specification, by its mean")
-    ax.set_ylabel(outcome)
+    ax.set(xlabel="specification, by its mean", ylabel=outcome)
+    return ax
+
+
+def cost(found: Plan, ax: Axes) -> Axes:
+    """A bar for each part of a plan, the costliest on top: hours where the hardware is known, else operations."""
+    unit = found.hardware.unit if found.hardware else "GPU"
+    column, label = ("hours", f"{unit}-hours") if found.hardware else ("flops", "floating-point operations")
+    known = found.parts[found.parts[column] > 0].sort_values(column, ascending=False)
+    look = style.looks(list(found.parts["role"].unique()))["palette"]
+    sns.barplot(known, x=column, y="part", hue="role", palette=look, ax=ax)
+    ax.set(xscale="log", xlabel=f"{label}, less is better; a step is ten times as much", ylabel="")
+    ax.legend(loc="lower right")
     return ax

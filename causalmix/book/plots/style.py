@@ -1,7 +1,5 @@
 """The look of all figures, and what several of them draw."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Mapping, Sequence
 
@@ -116,10 +114,8 @@ def legend_above(ax: Axes, n: int, most: int) -> None:
 
 def legend_aside(ax: Axes, below: bool = False) -> None:
     """A legend to the right of an axis, or below it, for many names."""
-    where = (
-        {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12), "ncols": 3} if below else {"bbox_to_anchor": (1.02, 1)}
-    )
-    ax.legend(**where)
+    under = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12), "ncols": 3}
+    ax.legend(**under if below else {"bbox_to_anchor": (1.02, 1)})
 
 
 def grow(ax: Axes, inches: float) -> None:

@@ -1,6 +1,4 @@
-"""Figures of trials: methods against each other, and where on the simplex they land."""
-
-from __future__ import annotations
+"""Figures of trials: methods against each other, by the runs behind them, and where on the simplex they land."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +7,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from causalmix.book.plots.style import colour, dots, legend_above, legend_aside, level, looks
+from causalmix.book.plots.style import GREY, colour, dots, legend_above, legend_aside, level, looks, of_method
+from causalmix.core.intervals import mean_interval
+from causalmix.methods.variants import DESIGNED
 from causalmix.study.trials import MEAN, in_group, name_of
 
 BASE_LINES = {"proxy": ":", "target": "--"}  # of a model's level before it was trained
@@ -46,10 +46,9 @@ def rank_scatter(table: pd.DataFrame, outcome: str, one: dict, other: dict, ax: 
 
     Groups are values of ``pool, model, n_samples`` in a :func:`causalmix.study.trials.trial_table`.
     """
-    sides = []
-    for choice in (one, other):
-        sides.append(in_group(table, choice).groupby("method", sort=False)[outcome].agg(["mean", "sem"]) * 100)
-    both = sides[0].join(sides[1], suffixes=("_one", "_other"), how="inner")
+    groups = (in_group(table, choice).groupby("method", sort=False)[outcome] for choice in (one, other))
+    across, up = (100 * group.agg(["mean", "sem"]) for group in groups)
+    both = across.join(up, suffixes=("_one", "_other"), how="inner")
     ax.errorbar(both["mean_one"], both["mean_other"], both["sem_other"], both["sem_one"], fmt="none", ecolor="0.7")
     _methods(ax, both["mean_one"], both["mean_other"], both.index)
     ax.set(xlabel=f"{name_of(one)}; points, higher is better", ylabel=f"{name_of(other)}; points")
@@ -104,4 +103,25 @@ def ternary(mixtures: pd.DataFrame, corners: Sequence[Sequence[str]], ax: Axes, 
     ax.set_aspect("equal")
     ax.set_xlim(-0.25, 1.25)
     ax.axis("off")
+    return ax
+
+
+def learning_curve(table: pd.DataFrame, outcome: str, ax: Axes, base: float | None = None) -> Axes:
+    """Outcome of each method's mixture against the number of runs behind it: mean and 95% interval over seeds.
+
+    A method from designed runs is dashed, in the colour that it has from random ones; ``table`` has
+    ``method, n_runs, seed, <outcome>``.  ``base`` is the outcome of the model before training, drawn as a line.
+    """
+    methods = list(dict.fromkeys(table["method"]))
+    looks = [of_method(method.removesuffix(DESIGNED)) for method in methods]
+    sns.pointplot(
+        table.assign(points=100 * table[outcome]), x="n_runs", y="points", hue="method", hue_order=methods, dodge=0.3,
+        palette=[colour for colour, _ in looks], markers=[mark for _, mark in looks], markersize=5, linewidth=1.2,
+        linestyles=["--" if method.endswith(DESIGNED) else "-" for method in methods],
+        errorbar=lambda values: mean_interval(values)[1:], ax=ax,
+    )  # fmt: skip
+    ax.set(xlabel="recorded runs that the mixture was made from", ylabel="points of accuracy (higher is better)")
+    if base is not None:
+        ax.axhline(100 * base, color=GREY, linewidth=1, linestyle=":", label="base")
+    legend_aside(ax)
     return ax
