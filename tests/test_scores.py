@@ -208,14 +208,12 @@ def test_rater_learns_pairs_and_survives_saving(rater, tmp_path):
     assert StyleRater.load(tmp_path).score(texts) == pytest.approx(scored)
 
 
-def test_rater_is_deterministic_and_refuses_no_pairs():
-    """One seed, one rater; nothing to learn from is bad input."""
+def test_rater_is_deterministic():
+    """One seed, one rater."""
     pairs = [(f"clean {i} .", f"umm {i}") for i in range(300)]
     first, second = (StyleRater(64).fit(pairs, seed=5, epochs=2).weights for _ in range(2))
     assert torch.equal(first, second)
     assert not torch.equal(first, StyleRater(64).fit(pairs, seed=6, epochs=2).weights)
-    with pytest.raises(InputError, match="pairs"):
-        StyleRater().fit([])
 
 
 def test_classifier_reads_the_chosen_head(tokenizer):

@@ -54,11 +54,6 @@ def _moved(mixtures: pd.DataFrame) -> float:
     return 50 * float((shares.loc["Cautious"] - shares.loc["Equal"]).abs().sum())
 
 
-def _loss_of_order(scores: pd.DataFrame) -> float:
-    means = scores.groupby("variant")["spearman"].mean()
-    return float(means["full"] - means["without X"])
-
-
 def _broken_promise(promised: pd.DataFrame) -> str:
     known = promised.dropna(subset=["difference"])
     return known.loc[(known["difference"] - known["predicted_gain"]).idxmin(), "method"]
@@ -126,7 +121,8 @@ QUESTIONS: dict[str, tuple[Exercise, ...]] = {
     ),
     "ablations": (
         Exercise("How much rank correlation does the full method lose without X, on average over splits?",
-                 ("ablations.csv",), _loss_of_order),
+                 ("ablations.csv",),
+                 lambda t: float(t.groupby("variant")["spearman"].mean().pipe(lambda m: m["full"] - m["without X"]))),
     ),
     "paper_and_ours": (
         Exercise("How many of the claims hold here?", ("claims.csv",), lambda t: int((t["verdict"] == "holds").sum())),

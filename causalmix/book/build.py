@@ -1,12 +1,9 @@
 """The book: gates on its executed pages, the status page, and the build.
 
-``causalmix book`` checks the chapters, renders ``book/`` into ``book/_build/html`` and checks what
-came out; ``--check`` only checks, and ``--pdf`` prints the book as one file.  Nothing is executed and
-nothing is fetched: the chapters are committed pages with a stamp, and MathJax is copied out of the
-PyPI package sphinx-mathjax-offline.
-
-The module is also a Sphinx extension (see :func:`setup`), so a plain
-``jb build book --config _config.yml -W -n --keep-going`` renders the same book.
+``causalmix book`` checks the chapters, renders ``book/`` into ``book/_build/html`` and checks what came out; with
+``--check`` it only checks, and ``--pdf`` prints the book as one file.  Nothing is executed and nothing is fetched: the
+chapters are committed pages with a stamp, and MathJax is copied out of the PyPI package sphinx-mathjax-offline.  As a
+Sphinx extension it lets a plain ``jb build book --config _config.yml -W -n --keep-going`` render the same book.
 """
 
 import os

@@ -1,8 +1,8 @@
 """The strict runner: notebooks of a study into pages, or nothing at all.
 
-A notebook is executed from its source into a copy in memory.  Only a good copy, without noise and
-with its stamp, takes the place of the page.  Values other than the study's go to a folder of their
-own, which begins as a copy of the study's: they can read its record, and cannot change it.
+A notebook is executed from its source into a copy in memory.  Only a good copy, without noise and with its stamp, takes
+the place of the page.  Values other than the study's go to a folder of their own, which begins as a copy of the
+study's: they can read its record, and cannot change it.
 """
 
 from __future__ import annotations

@@ -15,19 +15,7 @@ from causalmix.core.history import History
 
 #: Words in the name of an outcome that is better when it is lower, unless it is written with its sign turned.
 LOSSES = ("loss", "nll", "perplexity", "ppl", "bpb", "byte", "error")
-RATES = (
-    "wer",
-    "cer",
-    "rmse",
-    "mse",
-    "mae",
-    "mape",
-    "entropy",
-    "xent",
-    "brier",
-    "ece",
-    "regret",
-)  # as whole words alone
+RATES = ("wer", "cer", "rmse", "mse", "mae", "mape", "entropy", "xent", "brier", "ece", "regret")  # as whole words
 
 #: Words in the names of what some count and others score by its absence: these have to be asked about.
 OF_EITHER = re.compile(

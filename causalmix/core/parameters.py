@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from causalmix.core.errors import InputError, brief
 from causalmix.core.yaml_file import parse_yaml
 
+#: Subjects of a study, in the order of its work; a chapter is named by its place and its subject.
+SUBJECTS: dict[str, type["Subject"]] = {}
+
 KINDS = {"integer": int, "number": float, "string": str, "boolean": bool, "array": list, "object": dict}
 
 
@@ -20,6 +23,10 @@ class Subject(BaseModel):
 
     study: str = Field("laptop", description="name or file of the study")
     results_dir: str = Field("", description="folder of the results; empty means the study's own")
+
+    def __init_subclass__(cls, subject: str = "", **how: object) -> None:
+        super().__init_subclass__(**how)
+        SUBJECTS.update({subject: cls} if subject else {})
 
 
 class PoolParameters(Subject):
@@ -37,7 +44,7 @@ class PoolParameters(Subject):
     pool: dict[str, Any] = Field({}, description="recipe of a real pool; empty means the embedded world's")
 
 
-class FeaturizeParameters(PoolParameters):
+class FeaturizeParameters(PoolParameters, subject="featurize"):
     """Scores of rows, and states of candidate pools."""
 
     n_states: int = Field(200, ge=20, le=2_000, description="states drawn for the figures")
@@ -63,14 +70,14 @@ class RunsParameters(PoolParameters):
     training: dict[str, Any] = Field({}, description="further training settings")
 
 
-class ProxySFTParameters(RunsParameters):
+class ProxySFTParameters(RunsParameters, subject="proxy_sft"):
     """Training the proxy runs, and training some of them again."""
 
     n_audit: int = Field(4, ge=1, le=100, description="recorded runs trained again")
     audit_seed: int = Field(0, ge=0, le=1_000_000, description="which runs are trained again")
 
 
-class OutcomesParameters(RunsParameters):
+class OutcomesParameters(RunsParameters, subject="outcomes"):
     """From records to the history."""
 
     covariates_on: Literal["candidate", "mixed"] = Field("candidate", description="where X is measured")
@@ -104,14 +111,14 @@ class EstimateParameters(HistoryParameters):
     n_repeats: int = Field(5, ge=1, le=100, description="repeats with other folds and trees")
 
 
-class EffectsParameters(EstimateParameters):
+class EffectsParameters(EstimateParameters, subject="effects"):
     """Returns of the domains."""
 
     n_test: int = Field(64, ge=5, le=10_000, description="runs held out in each split")
     n_splits: int = Field(10, ge=2, le=100, description="random splits of the held-out check")
 
 
-class MixtureParameters(EstimateParameters):
+class MixtureParameters(EstimateParameters, subject="mixture"):
     """From returns to a mixture."""
 
     target: str = Field(
@@ -132,7 +139,7 @@ class TrialsParameters(FitParameters):
     n_audit: int = Field(2, ge=1, le=100, description="recorded trials trained again")
 
 
-class TargetParameters(TrialsParameters):
+class TargetParameters(TrialsParameters, subject="target"):
     """Every method's mixture at larger sizes, on a larger model, on shifted pools."""
 
     largest_scale: int = Field(8, ge=1, le=64, description="rows of the largest sample per row of a proxy run")
@@ -140,7 +147,7 @@ class TargetParameters(TrialsParameters):
     shift_seeds: int = Field(5, ge=2, le=100, description="runs of each mixture in each shifted pool")
 
 
-class LongCoTParameters(TrialsParameters):
+class LongCoTParameters(TrialsParameters, subject="longcot"):
     """The mixtures of another kind of pool: long chains of thought."""
 
     longcot_rows: int = Field(12_000, ge=500, le=1_000_000, description="rows in the long-CoT pool")
@@ -151,7 +158,7 @@ class LongCoTParameters(TrialsParameters):
     n_audit: int = Field(1, ge=1, le=100, description="recorded trials trained again")
 
 
-class AblationsParameters(HistoryParameters):
+class AblationsParameters(HistoryParameters, subject="ablations"):
     """The method with one part taken out."""
 
     n_test: int = Field(64, ge=5, le=10_000, description="runs held out in each split")
@@ -159,14 +166,14 @@ class AblationsParameters(HistoryParameters):
     n_trees: int = Field(100, ge=8, le=5_000, description="trees of each causal forest")
 
 
-class PaperAndOursParameters(Subject):
+class PaperAndOursParameters(Subject, subject="paper_and_ours"):
     """Claims beside results."""
 
     n_trees: int = Field(500, ge=8, le=5_000, description="trees of each causal forest")
     seed: int = Field(0, ge=0, le=1_000_000, description="seed of everything random")
 
 
-class AtScaleParameters(Subject):
+class AtScaleParameters(Subject, subject="at_scale"):
     """A plan, and a recommendation for one's own rows."""
 
     planned: str = Field("paper", description="study whose cost is told")
@@ -179,7 +186,7 @@ class AtScaleParameters(Subject):
     seed: int = Field(0, ge=0, le=1_000_000, description="seed of the forests and of the sample")
 
 
-class KnownTruthParameters(Subject):
+class KnownTruthParameters(Subject, subject="known_truth"):
     """A world whose returns are known, and every stage in it."""
 
     kind: Literal["constant", "linear", "steps", "quadratic", "interactions", "wavy"] = Field(
@@ -190,29 +197,13 @@ class KnownTruthParameters(Subject):
     seed: int = Field(0, ge=0, le=1_000_000, description="seed of the world and of the estimates")
 
 
-class OthersRunsParameters(Subject):
+class OthersRunsParameters(Subject, subject="others_runs"):
     """Sweeps that others published."""
 
     sweep: Literal["regmix_1m", "olmix_dclm"] = Field("regmix_1m", description="the published sweep")
     published_outcome: str = Field("y_dev", description="column of the history that is the outcome")
     seed: int = Field(0, ge=0, le=1_000_000, description="seed of the estimate")
 
-
-#: Subjects of a study, in the order of its work; a chapter is named by its place and its subject.
-SUBJECTS: dict[str, type[Subject]] = {
-    "featurize": FeaturizeParameters,
-    "proxy_sft": ProxySFTParameters,
-    "outcomes": OutcomesParameters,
-    "effects": EffectsParameters,
-    "mixture": MixtureParameters,
-    "target": TargetParameters,
-    "longcot": LongCoTParameters,
-    "ablations": AblationsParameters,
-    "paper_and_ours": PaperAndOursParameters,
-    "at_scale": AtScaleParameters,
-    "known_truth": KnownTruthParameters,
-    "others_runs": OthersRunsParameters,
-}
 
 Model = TypeVar("Model", bound=Subject)
 

@@ -9,7 +9,7 @@ import random
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from unittest.mock import patch
@@ -72,14 +72,12 @@ def evaluate(
     """Score in [0, 1] on each benchmark, in the tokenizer's chat template; a group's is the harness's own average."""
     settings, manager = _checked(benchmarks, given)
     check_context(model.config, settings.max_new_tokens)
-    with ExitStack() as stack:
-        stack.enter_context(patch.dict(os.environ, {CODE: "1"}) if settings.allow_code else nullcontext())
-        stack.enter_context(harness_tasks.quiet())
-        stack.enter_context(_restored(model, tokenizer))
+    code = {CODE: "1"} if settings.allow_code else {}
+    with patch.dict(os.environ, code), harness_tasks.quiet(), _restored(model, tokenizer):
         loaded = harness_tasks.load_all(manager, benchmarks, settings.max_new_tokens, SEED)
-        lm = stack.enter_context(_language_model(model, tokenizer, settings))
-        asked = {key: _ask(lm, tasks, settings) for key, tasks in loaded.items()}
-        del lm  # before the model comes back to a GPU that vLLM holds
+        with _language_model(model, tokenizer, settings) as lm:
+            asked = {key: _ask(lm, tasks, settings) for key, tasks in loaded.items()}
+            del lm  # before the model comes back to a GPU that vLLM holds
     return {b.name: _score(asked[b.task, b.shots], b) for b in benchmarks}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from causalmix.core.errors import InputError, one_line
+from causalmix.core.errors import InputError, refused
 from causalmix.lm.available import HUB_SECONDS, ask_hub, hub_refusal, quiet as quietly
 from causalmix.lm.benchmarks import Benchmark
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 INSTALL = "pip install 'causalmix[paper]'"
 quiet = functools.partial(quietly, "lm_eval", level=logging.ERROR)  # remarks on how it was called
+FETCH = ("fetch its data into the Hugging Face cache where there is a network, leave the benchmark out, or name a task "
+         "of your own with data on disk (evaluation: own)")  # fmt: skip
 ON_DISK = ("json", "csv", "parquet", "text", "arrow")  # readers of files, not names on the hub
 
 
@@ -136,15 +138,10 @@ def _load(manager: TaskManager, benchmark: Benchmark, max_new_tokens: int, seed:
 @contextmanager
 def _loading(benchmark: Benchmark) -> Iterator[None]:
     """Tell in one sentence whatever a task's file, functions and data raise, most often for want of one of them."""
-    try:
+    expected = f"the benchmark {benchmark.name} (task {benchmark.task}) to load"
+    lacking = refused(expected, f"install what it needs with `{INSTALL}`", ImportError, AssertionError)
+    with refused(expected, FETCH), lacking:
         yield
-    except Exception as error:
-        remedy = ("fetch its data into the Hugging Face cache where there is a network, leave the benchmark out, or "
-                  "name a task of your own with data on disk (evaluation: own)")  # fmt: skip
-        if isinstance(error, (ImportError, AssertionError)):
-            remedy = f"install what it needs with `{INSTALL}`"
-        expected = f"the benchmark {benchmark.name} (task {benchmark.task}) to load"
-        raise InputError(f"Expected {expected}, found {one_line(error)}; {remedy}.") from error
 
 
 def require(manager: TaskManager, benchmarks: Sequence[Benchmark]) -> None:

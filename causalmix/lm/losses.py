@@ -46,7 +46,7 @@ def completion_loss(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], 
 def scored(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
     """The hidden state before each scored token, (n_scored, width); that token; and its row, of unpacked rows."""
     # Padding on the right needs no mask: causal attention never looks there.  Without a cache nothing else is kept.
-    given = {name: inputs.get(name) for name in ("input_ids", "position_ids")}
+    given = {name: inputs[name] for name in ("input_ids", "position_ids") if name in inputs}
     hidden, labels = model.base_model(**given, use_cache=False).last_hidden_state, inputs["labels"][:, 1:]
     places = labels.flatten().ne(IGNORED).nonzero().squeeze(1)
     states = hidden[:, :-1].flatten(0, 1).index_select(0, places)

@@ -1,8 +1,7 @@
 """Questions and answers of the embedded world: one generator for each capability.
 
-An *item* is one prompt with one reference answer.  The pool, the tasks and the base model's
-corpus all draw from these generators; what keeps them apart is :func:`reserved`, which sets a
-fixed fifth of all prompts aside for the tasks.
+An *item* is one prompt with one reference answer.  The pool, the tasks and the base model's corpus all draw from these
+generators; what keeps them apart is :func:`reserved`, which sets a fixed fifth of all prompts aside for the tasks.
 """
 
 import zlib

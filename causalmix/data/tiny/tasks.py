@@ -1,8 +1,7 @@
 """Tasks of the embedded world: six axes, each with a Dev and an Unseen task.
 
-Dev tasks ask in the pool's own forms, Unseen tasks in forms that are rare or absent there (another
-operation, more terms, an unknown phrase, two demands at once).  Every prompt is a reserved one, so none
-occurs in a pool.
+Dev tasks ask in the pool's own forms, Unseen tasks in forms that are rare or absent there (another operation, more
+terms, an unknown phrase, two demands at once).  Every prompt is a reserved one, so none occurs in a pool.
 """
 
 import zlib
