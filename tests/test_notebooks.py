@@ -155,6 +155,6 @@ def test_every_command_that_is_told_is_accepted():
     """Names and values in README, book and notebooks are those that there are."""
     for where, command in commands():
         options = cli._parser().parse_args(shlex.split(command)[1:])
-        chapters = [*options.chapters, *options.notebook]
+        chapters, given = [*options.chapters, *options.notebook], dict(p.split("=", 1) for p in options.parameter)
         if "NAME" not in command and "STUDY" not in command:
-            assert run.jobs_of(options.study, chapters, cli._pairs(options.parameter), root=ROOT) is not None, where
+            assert run.jobs_of(options.study, chapters, given, root=ROOT) is not None, where
