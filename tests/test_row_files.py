@@ -306,3 +306,27 @@ def test_cells_that_the_names_do_not_cover_shift_nothing(tmp_path):
     (tmp_path / "rows.csv").write_text("prompt,response,domain\n" + "Well, tell me,so,one\nOh, tell me,no,two\n" * 3)
     with pytest.raises(InputError, match="rows.csv, found ValueError: 4 cells in row 1 under 3 names"):
         local.load_pool(str(tmp_path / "rows.csv"))
+
+
+@pytest.mark.parametrize(
+    "text, encoding", [("问题是什么", "gbk"), ("Что это такое", "cp1251"), ("質問は何ですか", "shift_jis")]
+)
+def test_letters_of_another_writing_are_not_read_as_accents(tmp_path, text, encoding):
+    """Each byte of them would be a letter, and nothing would look wrong but the rows."""
+    row = {"prompt": text, "response": text}
+    lines = "\n".join(json.dumps(one, ensure_ascii=False) for one in two(row))
+    for name, content in (("rows.jsonl", lines), ("rows.csv", f"prompt,response,domain\n{text},a,one\nq,b,two\n")):
+        (tmp_path / name).write_bytes(content.encode(encoding))
+        with pytest.raises(InputError, match=f"{name}, found ValueError: neither UTF-8 nor a Western"):
+            local.load_pool(str(tmp_path / name))
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        assert text in str(local.load_pool(str(tmp_path / name))[0]["messages"])
+
+
+def test_a_name_that_stands_twice_in_a_row_is_no_row(tmp_path):
+    """The last would win, and what stands before it be lost."""
+    twice = '{"domain": "one", "prompt": "q", "prompt": "p", "response": "a"}'
+    for name, text in (("rows.jsonl", twice), ("rows.json", f"[{twice}]")):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match="the name 'prompt' twice"):
+            local.load_pool(str(tmp_path / name))

@@ -8,6 +8,7 @@ import json
 import lzma
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -124,7 +125,7 @@ def _json(file: Path) -> Iterator[Line]:
             numbered = enumerate(text.splitlines(), 1)
             yield from (_parsed(number, line, how) for number, line in numbered if line.strip())
             return
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_once)
         if found is None:
             raise InputError(f"Expected rows in {file}, found only null; write them again.")
         for number, row in enumerate(found if isinstance(found, list) else [found], 1):
@@ -148,9 +149,14 @@ def _by_lines(file: Path, first: bytes) -> bool:
 
 
 def _decoded(raw: bytes) -> tuple[str, str]:
-    """A text, and its encoding: what a mark says, else UTF-8, else one where each byte is a letter."""
+    """A text, and its encoding: what a mark says, else UTF-8, else one where each byte is a letter.
+
+    ValueError where it is none of the West, whose accents stand alone: GBK or Cyrillic would be read as other letters.
+    """
     marked = [encoding for mark, encoding in MARKS.items() if raw.startswith(mark)]
     for encoding in (*marked, "utf-8", "cp1252"):
+        if encoding == "cp1252" and _is_foreign(raw):
+            raise ValueError("neither UTF-8 nor a Western encoding: write it as UTF-8")
         try:
             return raw.decode(encoding), CALLED[encoding]
         except UnicodeDecodeError:
@@ -158,12 +164,27 @@ def _decoded(raw: bytes) -> tuple[str, str]:
     return raw.decode("latin-1"), CALLED["latin-1"]
 
 
+def _is_foreign(raw: bytes) -> bool:
+    """Whether a quarter of the bytes beyond ASCII stand in runs of several different ones."""
+    runs = re.findall(b"[\x80-\xff]+", raw)
+    return 4 * sum(len(run) for run in runs if len(run) > 3 and len(set(run)) > 2) > sum(map(len, runs))
+
+
 def _parsed(number: int, text: str, how: str) -> Line:
     try:
-        return _object(number, json.loads(text.strip()), how)
+        return _object(number, json.loads(text.strip(), object_pairs_hook=_once), how)
     except (ValueError, RecursionError) as error:  # ValueError also of a number of thousands of digits
         at = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else one_line(error)
         return Line(number, {}, DEEP if isinstance(error, RecursionError) else f"no JSON ({at})", how)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names stand once: of two, JSON's readers would take the last and lose the other in silence."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        again = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the name {again!r} twice in an object")
+    return found
 
 
 def _object(number: int, row: Any, how: str) -> Line:
