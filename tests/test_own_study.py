@@ -134,6 +134,21 @@ def test_rows_that_another_model_scores_are_refused(own):
     assert command(root, *asked).returncode == 0
 
 
+def test_a_file_that_was_changed_after_its_sweep_is_told(own):
+    """Its history is of other runs than it asks for; more mixtures, asked for later, change none of those."""
+    root, study, said = own
+    assert "says now" not in said["recommend"].stdout
+    text = study.read_text()
+    try:
+        for old, new, n in (("n_runs: 20", "n_runs: 40", 0), ("epochs: 1", "epochs: 2", 20)):
+            study.write_text(text.replace(old, new, 1))
+            done = command(root, "recommend", "--study", study, "--trees", 8, "--format", "json")
+            warnings = " ".join(json.loads(done.stdout)["warnings"])
+            assert (f"{n} of 20 runs of the history are not as mine.yaml says now" in warnings) == bool(n), warnings
+    finally:
+        study.write_text(text)
+
+
 def test_a_sweep_tells_what_it_takes_and_goes_on_where_it_was(own):
     """Runs, rows, tokens and minutes before it trains; a second one trains nothing."""
     root, study, said = own

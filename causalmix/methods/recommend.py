@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset
 
 from causalmix.core.errors import InputError
-from causalmix.core.history import History
+from causalmix.core.history import DESIGN, History
+from causalmix.core.paths import is_file, results_dir
 from causalmix.core.simplex import nearest, to_counts
 from causalmix.data.scores import SCORES
 from causalmix.data.states import ScoredPool, domain_means
@@ -53,6 +55,7 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     if way == "scored":
         tell(f"Scoring {len(pool)} rows, unless the cache has them.")
         pool = source.scored(pool)  # a study's is a little smaller now
+        warnings += _of_another_study(request, history)
     names = history.measured if way in ("columns", "scored") else ()
     columns = pool.select_columns(["domain", *names]).to_pandas()
     columns[list(names)] = columns[list(names)].apply(pd.to_numeric, errors="coerce")
@@ -92,6 +95,22 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
             tell(f"No {file}: {why}.")
         tell(f"Wrote {request.out}; report.html in it is a page to read.")
     return found
+
+
+def _of_another_study(request: Request, history: History) -> list[str]:
+    """What has to be said of a study's own history where its file was changed after its sweep."""
+    study = request.pool
+    if not is_file(study) or request.history != results_dir(study) / "history.csv":
+        return []
+    from causalmix.train.records import trained_otherwise  # loads what trains
+
+    runs = history.frame["run_id"][history.part == DESIGN]
+    if not (n := trained_otherwise(study, runs)):
+        return []
+    return [
+        f"{n} of {len(runs)} runs of the history are not as {Path(study).name} says now, for its rows or their place, "
+        "its model or its settings have changed since: the mixture is for what they were (causalmix sweep trains anew)"
+    ]
 
 
 def _question(request: Request, asked: Asked, target: Target, same: tuple[str, ...], paper: Effects) -> Question:

@@ -23,7 +23,7 @@ from causalmix.data.scores import SCORES
 from causalmix.data.tiny.items import DOMAINS
 from causalmix.data.world_name import WorldName
 from causalmix.lm.outcomes import axis_scores
-from causalmix.train.design import Design, confounded_specs, noise_panel, scale_specs, specs_of, world_for
+from causalmix.train.design import Design, confounded_specs, noise_panel, scale_specs, spec_of, specs_of, world_for
 from causalmix.train.ledger import Ledger
 from causalmix.train.one_run import LOSSES, train
 from causalmix.train.spec import RunSpec
@@ -135,6 +135,15 @@ def write_history(study: str) -> Path:
     path = folder / "history.csv"
     write_table(path, whole_history(folder, design, world.name, world.scored.domains, measured))
     return path
+
+
+def trained_otherwise(study: str, run_ids: Iterable[str]) -> int:
+    """How many of a study's runs its file asks for no more: their rows, model or settings have changed since."""
+    design, done = Design.of_study(study), ledger_of(study).finished()
+    world = world_for(design).name
+    specs = [RunSpec.from_dict(done[run_id]["spec"]) for run_id in run_ids if run_id in done]
+    again = [spec_of(design, world, s.weights, s.state, s.seed, domains=s.domains) for s in specs]
+    return sum(then.run_id != now.run_id for then, now in zip(specs, again))
 
 
 def ledger_of(study: str) -> Ledger:
