@@ -75,21 +75,9 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     warnings += _without_rows(table, request.method, scored.domains)
     scored_by = source.identities if way == "scored" else {}
     checks = () if doubts else _checks(question, asked, table, request.method)
-    found = Recommendation(
-        request,
-        asked,
-        causal.allowed(question).reference,
-        judge,
-        paper,
-        target,
-        pool,
-        scored,
-        scored_by,
-        table,
-        tuple(warnings),
-        bool(doubts),
-        checks,
-    )
+    reference = causal.allowed(question).reference
+    found = Recommendation(request, asked, reference, judge, paper, target, pool, scored, scored_by, table,
+                           tuple(warnings), bool(doubts), checks)  # fmt: skip
     if request.out is not None:
         for file, why in write(found, request.out)["left_out"].items():
             tell(f"No {file}: {why}.")
