@@ -138,12 +138,8 @@ def shift_scales(largest: int) -> list[int]:
 def shift_trials(design: Design, pool: Pool, mixtures: pd.DataFrame, largest: int, seeds: int) -> list[Trial]:
     """Every method's mixture in every shifted pool, which its column ``pool`` names: at one and half of the largest."""
     tables = mixtures.groupby("pool", sort=False)
-    return [
-        trial
-        for scale in shift_scales(largest)
-        for called, table in tables
-        for trial in trials_of(design, pool, table, seeds, called, scale)
-    ]
+    return [trial for scale in shift_scales(largest) for called, table in tables
+            for trial in trials_of(design, pool, table, seeds, called, scale)]  # fmt: skip
 
 
 def numbered_trials(design: Design, pool: Pool, mixtures: pd.DataFrame, name: str) -> list[Trial]:

@@ -196,14 +196,10 @@ def scale_specs(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) 
     if not design.scale_runs:
         return []
     second = replace(design, n_runs=design.scale_runs, seed=design.seed + SCALE_SEED)
-    return [
-        spec_of(
-            design, world, spec.weights, spec.state, spec.seed, domains=domains,
-            role="target" if i % 3 == 2 and design.has_target else "proxy",
-            n_samples=int(design.n_samples * times_rows(i)),
-        )
-        for i, spec in enumerate(specs_of(second, world, domains))
-    ]  # fmt: skip
+    return [spec_of(design, world, spec.weights, spec.state, spec.seed, domains=domains,
+                    role="target" if i % 3 == 2 and design.has_target else "proxy",
+                    n_samples=int(design.n_samples * times_rows(i)))
+            for i, spec in enumerate(specs_of(second, world, domains))]  # fmt: skip
 
 
 def confounded_specs(design: Design, world: str, domains: tuple[str, ...] = DOMAINS) -> list[RunSpec]:

@@ -28,7 +28,13 @@ from causalmix.lm.losses import completion_loss, token_losses
 from causalmix.train.online import Mixer
 
 TRACKERS, LOGS = ("wandb", "mlflow", "tensorboard", "trackio"), "TENSORBOARD_LOGGING_DIR"
-SAME = ("learning_rate", "weight_decay", "max_grad_norm", "max_length", "packing", "bf16", "activation_checkpointing")
+SAME = ("learning_rate", "weight_decay", "max_grad_norm", "max_length", "packing", "bf16", "activation_checkpointing",
+        "report_to")  # fmt: skip
+#: What the trainer calls our settings; its warmup steps are a share of all where they are below 1.
+THEIRS = {name: name for name in SAME} | {
+    "epochs": "num_train_epochs", "batch_size": "per_device_train_batch_size", "schedule": "lr_scheduler_type",
+    "gradient_accumulation": "gradient_accumulation_steps", "warmup": "warmup_steps",
+}  # fmt: skip
 DIVERGED = "Training diverged at step {step}: the loss or a weight is no longer finite; lower learning_rate."
 
 
@@ -257,23 +263,12 @@ class GroupedSampler(Sampler[int]):
 def trainer_config(settings: SFTSettings, seed: int, scratch: str) -> SFTConfig:
     """Settings in the trainer's terms; nothing is saved or shown, and reported only where that is asked for."""
     config = SFTConfig(
-        **{name: getattr(settings, name) for name in SAME},
-        output_dir=scratch,
-        seed=seed,
-        data_seed=seed,
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.gradient_accumulation,
-        lr_scheduler_type=settings.schedule,
-        warmup_steps=settings.warmup,  # below 1 it is a share of all steps
-        use_cpu=not torch.cuda.is_available(),
+        **{theirs: getattr(settings, ours) for ours, theirs in THEIRS.items()},
+        output_dir=scratch, seed=seed, data_seed=seed, use_cpu=not torch.cuda.is_available(),
         dataset_kwargs={"skip_prepare_dataset": not settings.packing},  # packing is a preparation
-        dataloader_pin_memory=torch.cuda.is_available(),
-        save_strategy="no",
+        dataloader_pin_memory=torch.cuda.is_available(), disable_tqdm=True, save_strategy="no",
         logging_strategy="no" if settings.report_to == "none" else "steps",
-        report_to=settings.report_to,
-        disable_tqdm=True,
-    )
+    )  # fmt: skip
     if config.n_gpu > 1:  # the trainer would split each batch among all GPUs in this process, which TRL refuses
         config._n_gpu = 1  # as the trainer itself sets it for a model that is spread out by hand
     return config
