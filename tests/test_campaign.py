@@ -60,6 +60,26 @@ def test_what_is_not_on_record_is_told_and_not_trained(tmp_path):
         assert coverage(there, planned).to_dict("records") == [group | {"planned": 3, "recorded": recorded}]
 
 
+def test_variants_are_told_at_the_sizes_that_were_trained(tmp_path, monkeypatch):
+    """One run, which two methods share, is on record: a table of it, and none of a curve that lacks other runs."""
+    ledger, planned = Ledger(tmp_path / "trials.jsonl"), trials(2)
+    monkeypatch.setattr(parts, "numbered_trials", lambda *_: planned)
+    monkeypatch.setattr(campaign.Campaign, "size_trials", lambda *_: planned)
+    for name in ("learning", "refits", "variants"):
+        monkeypatch.setattr(campaign.Campaign, name, lambda _: None)
+    monkeypatch.setattr(
+        campaign, "trial_table", lambda kept, _: pd.DataFrame({"run_id": [t.spec.run_id for t in kept]})
+    )
+    world = SimpleNamespace(name="w", scored=SimpleNamespace(domains=DOMAINS, codes=[0]))
+    plan = campaign.Campaign(tmp_path, Design(), world, None, None, ledger)
+    plan.write_tables()
+    assert not list(tmp_path.glob("*_trained.csv"))
+    ledger.append(finished(planned[0]))
+    plan.write_tables()
+    (kept,) = tmp_path.glob("*_trained.csv")
+    assert kept.name == "variants_trained.csv" and len(pd.read_csv(kept)) == 2
+
+
 def test_confounded_mixtures_follow_the_state():
     """In the second history the state explains part of the mixtures, in the first it explains none."""
 

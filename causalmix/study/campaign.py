@@ -26,7 +26,7 @@ from causalmix.methods.question import ProxyRun, Question, Train
 from causalmix.methods.target import Target, find_target
 from causalmix.study import longcot, parts
 from causalmix.study.parts import Part, Pool, Trial
-from causalmix.study.trials import trial_table
+from causalmix.study.trials import recorded_or_trained, trial_table
 from causalmix.train.design import Design, spec_of, world_for
 from causalmix.train.ledger import Ledger
 from causalmix.train.one_run import train
@@ -203,22 +203,19 @@ class Campaign:
         self.write_tables()
 
     def write_tables(self) -> None:
-        """Tables of the learning curve, of halves of the history and of the variants, from what is on record."""
-        finished = self.ledger.finished()
-
-        def recorded(specs: Sequence[RunSpec]) -> list[dict] | None:
-            there = all(spec.run_id in finished for spec in specs)
-            return [finished[spec.run_id] for spec in specs] if there else None
-
+        """Tables of the learning curve and of halves of the history where all is on record, and of variants there."""
+        on_record = lambda planned: recorded_or_trained(planned, self.ledger, False, needed=False)  # noqa: E731
         for name, mixtures in (("learning", self.learning()), ("refits", self.refits())):
-            trials = parts.numbered_trials(self.design, self.pool, mixtures, name)
-            if found := recorded([t.spec for t in trials]):
+            planned = parts.numbered_trials(self.design, self.pool, mixtures, name)
+            trials, found = on_record(planned)
+            if len(trials) == len(planned):
                 table = trial_table(trials, found)
                 method, of = table["method"].str.split("/", expand=True).to_numpy().T
                 told = {"method": method, parts.NUMBERED[name][0]: of.astype(int)}
                 write_table(self.out / f"{name}_trained.csv", table.assign(**told))
-        trials = self.size_trials(self.variants())
-        if found := recorded([t.spec for t in trials]):
+        # Sizes at which nobody trained variants yet do not keep the others from being told.
+        trials, found = on_record(self.size_trials(self.variants()))
+        if trials:
             write_table(self.out / "variants_trained.csv", trial_table(trials, found))
 
     @property
