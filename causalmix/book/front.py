@@ -61,26 +61,18 @@ def against_equal(targets: pd.DataFrame) -> pd.DataFrame:
     ``pool, model, n_samples, setting, method, difference, low, high, p_holm, verdict``; p-values are adjusted for all
     rows together (Holm), and verdicts follow from them.
     """
-    rows = []
-    for key, group in targets.groupby(GROUP, sort=False):
+    rows, tried = [], set(targets["method"])
+    shown = (PAPERS, *[name for name in OURS if name in tried][:1], RIVAL)  # the rival never looks at the state
+    for (pool, model, n_samples), group in targets.groupby(GROUP, sort=False):
+        setting = name_of({"model": model, "n_samples": n_samples}) + ("" if pool == "whole" else f", {pool}")
         wide = 100 * group.pivot(index="seed", columns="method", values=OUTCOME)
-        for method in shown(targets["method"]) if REFERENCE in wide else ():
+        for method in shown if REFERENCE in wide else ():
             if method in wide and len(gaps := (wide[method] - wide[REFERENCE]).dropna()) > 1:
-                rows.append((*key, called(*key), method, *mean_interval(gaps), mean_p(gaps)))
+                told = (pool, model, n_samples, setting, method)
+                rows.append((*told, *mean_interval(gaps), mean_p(gaps)))
     table = pd.DataFrame(rows, columns=[*GROUP, "setting", "method", "difference", "low", "high", "p"])
     table["p_holm"] = holm(table.pop("p"))
     return table.assign(verdict=[adjusted_verdict(*row) for row in zip(table["difference"], table["p_holm"])])
-
-
-def shown(tried: pd.Series) -> list[str]:
-    """The methods of page one: the paper's, ours, and a rival that never looks at the state."""
-    names = set(tried)
-    return [name for name in (PAPERS, *[n for n in OURS if n in names][:1], RIVAL) if name in names]
-
-
-def called(pool: str, model: str, n_samples: int) -> str:
-    """What the trials of one pool, model and size are called."""
-    return name_of({"model": model, "n_samples": n_samples}) + ("" if pool == "whole" else f", {pool}")
 
 
 def sentences(tables: Mapping[str, pd.DataFrame], compared: pd.DataFrame) -> list[str]:

@@ -25,7 +25,7 @@ from causalmix.book import stamps
 from causalmix.book.progress import CHANNEL, Display
 from causalmix.core import paths
 from causalmix.core.errors import InputError
-from causalmix.core.parameters import SUBJECTS, Subject, check_name, read, subject_of
+from causalmix.core.parameters import SUBJECTS, check_name, read, subject_of
 from causalmix.core.paths import write_whole
 from causalmix.core.study_file import CHANGES, read_study
 
@@ -68,7 +68,8 @@ def jobs_of(
     for name in given:
         check_name(name, dict.fromkeys(n for m in models.values() for n in m.model_fields if n not in stamps.OWN))
     usual = {chapter: dict(study.of(subject_of(chapter))) for chapter in sources}
-    asked = {chapter: _asked(given, model) for chapter, model in models.items()}
+    own = {chapter: {n: v for n, v in given.items() if n in model.model_fields} for chapter, model in models.items()}
+    asked = {chapter: {n: v for n, v in read(models[chapter], own[chapter]) if n in own[chapter]} for chapter in own}
     new = {chapter: {n: v for n, v in asked[chapter].items() if v != usual[chapter][n]} for chapter in sources}
     changes = {n: v for values in new.values() for n, v in values.items()}
     folder, shelf = _places(study_name, changes, root)
@@ -89,11 +90,6 @@ def wanted_sources(chapters: Sequence[str], root: Path = paths.ROOT) -> dict[str
     for name in chapters:
         check_name(name, sources if name not in subjects else subjects, "chapter")
     return {name: sources[name] for name in (subjects.get(n, n) for n in chapters or sources)}
-
-
-def _asked(given: Mapping[str, object], model: type[Subject]) -> dict[str, object]:
-    own = {name: value for name, value in given.items() if name in model.model_fields}
-    return {name: value for name, value in read(model, own) if name in own}
 
 
 def _places(study: str, changes: Mapping[str, object], root: Path) -> tuple[Path, Path]:
@@ -119,8 +115,9 @@ def run(jobs: Sequence[Job], minutes: Mapping[str, float] = {}, root: Path = pat
             while order.is_active():
                 running |= {pool.submit(_execute_job, n, jobs[n], display, root): n for n in order.get_ready()}
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
-                    # The log is one file for all, so that it is written here and not where they run.
-                    _log_time(jobs[running[done]], *done.result())
+                    job = jobs[running[done]]
+                    # One file for all, outside the pages, so that it is written here and not where they run.
+                    _note(job.folder / "run.json", job.source.stem, done.result())
                     order.done(running.pop(done))
         except KeyboardInterrupt:
             from causalmix.book import kernel  # imported where there is one already
@@ -146,25 +143,23 @@ def _needed(jobs: Sequence[Job]) -> dict[int, set[int]]:
     return {n: {m for m in range(n) if not (known[m] and known[n]) or wrote[m] & read[n]} for n in range(len(jobs))}
 
 
-def _execute_job(number: int, job: Job, display: Display, root: Path) -> tuple[float, float]:
+def _execute_job(number: int, job: Job, display: Display, root: Path) -> dict[str, object]:
     """Make the page of one job; when that began, and how many seconds it took."""
-    began, since = time.time(), time.monotonic()
+    started, since = time.strftime("%Y-%m-%d %H:%M:%S"), time.monotonic()
     if job.folder != (study := paths.results_dir(job.study)):
         paths.copied(study, job.folder)
-    _note_changes(job)
+    if job.changes:  # what trains later must follow the same design
+        _note(job.folder / CHANGES, subject_of(job.source.stem), job.changes)
     cells = len(stamps.read_notebook(job.source)["cells"]) + bool(job.parameters)  # papermill adds one for these
     with display.chapter(number, job.source.stem, cells) as chapter:
         _make_page(job, chapter.at_cell, {CHANNEL: str(chapter.channel), "CAUSALMIX_ROOT": str(root)}, root)
-    return began, time.monotonic() - since
+    return {"started": started, "seconds": round(time.monotonic() - since, 1)}
 
 
-def _note_changes(job: Job) -> None:
-    """Leave word of a notebook's own values beside its tables: what trains later must follow the same design."""
-    path = job.folder / CHANGES
-    if job.changes:
-        told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        told |= {subject_of(job.source.stem): job.changes}
-        write_whole(path, json.dumps(told, indent=1, sort_keys=True) + "\n")
+def _note(path: Path, name: str, value: Mapping[str, object]) -> None:
+    """Keep what is told of one notebook in a file beside its tables, which has a word of each."""
+    told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    write_whole(path, json.dumps(told | {name: value}, indent=1, sort_keys=True) + "\n")
 
 
 def _make_page(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root: Path) -> None:
@@ -220,15 +215,6 @@ def _execute(job: Job, at_cell: Callable[[int], None], env: dict[str, str], root
         raise ChapterError(
             f"{job.source.stem} failed: {error} (perhaps for lack of memory); its kernel's log is {log}."
         ) from error
-
-
-def _log_time(job: Job, began: float, seconds: float) -> None:
-    """Note when it started and how long it took, outside the page and of what is committed."""
-    log = job.folder / "run.json"
-    times = json.loads(log.read_text()) if log.exists() else {}
-    started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began))
-    times[job.source.stem] = {"started": started, "seconds": round(seconds, 1)}
-    write_whole(log, json.dumps(times, indent=1, sort_keys=True) + "\n")
 
 
 ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
