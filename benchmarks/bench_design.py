@@ -24,9 +24,8 @@ from predictors import PREDICTORS, Learner
 
 from causalmix.core import paths
 from causalmix.core.tables import write_table
-from causalmix.effects import candidates
 from causalmix.effects.estimator import fit_effects
-from causalmix.effects.optimal_design import Belief, Features, choose
+from causalmix.effects.optimal_design import Belief, Features, candidate_mixtures, candidate_states, choose
 from causalmix.effects.public_sweeps import published
 from causalmix.effects.simulate import World, draw
 
@@ -80,13 +79,13 @@ def world(kind: str, n: int, seed: int, chosen: str) -> float:
 
 def points(kind: World, chosen: str, n: int, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Mixtures and states of n runs: designed, or designed mixtures in random states; None for random ones."""
-    rng, pool = np.random.default_rng([seed, 17]), candidates.mixtures(np.zeros(kind.k), np.ones(kind.k), 1000, seed)
+    rng, pool = np.random.default_rng([seed, 17]), candidate_mixtures(np.zeros(kind.k), np.ones(kind.k), 1000, seed)
     if chosen == "mixtures":
         X, pool = rng.normal(size=(n, kind.d)), pool[rng.permutation(len(pool))[:200]]
         T, S, group = np.tile(pool, (n, 1)), np.repeat(X, len(pool), axis=0), np.repeat(np.arange(n), len(pool))
     elif chosen == "states and mixtures":
         T, group = np.tile(pool, (4, 1)), None
-        S = candidates.states(np.full(kind.d, -2.0), np.full(kind.d, 2.0), len(T), seed)
+        S = candidate_states(np.full(kind.d, -2.0), np.full(kind.d, 2.0), len(T), seed)
     else:
         return None
     F = Features.of(T, S)(T, S)

@@ -10,9 +10,8 @@ from causalmix.core.history import check_history
 from causalmix.core.simplex import nearest
 from causalmix.core.study_file import read_study
 from causalmix.core.tables import write_table
-from causalmix.effects import candidates
 from causalmix.effects.estimator import fit_effects
-from causalmix.effects.optimal_design import Belief, Features, choose
+from causalmix.effects.optimal_design import Belief, Features, candidate_mixtures, choose
 from causalmix.effects.simulate import simulate_history
 from causalmix.methods.next_runs import Room, propose, replicate_noise
 
@@ -89,10 +88,10 @@ def test_what_is_learnt_is_the_posterior_of_the_coefficients(candidate_rows):
 
 def test_candidates_keep_to_floors_and_caps_and_are_of_every_kind():
     floor, cap = np.array([0.1, 0, 0, 0.05]), np.array([1, 0.4, 0.6, 1])
-    T = candidates.mixtures(floor, cap, 600)
+    T = candidate_mixtures(floor, cap, 600)
     assert T.sum(axis=1) == pytest.approx(np.ones(len(T)), abs=1e-5)
     assert (T >= floor - 2e-6).all() and (T <= cap + 2e-6).all()
-    free = candidates.mixtures(np.zeros(K), np.ones(K), 600)
+    free = candidate_mixtures(np.zeros(K), np.ones(K), 600)
     present = (free > 0.01).sum(axis=1)
     assert {1, 2, 3, 4} <= set(present)
     assert (np.abs(free - 0.25) < 1e-6).all(axis=1).any()

@@ -9,11 +9,13 @@ those before (Wynn 1970, doi:10.1214/aoms/1177696809).
 """
 
 from dataclasses import dataclass, replace
+from itertools import combinations, product
 from typing import Self
 
 import numpy as np
 from sklearn.linear_model import BayesianRidge
 
+from causalmix.core.simplex import nearest
 from causalmix.effects.interface import normal_quantile
 
 #: Prior standard deviation of a coefficient, in those of the noise, before any outcome is seen: wide enough to leave
@@ -22,6 +24,11 @@ PRIOR = 3.0
 BEND = 0.5  # prior size of a bend in a state, beside a slope's
 FREE = 1e3  # the same of the level, of which nothing is known
 TIE = 1e-7  # candidates whose worth differs by less, relatively, are worth the same
+
+CANDIDATES = 3000  # runs of which a design chooses
+DIFFERENT = 1000  # mixtures that they have, about
+DENSE, SPARSE = 1.0, 0.2  # concentrations of the random mixtures
+MOST_CORNERS = 64  # of the box of states
 
 
 @dataclass(frozen=True)
@@ -134,3 +141,37 @@ def choose(
         if group is not None:
             free &= group != group[best]
     return np.array(chosen, dtype=int)
+
+
+def candidate_runs(
+    floor: np.ndarray, cap: np.ndarray, low: np.ndarray, high: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Runs that could be made: mixtures within floors and caps, shape (m, K), each with a state of a box, (m, d)."""
+    T = candidate_mixtures(floor, cap, DIFFERENT, seed)
+    return T[np.arange(CANDIDATES) % len(T)], candidate_states(low, high, CANDIDATES, seed)
+
+
+def candidate_mixtures(floor: np.ndarray, cap: np.ndarray, n: int = 1000, seed: int = 0) -> np.ndarray:
+    """About n mixtures within floors and caps, shape (m, K): a third each dense, sparse, and regular.
+
+    Regular ones are Equal, corners, halves of two domains, other points of their edges, and Equal without one domain.
+    """
+    k, rng = len(floor), np.random.default_rng([seed, 41])
+    corners = np.eye(k)
+    pairs = np.array(list(combinations(range(k), 2)))
+    pairs = pairs[rng.permutation(len(pairs))[: max(n // 6, 1)]]
+    first, second, at = corners[pairs[:, 0]], corners[pairs[:, 1]], rng.uniform(size=(len(pairs), 1))
+    regular = [np.full((1, k), 1 / k), corners, (first + second) / 2, at * first + (1 - at) * second]
+    without = [(1 - corners) / (k - 1)] if k > 2 else []
+    drawn = [rng.dirichlet(np.full(k, a), size=n // 3) for a in (DENSE, SPARSE)]
+    return np.unique(nearest(np.vstack(regular + without + drawn), floor, cap).round(6), axis=0)
+
+
+def candidate_states(low: np.ndarray, high: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
+    """So many states of a box, shape (n, d): half of them its corners, the others anywhere within."""
+    d, rng = len(low), np.random.default_rng([seed, 43])
+    corners = np.array(list(product((0, 1), repeat=d))) if 2**d <= MOST_CORNERS else rng.integers(0, 2, (n, d))
+    at = rng.uniform(size=(n, d))
+    some = rng.permutation(n)[: n // 2]
+    at[some] = corners[rng.integers(0, len(corners), len(some))]
+    return low + at * (high - low)

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.core.history import SCALES, SIZES, History
-from causalmix.effects import candidates
-from causalmix.effects.optimal_design import Belief, Features, choose
+from causalmix.effects.optimal_design import Belief, Features, candidate_runs, choose
 
 AIMED = 100  # contrasts that the design aims at
 MOST = 1024  # runs that are added until an interval is narrow enough; beyond them its width is extrapolated
@@ -44,7 +43,7 @@ class Room:
     def draw(self, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Candidate runs: mixtures, shape (m, K), covariates, shape (m, d), and sizes, shape (m, 2)."""
         low, high = (np.array([bounds[side] for bounds in self.covariates.values()]) for side in (0, 1))
-        T, X = candidates.runs(self.floor, self.cap, low, high, seed)
+        T, X = candidate_runs(self.floor, self.cap, low, high, seed)
         rng = np.random.default_rng([seed, 47])
         return T, X, np.column_stack([rng.choice(v, len(T)) for v in self.scales])
 

@@ -16,8 +16,7 @@ from causalmix.data.scored_pools import World, load_real, load_world
 from causalmix.data.scores import SCORES
 from causalmix.data.tiny import models as tiny_models
 from causalmix.data.tiny.items import DOMAINS
-from causalmix.effects import candidates
-from causalmix.effects.optimal_design import Belief, Features, choose
+from causalmix.effects.optimal_design import Belief, Features, candidate_runs, choose
 from causalmix.train.launch import launcher_of
 from causalmix.train.sft import SFTSettings
 from causalmix.train.spec import RunSpec, training_of
@@ -131,7 +130,7 @@ def _designed(design: Design, first: np.ndarray, k: int) -> tuple[np.ndarray, np
     What is to be told are the gains over the first of mixtures and in states as a random design has them.
     """
     reference, wide = first if len(first) else np.full(k, 1 / k), np.ones(len(SCORES))
-    T, units = candidates.runs(np.zeros(k), np.ones(k), -wide, wide, design.seed)
+    T, units = candidate_runs(np.zeros(k), np.ones(k), -wide, wide, design.seed)
     features = Features.of(T, units)
     F, rng = features(T, units), np.random.default_rng([design.seed, 12])
     states = rng.uniform(-1, 1, (AIMS, len(SCORES)))
