@@ -85,15 +85,17 @@ def record(results: Path) -> list[Path]:
 
 def copied(results: Path, to: Path) -> Path:
     """A copy of a study's record, made once and as a whole."""
-    if not to.exists():
-        draft = to.with_name(f".{to.name}")
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
+    if to.exists():
+        return to
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=to.parent) as scratch:  # one's own, for another may copy at the same time
+        (draft := Path(scratch, to.name)).mkdir()
         for path in record(results):
             target = draft / path.relative_to(results)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-        draft.rename(to)
+        if not to.exists():
+            draft.rename(to)
     return to
 
 
