@@ -74,6 +74,14 @@ def test_one_seed_is_no_answer_and_shows_no_nan():
     assert found["answer"] == "cannot tell" and "nan" not in questions.said(found, asked)
 
 
+def test_groups_without_a_seed_in_common_have_no_mean():
+    """Each group has its answer; where no seed is in all of them, that is said, and no number."""
+    table = trials({"polished": 0.1, "careless": 0.1}, seeds=8)
+    asked, found = asked_of(table[(table["seed"] < 4) == (table["pool"] == "polished")])
+    assert found["answer"] == "yes" and "No seed is in all of these groups" in questions.said(found, asked)
+    assert "nan" not in questions.said(found) + questions.short(found)
+
+
 def test_differences_are_paired_and_adjusted_within_their_question():
     """Levels that differ between seeds cancel; every p-value counts for its own question alone."""
     table = trials({"polished": 0.02, "careless": 0.0})
