@@ -165,3 +165,15 @@ def test_tokens_of_any_writing(tmp_path):
     table_ = pd.DataFrame({f"n_{d}": [4] for d in DOMAINS})
     amounts = _amounts(table_, Target("", None, 12, np.ones(3), ""), DOMAINS, pool)
     assert (amounts[[f"tokens_{d}" for d in DOMAINS]] == 9).all(axis=None)
+
+
+def test_what_is_kept_is_kept_without_evidence_too(tmp_path):
+    """The pool's own proportions are no way out where an outcome that is to be kept would fall with them."""
+    frame = table()
+    fall = 0.5 - 0.1 * np.log(frame["w_letters"] + 0.01)
+    frame = frame.assign(y_safe=fall + np.random.default_rng(1).normal(0, 0.001, N))
+    rows = {"letters": 300, "plays": 150, "maps": 150}
+    shares = lambda found: found.table.set_index("method").loc["Cautious", [f"w_{d}" for d in DOMAINS]].tolist()  # noqa: E731
+    assert shares(asked(tmp_path, frame, rows)) == pytest.approx([0.5, 0.25, 0.25]), "nothing has to be kept"
+    found = asked(tmp_path, frame, rows, keep=["y_safe"])
+    assert shares(found) == pytest.approx([1 / 3] * 3) and "may not keep y_safe" in found.warnings[0]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from causalmix.core.errors import InputError
-from causalmix.methods.cautious import Choice, Keep, cautious
+from causalmix.methods.cautious import Choice, Keep, cautious, kept_by
 from causalmix.methods.limits import Limits, limits
 from causalmix.methods.policy import Proposal, causalmix_a, causalmix_s, support
 from causalmix.methods.question import Answer, Question
@@ -51,23 +51,34 @@ def choice(question: Question) -> Choice:
         raise InputError("Expected the state of the pool for Cautious, found none; give its covariates as `x`.")
     caution = question.caution
     goals = [question.posterior(name) for name in caution.worst or (question.outcome,)]
-    keep = [Keep(question.posterior(name), margin) for name, margin in caution.keep.items()]
+    keep = _keep(question)
     own = None if question.rows is None else question.whole(question.proportions)
     return cautious(goals, question.x, allowed(question), caution.kappa, keep, own, question.seed)
 
 
 def without_evidence(question: Question, found: Choice) -> Choice:
-    """A choice without evidence, moved to the pool's own proportions where runs reach and do not oppose these."""
+    """A choice without evidence, moved to the pool's own proportions where runs reach and do not oppose these.
+
+    What is to be kept must not fall there either.
+    """
     own = allowed(question).inside(question.whole(question.proportions)[None])[0]
+    falls = [
+        one.effects.outcome for one in _keep(question) if kept_by(one, question.x, found.weights)(own[None])[0] < 0
+    ]
     goals = map(question.posterior, question.caution.worst or (question.outcome,))
     high = min(float(np.ravel(goal.gain(question.x, found.weights, own)[2])[0]) for goal in goals)
     interval = f"{found.gain:+.4g} [{found.low:+.4g}, {found.high:+.4g}]"
     told = f"the runs give no evidence for the best move from Equal that was found, which gains {interval}"
-    if support(own, question.x, question.history).inside and high >= 0:
+    if support(own, question.x, question.history).inside and high >= 0 and not falls:
         return replace(found, weights=own, note=f"{told}: the pool's own proportions are proposed")
     why = "no run is near the pool's own proportions" if high >= 0 else "they speak against the pool's own proportions"
+    why = f"the pool's own proportions may not keep {', '.join(falls)}" if falls else why
     equal = "Equal" if not allowed(question).note else "the nearest mixture to it that rows and floors allow"
     return replace(found, note=f"{told}: {equal} is proposed, for {why}")
+
+
+def _keep(question: Question) -> list[Keep]:
+    return [Keep(question.posterior(name), margin) for name, margin in question.caution.keep.items()]
 
 
 def allowed(question: Question) -> Limits:

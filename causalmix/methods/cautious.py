@@ -62,8 +62,7 @@ def cautious(
     check_least("kappa", kappa)
     scales = [1.0] if len(goals) == 1 else [float(np.std(goal.y)) for goal in goals]
     bounds = [partial(_bound, goal, x, limits.reference, kappa, 0.0, s) for goal, s in zip(goals, scales)]
-    down = normal_quantile(2 * LEVEL - 1)  # 1.645 standard deviations: the interval of what is kept is one-sided
-    kept = [partial(_bound, k.effects, x, limits.reference, down, k.margin, 1.0) for k in keep]
+    kept = [kept_by(one, x, limits.reference) for one in keep]
     start = limits.reference if own is None else own
     starts = [start]
     if kept:  # what keeps best may be all that keeps at all
@@ -91,6 +90,12 @@ def cautious(
         told.append("the mixture lies outside the support of the history, so its gain rests on the model's form")
     weights = best if moves else limits.reference
     return Choice(weights, "; ".join(told), best=best, gain=gain, low=low, high=high, evidence=moves)
+
+
+def kept_by(one: Keep, x: np.ndarray, reference: np.ndarray) -> Bound:
+    """What must not be below zero where an outcome is kept, in a state x: the interval is one-sided."""
+    down = normal_quantile(2 * LEVEL - 1)  # 1.645 standard deviations
+    return partial(_bound, one.effects, x, reference, down, one.margin, 1.0)
 
 
 def _moments(effects: Effects, x: np.ndarray, reference: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -202,7 +207,7 @@ class _Search:
             return [{"type": "ineq", "fun": lambda v: limits.radius - added @ v, "jac": lambda v: -added}]
         if limits.trust_region == "kl":
             shares = lambda v: np.maximum(base + signs @ v[:-1], 0)[None]  # noqa: E731
-            root = lambda v: np.sqrt(limits.distance(shares(v))[0])  # noqa: E731
+            root = lambda v: np.sqrt(max(limits.distance(shares(v))[0], 0.0))  # noqa: E731
             slope = lambda v: limits.slope(shares(v)[0]) @ signs / (2 * root(v) + 1e-9)  # noqa: E731
             held = {"fun": lambda v: np.sqrt(limits.radius) - root(v), "jac": lambda v: np.r_[-slope(v), 0]}
             return [{"type": "ineq"} | held]

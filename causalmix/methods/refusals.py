@@ -28,6 +28,11 @@ def checked(request: Request) -> Asked:
     """All that a request gives; what can be refused before a pool is read is refused here."""
     if request.method not in BY_LETTER:
         raise InputError(f"Expected a method among {', '.join(BY_LETTER)}, found {request.method!r}; choose one.")
+    if request.method != "cautious" and (request.keep or request.trust_region):
+        given = "--keep" if request.keep else "--trust-region"
+        raise InputError(
+            f"Expected {given} with the method cautious alone, found it with {request.method}; choose one."
+        )
     for name, low in LEAST.items():
         if (value := getattr(request, name)) is not None and not low <= value < np.inf:
             raise InputError(f"Expected {name} of at least {low}, found {value}; give such a number.")

@@ -151,6 +151,11 @@ REFUSED = {
     "no such reference": (lambda folder, tmp: {"reference": "nothing.csv"}, "equal, pool, shares or a file"),
     "reference of other domains": (lambda folder, tmp: {"reference": str(folder / "pool.jsonl")}, "Expected"),
     "no such outcome to keep": (lambda folder, tmp: {"keep": ["y_safe"]}, "y_safe"),
+    "a method that keeps nothing": (lambda folder, tmp: {"keep": ["y_dev"], "method": "A"}, "--keep with the method"),
+    "a method without bounds": (
+        lambda folder, tmp: {"trust_region": "tv", "radius": 0.1, "method": "S"},
+        "--trust-region with the method",
+    ),
     "margin of no number": (lambda folder, tmp: {"keep": ["y_dev=x"]}, "an outcome to keep such as"),
     "margin below zero": (lambda folder, tmp: {"keep": ["y_dev=-1"]}, "a margin for y_dev of at least 0"),
     "no such objective": (lambda folder, tmp: {"objective": "best"}, "y_math=2,y_code=1, or mean, or worst"),
