@@ -6,14 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from chapter_cells import said
+from sklearn.linear_model import LinearRegression
 
 from causalmix.core import intervals
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
-from causalmix.core.simplex import sample_dirichlet
+from causalmix.core.simplex import log_treatment, sample_dirichlet
 from causalmix.core.tables import write_table
 from causalmix.effects import ablations, assignment, estimator, held_out
 from causalmix.effects.estimator import fit_effects
+from causalmix.effects.interface import EPS
 from causalmix.methods.variants import DESIGNED
 from causalmix.study import trials
 
@@ -146,10 +148,16 @@ def test_readings_of_other_runs_are_refused():
 
 
 def test_mixtures_that_follow_the_state_are_seen():
-    """The state explains nothing of randomised mixtures and a good part of confounded ones."""
-    table = assignment.overlap_by_assignment(history(), history(follow=2.0)).set_index("domain")
+    """The state explains nothing of randomised mixtures, and a good part of confounded ones and of all their shares."""
+    runs = history(follow=2.0)
+    table = assignment.overlap_by_assignment(history(), runs).set_index("domain")
     assert table.loc["all", "randomized"] < 0.05
     assert table.loc["a", "confounded"] > 0.2
+    Z = log_treatment(runs.T, EPS)
+    left = Z - LinearRegression().fit(runs.X, Z).predict(runs.X)
+    n, d = runs.X.shape
+    unexplained = (n - 1) / (n - 1 - d) * left.var(axis=0).sum() / Z.var(axis=0).sum()
+    assert table.loc["all", "confounded"] == pytest.approx(1 - unexplained)
 
 
 def test_orthogonalisation_matters_where_mixtures_follow_the_state():
