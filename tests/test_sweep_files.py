@@ -133,6 +133,9 @@ def test_separators_and_decimal_commas(runs, tmp_path, how):
     assert same(sweep, runs, runs[1]) and sweep.history.frame["run_id"][3] == "03"
     assert ("semicolons" in " ".join(sweep.told)) == (how.get("sep") == ";")
     assert ("decimal commas" in " ".join(sweep.told)) == ("decimal" in how)
+    file, encoding = tmp_path / "h.csv", how.get("encoding", "utf-8")
+    file.write_text(f"sep={how.get('sep', ',')}\n{file.read_text(encoding=encoding)}", encoding=encoding)
+    assert same(read_sweep(file), runs, runs[1]), "a spreadsheet says itself what parts its cells"
 
 
 @pytest.mark.parametrize("cell, read", [("1,500", None), ("0,500", 0.5), ("1,50", 1.5)])

@@ -1,6 +1,7 @@
 """The tables of a study: their schemas, validated reading and atomic writing."""
 
 import codecs
+import re
 from collections.abc import Sequence
 from numbers import Real
 from pathlib import Path
@@ -71,13 +72,15 @@ def read_table(path: str | Path, required: Sequence[str] | None = ()) -> pd.Data
     return frame
 
 
-def _dialect(path: Path) -> dict[str, str]:
-    """What parts cells, by the line of names, and how characters are stored, by the first bytes."""
+def _dialect(path: Path) -> dict[str, str | int]:
+    """What parts cells, by the line of names or a spreadsheet's own word, and how characters are stored."""
     with open(path, "rb") as stream:
         first = stream.readline(2**16)
     wide = first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # a spreadsheet's "Unicode text"
-    names = first.replace(b"\0", b"").decode("latin-1")
-    return {"sep": max(SEPARATORS, key=names.count), "encoding": "utf-16" if wide else "utf-8-sig"}
+    names, encoding = first.replace(b"\0", b"").decode("latin-1"), "utf-16" if wide else "utf-8-sig"
+    if (said := re.fullmatch(r".{0,3}sep=(.)\s*", names)) and said[1] in SEPARATORS:  # after a mark of bytes
+        return {"sep": said[1], "encoding": encoding, "skiprows": 1}
+    return {"sep": max(SEPARATORS, key=names.count), "encoding": encoding}
 
 
 def _to_points(frame: pd.DataFrame, separator: str) -> str:

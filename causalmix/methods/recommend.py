@@ -46,6 +46,7 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     n_samples, strange = history.usual_rows if request.n_samples is None else request.n_samples, []
     if not request.repeats_allowed:
         domain_caps(list(counts.values()), n_samples, request.max_repeats)  # refuses a pool of too few rows
+        _check_floors(asked.floor, {d: counts[d] * (1 + request.max_repeats) / n_samples for d in same})
     if way == "scored":
         source.require()
         strange = reach.strangers(history, source.identities)
@@ -83,6 +84,17 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
             tell(f"No {file}: {why}.")
         tell(f"Wrote {request.out}; report.html in it is a page to read.")
     return found
+
+
+def _check_floors(floor: float | dict[str, float] | None, most: dict[str, float]) -> None:
+    """Refuse, before anything is fitted or scored, a least share of a domain that its rows do not allow."""
+    given = dict.fromkeys(most, floor) if isinstance(floor, float) else floor or {}
+    for name, share in given.items():
+        if share > (largest := min(most.get(name, 1), 1)) + 1e-9:
+            raise InputError(
+                f"Expected a floor of at most {largest:.4g} for {name}, which has no more rows, found {share:g}; lower "
+                "it, take fewer rows (--n-samples), or allow repeats (--max-repeats)."
+            )
 
 
 def _of_another_study(request: Request, history: History) -> list[str]:

@@ -146,6 +146,10 @@ REFUSED = {
         "at most 1 repeats of each",
     ),
     "kappa below zero": (lambda folder, tmp: {"kappa": -1.0}, "kappa of at least 0"),
+    "a floor that rows do not allow": (
+        lambda folder, tmp: {"floor": "math=0.9", "n_samples": ROWS, "repeats_allowed": False},
+        "at most 0.[0-9]+ for math",
+    ),
     "floors above one": (lambda folder, tmp: {"floor": 0.3}, "floors that sum to 1.5"),
     "radius without trust region": (lambda folder, tmp: {"radius": 0.3}, "only the radius"),
     "no such reference": (lambda folder, tmp: {"reference": "nothing.csv"}, "equal, pool, shares or a file"),
