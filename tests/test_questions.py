@@ -133,7 +133,7 @@ def test_a_promise_stands_beside_what_came_at_every_size(gain, kept):
     assert shown["promised"] == pytest.approx(100 * gain)
     assert shown["proxy, 100 rows"] == pytest.approx(7, abs=1) and shown["proxy, 400 rows"] < -20
     first, second = promises.promises_kept(promised(gain, 0.1))
-    assert ("CausalMix-A," in first.split("fell short")[-1] or "hold" in first) and "2 fell short" in second
+    assert ("CausalMix-A," in first.split("fell short")[-1] or "meet" in first) and "2 fell short" in second
 
 
 @pytest.mark.parametrize(("gain", "shrank"), [(0.2, "2 of 2 promises shrank"), (-0.2, "0 of 2 promises shrank")])

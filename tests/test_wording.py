@@ -36,7 +36,7 @@ ONE = {
     "Of 3 claims about the method that could be tried 1 holds here, 1 does not": lambda: front._sure(
         VERDICTS, pd.DataFrame({"verdict": ["better"]})
     ),
-    "1 of 2 promised intervals holds what came; 1 was exceeded (B)": lambda: promises.promises_kept(
+    "1 of 2 promised intervals meets that of what came; 1 was exceeded (B)": lambda: promises.promises_kept(
         pd.DataFrame({"model": "proxy", "n_samples": 50, "method": ["A", "B"], "kept": ["inside", "more"]})
     )[0],
     "ahead of Equal 1 of 1 method, behind it 0": lambda: trials.standing_words(

@@ -20,8 +20,9 @@ def promised(mixtures: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
     parts = [mixtures[~for_one].drop(columns=SIZES).merge(theirs, on="method", how="left")]
     parts += [somewhere.merge(theirs, on=["method", *SIZES])] * bool(len(somewhere))
     table = pd.concat(parts, ignore_index=True).astype({"seeds": "Int64"})
-    came, (low, high) = table["difference"], (table[name] for name in PROMISE[1:])
-    return table.assign(kept=np.select([came.isna(), came < low, came > high], ["", "less", "more"], "inside"))
+    (came, least, most), (low, high) = (table[name] for name in DIFFERENCE), (table[name] for name in PROMISE[1:])
+    # By intervals that do not meet: few seeds say little of a promise.
+    return table.assign(kept=np.select([came.isna(), most < low, least > high], ["", "less", "more"], "inside"))
 
 
 def promise_table(promises: pd.DataFrame) -> pd.DataFrame:
@@ -41,7 +42,7 @@ def _points(row: dict, called: str, names: tuple[str, ...]) -> dict[str, float]:
 
 
 def promises_kept(promises: pd.DataFrame) -> list[str]:
-    """A sentence for each group of trials: how many promises hold what came there."""
+    """A sentence for each group of trials: how many promises may be true of what came there."""
     found = []
     for (model, n_samples), part in promises[promises["kept"] != ""].groupby(SIZES, sort=False):
         who = {word: list(rows["method"]) for word, rows in part.groupby("kept")}
@@ -50,6 +51,6 @@ def promises_kept(promises: pd.DataFrame) -> list[str]:
         ]
         where, kept = name_of({"model": model, "n_samples": int(n_samples)}), len(who.get("inside", ()))
         rest = f"; {' and '.join(told)}" if told else ""
-        hold = counted(kept, "holds", "hold", f"{{:,}} of {counted(len(part), 'promised interval')} {{}}")
-        found.append(f"**{where}**: {hold} what came{rest}.")
+        meet = counted(kept, "meets", "meet", f"{{:,}} of {counted(len(part), 'promised interval')} {{}}")
+        found.append(f"**{where}**: {meet} that of what came{rest}.")
     return found
