@@ -87,6 +87,18 @@ def test_designed_runs_are_dashed_in_the_colour_of_random_ones(axis):
     assert [line.get_color() for line in lines] == [style.of_method(name)[0] for name in ("A", "B")] * 2
 
 
+@pytest.mark.parametrize("along", ["x", "y"])
+def test_a_base_far_below_is_a_number_and_does_not_press_the_data_flat(axis, along):
+    """A near one is a line; of a far one the legend tells the level."""
+    for value, drawn in ((0.5, True), (0.0, False)):
+        ax = axis()
+        ax.plot([0.6, 0.65], [0.6, 0.65])
+        style.base_level(ax, value, along=along)
+        low = (ax.get_xlim if along == "x" else ax.get_ylim)()[0]
+        assert (low <= value) == drawn
+        assert ax.get_legend_handles_labels()[1] == ["base" if drawn else "base: 0, off the axis"]
+
+
 def test_every_method_has_a_look_of_its_own():
     """Colour and mark together tell a method, and none is left to chance."""
     names = [*ask.METHODS, *STAGES, WITHOUT_ORTHOGONALISATION]

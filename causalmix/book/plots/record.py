@@ -74,7 +74,8 @@ def seed_spread(panel: pd.DataFrame, outcome: str, ax: Axes, base: float | None 
     order = panel.groupby("spec")[outcome].mean().rank(method="first")
     ax.plot(panel["spec"].map(order), panel[outcome], "o", markersize=3.5, alpha=0.7)
     if base is not None:
-        ax.axhline(base, color="black", linestyle="--", linewidth=1)
+        style.base_level(ax, base, along="y")
+        ax.legend()
     ax.set(xlabel="specification, by its mean", ylabel=outcome)
     return ax
 

@@ -14,6 +14,7 @@ MARKS = "os^DvPX*"
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "oo", "++", "**")  # of the domains beyond the colours
 GREY = "#777777"
 LEGEND_ROW = 0.19  # inches
+FAR = 3  # times as far from the data as these are apart: a line there would press them flat
 
 #: Colour and mark of each method and stage in every figure: kin share a colour.
 LOOKS = {
@@ -134,3 +135,14 @@ def name_rows(names: Sequence[str], ax: Axes) -> np.ndarray:
 def level(ax: Axes, value: float, name: str = "", line: str = "-") -> None:
     """A line at a level to compare with: nought, or what a model can do before it is trained."""
     ax.axvline(value, color=GREY, linewidth=1, linestyle=line, zorder=0, label=name or None)
+
+
+def base_level(ax: Axes, value: float, name: str = "base", line: str = ":", along: str = "x") -> None:
+    """What a model can do before it is trained: a line, or, far from all that is drawn, its number in the legend."""
+    low, high = ax.dataLim.intervalx if along == "x" else ax.dataLim.intervaly
+    if max(low - value, value - high) > FAR * (high - low):
+        ax.plot([], [], " ", label=f"{name}: {value:.3g}, off the axis")
+    elif along == "x":
+        level(ax, value, name, line)
+    else:
+        ax.axhline(value, color=GREY, linewidth=1, linestyle=line, zorder=0, label=name)

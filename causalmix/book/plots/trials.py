@@ -10,7 +10,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from causalmix.book.plots.style import GREY, colour, dots, legend_above, legend_aside, level, looks, of_method
+from causalmix.book.plots.style import (
+    GREY, base_level, colour, dots, legend_above, legend_aside, level, looks, of_method,
+)  # fmt: skip
 from causalmix.core.intervals import mean_interval
 from causalmix.methods.variants import DESIGNED
 from causalmix.study.trials import MEAN, in_group, name_of
@@ -31,7 +33,7 @@ def means(
     """A dot and its 95% interval for each method of a :func:`causalmix.study.trials.compare`, a look for each group.
 
     ``columns`` are centre and ends; :data:`causalmix.study.trials.DIFFERENCE` draws differences.  ``base`` has the
-    level of each model before it was trained, in the unit of the outcome, which is drawn as a line.
+    level of each model before it was trained, in the unit of the outcome.
     """
     methods = list(dict.fromkeys(compared["method"]))  # the reference too, so that panels share their rows
     pools = ", " + compared["pool"].replace("whole", "")
@@ -44,7 +46,7 @@ def means(
     for role, value in (base or {}).items():
         if role in set(table["model"]):
             name = "target model" if role == "target" else role
-            level(ax, 100 * value, f"base, {name}", BASE_LINES.get(role, "-."))
+            base_level(ax, 100 * value, f"base, {name}", BASE_LINES.get(role, "-."))
     named = len(ax.get_legend_handles_labels()[1])
     if named > 1:
         legend_above(ax, named, 2)
@@ -120,7 +122,7 @@ def learning_curve(table: pd.DataFrame, outcome: str, ax: Axes, base: float | No
     """Outcome of each method's mixture against the number of runs behind it: mean and 95% interval over seeds.
 
     A method from designed runs is dashed, in the colour that it has from random ones; ``table`` has
-    ``method, n_runs, seed, <outcome>``.  ``base`` is the outcome of the model before training, drawn as a line.
+    ``method, n_runs, seed, <outcome>``.  ``base`` is the outcome of the model before training.
     """
     methods = list(dict.fromkeys(table["method"]))
     looks = [of_method(method.removesuffix(DESIGNED)) for method in methods]
@@ -132,7 +134,7 @@ def learning_curve(table: pd.DataFrame, outcome: str, ax: Axes, base: float | No
     )  # fmt: skip
     ax.set(xlabel="recorded runs that the mixture was made from", ylabel="points of accuracy (higher is better)")
     if base is not None:
-        ax.axhline(100 * base, color=GREY, linewidth=1, linestyle=":", label="base")
+        base_level(ax, 100 * base, along="y")
     legend_aside(ax)
     return ax
 
