@@ -10,9 +10,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from causalmix.book.plots.style import (
-    GREY, base_level, colour, dots, legend_above, legend_aside, level, looks, of_method,
-)  # fmt: skip
+from causalmix.book.plots import style
+from causalmix.book.plots.style import GREY, colour, dots, legend_above, legend_aside, level, looks, of_method
 from causalmix.core.intervals import mean_interval
 from causalmix.methods.variants import DESIGNED
 from causalmix.study.trials import MEAN, in_group, name_of
@@ -46,7 +45,7 @@ def means(
     for role, value in (base or {}).items():
         if role in set(table["model"]):
             name = "target model" if role == "target" else role
-            base_level(ax, 100 * value, f"base, {name}", BASE_LINES.get(role, "-."))
+            style.base_level(ax, 100 * value, f"base, {name}", BASE_LINES.get(role, "-."))
     named = len(ax.get_legend_handles_labels()[1])
     if named > 1:
         legend_above(ax, named, 2)
@@ -134,7 +133,7 @@ def learning_curve(table: pd.DataFrame, outcome: str, ax: Axes, base: float | No
     )  # fmt: skip
     ax.set(xlabel="recorded runs that the mixture was made from", ylabel="points of accuracy (higher is better)")
     if base is not None:
-        base_level(ax, 100 * base, along="y")
+        style.base_level(ax, 100 * base, along="y")
     legend_aside(ax)
     return ax
 
