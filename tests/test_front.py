@@ -71,6 +71,16 @@ def test_a_record_that_turns_round_turns_the_sentences():
     assert "ahead of equal shares in 0 of 1 trial, behind in 1" in moved["Where it fails"]
 
 
+def test_an_interval_beside_zero_that_does_not_stand_when_adjusted_is_said_to_be_one():
+    """No reader is told that what lies above zero is not apart from it without the reason."""
+    ends = ((6.0, 1.1, 10.9), (6.0, -1.1, 10.9), (-6.0, -10.9, -1.1))
+    rows = (pd.Series(dict(zip(("difference", "low", "high"), end)) | {"verdict": "open"}) for end in ends)
+    above, across, below = map(front._said, rows)
+    assert above == "is ahead of equal shares, but not when adjusted for all comparisons (+6.0 [+1.1, +10.9])"
+    assert below.startswith("is behind equal shares, but not when adjusted")
+    assert across == "is not told apart from equal shares (+6.0 [-1.1, +10.9])"
+
+
 def test_our_policy_is_the_one_that_knows_of_scale_where_it_was_tried():
     """Cautious with scale takes the place of Cautious, and both are never shown at once."""
     tables = record()

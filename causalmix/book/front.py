@@ -12,7 +12,7 @@ import matplotlib
 import pandas as pd
 
 from causalmix.core.errors import InputError
-from causalmix.core.intervals import adjusted_verdict, holm, mean_interval, mean_p
+from causalmix.core.intervals import adjusted_verdict, holm, mean_interval, mean_p, verdict
 from causalmix.core.tables import read_table
 from causalmix.core.wording import counted
 from causalmix.study import claims, questions
@@ -33,6 +33,7 @@ SAID = {
     "worse": "falls behind equal shares",
     "open": "is not told apart from equal shares",
 }
+ALONE = {"better": "is ahead of", "worse": "is behind"}  # by an interval that does not stand when adjusted
 
 
 def publish(root: Path) -> list[Path]:
@@ -103,7 +104,9 @@ def _found(tables: Mapping[str, pd.DataFrame], compared: pd.DataFrame) -> str:
 
 
 def _said(row: pd.Series) -> str:
-    return f"{SAID[row['verdict']]} ({_points(row)})"
+    alone = ALONE.get(verdict(row["low"], row["high"])) if row["verdict"] == "open" else None
+    said = f"{alone} equal shares, but not when adjusted for all comparisons" if alone else SAID[row["verdict"]]
+    return f"{said} ({_points(row)})"
 
 
 def _points(row: Mapping[str, float], scale: float = 1, names: tuple = ("difference", "low", "high")) -> str:
