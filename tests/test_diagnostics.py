@@ -204,10 +204,26 @@ def test_stages_are_laid_side_by_side(monkeypatch):
     table = diagnostics.agreement(effects, states, **QUICK)
     assert {"linear", "forest", "bayesian"} <= set(table) and len(table) == 10
     assert table["meet"].sum() >= 8
-    assert table["linear"].to_numpy() == pytest.approx(np.concatenate([effects.theta(x)[0] for x in states.values()]))
+    usual = effects.history.T.mean(axis=0)
+    more = usual.copy()
+    more[1] *= 2
+    gains = [effects.gain(x, usual, more / more.sum())[0][0] for x in states.values()]
+    assert table.loc[table["domain"] == effects.history.domains[1], "linear"].to_list() == pytest.approx(gains)
     moved = replace(known(np.eye(5) * 1e-9), stage="elsewhere")
     monkeypatch.setattr(diagnostics, "_again", lambda *_, **__: moved)
     assert not diagnostics.agreement(effects, states, ("elsewhere",))["meet"].all()
+
+
+def test_stages_are_compared_by_what_runs_tell():
+    """Where the outcome bends in the shares, runs leave the level open that all returns share, and no gain has it."""
+    rng = np.random.default_rng(0)
+    history = simulate_history(n=150).history
+    bent = np.sqrt(history.T) @ rng.normal(0, 0.3, 5) + rng.normal(0, 0.005, 150)
+    effects = fit_effects(replace(history, frame=history.frame.assign(y_dev=bent)), stage="bayesian")
+    table = diagnostics.agreement(effects, {"origin": np.zeros(3)}, ("bayesian",))
+    assert effects.response != "log"
+    low, high = effects.interval(np.zeros(3))
+    assert ((table["bayesian_high"] - table["bayesian_low"]) < 0.5 * (high - low)[0]).all()
 
 
 def test_a_stage_that_cannot_be_fitted_is_left_out():

@@ -226,8 +226,9 @@ def _critical(effects: Effects, x: np.ndarray, seed: int) -> tuple[float, str]:
 def agreement(
     effects: Effects, states: Mapping[str, np.ndarray], stages: Sequence[str] = tuple(STAGES), **settings
 ) -> pd.DataFrame:
-    """Returns in some states by each final stage, and whether all of their 95% intervals meet.
+    """What twice as many rows of each domain gain in some states, by final stage; whether all 95% intervals meet.
 
+    Beside the runs' mean mixture: a level that all returns share, which some stages leave open, cancels.
     All stages see the same runs, so intervals that meet are no proof; intervals that do not meet say that at least one
     stage is wrong.  The other ``stages`` are fitted, with the settings, to the question that ``effects`` answers; one
     that another stands in for, or that needs more runs, is left out.  Columns are ``state, domain``, for each stage
@@ -241,9 +242,23 @@ def agreement(
             except InputError:  # too few runs for this stage
                 continue
             fitted.setdefault(other.stage, other)
-    found = {stage: effects_table(other, states) for stage, other in fitted.items()}
-    table, columns = found[effects.stage][["state", "domain"]], {"theta": "", "ci_low": "_low", "ci_high": "_high"}
+    found = {stage: _twice(other, states) for stage, other in fitted.items()}
+    table = found[effects.stage][["state", "domain"]]
     for stage, told in found.items():
-        table = table.assign(**{f"{stage}{end}": told[column] for column, end in columns.items()})
-    low, high = (np.stack([told[end] for told in found.values()]) for end in ("ci_low", "ci_high"))
+        table = table.assign(**{f"{stage}{end}": told[f"gain{end}"] for end in ("", "_low", "_high")})
+    low, high = (np.stack([told[end] for told in found.values()]) for end in ("gain_low", "gain_high"))
     return table.assign(meet=low.max(axis=0) <= high.min(axis=0))
+
+
+def _twice(effects: Effects, states: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Gain of twice as many rows of each domain beside as many of all others: ``state, domain, gain`` and its ends."""
+    usual, domains = effects.history.T.mean(axis=0), effects.history.domains
+    twice = usual * (1 + np.eye(len(usual)))
+    twice /= twice.sum(axis=1, keepdims=True)
+    tables = [
+        pd.DataFrame(dict(zip(("gain", "gain_low", "gain_high"), effects.gain(x, usual, twice)))).assign(
+            state=state, domain=domains
+        )
+        for state, x in states.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
