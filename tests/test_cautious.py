@@ -217,6 +217,15 @@ def test_without_evidence_the_reference_stays_and_says_the_interval():
     assert sure.evidence and sure.low > 0 and np.array_equal(sure.weights, sure.best) and "no evidence" not in sure.note
 
 
+@pytest.mark.parametrize("limit", [{}, {"trust_region": "kl", "radius": 0.0}, {"trust_region": "tv", "radius": 0.0}])
+def test_what_allows_no_move_is_no_evidence_for_or_against_one(limit):
+    """Neither a trust region of nothing but the reference, nor a caution that no gain can meet."""
+    effects = known(lambda T: 0.02 * T[:, 0], away(0.002))
+    found = cautious(effects, NO_STATE, limits(EVEN, **limit), kappa=0.2 if limit else 1000)
+    assert np.array_equal(found.weights, EVEN) and found.gain == found.low == found.high == 0 and not found.evidence
+    assert found.note.startswith("no move that is allowed gains more than") and "evidence" not in found.note
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_pure_noise_keeps_the_reference(seed):
     """66 runs of nine domains whose outcome has nothing to do with them."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from causalmix.core.errors import InputError
-from causalmix.methods.cautious import Choice, Keep, cautious, kept_by
+from causalmix.methods.cautious import LEAST, Choice, Keep, cautious, kept_by
 from causalmix.methods.limits import Limits, limits
 from causalmix.methods.policy import Proposal, causalmix_a, causalmix_s, support
 from causalmix.methods.question import Answer, Question
@@ -61,20 +61,20 @@ def without_evidence(question: Question, found: Choice) -> Choice:
 
     What is to be kept must not fall there either.
     """
-    own = allowed(question).inside(question.whole(question.proportions)[None])[0]
+    limit, whole = allowed(question), question.whole(question.proportions)
+    own = limit.inside(whole[None])[0]
     falls = [
         one.effects.outcome for one in _keep(question) if kept_by(one, question.x, found.weights)(own[None])[0] < 0
     ]
     goals = map(question.posterior, question.caution.worst or (question.outcome,))
     high = min(float(np.ravel(goal.gain(question.x, found.weights, own)[2])[0]) for goal in goals)
-    interval = f"{found.gain:+.4g} [{found.low:+.4g}, {found.high:+.4g}]"
-    told = f"the runs give no evidence for the best move from Equal that was found, which gains {interval}"
     if support(own, question.x, question.history).inside and high >= 0 and not falls:
-        return replace(found, weights=own, note=f"{told}: the pool's own proportions are proposed")
+        near = "" if np.abs(own - whole).max() < LEAST else ", or what is allowed that is nearest to them,"
+        return replace(found, weights=own, note=f"{found.told}: the pool's own proportions{near} are proposed")
     why = "no run is near the pool's own proportions" if high >= 0 else "they speak against the pool's own proportions"
     why = f"the pool's own proportions may not keep {', '.join(falls)}" if falls else why
-    equal = "Equal" if not allowed(question).note else "the nearest mixture to it that rows and floors allow"
-    return replace(found, note=f"{told}: {equal} is proposed, for {why}")
+    equal = "Equal" if not limit.note else "the nearest mixture to it that rows and floors allow"
+    return replace(found, note=f"{found.told}: {equal} is proposed, for {why}")
 
 
 def _keep(question: Question) -> list[Keep]:

@@ -18,6 +18,7 @@ from causalmix.methods.limits import KAPPA, Limits, check_least
 from causalmix.methods.policy import Proposal, support
 
 LEVEL = 0.95  # of the interval that decides whether there is evidence, and of what is kept
+LEAST = 1e-6  # a change of shares that is none
 STEP = 1e-5  # of a derivative, a share
 DRAWN = 512  # random mixtures of each kind that are looked at before the search
 AT_ONCE = 256  # mixtures in one call of an estimate, whose memory grows with them
@@ -47,6 +48,7 @@ class Choice(Proposal):
     low: float  # two-sided 95% interval of the same
     high: float
     evidence: bool  # whether the interval is above zero; the reference stays otherwise
+    told: str  # what is known of that move
 
 
 def cautious(
@@ -68,28 +70,37 @@ def cautious(
     if kept:  # what keeps best may be all that keeps at all
         starts.append(_Search(kept, [], limits).best(starts, seed))
     best = _Search(bounds, kept, limits).best(starts, seed)
+    if alone := bool(np.abs(best - limits.reference).max() < LEAST):  # the last digits of a search are no move
+        best = limits.reference
     worst = int(np.argmin([bound(best[None])[0] for bound in bounds]))
     goal = goals[worst]
     gain, sd = (float(v[0]) / scales[worst] for v in _moments(goal, x, limits.reference, best[None]))
     half = normal_quantile(LEVEL) * sd
     low, high = gain - half, gain + half
-    told = [limits.note] * bool(limits.note)
     what = f"{goal.outcome}, which gains least, in its standard deviations" if len(goals) > 1 else goal.outcome
-    if moves := bool(low > 0):
-        told.append(f"the gain over the reference is {gain:+.4g} [{low:+.4g}, {high:+.4g}] in {what}")
-    elif np.allclose(best, limits.reference, atol=1e-9):
-        told.append("there is no evidence for moving in any direction, so the reference is kept")
+    interval = f"{gain:+.4g} [{low:+.4g}, {high:+.4g}] in {what}"
+    if moves := bool(low > 0) and not alone:
+        known = f"the gain over the reference is {interval}"
+    elif alone:
+        known = _why_none(limits, kappa)
     else:
-        told.append(
-            f"there is no evidence for moving: the best move found gains {gain:+.4g} [{low:+.4g}, {high:+.4g}] in "
-            f"{what}, an interval that holds zero, so the reference is kept"
-        )
+        known = f"there is no evidence for moving: the best move found gains {interval}, an interval that holds zero"
+    told = [limits.note] * bool(limits.note) + [known + ", so the reference is kept" * (not moves)]
     if not support(limits.reference, x, goal.history).inside:
         told.append("the reference lies outside the support of the history, so no gain over it is backed by runs")
     if moves and not support(best, x, goal.history).inside:
         told.append("the mixture lies outside the support of the history, so its gain rests on the model's form")
     weights = best if moves else limits.reference
-    return Choice(weights, "; ".join(told), best=best, gain=gain, low=low, high=high, evidence=moves)
+    return Choice(weights, "; ".join(told), best=best, gain=gain, low=low, high=high, evidence=moves, told=known)
+
+
+def _why_none(limits: Limits, kappa: float) -> str:
+    """Why no move is better than none: the runs do not tell, or limits and caution leave nothing."""
+    told = f"no move that is allowed gains more than {kappa:g} of its standard deviations"
+    corners = limits.inside(np.eye(len(limits.reference)))
+    if kappa > normal_quantile(LEVEL) or np.abs(corners - limits.reference).max() < LEAST:
+        return told
+    return f"there is no evidence for moving in any direction: {told}"
 
 
 def kept_by(one: Keep, x: np.ndarray, reference: np.ndarray) -> Bound:

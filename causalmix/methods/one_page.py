@@ -52,7 +52,7 @@ def page(found: Recommendation, manifest: dict) -> str:
 def headline(gain: dict, reference: str, outcome: str, beyond: bool) -> str:
     """The answer in one sentence, which promises nothing where the interval holds zero or the runs do not reach."""
     if gain["low"] == gain["high"] == 0:
-        return f"There is no evidence for a better mixture than {reference}."
+        return f"This mixture is {reference} itself: of no other that is allowed is a gain sure enough."
     if gain["low"] <= 0 <= gain["high"]:
         return f"There is no evidence that this mixture gains over {reference}."
     if gain["high"] < 0:
