@@ -122,6 +122,24 @@ def test_a_part_keeps_the_shares(tmp_path):
     assert pool["row_id"][:] != local.load_pool(path, max_rows=9, seed=1)["row_id"][:]
 
 
+def test_a_pool_is_what_its_files_hold_and_are_called_wherever_they_lie(tmp_path):
+    """A folder that was moved is trained on by no run again; the name of a file may be that of a domain."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    (here / "tasks").mkdir(parents=True)
+    for name in ("math", "chat"):
+        write_lines(here / f"{name}.jsonl", GOOD[:1])
+
+    def digests(folder):
+        asked = {"benchmarks": [], "include_path": str(folder / "tasks")}
+        recipe = Recipe("local", {"path": str(folder), "domain": "file"}, evaluation=asked)
+        return recipe.rows_digest, recipe.questions_digest
+
+    before = digests(here)
+    assert digests(here.rename(there)) == before
+    (there / "math.jsonl").rename(there / "mathematics.jsonl")
+    assert digests(there)[0] != before[0]
+
+
 def test_a_local_pool_becomes_a_scored_world(tmp_path, monkeypatch):
     """The way of a study: loaded, scored by a language model, split, and read again from the cache."""
     monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path / "cache"))

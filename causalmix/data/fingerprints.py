@@ -38,6 +38,14 @@ def of_files(paths: Iterable[Path]) -> str:
     return total.hexdigest()
 
 
+def of_place(name: object) -> object:
+    """What a name stands for, if it is that of files here: their content, and their names in a folder; else itself."""
+    if not (isinstance(name, str) and name and (place := Path(name)).exists()):
+        return name
+    inside = sorted(place.rglob("*")) if place.is_dir() else ()
+    return [of_files([place]), *(file.relative_to(place).as_posix() for file in inside)]
+
+
 def of_model(role: str, name: str) -> dict[str, str]:
     """Name and SHA-256 of the files (empty on a hub) of a scorer or rater; an empty name is the one that ships."""
     shipped = (name.partition(MARK)[0] or role) if not name or name.partition(MARK)[0] in SHAPES else ""

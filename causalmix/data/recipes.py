@@ -35,6 +35,9 @@ REAL = "real"
 #: Settings of an evaluation that change its speed or its place, and no score.
 NO_MATTER = ("batch_size", "command", "gpus", "timeout", "work")
 
+#: Options that name files or folders of one's own.
+PLACES = ("path", "source_to_domain", "include_path")
+
 #: What judges models, by the name that ``evaluation`` gives as ``evaluator``; the first by default.
 #: Each has ``evaluate(model, tokenizer, benchmarks, **settings)`` and ``check(benchmarks, settings)``.
 EVALUATORS = {"harness": harness, "opencompass": opencompass}
@@ -76,19 +79,16 @@ class Recipe:
 
     @property
     def rows_digest(self) -> str:
-        """Identity of what makes and scores the rows: names, and the content of files and of local models."""
-        named = {name: value for name, value in asdict(self).items() if name != "evaluation"}
+        """Identity of what makes and scores the rows: names, and the content of files and models, wherever they lie."""
         models_ = [fingerprints.of_model("scorer", self.scorer), fingerprints.of_model("rater", self.rater)]
-        places = (self.options.get("path"), self.options.get("source_to_domain"), self.scores.get("path"))
-        files = fingerprints.of_files(Path(name) for name in places if isinstance(name, str) and name)
-        return digest_of(named, models_, files, reading.VERSION, *further())
+        named = [self.loader, _by_content(self.options), _by_content(self.scores), self.domains]
+        return digest_of(*named, models_, reading.VERSION, *further())
 
     @property
     def questions_digest(self) -> str:
         """Identity of what models are asked: the benchmarks as they are defined, and settings that change a score."""
         settings = {name: value for name, value in self.settings.items() if name not in NO_MATTER}
-        own = fingerprints.of_files([Path(folder)]) if (folder := settings.get("include_path")) else ""
-        return digest_of([asdict(b) for b in self.benchmarks()], settings, own)
+        return digest_of([asdict(b) for b in self.benchmarks()], _by_content(settings))
 
     @property
     def settings(self) -> dict[str, object]:
@@ -123,6 +123,11 @@ class Recipe:
     def models(self) -> tuple[str, ...]:
         """Models that score the rows and are not of the embedded world."""
         return tuple(name for name in (self.scorer, self.rater) if name and name not in models.SHAPES)
+
+
+def _by_content(given: Mapping[str, object]) -> dict[str, object]:
+    """Options with what files hold in the place of where they lie, for a moved folder has the same rows."""
+    return {name: fingerprints.of_place(value) if name in PLACES else value for name, value in given.items()}
 
 
 def digest_of(*parts: object) -> str:
