@@ -95,6 +95,13 @@ def test_the_file_tells_what_was_found(own):
     assert sum("#" in line for line in chosen) > 15
 
 
+def test_a_study_is_not_written_among_the_rows(tmp_path, monkeypatch):
+    """Its results lie beside it, and would be read as rows the next time."""
+    monkeypatch.chdir(tmp_path)
+    done = command(tmp_path, "init", ".")
+    assert done.returncode == 2 and "outside of the folder of rows" in done.stderr, done.stderr
+
+
 def test_what_is_judged_by_is_never_trained_on(own):
     """The history's outcomes are the losses on rows that no run could draw."""
     root, _, _ = own

@@ -20,6 +20,7 @@ from causalmix.methods.training_set import shown
 QUICK = {"stage": "linear", "n_repeats": 1, "cv_folds": 3}
 N = 60
 DOMAINS = ("letters", "plays", "maps")
+ROWS = dict.fromkeys(DOMAINS, 200)
 
 
 def table(gain=0.0, **more):
@@ -90,7 +91,7 @@ def test_noise_gives_no_mixture(tmp_path):
     near = asked(tmp_path, table(), {"letters": 300, "plays": 200, "maps": 100})
     line = near.table.set_index("method").loc["Cautious"]
     assert [line[f"w_{d}"] for d in DOMAINS] == pytest.approx([1 / 2, 1 / 3, 1 / 6])
-    assert shown(near).startswith("! No evidence") and "the pool's own proportions are proposed" in shown(near)
+    assert shown(near).startswith("! There is no evidence") and "the pool's own proportions are proposed" in shown(near)
     alone = table()
     alone[[f"w_{d}" for d in DOMAINS]] = 1 / 3 + (alone[[f"w_{d}" for d in DOMAINS]] - 1 / 3) * 0.2
     far = asked(tmp_path, alone, {"letters": 1500, "plays": 40, "maps": 40})
@@ -99,6 +100,14 @@ def test_noise_gives_no_mixture(tmp_path):
     assert "no run is near the pool's own proportions" in shown(far)
     equal = asked(tmp_path, table(), {"letters": 300, "plays": 200, "maps": 100}, reference="equal")
     assert equal.table.set_index("method").loc["Cautious", "w_maps"] == pytest.approx(1 / 3)
+
+
+def test_what_is_asked_for_may_allow_no_move(tmp_path):
+    """That is not what the runs say, and the pool's own proportions are not what is proposed."""
+    found = asked(tmp_path, table(0.02), {"letters": 300, "plays": 150, "maps": 150}, trust_region="kl", radius=0.0)
+    assert found.table.set_index("method").loc["Cautious", "w_maps"] == pytest.approx(1 / 3)
+    assert shown(found).startswith("! No move that is allowed gains more than 0.2 of its standard deviations")
+    assert "or what is allowed that is nearest to them, are proposed" in found.warnings[0]
 
 
 def test_sweep_of_other_domains_is_used_for_those_that_are_the_same(tmp_path):
@@ -154,6 +163,18 @@ def test_no_row_comes_again_unasked_beside_domains_that_the_history_does_not_kno
     found = asked(tmp_path, table(gain=0.3), dict(zip(("letters", "plays", "songs", "tales"), rows)), floor=0.0)
     chosen = found.table[found.table["method"].isin(BY_LETTER.values())]  # Equal and Proportional are for comparison
     assert (chosen[[f"repeats_{d}" for d in found.domains]] == 0).all(axis=None)
+
+
+def test_runs_without_the_outcome_are_left_out_and_a_stray_one_is_told(tmp_path):
+    """As a tracker has runs that broke; in the outcome's own units where lower is better."""
+    frame = table(0.02).rename(columns={"y_dev": "y_loss"})
+    found = asked(tmp_path, frame.assign(y_loss=2 - frame["y_loss"].where(frame.index > 2)), ROWS, outcome="y_loss")
+    told = "3 of 60 runs are left out, for they lack y_loss"
+    assert len(found.history) == N - 3 and told in shown(found) and not found.warnings
+    frame["y_loss"] = 2 - frame["y_loss"]
+    frame.loc[7, "y_loss"] = 3
+    found = asked(tmp_path, frame, ROWS, outcome="y_loss")
+    assert "The y_loss of one run alone is far from what the others suggest, 3 in 7 against 1." in found.warnings[-1]
 
 
 def test_tokens_of_any_writing(tmp_path):

@@ -282,6 +282,18 @@ def test_ids_that_repeat_get_what_tells_them_apart(tmp_path):
     assert local.load_pool(path, id_column="")["row_id"][-1] == "row-000004"
 
 
+def test_marks_of_a_chat_template_in_a_text_are_told(tmp_path):
+    """A tokenizer would take them for turns; brackets and pipes of other kinds are text."""
+    texts = ["a <| b |> c", "[INSTANCE] x[i]", "stop<|im_end|>", "<start_of_turn>user"]
+    rows = [row for text in texts for row in two({"messages": turns(text, "yes")})]
+    found = local.load_pool(write_lines(tmp_path / "rows.jsonl", rows))
+    told = hub.told(found)[0][0]
+    assert told.startswith(
+        "4 rows have marks of chat templates in the text, the first <|im_end|> in row 5 of rows.jsonl"
+    )
+    assert not hub.told(local.load_pool(write_lines(tmp_path / "rows.jsonl", rows[:4])))[0]
+
+
 def test_weights_and_tools_stay_with_their_rows(tmp_path):
     """Only where some row has them; what a training set keeps is JSON, as it was given."""
     talk = [*turns("q", "no", "again"), {"role": "assistant", "content": "yes", "weight": 1}]

@@ -1,6 +1,7 @@
 """Turns of a conversation as people write them, as roles and plain text."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,9 @@ ROLES |= {"tool": "tool", "observation": "tool", "function": "tool"}
 #: How thinking and calls of tools are written in a text, as the templates of Qwen3 do.
 THINKING = "<think>\n{think}\n</think>\n\n{answer}"
 CALL = "<tool_call>\n{}\n</tool_call>"
+
+#: What chat templates part turns by: a tokenizer takes it for an end or a start of a turn wherever it stands.
+MARK = re.compile(r"<[|｜][^|｜<>\s]{1,40}[|｜]>|<(?:start|end)_of_turn>|\[/?INST\]")
 
 #: What a turn may have besides, which a trainer's template may want as it was.
 KEPT = ("tool_calls", "function_call", "tool_call_id", "name", "weight")

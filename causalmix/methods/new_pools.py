@@ -53,6 +53,11 @@ class Source:
         return pool.remove_columns("domain").add_column("domain", new) if new else pool
 
     @property
+    def place(self) -> Path | None:
+        """Where its rows lie, if they are a user's own."""
+        return Path(self.recipe.options["path"]) if self.recipe and self.recipe.loader == "local" else None
+
+    @property
     def models(self) -> dict[str, str]:
         """Names of the models that score it; an empty name is the rater that ships."""
         recipe = self.recipe or Recipe("local")  # the embedded world is scored by a recipe's defaults

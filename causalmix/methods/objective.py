@@ -62,7 +62,7 @@ class Objective:
 def read_objective(text: str, outcome: str, history: History) -> Objective:
     """The objective that a text names: empty for the outcome, ``mean``, ``worst``, or ``y_math=2,y_code=1``."""
     if not text.strip():
-        history.y(outcome)
+        history.check_outcome(outcome)
         return Objective((outcome,))
     if text.strip() in ("mean", "worst"):
         if len(axes := history.axes) < 2:
@@ -70,7 +70,7 @@ def read_objective(text: str, outcome: str, history: History) -> Objective:
         return Objective(tuple(f"y_{name}" for name in axes), worst=text.strip() == "worst")
     weights = pairs(text.split(","), "an objective", "y_math=2,y_code=1, or mean, or worst")
     for name in weights:
-        history.y(name)
+        history.check_outcome(name)
     if any(w <= 0 for w in weights.values()):
         raise InputError(f"Expected positive weights of outcomes, found {text!r}; name losses by --lower-is-better.")
     return Objective(tuple(weights), tuple(w / sum(weights.values()) for w in weights.values()))

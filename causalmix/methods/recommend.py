@@ -1,7 +1,7 @@
 """A mixture for a new pool of rows, from a sweep that is there; what can be checked is, before a row is scored."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,10 +24,11 @@ from causalmix.methods.delivery import write
 from causalmix.methods.new_pools import find_source
 from causalmix.methods.policy import domain_caps, mixtures_table
 from causalmix.methods.question import Answer, Question
-from causalmix.methods.refusals import Asked, checked
+from causalmix.methods.refusals import Asked, check_outside, checked
 from causalmix.methods.request import BY_LETTER, Recommendation, Request
 from causalmix.methods.target import Target, scale_of
 
+STRAY = 12  # times the usual residual (the median, two thirds of a standard deviation): a run that stands alone
 BYTES = 4  # of a token, about: four letters of English, or one and a third characters of Chinese
 
 
@@ -39,6 +40,8 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     asked = checked(request)
     history, given, outcome = asked.history, asked.measured, asked.objective.column
     source = find_source(request)
+    if request.out is not None:
+        check_outside(Path(request.out), source.place)
     tell(f"Loading {source.name}.")
     pool = source.load(() if given is not None else history.measured)
     counts, way = Counter(map(str, pool["domain"][:])), _way(given, history, pool)
@@ -72,8 +75,8 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     if doubts:
         warnings.insert(0, f"No gain is promised, for this pool is not like those of the history: {'; '.join(doubts)}")
     elif not choice.evidence:
-        warnings.append(f"No evidence: {choice.note}")
-    warnings += _without_rows(table, request.method, scored.domains)
+        warnings.append(choice.note[0].upper() + choice.note[1:])
+    warnings += [*_stray(judge, asked.lower), *_without_rows(table, request.method, scored.domains)]
     scored_by = source.identities if way == "scored" else {}
     checks = () if doubts else _checks(question, asked, table, request.method)
     reference = causal.allowed(question).reference
@@ -108,8 +111,8 @@ def _of_another_study(request: Request, history: History) -> list[str]:
     if not (n := trained_otherwise(study, runs)):
         return []
     return [
-        f"{n} of {len(runs)} runs of the history are not as {Path(study).name} says now, for its rows or their place, "
-        "its model or its settings have changed since: the mixture is for what they were (causalmix sweep trains anew)"
+        f"{n} of {len(runs)} runs of the history are not as {Path(study).name} says now, for its rows, its model "
+        "or its settings have changed since: the mixture is for what they were (causalmix sweep trains anew)"
     ]
 
 
@@ -197,6 +200,22 @@ def _of_pool(table: pd.DataFrame, W: np.ndarray, target: Target, domains: tuple[
     first, rest = ["method", "pool"], [name for name in table.columns[2:] if not name.startswith(("w_", "n_"))]
     shares, rows = (pd.DataFrame(v, columns=[f"{p}_{d}" for d in domains]) for p, v in (("w", W), ("n", counts)))
     return pd.concat([table[first], shares, table[rest], rows], axis=1)
+
+
+def _stray(judge: Effects, lower: Collection[str]) -> list[str]:
+    """What has to be said of runs that the others do not explain: one of them can make a gain, or hide it."""
+    found = judge.predict(judge.history.X, judge.history.T)
+    off = np.abs(judge.y - found)
+    far = np.flatnonzero(off > max(STRAY * np.median(off), judge.y.std()))
+    if not len(far):
+        return []
+    first, sign = far[np.argmax(off[far])], -1 if judge.outcome in lower else 1
+    some = "one run alone" if len(far) == 1 else f"{len(far)} runs, most of all one"
+    return [
+        f"The {judge.outcome} of {some} is far from what the others suggest, {sign * judge.y[first]:.4g} in "
+        f"{judge.history.frame['run_id'].iloc[first]} against {sign * found[first]:.4g}: see whether it went as it "
+        "should, for it may make a gain or hide it"
+    ]
 
 
 def _without_rows(table: pd.DataFrame, method: str, domains: tuple[str, ...]) -> list[str]:

@@ -107,6 +107,15 @@ def check_free(out: Path) -> None:
     check_writable(out)
 
 
+def check_outside(out: Path, rows: Path | None) -> None:
+    """Raise InputError where what is written would lie among the rows, and be read as rows the next time."""
+    if rows and rows.is_dir() and out.resolve().is_relative_to(rows.resolve()):
+        raise InputError(
+            f"Expected a place outside of the folder of rows {rows}, found {out}, where what is written would be read "
+            "as rows; name another with --out."
+        )
+
+
 def read_state(path: Path, history: History) -> np.ndarray:
     """Measured covariates from a CSV table of one row or a JSON object, in the history's order."""
     names = [f"x_{name}" for name in history.measured]

@@ -26,6 +26,7 @@ from causalmix.data.named_models import is_own, load_tokenizer, require_model
 from causalmix.data.pools import local
 from causalmix.data.scored_pools import VALIDATION_ROWS
 from causalmix.lm.conversations import tokenize
+from causalmix.methods.refusals import check_outside
 from causalmix.study.plan.memory import config_of, shape_of
 
 SAMPLE = 2_000  # rows whose tokens are counted
@@ -101,6 +102,7 @@ def _check_out(asked: Asked) -> None:
     ):  # fmt: skip
         if wrong:
             raise InputError(f"Expected {told}.")
+    check_outside(folder, rows)  # results will lie beside the file
 
 
 def _way(path: str, given: Mapping[str, str]) -> dict[str, str]:

@@ -131,6 +131,10 @@ REFUSED = {
         "allow repeats .--repeats-allowed",
     ),
     "folder is taken": (taken_folder, "written over"),
+    "a folder among the rows": (
+        lambda folder, tmp: {"pool": str(folder), "out": folder / "new" / "mix"},
+        "outside of the folder of rows",
+    ),
     "a file is in the way": (lambda folder, tmp: {"out": folder / "pool.jsonl" / "x"}, "takes no folder"),
     "no rows wanted": (lambda folder, tmp: {"n_samples": 0}, "n_samples of at least 1"),
     "a link in the way": (a_link, "found a link"),

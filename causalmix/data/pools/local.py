@@ -92,7 +92,8 @@ def pool_of(
     pool = reading.pool(rows, chosen, layout.covariates)
     left_out = [{"reason": why, "file": file, "rows": "", "example": ""} for file, why in others.items()]
     left_out += reading.left_out(table)
-    return hub.note(pool, *named, *skipped, hub.as_table(hub.READ, account), hub.as_table(hub.LEFT_OUT, left_out))
+    tables = hub.as_table(hub.READ, account), hub.as_table(hub.LEFT_OUT, left_out)
+    return hub.note(pool, *named, *skipped, *reading.marked(usable), *tables)
 
 
 def _parts(

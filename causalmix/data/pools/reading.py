@@ -18,6 +18,7 @@ from datasets.arrow_writer import ArrowWriter
 
 from causalmix.core.errors import DEEP, InputError
 from causalmix.core.paths import cache_dir
+from causalmix.core.wording import counted
 from causalmix.data.pools import files, forms, hub
 from causalmix.data.pools.files import Line
 from causalmix.lm import turns
@@ -106,7 +107,7 @@ def _row(
     source = next((s for s in (row.get(layout.source), stem, domain) if s is not None), "")
     named, source = (str(value).encode(errors="replace").decode() for value in (named, source))  # a file can hold it
     about = {"row_id": named, "source": source, "domain": None, "number": line.number, "problem": ""}
-    about |= {name: row.get(name) for name in layout.covariates} | {"example": ""}
+    about |= {name: row.get(name) for name in layout.covariates} | {"example": "", "mark": ""}
     written: dict[str, Any] = {"messages": [], "tools": None, "messages_as_given": None, "weights": None}
     kinds["form"][" and ".join(form) or "none"] += 1
     kinds["how"][line.how] += 1
@@ -127,6 +128,7 @@ def _row(
         about["domain"] = turns.text(str(domain), "domain")
         found = forms.read(row, form)
         written |= {"messages": found.turns, "weights": found.weights}
+        about["mark"] = next((mark[0] for turn in found.turns if (mark := turns.MARK.search(turn["content"]))), "")
         if found.given:
             written["messages_as_given"] = _as_json(found.given)
         written["tools"] = _tools(turns.listed(row.get("tools")))
@@ -181,6 +183,17 @@ def left_out(table: pd.DataFrame) -> list[dict[str, object]]:
     return [
         {"reason": why, "file": file, "rows": len(rows), "example": told(rows.iloc[0])}
         for (why, file), rows in bad.groupby(["problem", "file"], sort=False)
+    ]
+
+
+def marked(table: pd.DataFrame) -> list[str]:
+    """What has to be said of rows whose texts a tokenizer would take for several turns."""
+    if (found := table[table["mark"] != ""]).empty:
+        return []
+    first = found.iloc[0]
+    return [
+        f"{counted(len(found), 'row has', 'rows have')} marks of chat templates in the text, the first "
+        f"{first['mark']} in row {first['number']} of {first['file']}: tokenizers take them for ends of turns."
     ]
 
 
