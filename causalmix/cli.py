@@ -135,10 +135,11 @@ def _add_design(parser: argparse.ArgumentParser) -> None:
     option("--criterion", default="", metavar="D|I", help=told)
     option("--target", default="", metavar="NAME=VALUE,…", help="state that the gain is for; default: all")
     option("--outcome", default="", metavar="NAME", help="of the history; default: the study's, or y_dev")
+    one_way = parser.add_mutually_exclusive_group().add_argument
     for better, way in (("lower", True), ("higher", False)):
         told = f"the outcome is better when it is {better}; default: by its name, where that tells"
-        option(f"--{better}-is-better", dest="lower_is_better", nargs="?", metavar="NAME", help=told, const=way,
-               type=lambda _, way=way: way)  # fmt: skip
+        one_way(f"--{better}-is-better", dest="lower_is_better", nargs="?", metavar="NAME", help=told, const=(way, ""),
+                type=lambda name, way=way: (way, name))  # fmt: skip
     told = "of runs at the reference and the present optimum; default: %(default)s"
     option("--anchors", type=float, default=0.1, metavar="SHARE", help=told)
     option("--noise", type=float, metavar="SD", help="of an outcome between equal runs")
@@ -274,6 +275,7 @@ def _check_answer(options: argparse.Namespace) -> int:
     """Lists the questions, or returns 1 unless the answer is right."""
     from causalmix.book import answers, data_files
 
+    read_study(options.study)  # refuses one that there is none of
     if options.answer is None:
         print(data_files.markdown(*answers.listed((options.chapter,) if options.chapter else ())), end="")
         return 0

@@ -280,6 +280,8 @@ def test_the_command_takes_what_a_study_says_of_its_gains(tmp_path, capsys):
         (["--domains", "a,b", "--out", "/nowhere/at/all.csv"], "no such folder"),
         (["--history", "/nowhere/sweep.csv"], "Expected a table at /nowhere/sweep.csv"),
         (["--study", "lapto"], "did you mean laptop"),
+        (["--domains", "a,b", "--lower-is-better", "y_pain"], "the outcome y_dev, found that of y_pain"),
+        (["--domains", "a,b", "--cap", "a=0.2,a=0.5"], "each name once, found a again"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence_before_anything_is_computed(given, told, capsys, monkeypatch):
@@ -289,6 +291,17 @@ def test_bad_input_is_one_sentence_before_anything_is_computed(given, told, caps
     assert cli.main(["design", *([] if "--runs" in given else ["--runs", "8"]), *given]) == 2
     error = capsys.readouterr().err
     assert error.startswith("causalmix: Expected ") and error.count("\n") == 1 and told in error
+
+
+def test_the_better_way_is_one_of_the_outcome_that_is_named(tmp_path, capsys, simulated):
+    """Its own name beside it is heard; runs that lack it are left out, and told."""
+    frame = simulated.frame.assign(y_pain=1 - simulated.frame["y_dev"].where(simulated.frame.index > 3))
+    write_table(tmp_path / "sweep.csv", frame)
+    line = ["design", "--history", str(tmp_path / "sweep.csv"), "--runs", "6", "--outcome", "y_pain"]
+    assert cli.main([*line, "--lower-is-better", "y_pain"]) == 0
+    named = capsys.readouterr()
+    assert cli.main([*line, "--lower-is-better"]) == 0 and capsys.readouterr() == named
+    assert "4 of " in named.err and "left out, for they lack y_pain" in named.err
 
 
 def test_what_a_history_does_not_have_is_refused(tmp_path, capsys, simulated):

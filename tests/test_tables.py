@@ -1,5 +1,6 @@
 """Validated tables."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -45,6 +46,14 @@ def test_rounded_weights_are_renormalised(frame):
     before = frame.copy()
     np.testing.assert_allclose(check_history(frame).T.sum(axis=1), 1, atol=1e-15)
     pd.testing.assert_frame_equal(frame, before)
+
+
+@pytest.mark.parametrize(("weights", "fits"), [((0.33, 0.33, 0.33), True), ((0.33, 0.33, 0.32), False)])
+def test_hundredths_may_miss_the_sum_by_half_of_one_each(weights, fits):
+    """As thirds in a spreadsheet do."""
+    table = pd.DataFrame([(i, *weights, i) for i in range(20)], columns=["run_id", "w_a", "w_b", "w_c", "y_dev"])
+    with nullcontext() if fits else pytest.raises(InputError, match="found the sum 0.98"):
+        assert check_history(table).T[0] == pytest.approx([1 / 3] * 3)
 
 
 def test_parts_of_a_history_are_chosen(frame):
@@ -175,6 +184,14 @@ def test_unreadable_tables(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=f"Expected a CSV table in {name}"):
             read_table(tmp_path / name)
+
+
+@pytest.mark.parametrize(("start", "what"), [(b"PK\x03\x04", "a spreadsheet"), (b"PAR1\x15", "Parquet")])
+def test_what_is_no_text_is_called_what_it_is(tmp_path, start, what):
+    """Whatever its name says."""
+    (tmp_path / "sweep.csv").write_bytes(start + bytes(range(256)))
+    with pytest.raises(InputError, match=f"as text in sweep.csv, found that it is {what}"):
+        read_table(tmp_path / "sweep.csv", None)
 
 
 def test_schemas_are_checked_by_file_name(frame, tmp_path):

@@ -11,6 +11,7 @@ import pandas as pd
 
 from causalmix.core.errors import InputError, brief
 from causalmix.core.tables import SCHEMAS, check_columns, columns_with, finite, read_table
+from causalmix.core.wording import counted
 
 #: Mixtures are often written rounded: a sum this close to 1 is divided out, any other is an error.
 ROUNDING = 0.005
@@ -142,6 +143,12 @@ class History:
             known = brief(", ".join(self.outcomes))
             raise InputError(f"Expected an outcome among {known}, found {outcome!r}; choose one of these.")
 
+    def lacking(self, outcomes: Collection[str]) -> list[str]:
+        """What has to be said of the runs that :meth:`complete` leaves out; nothing where there are none."""
+        n = int(self.frame[list(outcomes)].isna().any(axis=1).sum())
+        form = f"{{:,}} of {len(self)} runs {{}} {brief(' or '.join(outcomes))}."
+        return [counted(n, "is left out, for it lacks", "are left out, for they lack", form)] * bool(n)
+
     def complete(self, outcomes: Collection[str]) -> Self:
         """The runs that have all of some outcomes, as if there were no others; InputError of fewer than 20."""
         for name in outcomes:
@@ -246,7 +253,8 @@ def _on_simplex(frame: pd.DataFrame, weights: list[str], source: str) -> pd.Data
     """The weight columns divided by their sum; the first row off the simplex is an error."""
     T = frame[weights].to_numpy(float)
     sums = T.sum(axis=1)
-    off = (T < 0).any(axis=1) | (np.abs(sums - 1) > ROUNDING)
+    hundredths = np.abs(T - T.round(2)).max() < 1e-9  # each may miss half of one: three thirds are 0.99
+    off = (T < 0).any(axis=1) | (np.abs(sums - 1) > max(ROUNDING, hundredths * (0.005 * len(weights) + 1e-9)))
     if off.any():
         row = int(np.argmax(off))
         found = f"the sum {sums[row]:.6g}" if (T[row] >= 0).all() else f"the weight {T[row].min():g}"

@@ -31,6 +31,10 @@ SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
 DECIMAL_COMMA = r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?"
 THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}|[^,]*"  # may be: 1,500 is 1.5 to some, and 1500 where commas part cells
 
+#: First bytes of files that are no text, and what these are.
+BINARY = {b"PK": "a spreadsheet or an archive", b"\xd0\xcf\x11\xe0": "an old spreadsheet", b"PAR1": "Parquet",
+          b"\x1f\x8b": "compressed by gzip", b"\x28\xb5\x2f\xfd": "compressed by zstd"}  # fmt: skip
+
 #: Numbers beyond this cannot be squared and summed.
 LARGEST = 1e100
 
@@ -76,6 +80,8 @@ def _dialect(path: Path) -> dict[str, str | int]:
     """What parts cells, by the line of names or a spreadsheet's own word, and how characters are stored."""
     with open(path, "rb") as stream:
         first = stream.readline(2**16)
+    if found := next((what for start, what in BINARY.items() if first.startswith(start)), ""):
+        raise InputError(f"Expected a table as text in {path.name}, found that it is {found}; save it as CSV.")
     wide = first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # a spreadsheet's "Unicode text"
     names, encoding = first.replace(b"\0", b"").decode("latin-1"), "utf-16" if wide else "utf-8-sig"
     if (said := re.fullmatch(r".{0,3}sep=(.)\s*", names)) and said[1] in SEPARATORS:  # after a mark of bytes

@@ -13,6 +13,7 @@ from causalmix.core.history import DESIGN, History, read_history
 from causalmix.core.parameters import check_name
 from causalmix.core.simplex import check_mixture
 from causalmix.core.study_file import Study, read_study
+from causalmix.core.sweep_files import named
 from causalmix.methods.limits import check_room
 from causalmix.methods.next_runs import FEWEST_AGAIN, Proposal, Room, propose, replicate_noise
 from causalmix.methods.objective import pairs
@@ -24,11 +25,19 @@ ROWS = 1000  # of a training set, where nothing says how many
 def answer(options: Namespace) -> tuple[Proposal, list[str]]:
     """The proposal for a command line, and what it tells in sentences; an option that cannot be is refused first."""
     _check_numbers(options)
+    options.lower_is_better, said_of = options.lower_is_better or (None, "")
     study = read_study(options.study) if options.study else None
     if study:
         _take(options, study)
     options.outcome, options.seed = options.outcome or "y_dev", options.seed or 0
+    if said_of and named(said_of) != options.outcome:
+        raise InputError(
+            f"Expected the better way of the outcome {options.outcome}, found that of {said_of}; name that one as "
+            "--outcome as well, or leave its name out."
+        )
     history, domains, rows = _given(options, study)
+    lacking = history.lacking([options.outcome]) if history and options.outcome in history.outcomes else []
+    history = history and history.complete([options.outcome])
     room = _room(options, history, domains, rows, study.of("proxy_sft").reference if study else {})
     aim = pairs(_split(options.target), "--target", "NAME=VALUE")
     for name in aim:
@@ -43,7 +52,7 @@ def answer(options: Namespace) -> tuple[Proposal, list[str]]:
         raise InputError("Expected the noise of an outcome for a half-width, found no history; give --noise.")
     names = ("runs", "outcome", "lower_is_better", "criterion", "anchors", "noise", "half_width", "seed")
     proposal = propose(room, history=history, target=target, **{name: getattr(options, name) for name in names})
-    return proposal, _told(proposal, options, history)
+    return proposal, [*lacking, *_told(proposal, options, history)]
 
 
 def _take(options: Namespace, study: Study) -> None:

@@ -83,6 +83,8 @@ def pairs(
     found: dict[str, Any] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
+        if name in found:
+            raise InputError(f"Expected {what} of each name once, found {name} again in {text!r}; leave one out.")
         try:
             found[name] = read(value) if equals or default is None else default
             fine = bool(name) and bool(np.isfinite(found[name]).all())

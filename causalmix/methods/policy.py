@@ -74,7 +74,7 @@ def domain_caps(rows: np.ndarray, n_samples: int, max_repeats: float = 0) -> np.
         again = f" with at most {max_repeats:g} repeats of each" if max_repeats else ""
         raise InputError(
             f"Expected at least {n_samples} rows in the pool for as many in the training set, found {rows.sum():.0f}"
-            f"{again}; lower n_samples, or allow repeats (--repeats-allowed, or a larger --max-repeats)."
+            f"{again}; take fewer (--n-samples), or allow repeats (--repeats-allowed, or a larger --max-repeats)."
         )
     return np.minimum(rows / n_samples, 1.0)
 

@@ -10,17 +10,17 @@ import pandas as pd
 
 from causalmix.core.direction import is_lower_better, turned
 from causalmix.core.errors import InputError, brief, refused
-from causalmix.core.history import History
+from causalmix.core.history import SIZES, History
 from causalmix.core.parameters import check_name
 from causalmix.core.paths import STUDIES, check_writable
 from causalmix.core.simplex import check_mixture
 from causalmix.core.sweep_files import Sweep, named, read_sweep
 from causalmix.core.tables import read_table
-from causalmix.core.wording import counted
 from causalmix.methods.limits import Caution, limits
 from causalmix.methods.objective import Objective, pairs, read_objective
 from causalmix.methods.request import BY_LETTER, Asked, Request
 
+MODEL_SIZE = SIZES[1]
 LEAST = {"n_samples": 1, "model_size": 1, "trees": 8, "seed": 0, "max_rows": 0, "max_repeats": 0}
 
 
@@ -46,11 +46,13 @@ def checked(request: Request) -> Asked:
     history, outcomes = sweep.history, tuple(dict.fromkeys((*objective.outcomes, *keep)))
     lower = map(named, objective.outcomes if request.lower_is_better == [] else request.lower_is_better or ())
     stated = tuple(lower), tuple(map(named, request.higher_is_better or ()))
-    if left_out := len(history) - len(known := history.complete(outcomes)):
-        form = f"{{:,}} of {len(history)} runs {{}}"
-        lacks = counted(left_out, "is left out, for it lacks", "are left out, for they lack", form)
-        told = f"{lacks} {brief(' or '.join(outcomes))}."
-        sweep, history = replace(sweep, told=(*sweep.told, told)), known
+    if request.model_size is not None and f"log2_{MODEL_SIZE}" not in history.covariates:
+        raise InputError(
+            f"Expected model_size with a history whose runs differ in it, found {request.model_size:g} and none that "
+            f"do; leave it out, or tell each run's parameters as {MODEL_SIZE}."
+        )
+    known, told = history.complete(outcomes), history.lacking(outcomes)
+    sweep, history = replace(sweep, told=(*sweep.told, *told)), known
     down = tuple(name for name in outcomes if is_lower_better(history, name, *stated))
     history = objective.derived(turned(history, outcomes, *stated))
     reference = request.reference or "equal"

@@ -95,7 +95,9 @@ class Request:
         "column to raise, or the end of several names for their mean; default: %(default)s", "y_dev", "NAME",
         flags=("--outcome-column",),
     )  # fmt: skip
-    n_samples: int | None = _option("rows of the training set; default: as many as the history's runs", None, "N")
+    n_samples: int | None = _option(
+        "rows of the training set; default: as many as the history's runs, 1000 where it does not say", None, "N"
+    )
     model_size: float | None = _option(
         "parameters of the model to train, where these differ in the history; default: its largest", None, "N",
         type=float,
@@ -143,7 +145,7 @@ class Request:
     trees: int = _option("of each causal forest; default: %(default)s", 500, "N")
     method: str = _option("whose training set is written; default: %(default)s", "cautious", choices=tuple(BY_LETTER))
     out: Path | None = _option(
-        "new folder for the training set, trainers' settings, the answer and a manifest; nothing is written without",
+        "new folder for the training set, trainers' settings, the answer, a page and a manifest; default: none",
         None, "FOLDER",
     )  # fmt: skip
     rows_format: str = _option("of the training set; default: %(default)s", "jsonl", choices=("jsonl", "parquet"))

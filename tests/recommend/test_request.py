@@ -143,6 +143,11 @@ REFUSED = {
     "option of no loader": (recipe("loader: local\noptions: {pth: POOL}\n"), "options of the loader local"),
     "options as a list": (recipe("loader: local\noptions: [POOL]\n"), "options of a pool to be names with values"),
     "negative seed": (lambda folder, tmp: {"seed": -1}, "seed"),
+    "size of models that are told by no run": (
+        lambda folder, tmp: {"model_size": 7e9},
+        "model_size with a history whose runs differ",
+    ),
+    "an outcome kept twice": (lambda folder, tmp: {"keep": ["y_dev", "y_dev=0.1"]}, "each name once, found y_dev"),
     "no such model": (lambda folder, tmp: {"model_size": 0.0}, "model_size of at least 1"),
     "negative repeats": (lambda folder, tmp: {"max_repeats": -1.0}, "max_repeats of at least 0"),
     "too few rows with repeats": (
