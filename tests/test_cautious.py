@@ -106,6 +106,25 @@ def test_no_mixture_of_a_fine_grid_has_a_larger_bound(response, error, limit):
     assert bound(effects, found.best[None], EVEN)[0] >= best - 1e-4
 
 
+#: Shares in ascending order, and how near a mixture has to come to be worth anything, by the kind that comes so near.
+ISLANDS = {
+    "even": (np.cumsum(1 / np.arange(10, 0, -1)) / 10, 0.03),
+    "sparse": (np.r_[np.zeros(7), 0.1, 0.3, 0.6], 0.06),
+    "near": (0.075 + 0.25 * np.r_[np.zeros(7), 0.1, 0.3, 0.6], 0.03),
+    "corners": (np.r_[np.full(9, 0.02), 0.82], 0.05),
+    "own": (np.r_[np.full(5, 0.04), np.full(5, 0.16)], 0.01),
+}
+
+
+@pytest.mark.parametrize("shares, width", ISLANDS.values(), ids=ISLANDS)
+def test_every_kind_of_start_finds_what_no_other_does(shares, width):
+    """Of ten domains, on a plain on which no slope tells where a hill stands."""
+    hill = lambda T: np.maximum(1 - ((np.sort(T) - shares) ** 2).sum(axis=1) / width**2, 0)  # noqa: E731
+    own = shares if width == 0.01 else None
+    found = cautious(known(hill, k=10), NO_STATE, limits(np.full(10, 0.1)), own=own)
+    assert found.gain == pytest.approx(1, abs=1e-3)
+
+
 def test_a_peak_inside_is_found_and_not_overshot():
     """More of a domain is better up to .3 of the rows and worse beyond, so .3 it is, and nothing at an edge."""
     found = cautious(known(lambda T: 1 - 4 * (T[:, 0] - 0.3) ** 2 + 0 * T[:, 1]), NO_STATE, limits([0.1, 0.45, 0.45]))

@@ -279,15 +279,20 @@ def test_learning_curve_has_random_and_designed_runs(monkeypatch):
 
 
 def test_refits_are_asked_from_halves_with_seeds_of_their_own(monkeypatch):
-    """Each from another half of the runs, the same for all methods."""
-    asked = []
+    """Each from another half of the runs, the same for all methods; another question's halves are others again."""
+    asked = set()
 
     def answered(question):
-        asked.append((question.seed, frozenset(question.history.frame["run_id"])))
+        asked.add((question.seed, frozenset(question.history.frame["run_id"])))
         return Answer(question.even, 0)
 
     for method in variants.REFITTED:
         monkeypatch.setitem(variants.METHODS, method, answered)
-    found = variants.refitted_mixtures(Question(history(), 900), 3)
-    assert found.groupby("method").size().to_dict() == dict.fromkeys(variants.REFITTED, 3)
-    assert len(set(asked)) == len({ids for _, ids in asked}) == 3 and {len(ids) for _, ids in asked} == {100}
+    once = history(100).frame
+    twice = check_history(pd.concat([once, once.assign(run_id="again " + once["run_id"])], ignore_index=True))
+    for seed in (0, 10):
+        found = variants.refitted_mixtures(Question(twice, 900, seed=seed), 3)
+        assert found.groupby("method").size().to_dict() == dict.fromkeys(variants.REFITTED, 3)
+    seeds, halves = zip(*asked)
+    assert sorted(seeds) == [1, 2, 3, 11, 12, 13] and len(set(halves)) == 6 and {len(ids) for ids in halves} == {100}
+    assert all({f"again {name}" for name in ids if "again" not in name} < ids for ids in halves), "a mixture was split"

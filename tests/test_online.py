@@ -7,6 +7,7 @@ from scipy.special import softmax
 
 from causalmix.core.errors import InputError
 from causalmix.train import online
+from causalmix.train.spec import ODM_FORMS
 
 
 def doremi_path(eta: float) -> np.ndarray:
@@ -87,7 +88,7 @@ def test_doremi_moves_weight_to_the_domain_that_lags():
 
 def test_odm_prefers_the_domain_with_the_larger_loss():
     """Both forms take more rows from the domain with the largest loss, and every batch is of one domain."""
-    for form in online.ODM_FORMS:
+    for form in ODM_FORMS:
         mixer = online.make_mixer({"method": "odm", "form": form}, CODES, np.full(3, 1 / 3), 1600, 8, 0)
         drive(mixer, (0.5, 1.0, 3.0))
         assert np.argmax(mixer.found()["trajectory"][-1]) == 2

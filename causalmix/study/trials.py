@@ -1,8 +1,14 @@
-"""What trials say: every method's mixture, trained with several fresh seeds that no method has seen, against Equal."""
+"""What trials say: every method's mixture, trained with several fresh seeds that no method has seen, against Equal.
+
+What trains is imported where it does: tables of trials are read, for page one for instance, without it.
+"""
+
+from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,11 +21,10 @@ from causalmix.core.intervals import adjusted_verdict, holm, mean_interval, mean
 from causalmix.core.tables import read_table
 from causalmix.core.wording import counted
 from causalmix.methods.variants import DESIGNED
-from causalmix.study.parts import Trial
-from causalmix.train.ledger import Ledger
-from causalmix.train.one_run import train
-from causalmix.train.records import outcomes_of
-from causalmix.train.sweep import run_sweep
+
+if TYPE_CHECKING:
+    from causalmix.study.parts import Trial
+    from causalmix.train.ledger import Ledger
 
 REFERENCE = "Equal"
 METHOD = "CausalMix-A"  # the method that trained variants are held against
@@ -36,6 +41,9 @@ def recorded_or_trained(
 ) -> tuple[list[Trial], list[dict]]:
     """Trials with their records: all, trained where the ledger lacks them, or those (some, if ``needed``) on record."""
     if train_missing:
+        from causalmix.train.one_run import train
+        from causalmix.train.sweep import run_sweep
+
         return list(trials), run_sweep([t.spec for t in trials], ledger, train, progress=progress)
     finished = ledger.finished()
     kept = [t for t in trials if t.spec.run_id in finished]
@@ -56,6 +64,8 @@ def coverage(kept: Sequence[Trial], planned: Sequence[Trial]) -> pd.DataFrame:
 
 def trial_table(trials: Iterable[Trial], records: Iterable[dict]) -> pd.DataFrame:
     """The contract's ``targets.csv``: one row for each trial, with its outcomes; InputError when a run failed."""
+    from causalmix.train.records import outcomes_of
+
     rows = []
     for trial, record in zip(trials, records):
         if record["status"] != "finished":

@@ -13,9 +13,8 @@ from scipy.special import softmax
 from torch.utils.data import Sampler
 
 from causalmix.core.errors import InputError
+from causalmix.train.spec import MIXERS
 
-ODM_FORMS = ("paper", "official_repo")
-MIXING = {"doremi": {"eta": 0.01, "smoothing": 1e-3}, "odm": {"form": "paper", "memory": 0.9, "warmup": 0.05}}
 POINTS = 50  # of a trajectory that are kept
 
 
@@ -178,11 +177,11 @@ class ODM(Mixer):
 
 def make_mixer(settings: Mapping[str, object], codes: np.ndarray, weights: np.ndarray, n_rows: int, batch_size: int,
                seed: int, **known) -> Mixer:  # fmt: skip
-    """The mixer of a ``method`` with settings of :data:`MIXING`; DoReMi must know ``reference`` and ``vocabulary``."""
+    """The mixer of a ``method`` with settings of :data:`MIXERS`; DoReMi must know ``reference`` and ``vocabulary``."""
     given = dict(settings)
     method = given.pop("method", None)
-    if method not in MIXING or set(given) - set(MIXING[method]):
-        raise InputError(f"Expected mixing by one of {MIXING}, found {dict(settings)}; correct the specification.")
-    given = MIXING[method] | given
+    if method not in MIXERS or set(given) - set(MIXERS[method]):
+        raise InputError(f"Expected mixing by one of {MIXERS}, found {dict(settings)}; correct the specification.")
+    given = MIXERS[method] | given
     weights = np.asarray(weights, float) / np.sum(weights)  # six digits of a specification may not sum to 1
     return {"doremi": DoReMi, "odm": ODM}[method](codes, weights, n_rows, batch_size, seed, **given, **known)

@@ -16,6 +16,10 @@ SILENT = {REPORT: "none", "lora_rank": 0}  # settings that a spec leaves out at 
 HERE = re.compile(r"^.*/(?=[^/]*@[0-9a-f]{8}$)")  # the place of a model that is known by the hash of its files
 MIXING, LAUNCH = "mixing_", "launch_"  # begin the names of what in a run's training is no hyper-parameter
 
+ODM_FORMS = ("paper", "official_repo")
+#: Ways to change a mixture while a run trains, and their settings where a run says no others.
+MIXERS = {"doremi": {"eta": 0.01, "smoothing": 1e-3}, "odm": {"form": "paper", "memory": 0.9, "warmup": 0.05}}
+
 
 @dataclass(frozen=True)
 class RunSpec:

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 
 from causalmix.methods.question import Answer, ProxyRun, Question
-from causalmix.train.online import MIXING
+from causalmix.train.spec import MIXERS
 
-ETAS = (MIXING["doremi"]["eta"], 0.1, 1.0)  # per nat
+ETAS = (MIXERS["doremi"]["eta"], 0.1, 1.0)  # per nat
 RUNS = 2  # a reference and a proxy
 
 
 def proxies(k: int, n_samples: int, seed: int) -> list[ProxyRun]:
     """The runs that DoReMi asks for among ``k`` domains: one for each step size."""
-    even, smoothing = tuple(np.full(k, 1 / k)), MIXING["doremi"]["smoothing"]
+    even, smoothing = tuple(np.full(k, 1 / k)), MIXERS["doremi"]["smoothing"]
     mixings = [(("method", "doremi"), ("eta", eta), ("smoothing", smoothing)) for eta in ETAS]
     return [ProxyRun(even, n_samples, seed, mixing) for mixing in mixings]
 

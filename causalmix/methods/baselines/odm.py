@@ -9,12 +9,12 @@ import pandas as pd
 
 from causalmix.core.parameters import check_name
 from causalmix.methods.question import Answer, ProxyRun, Question
-from causalmix.train.online import MIXING, ODM_FORMS
+from causalmix.train.spec import MIXERS, ODM_FORMS
 
 
 def proxies(k: int, n_samples: int, seed: int, form: str = "paper") -> list[ProxyRun]:
     """The one run that ODM asks for among ``k`` domains."""
-    mixing = tuple({"method": "odm", **MIXING["odm"], "form": form}.items())
+    mixing = tuple({"method": "odm", **MIXERS["odm"], "form": form}.items())
     return [ProxyRun(tuple(np.full(k, 1 / k)), n_samples, seed, mixing)]
 
 
