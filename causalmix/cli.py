@@ -73,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
 
     command("status", _status, "tell which pages are fresh, and why others are not")
 
-    option = command("book", _book, "render the pages to HTML")
+    command("book", _book, "render the pages to HTML")
+    option = commands.choices["book"].add_mutually_exclusive_group().add_argument
     option("--check", action="store_true", help="only check the pages and the rendered book")
     option("--student", action="store_true", help="the edition without solutions, below book/_build/student")
     option("--pdf", action="store_true", help="the whole book as one PDF, by Chromium")

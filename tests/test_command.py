@@ -73,3 +73,11 @@ def test_a_cache_that_is_not_kept(monkeypatch, before):
     assert used != usual and not used.exists() and paths.cache_dir() == usual
     with paths.cache_for(kept=True):
         assert paths.cache_dir() == usual
+
+
+def test_the_book_is_asked_for_one_thing(capsys, monkeypatch):
+    """Of two the other would be left out unsaid."""
+    monkeypatch.setattr("causalmix.book.build.print_book", lambda: pytest.fail("printed"))
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["book", "--pdf", "--check"])
+    assert "not allowed with argument" in capsys.readouterr().err

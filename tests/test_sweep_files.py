@@ -214,5 +214,7 @@ def test_numbers_that_are_not_used_are_named(runs, tmp_path):
     )
     mapped = read_sweep(tmp_path / "h.csv", renamed={"rows_seen": "n_samples"})
     assert not mapped.told and mapped.history.usual_rows == 900
+    with pytest.raises(InputError, match="a domain of the sweep in --map, found 'rows' instead of "):
+        read_sweep(tmp_path / "h.csv", renamed={"rows": "n_samples"})
     frame.rename(columns={"y_dev": "eval/acc"}).to_csv(tmp_path / "h.csv", index=False)
     assert "Not used of h.csv: rows_seen;" in read_sweep(tmp_path / "h.csv").told[0]

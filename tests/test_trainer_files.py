@@ -120,6 +120,7 @@ def test_rows_that_a_trainer_would_leave_out_are_told(tmp_path):
 
 def test_domains_of_any_name_get_files_of_their_own(tmp_path):
     """Names that are no file's name, or the same on a disk that does not know capitals."""
+    assert max(len(name.encode()) for name in trainer_files._names(["語" * 300, "語" * 301]).values()) < 240
     names = trainer_files._names(["../x", "X", "é è", "\x1b[31m"])
     assert len({name.casefold() for name in names.values()}) == 4
     assert all("/" not in name and "." not in name and name.isprintable() for name in names.values())

@@ -59,17 +59,19 @@ def read_sweep(
             "other two."
         )
     said: list[str] = []
+    waiting = dict(renamed)
     if history:
-        frame, source = _renamed(_read(Path(history), said), renamed), Path(history).name
+        frame, source = _renamed(_read(Path(history), said), renamed, waiting), Path(history).name
     else:
-        frame, source = _joined(Path(ratios), Path(metrics), renamed, said), f"{Path(ratios).name} and its metrics"
+        frame = _joined(Path(ratios), Path(metrics), renamed, waiting, said)
+        source = f"{Path(ratios).name} and its metrics"
     wanted = {text for name in (outcome, *others) for text in (name, named(name))}
     if not (columns_with(frame, "w_") and "run_id" in frame and columns_with(frame, "y_")):
         frame = _as_history(frame, source, wanted, bool(pair), said)
     else:
         beside = [name for name in frame.columns if name not in (*IDS, *KEPT, "part") and _is_numeric(frame[name])]
         _tell_unused([name for name in beside if not name.startswith(("w_", "x_", "y_"))], frame, source, said)
-    frame = _merged(frame, renamed, said)
+    frame = _merged(frame, waiting, said)
     frame, column = _outcome(frame, outcome, said)
     if column:  # what nobody asks for may hold anything
         idle = [name for name in columns_with(frame, "y_") if name not in (column, *map(named, others))]
@@ -93,17 +95,21 @@ def _read(path: Path, said: list[str]) -> pd.DataFrame:
     return frame.loc[:, [not str(name).startswith("Unnamed:") for name in frame.columns]]
 
 
-def _renamed(frame: pd.DataFrame, renamed: Mapping[str, str]) -> pd.DataFrame:
-    """Columns under their new names; those of domains wait until they are known."""
+def _renamed(frame: pd.DataFrame, renamed: Mapping[str, str], waiting: dict[str, str]) -> pd.DataFrame:
+    """Columns under their new names; those of domains are left waiting until these are known."""
+    for old in frame:
+        waiting.pop(old, None)
     here = {old: new for old, new in renamed.items() if old in frame}
     if clash := [new for new in here.values() if new in frame]:
         raise InputError(f"Expected new names in --map, found the column {clash[0]} there already; choose another.")
     return frame.rename(columns=here)
 
 
-def _joined(ratios: Path, metrics: Path, renamed: Mapping[str, str], said: list[str]) -> pd.DataFrame:
+def _joined(
+    ratios: Path, metrics: Path, renamed: Mapping[str, str], waiting: dict[str, str], said: list[str]
+) -> pd.DataFrame:
     """Shares and scores of the runs that have both."""
-    left = _renamed(_read(ratios, said), renamed)
+    left = _renamed(_read(ratios, said), renamed, waiting)
     if metrics.is_dir():
         name = next((name for name in IDS if name in left and left[name].is_unique), left.columns[0])
         right, lower, told = read_results(metrics, set(left[name].astype(str)))
@@ -111,7 +117,7 @@ def _joined(ratios: Path, metrics: Path, renamed: Mapping[str, str], said: list[
         right = right.rename_axis(name).reset_index()
         right = right.assign(**{direction.LOWER: " ".join(map(named, lower))} if lower else {})
     else:
-        right = _renamed(_read(metrics, said), renamed)
+        right = _renamed(_read(metrics, said), renamed, waiting)
     both = [name for name in (*IDS, *left.columns[:1]) if name in left and name in right]
     keys = [name for name in both if left[name].is_unique and right[name].is_unique]
     if not keys:
@@ -231,6 +237,11 @@ def _domains(names: list[str]) -> list[str]:
 def _merged(frame: pd.DataFrame, renamed: Mapping[str, str], said: list[str]) -> pd.DataFrame:
     """Domains and outcomes under their new names; domains of one name are added up."""
     for old, new in renamed.items():
+        if not {f"w_{old}", f"y_{old}"} & set(frame):
+            known = brief(", ".join(map(str, frame.columns)))
+            raise InputError(
+                f"Expected a column or a domain of the sweep in --map, found {old!r} instead of {known}; correct it."
+            )
         prefix = "w_" if f"w_{old}" in frame else "y_"
         if f"{prefix}{new}" not in frame:
             frame = frame.rename(columns={f"{prefix}{old}": f"{prefix}{new}"})

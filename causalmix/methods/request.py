@@ -183,6 +183,10 @@ def add_fields(parser: ArgumentParser, names: Iterable[str]) -> None:
 def request_of(options: Namespace) -> Request:
     """The request of a command line; InputError unless it tells a sweep and a pool, by a study or one by one."""
     given = {one.name: getattr(options, one.name) for one in fields(Request) if hasattr(options, one.name)}
+    for one, other in (("outcome", "objective"), ("repeats_allowed", "max_repeats")):
+        if given.get(one) and given.get(other):
+            told = f"--{one} or --{other}".replace("_", "-")
+            raise InputError(f"Expected {told}, found both, which say different things; leave out one.")
     if options.study:
         given = _of_study(read_study(options.study), given)
     sweep = given.get("history") or given.get("ratios") or given.get("metrics")
@@ -200,7 +204,11 @@ def _of_study(study: Study, given: dict[str, Any]) -> dict[str, Any]:
     The mixture that it names as its reference is what has to be beaten in its own history.
     """
     said, found = study.of("mixture"), {"pool": study.name}
-    found |= {"trees": said.n_trees, "seed": said.seed, "repeats_allowed": said.repeats_allowed}
+    found |= {
+        "trees": said.n_trees,
+        "seed": said.seed,
+        "repeats_allowed": said.repeats_allowed and not given.get("max_repeats"),
+    }
     if not given.keys() & {"history", "ratios"}:
         found |= {"history": study.history, "parts": tuple(said.parts)}
         if (named := study.of("proxy_sft").reference) and not given.get("map"):

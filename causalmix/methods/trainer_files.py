@@ -26,6 +26,7 @@ COMMANDS = {
 GIVEN = "messages_as_given"  # of a pool: the turns of a row that have more than text, as JSON
 LISTED = "tools_listed"  # tools as Axolotl wants them: a list, whose parameters may be text
 PLAIN = {"role", "content"}  # what every turn has
+LONGEST = 60  # characters of a file's name, of at most four bytes each
 READERS = {"jsonl": "json", "parquet": "parquet"}  # of data sets, by the ending of a file
 
 
@@ -104,7 +105,7 @@ def write(folder: Path, rows: Dataset, domains: Sequence[str], ending: str, seed
 
 def _names(domains: Sequence[str]) -> dict[str, str]:
     """A file's name for each domain: its own, as far as that is one, and each once."""
-    found = {d: re.sub(r"[^\w-]+", "_", d).strip("_") for d in domains}
+    found = {d: re.sub(r"[^\w-]+", "_", d).strip("_")[:LONGEST] for d in domains}
     known = [name.casefold() for name in found.values()]
     alone = all(known) and len(set(known)) == len(known)
     return found if alone else {d: f"{k:03d}_{name}".rstrip("_") for k, (d, name) in enumerate(found.items())}

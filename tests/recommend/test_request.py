@@ -40,6 +40,10 @@ def test_a_study_says_what_the_command_line_leaves_open(tmp_path):
                      repeats_allowed=True, parts=("design", "scale"))  # fmt: skip
     assert ask() == theirs
     assert ask("--trees", "500", "--no-repeats") == replace(theirs, trees=500, repeats_allowed=False)
+    assert ask("--max-repeats", "2") == replace(theirs, repeats_allowed=False, max_repeats=2)
+    for both in (("--outcome", "y_dev", "--objective", "mean"), ("--repeats-allowed", "--max-repeats", "2")):
+        with pytest.raises(InputError, match="found both, which say different things"):
+            ask(*both)
     assert ask("--outcome", "y_dev") == replace(theirs, outcome="y_dev", lower_is_better=None)
     other = ask("--history", "other.csv", "--objective", "mean")
     assert (other.history, other.parts, other.outcome) == (Path("other.csv"), ("design",), "y_dev")
