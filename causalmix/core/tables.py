@@ -3,7 +3,6 @@
 import codecs
 import re
 from collections.abc import Sequence
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -110,11 +109,6 @@ def write_table(path: str | Path, frame: pd.DataFrame) -> None:
     """Write a CSV table, without its index, floats in six digits; a reader sees the old file or the new one whole."""
     write_whole(Path(path), frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     WRITTEN.add(Path(path).resolve())
-
-
-def is_number(value: object) -> bool:
-    """Whether a value is a finite number, not text that reads as one."""
-    return isinstance(value, Real) and bool(np.isfinite(value))
 
 
 def columns_with(frame: pd.DataFrame, prefix: str) -> tuple[str, ...]:
