@@ -27,8 +27,6 @@ def test_run_id_ignores_what_does_not_matter(make_spec):
     one = make_spec(training=[("a", 1), ("b", 2)], state=(0.0, 1))
     two = make_spec(training={"b": 2, "a": 1}, state=[-0.0, np.float64(1)], seed=np.int64(0))
     assert one == two and one.run_id == two.run_id
-    here, there, other = (make_spec(model=f"{m}@0123abcd").run_id for m in ("/here/base", "there/base", "/here/other"))
-    assert here == there != other, "where the files of a model lie"
 
 
 @pytest.mark.parametrize(

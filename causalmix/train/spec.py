@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -13,7 +12,6 @@ from causalmix.data.world_name import WorldName
 
 REPORT = "report_to"  # the setting that changes no run
 SILENT = {REPORT: "none", "lora_rank": 0}  # settings that a spec leaves out at these values: it is older than they are
-HERE = re.compile(r"^.*/(?=[^/]*@[0-9a-f]{8}$)")  # the place of a model that is known by the hash of its files
 MIXING, LAUNCH = "mixing_", "launch_"  # begin the names of what in a run's training is no hyper-parameter
 
 ODM_FORMS = ("paper", "official_repo")
@@ -53,12 +51,8 @@ class RunSpec:
 
     @cached_property
     def run_id(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of the spec's canonical JSON.
-
-        Neither who is told of its losses nor where the files of its model lie is part of it.
-        """
+        """First 16 hexadecimal digits of the SHA-256 of the spec's canonical JSON, whoever is told of its losses."""
         values = self.as_dict()
-        values["model"] = HERE.sub("", self.model)
         values["training"].pop(REPORT, None)
         with refused("finite numbers, texts or booleans in a run", "correct it", TypeError, ValueError):
             text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
