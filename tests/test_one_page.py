@@ -114,7 +114,7 @@ def test_headline_promises_only_what_there_is_evidence_for():
     gains = {name: {"low": a, "high": b, "estimate": (a + b) / 2} for name, (a, b) in words.items()}
     told = {name: one_page.headline(gain, "equal shares", "y_dev", False) for name, gain in gains.items()}
     assert told["sure"] == "This mixture is predicted to gain +0.2000 in y_dev over equal shares."
-    assert "lose 0.2000" in told["lost"] and told["kept"].startswith("This mixture is equal shares itself")
+    assert "lose 0.2000" in told["lost"] and told["kept"].startswith("Keep equal shares: of no other mixture")
     assert one_page.headline(OPEN, "equal shares", "y_dev", False).startswith("There is no evidence")
     assert "extrapolates" in one_page.headline(gains["sure"], "equal shares", "y_dev", True)
 
@@ -149,6 +149,14 @@ def test_what_has_to_be_beaten_is_called_what_it_is(asked, tmp_path):
         assert f"over equal shares {ends['gain_over_equal']} over the pool as it is {ends['gain_over_pool']}" in shown
         over[reference] = reference_told(found)
     assert over == {"": "the mixture nearest to equal shares that rows and limits allow", "pool": "the pool as it is"}
+
+
+def test_a_reference_that_is_kept_is_said_to_be_once(asked, tmp_path):
+    """Why stands below the headline alone, and nothing is checked where nothing moves."""
+    recommend(replace(asked, kappa=1000.0, out=tmp_path / "set"), **QUICK)
+    shown = (tmp_path / "set" / delivery.PAGE).read_text()
+    assert "Keep equal shares" in shown and "more than 1000 of its standard deviations" in shown
+    assert "chose nothing" not in shown and 'class="warning"' not in shown
 
 
 def test_more_runs_narrow_the_interval(written):

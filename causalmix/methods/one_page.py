@@ -33,13 +33,14 @@ def page(found: Recommendation, manifest: dict) -> str:
     reference = reference_told(found)
     outcome, (rows, model, _) = outcome_told(found), scale_of(found.target.x, found.history)
     beyond = _cautions(chosen, found)
+    said = chosen["note"].casefold() if _half(chosen) == 0 else ""  # below the headline, and not once more
     gains = {EQUAL: chosen["gain_over_equal"], POOL: chosen["gain_over_pool"]}
     gains |= {reference: chosen["gain_over_reference"]}
     made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters |= {"signed": "{:+.4f}".format, "percent": "{:.1%}".format, "short": "{:.4g}".format}
     return made.from_string((ASSETS / "report.html.jinja").read_text(encoding="utf-8")).render(
         told=told, chosen=chosen, manifest=manifest, reference=reference, outcome=outcome, size=sized(rows, model),
-        cautions=[*(f"{warning}." for warning in found.warnings), *beyond],
+        cautions=[*(f"{warning}." for warning in found.warnings if warning.casefold() != said), *beyond],
         headline=headline(chosen["gain_over_reference"], reference, outcome, bool(beyond)),
         mixture=_mixture(chosen, told), state=_state(found), near=_near(found, chosen), step=STEP, most_runs=MOST_RUNS,
         gains=_intervals({f"over {name}": gain for name, gain in gains.items()}),
@@ -52,7 +53,7 @@ def page(found: Recommendation, manifest: dict) -> str:
 def headline(gain: dict, reference: str, outcome: str, beyond: bool) -> str:
     """The answer in one sentence, which promises nothing where the interval holds zero or the runs do not reach."""
     if gain["low"] == gain["high"] == 0:
-        return f"This mixture is {reference} itself: of no other that is allowed is a gain sure enough."
+        return f"Keep {reference}: of no other mixture that is allowed is a gain sure enough."
     if gain["low"] <= 0 <= gain["high"]:
         return f"There is no evidence that this mixture gains over {reference}."
     if gain["high"] < 0:
