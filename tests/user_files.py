@@ -11,6 +11,7 @@ from causalmix.core.tables import write_table
 from causalmix.data import families, scored_pools
 from causalmix.data.states import SCORES
 from causalmix.data.tiny import pool as tiny_pool
+from causalmix.effects import horseshoe
 from causalmix.effects.simulate import simulate_history
 from causalmix.methods.recommend import recommend
 from causalmix.methods.request import Request, add_options, request_of
@@ -25,6 +26,14 @@ def cache(tmp_path_factory):
     """A cache of this module's own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAUSALMIX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_draws():
+    """A sixth of the draws: what is asked here does not depend on digits."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(horseshoe.sample, "__defaults__", (50, 50))
         yield
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from scipy.spatial.distance import pdist
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import kendalltau, rankdata, spearmanr
 
 from causalmix.core import direction
 from causalmix.core.errors import InputError
@@ -194,10 +194,12 @@ def rank_agreement(
     if len(methods) < 3:
         return {"methods": len(methods)} | dict.fromkeys(names, np.nan)
     means = [np.array([g[m].mean() for m in methods]) for g in groups]
-    rng, drawn = np.random.default_rng([seed, 70]), []
-    for _ in range(draws):
-        again = [[rng.choice(g[m], len(g[m])).mean() for m in methods] for g in groups]
-        drawn.append(spearmanr(*again)[0])
+    rng = np.random.default_rng([seed, 70])
+    again = [[[rng.choice(g[m], len(g[m])).mean() for m in methods] for g in groups] for _ in range(draws)]
+    ranks = rankdata(again, axis=2)
+    ranks -= ranks.mean(axis=2, keepdims=True)
+    with np.errstate(invalid="ignore"):  # all methods alike have no order
+        drawn = ranks.prod(axis=1).sum(axis=1) / np.sqrt((ranks**2).sum(axis=2).prod(axis=1))
     single = any(len(values) < 2 for group in groups for values in group.values())
     low, high = (np.nan, np.nan) if single else np.nanquantile(drawn, [0.025, 0.975])
     numbers = (spearmanr(*means)[0], low, high, kendalltau(*means)[0])
