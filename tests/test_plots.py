@@ -99,6 +99,17 @@ def test_a_base_far_below_is_a_number_and_does_not_press_the_data_flat(axis, alo
         assert ax.get_legend_handles_labels()[1] == ["base" if drawn else "base: 0, off the axis"]
 
 
+def test_a_bridge_is_drawn_with_an_interval_for_each_outcome_that_moves(axis):
+    """A point for each mixture beside it; what a model never moves is left out."""
+    y = np.arange(8) / 10
+    table = pd.DataFrame({"outcome": ["y_dev", "y_math", "y_flat"], "spearman": [0.5, 0.1, np.nan],
+                          "spearman_low": [0.2, -0.3, np.nan], "spearman_high": [0.7, 0.4, np.nan]})  # fmt: skip
+    axes = [axis(), axis()]
+    trial_plots.bridge(pd.DataFrame({"y_dev": y}), pd.DataFrame({"y_dev": y[::-1]}), table, axes)
+    assert len(axes[0].lines[0].get_xdata()) == 8
+    assert [label.get_text() for label in axes[1].get_yticklabels()] == ["y_dev", "y_math"]
+
+
 def test_every_method_has_a_look_of_its_own():
     """Colour and mark together tell a method, and none is left to chance."""
     names = [*ask.METHODS, *STAGES, WITHOUT_ORTHOGONALISATION]

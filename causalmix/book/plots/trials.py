@@ -75,7 +75,6 @@ def bridge(proxy: pd.DataFrame, real: pd.DataFrame, table: pd.DataFrame, axes: S
     axes[0].set(xlabel="proxy, 0.9M; Dev, points", ylabel="real model, 135M; points")
     told = table.dropna(subset=["spearman"]).assign(order="over runs")
     dots(told, axes[1], "outcome", ("spearman", "spearman_low", "spearman_high"), "order")
-    axes[1].get_legend().remove()
     axes[1].set(xlabel="Spearman's correlation", xlim=(-1, 1))
     level(axes[1], 0)
 
