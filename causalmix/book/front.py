@@ -15,7 +15,7 @@ from causalmix.core.errors import InputError
 from causalmix.core.intervals import adjusted_verdict, holm, mean_interval, mean_p, verdict
 from causalmix.core.tables import read_table
 from causalmix.core.wording import counted
-from causalmix.study import claims, questions
+from causalmix.study import bridge, claims, questions
 from causalmix.study.trials import DIFFERENCE, GROUP, REFERENCE, name_of
 
 OUTCOME = "y_dev"
@@ -27,6 +27,7 @@ TABLES = {
     "claims": ["verdict", "p"],
     "history": [OUTCOME],
     "score_checks": ["domain", "wrong_share", "style_auc"],
+    "bridge": ["outcome", "mixtures", *bridge.SPEARMAN, *bridge.GIVEN_STATE],
 }
 SAID = {
     "better": "beats equal shares",
@@ -85,7 +86,7 @@ def sentences(tables: Mapping[str, pd.DataFrame], compared: pd.DataFrame) -> lis
         "What was found": [_found(tables, compared), state],
         "How sure that is": [_sure(tables["claims"], compared)],
         "Where it fails" if fails else "How far it holds": [*(_far(compared, name) for name in chosen), scale],
-        "What it does not mean": [_not_meant(tables["before_training"])],
+        "What it does not mean": [_not_meant(tables["before_training"]), _real(tables["bridge"])],
     }
     return [f"**{title}.** {' '.join(filter(None, parts))}" for title, parts in told.items()]
 
@@ -162,6 +163,12 @@ def _not_meant(before: pd.DataFrame) -> str:
         "gain and no order of methods is advice for a model of billions of parameters; what carries over is how to "
         "find out, and what can go wrong."
     )
+
+
+def _real(alike: pd.DataFrame) -> str:
+    """Whether one real model orders mixtures as the proxy does."""
+    which = "SmolLM2-135M-Instruct, a real pretrained model, was trained beside the proxy. " if len(alike) else ""
+    return which + bridge.said(alike)
 
 
 def design_runs(history: pd.DataFrame) -> pd.DataFrame:

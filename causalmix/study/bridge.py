@@ -6,7 +6,6 @@ from scipy.stats import rankdata
 
 from causalmix.core.intervals import verdict
 from causalmix.train.ledger import Ledger
-from causalmix.train.records import history, ledger_of
 
 STUDY = "bridge"  # whose proxy is the real model
 FEWEST = 8  # mixtures: of fewer the order says nothing
@@ -21,11 +20,15 @@ WORDS = {
 
 def ledger() -> Ledger:
     """The record of the real model's runs; it may be empty."""
+    from causalmix.train.records import ledger_of  # which imports what trains
+
     return ledger_of(STUDY)
 
 
 def shared(proxy: Ledger, real: Ledger) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Histories of two records' runs of one pool, mixture, state and seed, row by row; seeds are averaged."""
+    from causalmix.train.records import history
+
     finished = [{_same(record["spec"]): record for record in one.finished().values()} for one in (proxy, real)]
     tables = (history([found[key] for key in finished[1] if key in finished[0]]) for found in finished)
     mean = lambda table: table.groupby(list(table.filter(regex="^w_")), sort=False).mean(numeric_only=True)  # noqa: E731
