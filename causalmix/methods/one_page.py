@@ -33,7 +33,8 @@ def page(found: Recommendation, manifest: dict) -> str:
     reference = reference_told(found)
     outcome, (rows, model, _) = outcome_told(found), scale_of(found.target.x, found.history)
     beyond = _cautions(chosen, found)
-    said = chosen["note"].casefold() if _half(chosen) == 0 else ""  # below the headline, and not once more
+    kept = _half(chosen) == 0
+    said = chosen["note"].casefold() if kept else ""  # below the headline, and not once more
     gains = {EQUAL: chosen["gain_over_equal"], POOL: chosen["gain_over_pool"]}
     gains |= {reference: chosen["gain_over_reference"]}
     made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -46,7 +47,7 @@ def page(found: Recommendation, manifest: dict) -> str:
         gains=_intervals({f"over {name}": gain for name, gain in gains.items()}),
         further=_further(found, told, chosen), checks_told=checks_told(found),
         checks=_intervals({called(c["outcome"], c["lower_is_better"]): {end: c[end] for end in ENDS}
-                           for c in told["checks"]}),
+                           for c in told["checks"] if not kept}),
     )  # fmt: skip
 
 

@@ -129,11 +129,9 @@ def _question(request: Request, asked: Asked, target: Target, same: tuple[str, .
 
 
 def _checks(question: Question, asked: Asked, table: pd.DataFrame, method: str) -> tuple[dict, ...]:
-    """The chosen mixture, in what the history knows of the pool, by Unseen outcomes; none where nothing moves."""
+    """The chosen mixture, in what the history knows of the pool, by Unseen outcomes."""
     line = table.set_index("method").loc[BY_LETTER[method], [f"w_{d}" for d in question.domains]].to_numpy(float)
     whole, over = question.whole(line / line.sum()), causal.allowed(question).reference
-    if np.allclose(whole, over, atol=1e-6):
-        return ()
     by = (*asked.objective.outcomes, *asked.caution.keep)
     return checked_by(question, asked.sweep.history, asked.stated, whole, over, by)
 
