@@ -92,6 +92,17 @@ def test_export_of_a_tracker(runs, tmp_path):
     assert merged.history.domains == ("prose", "proofs") and any("counted as proofs" in told for told in merged.told)
 
 
+@pytest.mark.parametrize(("scale", "names"), [(1, "train_{}"), (1, "domain {}"), (100, "train_{}")])
+def test_shares_in_hundredths_are_found(tmp_path, scale, names):
+    """Of many domains, where rounding brings few sums to 1 exactly; also of percentages."""
+    T = np.random.default_rng(0).dirichlet(np.ones(24), N).round(2)
+    shares = pd.DataFrame(T * scale, columns=[names.format(f"d{k}") for k in range(24)])
+    shares.assign(run=range(N)).to_csv(tmp_path / "m.csv", index=False)
+    pd.DataFrame({"run": range(N), "eval/acc": 0.5}).to_csv(tmp_path / "s.csv", index=False)
+    found = read_sweep(ratios=tmp_path / "m.csv", metrics=tmp_path / "s.csv").history
+    assert found.T == pytest.approx(T / T.sum(axis=1, keepdims=True)) and (np.abs(T.sum(axis=1) - 1) > 0.005).any()
+
+
 def test_folder_of_an_evaluation_harness(runs, tmp_path):
     """Files lie below a folder named after the run, or name its model; a group stands for its parts."""
     shares, accuracy, loss = runs

@@ -56,6 +56,17 @@ def test_hundredths_may_miss_the_sum_by_half_of_one_each(weights, fits):
         assert check_history(table).T[0] == pytest.approx([1 / 3] * 3)
 
 
+def test_many_rounded_shares_miss_the_sum_by_less_than_half_of_one_each():
+    """Errors of 64 domains cancel: whatever is honestly rounded passes, and a sum of 1.2 does not."""
+    names = [f"w_{k}" for k in range(64)]
+    T = np.concatenate([np.random.default_rng(0).dirichlet(np.full(64, a), 4_000) for a in (0.1, 0.5, 1, 4)]).round(2)
+    table = pd.DataFrame(T, columns=names).assign(run_id=range(len(T)), y_dev=0.5)
+    assert check_history(table).T.shape == T.shape and np.ptp(T.sum(axis=1)) > 0.15
+    table.loc[7, "w_3"] += 1.2 - T[7].sum()
+    with pytest.raises(InputError, match="found the sum 1.2 in run 7;"):
+        check_history(table.round(2))
+
+
 def test_parts_of_a_history_are_chosen(frame):
     """Sizes are covariates where the chosen runs differ in them; parts that are not there are refused."""
     part = ["design"] * 20 + ["scale"] * 4

@@ -13,7 +13,7 @@ from causalmix.core.errors import InputError, brief
 from causalmix.core.tables import SCHEMAS, check_columns, columns_with, finite, read_table
 from causalmix.core.wording import counted
 
-#: Mixtures are often written rounded: a sum this close to 1 is divided out, any other is an error.
+#: Mixtures are often written rounded: a sum this close to 1 is divided out, as is one of :func:`rounding`.
 ROUNDING = 0.005
 
 #: Fewest runs that a history needs; cross-fitting in five folds leaves too little from fewer.
@@ -249,12 +249,20 @@ def _flags(column: pd.Series, source: str) -> pd.Series:
     return found.astype(bool)
 
 
+def rounding(shares: np.ndarray) -> float:
+    """How far from 1 rounding may bring the sum of a run's shares, shape (n, K): hundredths further than others.
+
+    Each of these misses half of one at most (three thirds are 0.99), and many of them five deviations of the whole.
+    """
+    hundredths, k = np.abs(shares - shares.round(2)).max() < 1e-9, shares.shape[1]
+    return max(ROUNDING, hundredths * (min(0.005 * k, 0.015 * np.sqrt(k)) + 1e-9))
+
+
 def _on_simplex(frame: pd.DataFrame, weights: list[str], source: str) -> pd.DataFrame:
     """The weight columns divided by their sum; the first row off the simplex is an error."""
     T = frame[weights].to_numpy(float)
     sums = T.sum(axis=1)
-    hundredths = np.abs(T - T.round(2)).max() < 1e-9  # each may miss half of one: three thirds are 0.99
-    off = (T < 0).any(axis=1) | (np.abs(sums - 1) > max(ROUNDING, hundredths * (0.005 * len(weights) + 1e-9)))
+    off = (T < 0).any(axis=1) | (np.abs(sums - 1) > rounding(T))
     if off.any():
         row = int(np.argmax(off))
         found = f"the sum {sums[row]:.6g}" if (T[row] >= 0).all() else f"the weight {T[row].min():g}"

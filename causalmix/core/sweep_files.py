@@ -16,7 +16,7 @@ import pandas as pd
 
 from causalmix.core import direction
 from causalmix.core.errors import InputError, brief, refused
-from causalmix.core.history import ROUNDING, SIZES, History, check_history
+from causalmix.core.history import SIZES, History, check_history, rounding
 from causalmix.core.tables import LARGEST, columns_with, read_table
 
 RESULTS = "results*.json"  # of lm-evaluation-harness
@@ -140,9 +140,13 @@ def _joined(
             "names in both."
         )
     shares = [name for name in left if name not in (*IDS, *KEPT, key) and _is_numeric(left[name])]
-    if shares and (np.abs(left[shares].sum(axis=1) - 1) <= ROUNDING).all() and not all(map(SHARES.match, shares)):
+    if shares and not all(map(SHARES.match, shares)) and _sum_to_one(left[shares]).all():
         frame = frame.rename(columns={name: f"w_{name}" for name in shares})  # bare names of domains, as olmix has them
     return frame.rename(columns={key: "run_id"})
+
+
+def _sum_to_one(shares: pd.DataFrame) -> pd.Series:
+    return np.abs(shares.sum(axis=1) - 1) <= rounding(shares.to_numpy(float))
 
 
 def _is_numeric(column: pd.Series) -> bool:
@@ -210,9 +214,8 @@ def _shares_of(frame: pd.DataFrame, source: str, said: list[str]) -> pd.DataFram
         names = [name for name in numeric if name.startswith(begin)]
         part = frame[names]
         some = part.notna().any(axis=1)
-        sums = part[some].fillna(0).sum(axis=1)
-        scale = 1 if some.any() and np.abs(sums.median() - 1) <= ROUNDING else 100
-        if len(names) < 2 or not (np.abs(sums / scale - 1) <= ROUNDING).mean() > 0.5:
+        scale = 1 if part[some].sum(axis=1).median() < 2 else 100
+        if len(names) < 2 or not _sum_to_one(part[some].fillna(0) / scale).mean() > 0.5:
             continue
         if not some.all():
             said.append(f"{(~some).sum()} of {len(frame)} runs are left out, for they tell no shares.")
