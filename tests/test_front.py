@@ -8,6 +8,7 @@ from causalmix.book import front
 from causalmix.core.paths import RESULTS, ROOT
 from causalmix.core.tables import read_table
 from causalmix.study import claims
+from causalmix.study.trials import DIFFERENCE
 
 GAINS = {"CausalMix-A": 0.06, "CausalMix-A without X": 0.02, "Cautious": 0.04, "RegMix": 0.0}
 SETTINGS = [("whole", "proxy", 100), ("whole", "proxy", 800), ("whole", "target", 800), ("polished", "proxy", 100)]
@@ -82,7 +83,7 @@ def test_what_a_real_model_says_follows_its_interval():
 def test_an_interval_beside_zero_that_does_not_stand_when_adjusted_is_said_to_be_one():
     """No reader is told that what lies above zero is not apart from it without the reason."""
     ends = ((6.0, 1.1, 10.9), (6.0, -1.1, 10.9), (-6.0, -10.9, -1.1))
-    rows = (pd.Series(dict(zip(("difference", "low", "high"), end)) | {"verdict": "open"}) for end in ends)
+    rows = (pd.Series({"verdict": "open"} | {n: v / 100 for n, v in zip(DIFFERENCE, end)}) for end in ends)
     above, across, below = map(front._said, rows)
     assert above == "is ahead of equal shares, but not when adjusted for all comparisons (+6.0 [+1.1, +10.9])"
     assert below.startswith("is behind equal shares, but not when adjusted")

@@ -12,11 +12,11 @@ import matplotlib
 import pandas as pd
 
 from causalmix.core.errors import InputError
-from causalmix.core.intervals import adjusted_verdict, holm, mean_interval, mean_p, verdict
+from causalmix.core.intervals import adjusted_verdict, holm, verdict
 from causalmix.core.tables import read_table
 from causalmix.core.wording import counted
 from causalmix.study import bridge, claims, questions
-from causalmix.study.trials import DIFFERENCE, GROUP, REFERENCE, name_of
+from causalmix.study.trials import DIFFERENCE, GROUP, REFERENCE, compare, name_of, points_of
 
 OUTCOME = "y_dev"
 PAPERS, RIVAL = "CausalMix-A", "RegMix"
@@ -58,23 +58,18 @@ def publish(root: Path) -> list[Path]:
 
 
 def against_equal(targets: pd.DataFrame) -> pd.DataFrame:
-    """The shown methods' paired differences to equal shares, points, in every setting that was tried.
+    """The shown methods' paired differences to equal shares in every ``setting`` that was tried.
 
-    ``pool, model, n_samples, setting, method, difference, low, high, p_holm, verdict``; p-values are adjusted for all
-    rows together (Holm), and verdicts follow from them.
+    Lines of :func:`causalmix.study.trials.compare`, but adjusted for all of them together (Holm), with ``verdict``.
     """
-    rows, tried = [], set(targets["method"])
+    tried = set(targets["method"])
     shown = (PAPERS, *[name for name in OURS if name in tried][:1], RIVAL)  # the rival never looks at the state
-    for (pool, model, n_samples), group in targets.groupby(GROUP, sort=False):
-        setting = name_of({"model": model, "n_samples": n_samples}) + ("" if pool == "whole" else f", {pool}")
-        wide = 100 * group.pivot(index="seed", columns="method", values=OUTCOME)
-        for method in shown if REFERENCE in wide else ():
-            if method in wide and len(gaps := (wide[method] - wide[REFERENCE]).dropna()) > 1:
-                told = (pool, model, n_samples, setting, method)
-                rows.append((*told, *mean_interval(gaps), mean_p(gaps)))
-    table = pd.DataFrame(rows, columns=[*GROUP, "setting", "method", "difference", "low", "high", "p"])
-    table["p_holm"] = holm(table.pop("p"))
-    return table.assign(verdict=[adjusted_verdict(*row) for row in zip(table["difference"], table["p_holm"])])
+    found = compare(pd.concat([targets[targets["method"] == name] for name in (REFERENCE, *shown)]), OUTCOME)
+    found = found.dropna(subset=["p"]).reset_index(drop=True)
+    pools = ["" if pool == "whole" else f", {pool}" for pool in found["pool"]]
+    settings = [name_of(group) + pool for group, pool in zip(found[GROUP].to_dict("records"), pools)]
+    found = found.assign(setting=settings, p_holm=holm(found["p"]))
+    return found.assign(verdict=[adjusted_verdict(*row) for row in zip(found["difference"], found["p_holm"])])
 
 
 def sentences(tables: Mapping[str, pd.DataFrame], compared: pd.DataFrame) -> list[str]:
@@ -82,11 +77,12 @@ def sentences(tables: Mapping[str, pd.DataFrame], compared: pd.DataFrame) -> lis
     chosen = [name for name in compared["method"].unique() if name != RIVAL]
     fails = (compared.loc[compared["method"].isin(chosen), "verdict"] == "worse").any()
     state, scale = (_answered(tables["targets"], question) for question in (questions.STATE_WINS, questions.SCALE_WINS))
+    real = "SmolLM2-135M-Instruct, a real pretrained model, was trained beside the proxy." * bool(len(tables["bridge"]))
     told = {
         "What was found": [_found(tables, compared), state],
         "How sure that is": [_sure(tables["claims"], compared)],
         "Where it fails" if fails else "How far it holds": [*(_far(compared, name) for name in chosen), scale],
-        "What it does not mean": [_not_meant(tables["before_training"]), _real(tables["bridge"])],
+        "What it does not mean": [_not_meant(tables["before_training"]), real, bridge.said(tables["bridge"])],
     }
     return [f"**{title}.** {' '.join(filter(None, parts))}" for title, parts in told.items()]
 
@@ -105,14 +101,13 @@ def _found(tables: Mapping[str, pd.DataFrame], compared: pd.DataFrame) -> str:
 
 
 def _said(row: pd.Series) -> str:
-    alone = ALONE.get(verdict(row["low"], row["high"])) if row["verdict"] == "open" else None
+    alone = ALONE.get(verdict(*row[[*DIFFERENCE[1:]]])) if row["verdict"] == "open" else None
     said = f"{alone} equal shares, but not when adjusted for all comparisons" if alone else SAID[row["verdict"]]
     return f"{said} ({_points(row)})"
 
 
-def _points(row: Mapping[str, float], scale: float = 1, names: tuple = ("difference", "low", "high")) -> str:
-    mean, low, high = (scale * row[name] for name in names)
-    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]" if low == low else f"{mean:+.1f}"
+def _points(row: Mapping[str, float]) -> str:
+    return points_of(row).replace(" points", "")  # the unit of the whole page
 
 
 def _answered(targets: pd.DataFrame, question: questions.Question) -> str:
@@ -120,8 +115,7 @@ def _answered(targets: pd.DataFrame, question: questions.Question) -> str:
     found = questions.answers(targets, questions.differences(targets, targets, OUTCOME, [question]), OUTCOME)
     told = []
     for row in found[found["answer"] != questions.NOT_TRIED].to_dict("records"):
-        mean = row["difference"]
-        number = f", on average {_points(row, 100, DIFFERENCE)}" if mean == mean else ""
+        number = f", on average {_points(row)}" if _points(row) else ""
         told.append(f"{row['answer']} ({row['one']} against {row['other']}{number})")
     return f"{question.text} By fresh runs: {'; '.join(told)}." if told else ""
 
@@ -163,12 +157,6 @@ def _not_meant(before: pd.DataFrame) -> str:
         "gain and no order of methods is advice for a model of billions of parameters; what carries over is how to "
         "find out, and what can go wrong."
     )
-
-
-def _real(alike: pd.DataFrame) -> str:
-    """Whether one real model orders mixtures as the proxy does."""
-    which = "SmolLM2-135M-Instruct, a real pretrained model, was trained beside the proxy. " if len(alike) else ""
-    return which + bridge.said(alike)
 
 
 def design_runs(history: pd.DataFrame) -> pd.DataFrame:

@@ -6,17 +6,15 @@ from matplotlib.figure import Figure
 
 from causalmix.book.plots import style
 from causalmix.book.words import CLEAR
+from causalmix.study.trials import DIFFERENCE
 
 
 def headline(table: pd.DataFrame) -> Figure:
-    """Differences to equal shares in points, a row for each setting and a mark for each method, with 95% intervals.
-
-    ``table`` has ``setting, method, difference, low, high``.
-    """
+    """Differences to equal shares with 95% intervals, a row for each ``setting`` and a mark for each ``method``."""
     settings, methods = list(table["setting"].unique()), list(table["method"].unique())
     fig, ax = plt.subplots(figsize=(5.2, 0.4 * len(settings) + 0.9))
-    columns, look = ("difference", "low", "high"), style.looks(methods, methods=True)
-    style.dots(table, ax, "setting", columns, "method", look, settings)
+    points = table.assign(**{name: 100 * table[name] for name in DIFFERENCE})
+    style.dots(points, ax, "setting", DIFFERENCE, "method", style.looks(methods, methods=True), settings)
     style.level(ax, 0)
     ax.set_xlabel("difference to equal shares, points of accuracy")
     style.legend_above(ax, len(methods), 3)
