@@ -79,7 +79,7 @@ def tree(splits: Mapping | str, leaves: pd.DataFrame, ax: Axes) -> Axes:
 
     draw(splits, 0)
     ax.set_xlim(-0.6, len(leaves) - 0.4)
-    ax.set_ylim(-_depth(splits) - 1.1, 0.3)
+    ax.set_ylim(min(text.get_position()[1] for text in ax.texts) - 1.1, 0.3)
     ax.axis("off")
     return ax
 
@@ -89,10 +89,6 @@ def _largest(row: pd.Series) -> list[str]:
     kept = row.abs().nlargest(MOST_NAMED).index
     more = [f"({len(row) - len(kept)} smaller ones)"] * (len(row) > len(kept))
     return [f"{c.removeprefix('theta_')} {value:+.3f}" for c, value in row.items() if c in kept] + more
-
-
-def _depth(splits: Mapping | str) -> int:
-    return 0 if isinstance(splits, str) else 1 + max(_depth(splits["yes"]), _depth(splits["no"]))
 
 
 def mixtures(proposals: Mapping[str, Proposal], domains: Sequence[str], ax: Axes) -> Axes:

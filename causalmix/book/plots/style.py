@@ -110,18 +110,7 @@ def legend_above(ax: Axes, n: int, most: int) -> None:
         legend = ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=columns)
         if legend.get_window_extent().width <= ax.figure.bbox.width:
             break
-    grow(ax, LEGEND_ROW * (-(-n // columns) - 1))
-
-
-def legend_aside(ax: Axes, below: bool = False) -> None:
-    """A legend to the right of an axis, or below it, for many names."""
-    under = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12), "ncols": 3}
-    ax.legend(**under if below else {"bbox_to_anchor": (1.02, 1)})
-
-
-def grow(ax: Axes, inches: float) -> None:
-    """Make an axis's figure higher."""
-    ax.figure.set_figheight(ax.figure.get_figheight() + inches)
+    ax.figure.set_figheight(ax.figure.get_figheight() + LEGEND_ROW * (-(-n // columns) - 1))
 
 
 def name_rows(names: Sequence[str], ax: Axes) -> np.ndarray:

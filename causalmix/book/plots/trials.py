@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from causalmix.book.plots import style
-from causalmix.book.plots.style import GREY, colour, dots, legend_above, legend_aside, level, looks, of_method
+from causalmix.book.plots.style import GREY, colour, dots, legend_above, level, looks, of_method
 from causalmix.core.intervals import mean_interval
 from causalmix.methods.variants import DESIGNED
 from causalmix.study.trials import MEAN, in_group, name_of
@@ -23,6 +23,7 @@ VERDICTS = {
     "palette": {"holds": colour(2), "does not hold": colour(1), "cannot tell": GREY},
     "markers": {"holds": "o", "does not hold": "s", "cannot tell": "D"},
 }
+ASIDE = {"bbox_to_anchor": (1.02, 1)}  # where a legend of many names stands
 BASE_LINES = {"proxy": ":", "target": "--"}  # of a model's level before it was trained
 
 
@@ -79,11 +80,11 @@ def bridge(proxy: pd.DataFrame, real: pd.DataFrame, table: pd.DataFrame, axes: S
     level(axes[1], 0)
 
 
-def _methods(ax: Axes, x: Sequence[float], y: Sequence[float], names: Sequence[str], below: bool = False) -> None:
-    """Each method at its place, in its own look, with a legend."""
+def _methods(ax: Axes, x: Sequence[float], y: Sequence[float], names: Sequence[str], **legend: object) -> None:
+    """Each method at its place, in its own look, with a legend to the right, or as it is told."""
     look = looks(list(names), methods=True)
     sns.scatterplot(x=x, y=y, hue=list(names), style=list(names), s=45, zorder=3, ax=ax, **look)
-    legend_aside(ax, below)
+    ax.legend(**legend or ASIDE)
 
 
 def shares(mixtures: pd.DataFrame, share: str, ax: Axes) -> Axes:
@@ -107,7 +108,8 @@ def ternary(mixtures: pd.DataFrame, corners: Sequence[Sequence[str]], ax: Axes, 
     ax.plot(*points[[0, 1, 2, 0]].T, color="0.5", linewidth=1)
     if runs is not None:
         ax.plot(*place(runs).T, ".", color="0.8", markersize=2.5, zorder=0)
-    _methods(ax, *place(mixtures[[f"w_{n}" for n in names]]).T, mixtures["method"], below=True)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12), "ncols": 3}
+    _methods(ax, *place(mixtures[[f"w_{n}" for n in names]]).T, mixtures["method"], **below)
     for corner, (x, y) in zip(corners, points):
         ax.text(x, y + (0.03 if y else -0.05), " +\n".join(corner), ha="center", va="bottom" if y else "top")
     ax.set_aspect("equal")
@@ -133,7 +135,7 @@ def learning_curve(table: pd.DataFrame, outcome: str, ax: Axes, base: float | No
     ax.set(xlabel="recorded runs that the mixture was made from", ylabel="points of accuracy (higher is better)")
     if base is not None:
         style.base_level(ax, 100 * base, along="y")
-    legend_aside(ax)
+    ax.legend(**ASIDE)
     return ax
 
 
