@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.core.errors import InputError, brief
+from causalmix.core.parameters import check_name
 from causalmix.core.tables import SCHEMAS, check_columns, columns_with, finite, read_table
 from causalmix.core.wording import counted
 
@@ -139,9 +140,7 @@ class History:
 
     def check_outcome(self, outcome: str) -> None:
         """Raise InputError unless there is such a column."""
-        if outcome not in self.outcomes:
-            known = brief(", ".join(self.outcomes))
-            raise InputError(f"Expected an outcome among {known}, found {outcome!r}; choose one of these.")
+        check_name(outcome, self.outcomes, "outcome")
 
     def lacking(self, outcomes: Collection[str]) -> list[str]:
         """What has to be said of the runs that :meth:`complete` leaves out; nothing where there are none."""

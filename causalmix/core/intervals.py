@@ -32,7 +32,7 @@ def _error(values: np.ndarray, ratio: float) -> float:
     return values.std(ddof=1) * np.sqrt(1 / len(values) + ratio)
 
 
-def split_interval(gaps: Sequence[float], ratio: float, level: float = 0.95) -> tuple[float, float, float]:
+def split_interval(gaps: Sequence[float], ratio: float) -> tuple[float, float, float]:
     """Mean of differences over random splits, one each, and its corrected resampled t-interval.
 
     Splits share runs, so the variance of the mean of J differences is taken to be (1/J + ratio) s^2 with ratio
@@ -42,7 +42,7 @@ def split_interval(gaps: Sequence[float], ratio: float, level: float = 0.95) -> 
     gaps = _known(gaps)
     if len(gaps) < FEWEST_SPLITS:
         return float(gaps.mean()) if len(gaps) else np.nan, np.nan, np.nan
-    return mean_interval(gaps, level, ratio)
+    return mean_interval(gaps, ratio=ratio)
 
 
 def held_out_ratio(scores: pd.DataFrame) -> float:

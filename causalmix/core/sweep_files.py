@@ -51,23 +51,22 @@ def read_sweep(
     score in the files, or the end of several names, whose mean is meant; ``others`` are further ones that are asked
     for.  InputError when a file is no such table, runs cannot be told apart or joined, or an outcome be known.
     """
-    pair = [path for path in (ratios, metrics) if path is not None]
-    if bool(history) == bool(pair) or len(pair) == 1:
-        found = ", ".join(f"--{n}" for n, p in (("history", history), ("ratios", ratios), ("metrics", metrics)) if p)
+    named_as = {"history": history, "ratios": ratios, "metrics": metrics}
+    given = {name: Path(path) for name, path in named_as.items() if path is not None}
+    if tuple(given) not in (("history",), ("ratios", "metrics")):
+        found = ", ".join(f"--{name}" for name in given) or "none"
         raise InputError(
-            f"Expected a sweep as --history, or as --ratios and --metrics, found {found or 'none'}; give one or the "
-            "other two."
+            f"Expected a sweep as --history, or as --ratios and --metrics, found {found}; give one or the other two."
         )
     said: list[str] = []
-    waiting = dict(renamed)
+    waiting, source = dict(renamed), next(iter(given.values())).name
     if history:
-        frame, source = _renamed(_read(Path(history), said), renamed, waiting), Path(history).name
+        frame = _renamed(_read(given["history"], said), renamed, waiting)
     else:
-        frame = _joined(Path(ratios), Path(metrics), renamed, waiting, said)
-        source = f"{Path(ratios).name} and its metrics"
+        frame, source = _joined(*given.values(), renamed, waiting, said), f"{source} and its metrics"
     wanted = {text for name in (outcome, *others) for text in (name, named(name))}
     if not (columns_with(frame, "w_") and "run_id" in frame and columns_with(frame, "y_")):
-        frame = _as_history(frame, source, wanted, bool(pair), said)
+        frame = _as_history(frame, source, wanted, not history, said)
     else:
         beside = [name for name in frame.columns if name not in (*IDS, *KEPT, "part") and _is_numeric(frame[name])]
         _tell_unused([name for name in beside if not name.startswith(("w_", "x_", "y_"))], frame, source, said)
@@ -77,8 +76,7 @@ def read_sweep(
         idle = [name for name in columns_with(frame, "y_") if name not in (column, *map(named, others))]
         numbers = frame[idle].apply(pd.to_numeric, errors="coerce").astype(float)
         frame = frame.assign(**numbers.where(np.abs(numbers) < LARGEST))
-    given = [Path(path) for path in (history, ratios, metrics) if path is not None]
-    files = [file for path in given for file in (sorted(path.rglob(RESULTS)) if path.is_dir() else [path])]
+    files = [file for path in given.values() for file in (sorted(path.rglob(RESULTS)) if path.is_dir() else [path])]
     return Sweep(check_history(frame, source), column, tuple(said), tuple(files))
 
 

@@ -26,8 +26,7 @@ LEAST = {"n_samples": 1, "model_size": 1, "trees": 8, "seed": 0, "max_rows": 0, 
 
 def checked(request: Request) -> Asked:
     """All that a request gives; what can be refused before a pool is read is refused here."""
-    if request.method not in BY_LETTER:
-        raise InputError(f"Expected a method among {', '.join(BY_LETTER)}, found {request.method!r}; choose one.")
+    check_name(request.method, BY_LETTER, "method")
     if request.method != "cautious" and (request.keep or request.trust_region):
         given = "--keep" if request.keep else "--trust-region"
         raise InputError(

@@ -126,9 +126,8 @@ def _settings(
     how = {"ds_type": reader, "type": "chat_template", "field_messages": "messages",
            "message_property_mappings": {"role": "role", "content": "content"}, "roles_to_train": ["assistant"],
            "train_on_eos": "turn"}  # fmt: skip
-    how |= ({"field_tools": LISTED} if tools else {}) | (
-        {"message_field_training": "train"} if "train" in fields else {}
-    )
+    how |= {"field_tools": LISTED} if tools else {}
+    how |= {"message_field_training": "train"} if "train" in fields else {}
     run = {"stage": "sft", "do_train": True, "dataset_dir": ".", "dataset": ",".join(info), "mix_strategy": "concat"}
     return {
         TRL: {"datasets": parts, "assistant_only_loss": True},
