@@ -15,7 +15,7 @@ from causalmix.book.run import ChapterError, Job, jobs_of, run, wanted_sources
 from causalmix.core import paths
 from causalmix.core.errors import InputError, plain
 from causalmix.core.parameters import SUBJECTS, FitParameters, declaration, read, subject_of
-from causalmix.core.study_file import read_study
+from causalmix.core.study_file import PLACES, read_study
 from causalmix.methods.request import OF_ROWS, add_fields, add_options, read_as, request_of
 
 
@@ -188,7 +188,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.help_parameters:
         for chapter in wanted_sources(chapters):
             model = SUBJECTS[subject_of(chapter)]
-            lines = (declaration(model, name) for name in model.model_fields if name not in stamps.OWN)
+            lines = (declaration(model, name) for name in model.model_fields if name not in PLACES)
             print(chapter, *lines, sep="\n  ")
         return 0
     for text in options.parameter:

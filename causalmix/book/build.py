@@ -20,7 +20,7 @@ from docutils import nodes
 from causalmix.book import answers, data_files, explorer, stamps
 from causalmix.book.gates import chapters, check_chapters, check_html
 from causalmix.core.errors import InputError
-from causalmix.core.paths import ROOT
+from causalmix.core.paths import ROOT, write_whole
 
 STUDENT = "CAUSALMIX_STUDENT"  # environment variable of a rendering without solutions
 MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg-full.js"  # SVG output needs no font files
@@ -45,12 +45,8 @@ def check(root: Path = ROOT) -> list[str]:
 
 def build(root: Path = ROOT, student: bool = False) -> Path:
     """Render the book from the committed pages; the students' edition has no solutions, and a folder of its own."""
-    if before := check_chapters(root):
-        raise BookError(before)
     out = root / "book" / "_build" / "student" if student else root / "book"
-    html = out / "_build" / "html"
-    shutil.rmtree(html, ignore_errors=True)  # a page that left the table of contents must not linger
-    _render(root, True, out, {STUDENT: "1"} if student else {})
+    html = _render(root, "html", out, {STUDENT: "1"} if student else {})
     if after := check_html(html):
         raise BookError(after)
     return html / "index.html"
@@ -67,10 +63,7 @@ def print_book(root: Path = ROOT) -> Path:
             "Expected Chromium to print the book, found none of "
             f"{', '.join(BROWSERS)}; install it, or print pages of the rendered book from any browser."
         )
-    if before := check_chapters(root):
-        raise BookError(before)
-    _render(root, False, root / "book", {}, "singlehtml")
-    page, out = root / "book" / "_build" / "singlehtml" / "index.html", root / "book" / "_build" / "causalmix.pdf"
+    page, out = _render(root, "singlehtml", root / "book", {}) / "index.html", root / "book/_build/causalmix.pdf"
     page.write_text(page.read_text(encoding="utf-8").replace('"../_static/', '"_static/'), encoding="utf-8")
     out.unlink(missing_ok=True)
     sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # root may not use it
@@ -80,22 +73,26 @@ def print_book(root: Path = ROOT) -> Path:
     return out
 
 
-def _render(root: Path, strict: bool, out: Path, settings: dict[str, str], builder: str = "html") -> None:
-    """Run jupyter-book; its talk goes to ``book/_build/build.log`` and only complaints come back."""
-    renderer = str(Path(sys.executable).with_name("jb"))
-    command = [renderer, "build", "book", "--config", "_config.yml", "--path-output", str(out), "--all", "--keep-going"]
-    command += ["--builder", builder]
+def _render(root: Path, builder: str, out: Path, settings: dict[str, str]) -> Path:
+    """Run jupyter-book on sound chapters; its talk goes to ``book/_build/build.log``; returns the folder of pages."""
+    if findings := check_chapters(root):
+        raise BookError(findings)
+    made = out / "_build" / builder
+    shutil.rmtree(made, ignore_errors=True)  # a page that left the table of contents must not linger
+    command = [str(Path(sys.executable).with_name("jb")), "build", "book", "--config", "_config.yml", "--all"]
+    command += ["--path-output", str(out), "--builder", builder, "--keep-going"]
+    command += ["-W", "-n"] * (builder == "html")
     path = os.pathsep.join(p for p in (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")) if p)
     env = os.environ | {"CAUSALMIX_ROOT": str(root), "PYTHONPATH": path} | settings
-    done = subprocess.run(command + ["-W", "-n"] * strict, cwd=root, env=env, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
     log = root / "book" / "_build" / "build.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     talk = re.sub(r"\x1b\[[\d;]*m", "", done.stdout + done.stderr)  # without the terminal's colours
-    log.write_text(talk, encoding="utf-8")
+    write_whole(log, talk)
     if done.returncode:
         complaints = [line for line in talk.splitlines() if re.search(r"WARNING|ERROR|Error\b", line)]
         ended = f"Expected jupyter-book to end well, found exit code {done.returncode}; read {log}."
         raise BookError(complaints or [ended])
+    return made
 
 
 def write_status(root: Path = ROOT) -> Path:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from causalmix.book.gates import chapters
 from causalmix.book.stamps import stamp_of
-from causalmix.core.paths import ROOT
+from causalmix.core.paths import ROOT, write_whole
 
 ARCHIVE = "causalmix_data.zip"
 NO_TIME = (1980, 1, 1, 0, 0, 0)  # so that the archive is the same each time
@@ -33,8 +33,7 @@ def files(root: Path = ROOT) -> dict[str, dict[str, list[str]]]:
 def write_table(root: Path, name: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
     """Write a table that a page of the book includes, as Markdown, to ``book/_build/NAME.md``."""
     path = root / "book" / "_build" / f"{name}.md"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(markdown(head, rows), encoding="utf-8")
+    write_whole(path, markdown(head, rows))
     return path
 
 

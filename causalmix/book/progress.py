@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self, TextIO
 
-from causalmix.core.paths import RUNNER
+from causalmix.core.paths import RUNNER, write_whole
 
 #: Environment variable with the file through which a kernel tells its progress.
 CHANNEL = RUNNER
@@ -24,9 +24,7 @@ LOG_SECONDS = 20  # between lines, where the output is not a terminal
 def progress(done: int, total: int, seconds_left: float | None) -> None:
     """Tell how far a long computation is; the callback for :func:`causalmix.train.sweep.run_sweep`."""
     if channel := os.environ.get(CHANNEL):
-        draft = Path(f"{channel}.{os.getpid()}")
-        draft.write_text(json.dumps([done, total, seconds_left]))
-        draft.replace(channel)
+        write_whole(Path(channel), json.dumps([done, total, seconds_left]))
     elif sys.stderr.isatty():
         end = "\n" if done == total else ""
         print(f"\r\033[K{_runs(done, total)}{_left(seconds_left)}", end=end, file=sys.stderr, flush=True)

@@ -25,9 +25,9 @@ from causalmix.book import stamps
 from causalmix.book.progress import CHANNEL, Display
 from causalmix.core import paths
 from causalmix.core.errors import InputError
-from causalmix.core.parameters import SUBJECTS, check_name, read, subject_of
+from causalmix.core.parameters import Subject, check_name, read, subject_of
 from causalmix.core.paths import write_whole
-from causalmix.core.study_file import CHANGES, read_study
+from causalmix.core.study_file import CHANGES, PLACES, read_study
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -64,23 +64,26 @@ def jobs_of(
 ) -> list[Job]:
     """What has to be executed; every name and value is checked here, before anything starts."""
     study, sources = read_study(study_name), wanted_sources(chapters, root)
-    models = {chapter: SUBJECTS[subject_of(chapter)] for chapter in sources}
+    usual = {chapter: study.of(subject_of(chapter)) for chapter in sources}
     for name in given:
-        check_name(name, dict.fromkeys(n for m in models.values() for n in m.model_fields if n not in stamps.OWN))
-    usual = {chapter: dict(study.of(subject_of(chapter))) for chapter in sources}
-    own = {chapter: {n: v for n, v in given.items() if n in model.model_fields} for chapter, model in models.items()}
-    asked = {chapter: {n: v for n, v in read(models[chapter], own[chapter]) if n in own[chapter]} for chapter in own}
-    new = {chapter: {n: v for n, v in asked[chapter].items() if v != usual[chapter][n]} for chapter in sources}
+        check_name(name, dict.fromkeys(n for one in usual.values() for n, _ in one if n not in PLACES))
+    new = {chapter: _new(values, given) for chapter, values in usual.items()}
     changes = {n: v for values in new.values() for n, v in values.items()}
     folder, shelf = _places(study_name, changes, root)
     here = folder.relative_to(root).as_posix() if folder.is_relative_to(root) else str(folder)
     where = {"study": study_name} | ({"results_dir": here} if changes else {})
     jobs = []
     for chapter, source in sources.items():
-        values = usual[chapter] | asked[chapter] | where
-        injected = {name: values[name] for name, f in models[chapter].model_fields.items() if values[name] != f.default}
+        values, fields = dict(usual[chapter]) | new[chapter] | where, type(usual[chapter]).model_fields
+        injected = {name: value for name, value in values.items() if value != fields[name].default}
         jobs.append(Job(source, shelf / source.name, study_name, injected, folder, new[chapter]))
     return jobs
+
+
+def _new(usual: Subject, given: Mapping[str, object]) -> dict[str, object]:
+    """Values that are given for a subject and are not its study's."""
+    own = {name: value for name, value in given.items() if name in type(usual).model_fields}
+    return {name: value for name, value in read(type(usual), own) if name in own and value != getattr(usual, name)}
 
 
 def wanted_sources(chapters: Sequence[str], root: Path = paths.ROOT) -> dict[str, Path]:
@@ -171,7 +174,7 @@ def _make_page(job: Job, at_cell: Callable[[int], None], env: dict[str, str], ro
     clean(page)
     if found := faults(page):
         raise ChapterError(f"{job.source.stem} is no page: {'; '.join(found)}. The old page is left in place.")
-    changed = {name: value for name, value in job.parameters.items() if name not in stamps.OWN}
+    changed = {name: value for name, value in job.parameters.items() if name not in PLACES}
     outputs = _outputs(job, page, root)
     page.metadata[stamps.KEY] = stamps.make_stamp(source, page, job.study, changed, _told(page, "inputs"), outputs)
     write_whole(job.page, nbformat.writes(page) + "\n")
@@ -238,8 +241,7 @@ def faults(page: NotebookNode) -> list[str]:
     from causalmix.book.takeaway import OPEN
 
     found = []
-    numbered = enumerate(page.cells, 1)
-    code = [(number, cell) for number, cell in numbered if cell.cell_type == "code" and cell.source.strip()]
+    code = [(n, cell) for n, cell in enumerate(page.cells, 1) if cell.cell_type == "code" and cell.source.strip()]
     if [cell.execution_count for _, cell in code] != list(range(1, len(code) + 1)):
         found.append("its cells were not executed once each, in order")
     for number, cell in code:

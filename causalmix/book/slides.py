@@ -9,7 +9,7 @@ from jinja2 import Template
 from causalmix.book.gates import chapters
 from causalmix.book.stamps import read_notebook
 from causalmix.core.errors import InputError
-from causalmix.core.paths import ASSETS, ROOT
+from causalmix.core.paths import ASSETS, ROOT, write_whole
 
 #: Figures of the slides after the first two, in their order; a chapter's answer stands on its first one.
 SHOWN = (
@@ -44,9 +44,8 @@ def write(root: Path = ROOT) -> Path:
             figure["answer"] = next(filter(None, map(_answer, cells)), "")
         slides.append(figure)
     out = root / "book" / "_build" / "slides.html"
-    out.parent.mkdir(parents=True, exist_ok=True)
     template = Template((ASSETS / "slides.html.jinja").read_text(encoding="utf-8"), autoescape=True, trim_blocks=True)
-    out.write_text(template.render(slides=slides), encoding="utf-8")
+    write_whole(out, template.render(slides=slides))
     return out
 
 

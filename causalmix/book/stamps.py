@@ -12,23 +12,20 @@ from contextlib import suppress
 from pathlib import Path
 
 from causalmix.core import paths
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, refused
 from causalmix.core.parameters import SUBJECTS, Subject, subject_of
-from causalmix.core.study_file import read_study
+from causalmix.core.study_file import PLACES, read_study
 
 KEY = "causalmix"  # of a notebook's metadata
 COMMITTED = "laptop"  # the study whose pages are the book's
-OWN = ("study", "results_dir")  # parameters that say where, not what
 CELL = {"cell_type", "metadata", "source"}  # what each cell of a notebook has
 NOTEBOOKS = paths.ROOT / "notebooks"
 
 
 def read_notebook(path: Path) -> dict:
     """A notebook as plain JSON; raises InputError when there is none."""
-    try:
+    with refused(f"a notebook at {path}", "correct the name or the file", OSError, ValueError, RecursionError):
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"Expected a notebook at {path}, found no readable file; correct the name.") from error
     cells = found.get("cells") if isinstance(found, dict) and isinstance(found.get("metadata"), dict) else None
     if not isinstance(cells, list) or not all(isinstance(c, dict) and CELL <= c.keys() for c in cells):
         raise InputError(f"Expected a notebook of format 4 at {path}, found other JSON; save it anew, or remove it.")
@@ -112,10 +109,8 @@ def code_hash(notebook: Mapping) -> str:
 def _imports(source: str) -> set[str]:
     """Names below ``causalmix`` that a source imports, and all that they lie in."""
     names = set()
-    try:
+    with refused("Python in every cell and module", "correct it", SyntaxError, ValueError):
         tree = ast.parse(source)
-    except (SyntaxError, ValueError) as error:
-        raise InputError(f"Expected Python in every cell and module, found {error}; correct it.") from error
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -137,12 +132,12 @@ def input_hashes(inputs: Iterable[str | Path], root: Path = paths.ROOT) -> dict[
 
 def differing(values: Mapping[str, object], model: type[Subject]) -> dict[str, object]:
     """Those values that are not a subject's defaults; where it runs is no such value."""
-    fields = {name: field for name, field in model.model_fields.items() if name in values and name not in OWN}
-    return {name: values[name] for name, field in fields.items() if values[name] != field.default}
+    usual = {name: field.default for name, field in model.model_fields.items() if name not in PLACES}
+    return {name: values[name] for name in usual if name in values and values[name] != usual[name]}
 
 
 def make_stamp(
-    source: Mapping, page: Mapping, study: str, parameters: Mapping[str, object], inputs: Mapping[str, str],
+    source: Mapping, page: Mapping, study: str, parameters: Mapping[str, object], inputs: Mapping[str, str] = {},
     outputs: Mapping[str, str] = {},
 ) -> dict:  # fmt: skip
     """The stamp of a page; inputs and outputs are files with their hashes."""
@@ -164,10 +159,7 @@ def state(page: Path, root: Path = paths.ROOT) -> tuple[str, list[str]]:
         return "reduced", [f"study {stamp['study']}"]
     source, subject = read_notebook(root / "notebooks" / page.name), subject_of(page.stem)
     changed = differing(dict(read_study(COMMITTED).of(subject)), SUBJECTS[subject])
-    files = {kind: stamp.get(kind, {}) for kind in ("inputs", "outputs")}
-    found = {kind: input_hashes(hashes, root) for kind, hashes in files.items()}
-    now = make_stamp(source, content, COMMITTED, changed, **found)
-    changes = [name for name in now if name not in (*files, "study") and now[name] != stamp.get(name)]
-    told = {name: hash for hashes in files.values() for name, hash in hashes.items()}
-    changes += [name for name, hash in (found["inputs"] | found["outputs"]).items() if hash != told[name]]
+    now, files = make_stamp(source, content, COMMITTED, changed), stamp.get("inputs", {}) | stamp.get("outputs", {})
+    changes = [name for name in now if name not in ("inputs", "outputs") and now[name] != stamp.get(name)]
+    changes += [name for name, found in input_hashes(files, root).items() if found != files[name]]
     return ("stale", [f"{name} changed" for name in changes]) if changes else ("fresh", [])

@@ -7,7 +7,6 @@ from IPython.display import HTML, display
 
 __all__ = ["Takeaway", "place"]
 
-TITLE = "In short"
 OPEN = "The answer will stand here when this notebook has run to its end."
 
 
@@ -32,5 +31,5 @@ def _box(text: str) -> HTML:
     """The box as HTML, with the classes that the book's theme draws as an admonition."""
     marked = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escape(text, quote=False))
     marked = re.sub(r"`(.+?)`", r"<code>\1</code>", marked)
-    title = f'<p class="admonition-title"><strong>{TITLE}</strong></p>'
+    title = '<p class="admonition-title"><strong>In short</strong></p>'
     return HTML(f'<div class="admonition tip takeaway">{title}<p>{marked}</p></div>')
