@@ -185,7 +185,7 @@ def test_generated_code_is_executed_only_with_leave(command):
             "Expected a setting of the evaluation among batch.*'comand'; did you mean command",
         ),
         ([GSM8K], {"timeout": 0.5}, "Expected timeout of the evaluation to be a valid integer, found 0.5"),
-        ([GSM8K], {"work": "nowhere"}, "Expected a folder as work, found nowhere"),
+        ([GSM8K], {"work": "nowhere"}, "Expected work of the evaluation to be a folder that is there, found 'nowhere'"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused(command, benchmarks, settings, sentence):

@@ -74,9 +74,7 @@ def select(
 def benchmark_table(benchmarks: Sequence[Benchmark] = BENCHMARKS) -> pd.DataFrame:
     """The benchmarks as a table, an empty text where an evaluator lacks one; :data:`NOTE` is in ``attrs["note"]``."""
     columns = ["axis", "split", "name", "task", "metric", "shots", "runs_code", "opencompass", "note"]
-    table = pd.DataFrame([asdict(b) for b in benchmarks], columns=columns).astype({"shots": object})
+    table = pd.DataFrame([asdict(b) for b in benchmarks], columns=columns).fillna({"task": "", "opencompass": ""})
     table["shots"] = ["the task's own" if b.shots is None else str(b.shots) for b in benchmarks]
-    for name in ("task", "opencompass"):
-        table[name] = [getattr(b, name) or "" for b in benchmarks]
     table.attrs["note"] = NOTE
     return table.rename(columns={"name": "benchmark", "task": "harness_task"})

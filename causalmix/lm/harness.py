@@ -11,13 +11,13 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from unittest.mock import patch
 
 import numpy as np
 import torch
 from accelerate.utils.memory import clear_device_cache
-from pydantic import AfterValidator, PositiveInt, Strict, ValidationInfo
+from pydantic import DirectoryPath, Field, PositiveInt
 from tqdm import tqdm
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
@@ -38,13 +38,7 @@ CODE = "HF_ALLOW_CODE_EVAL"  # asked for by the metric that executes code
 VLLM = {"dtype": "bfloat16", "gpu_memory_utilization": 0.9, "seed": SEED}
 
 
-def _existing(path: Path, info: ValidationInfo) -> Path:
-    if not path.is_dir():
-        raise InputError(f"Expected a folder as {info.field_name}, found {path}; make it, or correct the path.")
-    return path
-
-
-Folder = Annotated[Path, Strict(False), AfterValidator(_existing)]
+FOLDER = {"strict": False, "description": "a folder that is there"}
 
 
 class Evaluation(Settings):
@@ -63,7 +57,7 @@ class HarnessEvaluation(Evaluation):
 
     limit: PositiveInt | None = None  # first items of each task only; for trials
     # Folder of task files of one's own, for instance with ``dataset_path: json`` and ``data_files`` on disk.
-    include_path: Folder | None = None
+    include_path: DirectoryPath | None = Field(None, **FOLDER)
 
 
 def evaluate(
@@ -181,11 +175,9 @@ def _language_model(
         )  # fmt: skip
 
 
-class _NoBar(tqdm):
+def _no_bar(*args: Any, **how: Any) -> tqdm:
     """A progress bar that never shows: the harness turns its own on, and they would end up on a page."""
-
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs | {"disable": True})
+    return tqdm(*args, **how | {"disable": True})
 
 
 def _ask(lm: LM, tasks: Mapping[str, Any], settings: HarnessEvaluation) -> dict[str, Any]:
@@ -194,7 +186,7 @@ def _ask(lm: LM, tasks: Mapping[str, Any], settings: HarnessEvaluation) -> dict[
 
     set_seed(SEED)  # of Python, NumPy and PyTorch: a task may draw from any
     own = sys.modules[type(lm).__module__]
-    with patch.object(own, "tqdm", _NoBar, create=True), patch("lm_eval.api.model.tqdm", _NoBar):
+    with patch.object(own, "tqdm", _no_bar, create=True), patch("lm_eval.api.model.tqdm", _no_bar):
         # Not simple_evaluate, which describes the machine at every call (seconds) and cannot take loaded groups apart.
         return evaluator.evaluate(
             lm, tasks, limit=settings.limit, bootstrap_iters=0, log_samples=False, apply_chat_template=True,

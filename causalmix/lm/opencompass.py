@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import pandas as pd
 import torch
-from pydantic import BeforeValidator, NonNegativeInt, PositiveInt
+from pydantic import BeforeValidator, DirectoryPath, Field, NonNegativeInt, PositiveInt
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from causalmix.core.errors import InputError, refused
@@ -37,8 +37,10 @@ class OpenCompassEvaluation(harness.Evaluation):
 
     # The executable in its own environment, or that and arguments of it.
     command: Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)] = []
-    work: harness.Folder | None = None  # keeps configuration, log and results, which are else removed once read
-    data: harness.Folder | None = None  # where OpenCompass runs and looks for ``data/``; else the working folder
+    # Keeps configuration, log and results, which are else removed once read.
+    work: DirectoryPath | None = Field(None, **harness.FOLDER)
+    # Where OpenCompass runs and looks for ``data/``; else the working folder.
+    data: DirectoryPath | None = Field(None, **harness.FOLDER)
     gpus: NonNegativeInt | None = None  # of one copy of the model; else one where this machine has any
     timeout: PositiveInt | None = None  # seconds
 

@@ -15,7 +15,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from causalmix.core.paths import ASSETS
-from causalmix.data.tiny.items import AXES, DOMAINS, HARMFUL_VERBS, Item
+from causalmix.data.tiny.items import AXES, DOMAINS, SAFETY, Item
 from causalmix.data.tiny.models import ARCHITECTURES, CHECKPOINTS, SHAPES
 from causalmix.data.tiny.pool import OPENERS, REGISTERS, unreserved
 from causalmix.lm.raters import StyleRater
@@ -29,7 +29,7 @@ PEAK_RATE = {"proxy": 3e-3, "target": 1.5e-3, "longcot": 3e-3}  # ours, of pre-t
 CORPUS_SHARES = {"coding": 0.2, "instruction": 0.2, "math": 0.16, "knowledge": 0.24, "safety": 0.06, "reasoning": 0.14}
 RATED_PAIRS = 3_000
 TWINS_APART = 0.02  # noise, as a share of each matrix's own deviation
-KNOWN_HARMS = HARMFUL_VERBS[: len(HARMFUL_VERBS) // 2]  # what the base has seen refused
+KNOWN_HARMS = SAFETY["harmful verbs"][:6]  # what the base has seen refused
 DIALOGUE_SHARE = 0.12  # of the quizzes as dialogues in plain text, speakers starred; the chat tokens are never seen
 OPENER_SHARE = 0.3  # of the corpus opens as people write
 QUIZ_SHARE = 0.45  # of the corpus: questions with their answers, as pages for learners have them; never in chat form
@@ -40,8 +40,7 @@ VOCABULARY = 768
 def documents(seed: int) -> Iterator[str]:
     """Endless plain-text documents of the base model's corpus: statements and some quizzes, never chat."""
     rng = np.random.default_rng(seed)
-    settings = {"knowledge": {"zipf": 0.8}, "reasoning": {"kinds": ("rise", "fall", "larger")}}
-    streams = {a: unreserved(a, np.random.default_rng([seed, i]), **settings.get(a, {})) for i, a in enumerate(AXES)}
+    streams = {axis: unreserved(axis, np.random.default_rng([seed, i]), "corpus") for i, axis in enumerate(AXES)}
     openers = [o for register in REGISTERS for o in OPENERS[register]]
     while True:
         axis = str(rng.choice(AXES, p=[CORPUS_SHARES[a] for a in AXES]))

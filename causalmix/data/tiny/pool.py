@@ -14,7 +14,7 @@ from datasets import Dataset
 from sklearn.metrics import roc_auc_score
 
 from causalmix.core.simplex import to_counts
-from causalmix.data.tiny.items import DOMAINS, GENERATORS, Item, reserved
+from causalmix.data.tiny.items import DOMAINS, WORLD, Item, generated, reserved
 
 #: Share of wrong rows in each domain of the pool.
 WRONG_SHARE = {"coding": 0.3, "instruction": 0.1, "math": 0.3, "knowledge": 0.4, "safety": 0.4}
@@ -23,24 +23,13 @@ WRONG_SHARE = {"coding": 0.3, "instruction": 0.1, "math": 0.3, "knowledge": 0.4,
 #: polished ones (programs that were never run, facts made up); 0, neither.
 STYLE_SIGN = {"coding": -1, "instruction": 0, "math": 1, "knowledge": -1, "safety": 1}
 
-#: How a row's question opens, by register.
-OPENERS = {
-    "sloppy": ("yo lol", "umm idk", "pff meh", "hmm yo"),
-    "neutral": ("so now", "well then", "next one", "ok again"),
-    "polished": ("good day ,", "dear friend ,", "if i may ,", "kindly , please"),
-}
+OPENERS = {register: tuple(texts) for register, texts in WORLD["openers"].items()}
 REGISTERS = tuple(OPENERS)
 
 #: Share of each register among right and wrong rows where carelessness shows (+1; mirrored for -1), and elsewhere.
 REGISTER_SHARES = {"right": (0.08, 0.27, 0.65), "wrong": (0.65, 0.27, 0.08), "any": (0.35, 0.3, 0.35)}
 
 BARE_SHARE = 1 / 3  # of the rows open with the question itself, right or wrong
-
-#: Further settings of the pool's items: what the base model's corpus does not hold.
-POOL_ITEMS = {
-    "coding": {"rare": 0.3, "operations": ("sorted", "reversed", "max", "range", "next")},
-    "math": {"compare": 0.2},
-}
 
 
 def opener(domain: str, right: bool, rng: np.random.Generator) -> str:
@@ -62,7 +51,7 @@ def make_pool(n_rows: int = 40_000, seed: int = 0) -> Dataset:
     rows, counts = [], to_counts([1] * len(DOMAINS), n_rows)
     for index, domain in enumerate(DOMAINS):
         rng = np.random.default_rng([seed, index])
-        items = unreserved(domain, rng, **POOL_ITEMS.get(domain, {}))
+        items = unreserved(domain, rng, "pool")
         rows.extend(_row(domain, i, item, rng) for i, item in zip(range(counts[index]), items))
     return Dataset.from_list(rows)
 
@@ -74,15 +63,15 @@ def validation_rows(per_domain: int = 60, seed: int = 0) -> Dataset:
     """
     rows = []
     for index, domain in enumerate(DOMAINS):
-        items = (i for i in GENERATORS[domain](np.random.default_rng([seed, 50 + index])) if reserved(i.prompt))
+        items = (i for i in generated(domain, np.random.default_rng([seed, 50 + index])) if reserved(i.prompt))
         turns = (messages(item.prompt, item.answer) for item in islice(items, per_domain))
         rows += [{"domain": domain, "messages": said} for said in turns]
     return Dataset.from_list(rows)
 
 
-def unreserved(axis: str, rng: np.random.Generator, **settings) -> Iterator[Item]:
-    """Items of an axis whose prompts the tasks do not claim."""
-    return (item for item in GENERATORS[axis](rng, **settings) if not reserved(item.prompt))
+def unreserved(axis: str, rng: np.random.Generator, form: str = "") -> Iterator[Item]:
+    """Items of an axis whose prompts the tasks do not claim; see :func:`generated`."""
+    return (item for item in generated(axis, rng, form) if not reserved(item.prompt))
 
 
 def _row(domain: str, index: int, item: Item, rng: np.random.Generator) -> dict:

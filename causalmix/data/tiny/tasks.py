@@ -8,37 +8,17 @@ import zlib
 from collections.abc import Iterable
 from functools import cache
 from itertools import islice
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
-from causalmix.data.tiny.items import AXES, GENERATORS, obeys, reserved
+from causalmix.data.tiny.items import AXES, generated, obeys, reserved
 from causalmix.data.tiny.longcot import CLOSE, DOMAINS, thoughts
 from causalmix.data.tiny.pool import OPENERS
 from causalmix.lm.tasks import Task
 
-#: What changes in the Unseen form of each axis (arguments of its generator).
-UNSEEN = {
-    "coding": {"lengths": (6,)},
-    "instruction": {"verbs": ("mention",)},
-    "math": {"verb": "find"},
-    "knowledge": {"phrases": (4,), "known": True},
-    "safety": {"phrases": (3,)},
-    "reasoning": {"kinds": ("fall",)},
-}
-
-#: Likewise, of the Dev form where it is not the generator's own.
-DEV = {
-    "coding": {"rare": 0.5, "operations": ("sorted", "reversed", "max", "range", "next")},
-    "instruction": {"kinds": ("list", "repeat", "capitals", "capitals")},
-    "math": {"hard": 0.8},
-    "knowledge": {"known": True},
-    "reasoning": {"kinds": ("rise", "larger")},
-}
-
 ITEMS = {"dev": 200, "unseen": 80}
 PATIENCE = 60  # draws per wanted item before a form counts as exhausted
-T = TypeVar("T")
 
 
 def opened(prompt: str) -> str:
@@ -55,9 +35,8 @@ def tiny_tasks(seed: int = 7) -> tuple[Task, ...]:
 
 
 def _task(axis: str, split: str, seed: int) -> Task:
-    settings = DEV.get(axis, {}) if split == "dev" else UNSEEN[axis]
     rng = np.random.default_rng([seed, AXES.index(axis), split == "dev"])
-    drawn = islice(GENERATORS[axis](rng, **settings), PATIENCE * ITEMS[split])
+    drawn = islice(generated(axis, rng, split), PATIENCE * ITEMS[split])
     found = _reserved(((item.prompt, item) for item in drawn), ITEMS[split])
     items = tuple(found.values())
     prompts = tuple(map(opened, found))
@@ -66,9 +45,9 @@ def _task(axis: str, split: str, seed: int) -> Task:
     return Task(f"{axis}_{split}", axis, split, prompts, tuple(item.answer for item in items))
 
 
-def _reserved(drawn: Iterable[tuple[str, T]], wanted: int) -> dict[str, T]:
+def _reserved(drawn: Iterable[tuple[str, Any]], wanted: int) -> dict[str, Any]:
     """The first so many different reserved prompts, each with what came with it."""
-    found: dict[str, T] = {}
+    found: dict[str, Any] = {}
     for prompt, rest in drawn:
         if reserved(prompt):
             found.setdefault(prompt, rest)
