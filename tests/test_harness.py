@@ -231,7 +231,7 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch, folder):
         ({"max_new_tokens": None}, "Expected max_new_tokens of the evaluation to be a valid integer, found None"),
         ({"limit": 0}, "Expected limit of the evaluation to be greater than 0, found 0"),
         ({"backend": "jax"}, "Expected backend of the evaluation to be 'hf' or 'vllm', found 'jax'"),
-        ({"include_path": "nowhere"}, "Expected include_path of the evaluation to be a folder that is there, found 'nowhere'"),
+        ({"include_path": "nowhere"}, "include_path of the evaluation to be a folder that is there, found 'nowhere'"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(folder, settings, sentence):

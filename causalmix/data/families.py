@@ -68,29 +68,25 @@ def real_kind(recipe: Recipe) -> Kind:
 
 def _score_real(recipe: Recipe, pool: Dataset) -> pd.DataFrame:
     """Published scores where rows are found there, computed ones elsewhere."""
-    loaded = []
+    if not recipe.scores:
+        return _computed(recipe, pool)
+    found = published_scores.attach(pool, hub.open_rows(**recipe.scores))
+    found = published_scores.complete(found, partial(_computed, recipe))
+    return found.select_columns(list(scores.SCORES)).to_pandas()
 
-    def computed(rows: Dataset) -> pd.DataFrame:
-        parts = []
-        for slab in scores.slabs(rows.select_columns("messages")):
-            tell = lambda done: progress.tell(slab.start + done, len(rows))  # noqa: E731
-            parts.append(kept(rows.select(slab), tell))
-        return pd.concat(parts, ignore_index=True)
 
-    def kept(part: Dataset, tell: Callable[[int], None]) -> pd.DataFrame:
-        """Scores of a slab, from the cache where they are known: hours of scoring are not lost with a machine."""
-        by = [fingerprints.of_model("scorer", recipe.scorer), fingerprints.of_model("rater", recipe.rater)]
+def _computed(recipe: Recipe, rows: Dataset) -> pd.DataFrame:
+    """Scores slab by slab, from the cache where they are known: hours of scoring are not lost with a machine."""
+    loaded, parts, by = [], [], recipe.scored_by
+    for slab in scores.slabs(rows.select_columns("messages")):
+        part, tell = rows.select(slab), lambda done: progress.tell(slab.start + done, len(rows))
         path = cache_dir() / "scores" / f"{digest_of(fingerprints.of_rows(part), by, *scores.further())[:16]}.csv"
         if not path.exists():
             # Half precision as in the scorers' own configuration; a CPU, which has none to gain, scores in full.
-            loaded[:] = loaded or [*load_model(recipe.scorer, bf16=torch.cuda.is_available()), load_rater(recipe.rater)]
+            loaded = loaded or [*load_model(recipe.scorer, bf16=torch.cuda.is_available()), load_rater(recipe.rater)]
             write_table(path, scores.score_rows(part, *loaded, tell=tell))
-        return read_table(path, list(scores.SCORES))
-
-    if not recipe.scores:
-        return computed(pool)
-    found = published_scores.attach(pool, hub.open_rows(**recipe.scores))
-    return published_scores.complete(found, computed).select_columns(list(scores.SCORES)).to_pandas()
+        parts.append(read_table(path, list(scores.SCORES)))
+    return pd.concat(parts, ignore_index=True)
 
 
 def kind_of(world: str) -> Kind:

@@ -80,9 +80,13 @@ class Recipe:
     @property
     def rows_digest(self) -> str:
         """Identity of what makes and scores the rows: names, and the content of files and models, wherever they lie."""
-        models_ = [fingerprints.of_model("scorer", self.scorer), fingerprints.of_model("rater", self.rater)]
         named = [self.loader, _by_content(self.options), _by_content(self.scores), self.domains]
-        return digest_of(*named, models_, reading.VERSION, *further())
+        return digest_of(*named, self.scored_by, reading.VERSION, *further())
+
+    @property
+    def scored_by(self) -> list[dict[str, str]]:
+        """Names and content of the models that score the rows."""
+        return [fingerprints.of_model(role, getattr(self, role)) for role in fingerprints.SCORERS]
 
     @property
     def questions_digest(self) -> str:

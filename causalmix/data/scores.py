@@ -85,15 +85,13 @@ def further() -> list[str]:
 
 def score_rows(
     rows: Sequence[Mapping[str, Any]], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rater: Rater,
-    batch_tokens: int | None = None, tell: Callable[[int], None] | None = None,
+    tell: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Every score of each row (``messages``) by the reference model and the rater, one line a row, in order.
 
-    ``batch_tokens`` (padding included) bounds a forward pass; by default what suits a CPU's cache, or a GPU.
     ``tell`` is called with the rows that are done; by default whoever listens is told.
     """
     tell = tell or (lambda done: progress.tell(done, len(rows)))
-    batch_tokens = batch_tokens or BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cuda"])
     pairs = [flatten(row["messages"]) for row in rows]
     encode = lambda texts: tokenizer(texts, add_special_tokens=False)["input_ids"]  # noqa: E731
     joined = [ids[:HES_MAX_TOKENS] for ids in encode([instruction + output for instruction, output in pairs])]
@@ -109,8 +107,8 @@ def score_rows(
 
     read = Reading(
         pairs,
-        _per_token(model, joined, prompt_lengths, _entropy_bits, batch_tokens, seen),
-        _per_token(model, whole, [1] * len(whole), partial(cross_entropy, reduction="none"), batch_tokens, seen),
+        _per_token(model, joined, prompt_lengths, _entropy_bits, seen),
+        _per_token(model, whole, [1] * len(whole), partial(cross_entropy, reduction="none"), seen),
         rater.score(lines),
     )
     return pd.DataFrame({name: score.of(read) for name, score in SCORES.items()})
@@ -145,14 +143,14 @@ def _entropy_bits(logits: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
 @torch.inference_mode()
 def _per_token(
     model: PreTrainedModel, ids: Sequence[list[int]], first: Sequence[int],
-    measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], batch_tokens: int, seen: Callable[[int], None],
+    measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], seen: Callable[[int], None],
 ) -> list[np.ndarray]:  # fmt: skip
     """Measure (logits, target) at every token from position ``first`` of each row on (never the very first)."""
     values = [np.empty(0)] * len(ids)
-    limit = SCORING_LOGITS.get(model.device.type, SCORING_LOGITS["cuda"])
-    size = max(1, limit // model.get_output_embeddings().weight.shape[0])
+    device = model.device.type if model.device.type in BATCH_TOKENS else "cuda"
+    size = max(1, SCORING_LOGITS[device] // model.get_output_embeddings().weight.shape[0])
     model.eval()
-    for chosen in batches([len(row) for row in ids], batch_tokens):
+    for chosen in batches([len(row) for row in ids], BATCH_TOKENS[device]):
         rows = [ids[i] for i in chosen]
         labels = [([IGNORED] * first[i] + row[first[i] :])[: len(row)] for i, row in zip(chosen, rows)]
         states, targets, owner = scored(model, padded({"input_ids": rows, "labels": labels}, 0, model.device))

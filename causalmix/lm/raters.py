@@ -1,11 +1,11 @@
-"""Raters of writing style: a bag of words that ships, or any sequence classifier."""
+"""Raters of writing style, by Bradley-Terry logits: a bag of words that ships, or any sequence classifier."""
 
 import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,14 +14,8 @@ from torch.nn.functional import logsigmoid
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 STYLE_CHUNK = 512  # tokens
+BATCH = 16  # chunks in one pass of a classifier
 LEARNING_RATE, DECAY = 0.1, 1e-4
-
-
-class Rater(Protocol):
-    """Anything that gives texts a Bradley-Terry logit for style."""
-
-    def score(self, texts: Sequence[str]) -> np.ndarray:
-        """Logits, shape (n,); the larger, the better written."""
 
 
 def chunked_scores(
@@ -95,10 +89,10 @@ class StyleRater:
 
 
 class ClassifierRater:
-    """A Hugging Face sequence classifier as rater, such as princeton-nlp/QuRater-1.3B, whose first head is style."""
+    """A Hugging Face sequence classifier as rater by its first head, as princeton-nlp/QuRater-1.3B has style."""
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, head: int = 0, batch_size: int = 16):
-        self.model, self.tokenizer, self.head, self.batch_size = model.eval(), tokenizer, head, batch_size
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.model, self.tokenizer = model.eval(), tokenizer
         if tokenizer.pad_token_id is None:  # as Llama's; which token fills up does not matter, only that it is known
             tokenizer.pad_token_id = 0
         if model.config.pad_token_id is None:
@@ -112,10 +106,13 @@ class ClassifierRater:
     @torch.inference_mode()
     def _logits(self, chunks: list[Sequence[int]]) -> np.ndarray:
         parts = []
-        for start in range(0, len(chunks), self.batch_size):
-            batch = self.tokenizer.pad({"input_ids": chunks[start : start + self.batch_size]}, return_tensors="pt")
-            parts.append(self.model(**batch.to(self.model.device)).logits[:, self.head].float().cpu())
+        for start in range(0, len(chunks), BATCH):
+            batch = self.tokenizer.pad({"input_ids": chunks[start : start + BATCH]}, return_tensors="pt")
+            parts.append(self.model(**batch.to(self.model.device)).logits[:, 0].float().cpu())
         return torch.cat(parts).numpy()
+
+
+Rater = StyleRater | ClassifierRater
 
 
 def _words(text: str) -> list[str]:

@@ -10,6 +10,7 @@ import pandas as pd
 from datasets import Dataset
 
 from causalmix.core.errors import InputError
+from causalmix.core.parameters import check_name
 from causalmix.core.yaml_file import read_yaml
 from causalmix.data.pools import files, forms, hub, reading
 from causalmix.data.pools.files import Line
@@ -54,16 +55,14 @@ def load_pool(
     file cannot be read, columns or domains are missing, or rows cannot be used: an unknown role, a turn without text,
     no assistant turn, an empty one, no domain, or an id met before.
     """
-    for option, given, known in (("on_bad", on_bad, ON_BAD), ("domain", domain, DOMAINS)):
-        if given not in known:
-            raise InputError(f"Expected {option} among {', '.join(known)}, found {given!r}; choose one of these.")
+    check_name(on_bad, ON_BAD, "value of on_bad")
+    check_name(domain, DOMAINS, "value of domain")
     parts, others = _parts(path, name, split, data_files, revision)
     columns = {label: _columns(part) for label, part in parts.items()}
     domains = source_to_domain
-    if domains is not None and not isinstance(domains, Mapping):
-        domains = read_yaml(domains, "domains by source")
     if domains is not None:
-        domains = {str(source): None if to is None else str(to) for source, to in domains.items()}
+        read = domains if isinstance(domains, Mapping) else read_yaml(domains, "domains by source")
+        domains = {str(source): None if to is None else str(to) for source, to in read.items()}
     layout = Layout(domain_column, domain == "file", domains, source_column, messages_column, id_column)
     _check(path, columns, layout, on_bad)
     if covariates and all(set(covariates) <= set(found) for found in columns.values()):

@@ -56,15 +56,12 @@ def make_pool(n_rows: int = 40_000, seed: int = 0) -> Dataset:
     return Dataset.from_list(rows)
 
 
-def validation_rows(per_domain: int = 60, seed: int = 0) -> Dataset:
-    """Clean rows (``domain, messages``) of every domain with reserved prompts, which no pool holds.
-
-    Methods that mix by loss measure it there.
-    """
+def validation_rows() -> Dataset:
+    """60 clean rows (``domain, messages``) of every domain with reserved prompts, where losses are measured."""
     rows = []
     for index, domain in enumerate(DOMAINS):
-        items = (i for i in generated(domain, np.random.default_rng([seed, 50 + index])) if reserved(i.prompt))
-        turns = (messages(item.prompt, item.answer) for item in islice(items, per_domain))
+        items = (i for i in generated(domain, np.random.default_rng([0, 50 + index])) if reserved(i.prompt))
+        turns = (messages(item.prompt, item.answer) for item in islice(items, 60))
         rows += [{"domain": domain, "messages": said} for said in turns]
     return Dataset.from_list(rows)
 

@@ -17,7 +17,9 @@ from causalmix.data.tiny.longcot import CLOSE, DOMAINS, thoughts
 from causalmix.data.tiny.pool import OPENERS
 from causalmix.lm.tasks import Task
 
+SEED = 7
 ITEMS = {"dev": 200, "unseen": 80}
+LONGCOT_ITEMS = 150
 PATIENCE = 60  # draws per wanted item before a form counts as exhausted
 
 
@@ -29,13 +31,13 @@ def opened(prompt: str) -> str:
 
 
 @cache
-def tiny_tasks(seed: int = 7) -> tuple[Task, ...]:
+def tiny_tasks() -> tuple[Task, ...]:
     """All tasks: 200 Dev and 80 Unseen prompts an axis, fewer where a form holds fewer prompts."""
-    return tuple(_task(axis, split, seed) for split in ITEMS for axis in AXES)
+    return tuple(_task(axis, split) for split in ITEMS for axis in AXES)
 
 
-def _task(axis: str, split: str, seed: int) -> Task:
-    rng = np.random.default_rng([seed, AXES.index(axis), split == "dev"])
+def _task(axis: str, split: str) -> Task:
+    rng = np.random.default_rng([SEED, AXES.index(axis), split == "dev"])
     drawn = islice(generated(axis, rng, split), PATIENCE * ITEMS[split])
     found = _reserved(((item.prompt, item) for item in drawn), ITEMS[split])
     items = tuple(found.values())
@@ -56,17 +58,14 @@ def _reserved(drawn: Iterable[tuple[str, Any]], wanted: int) -> dict[str, Any]:
     return found
 
 
-LONGCOT_ITEMS = 150
-
-
 @cache
-def longcot_tasks(seed: int = 7) -> tuple[Task, ...]:
+def longcot_tasks() -> tuple[Task, ...]:
     """Four tasks, judged by the final answer alone: Dev in the pool's lengths, Unseen one step longer."""
-    return tuple(_longcot_task(domain, split, seed) for split in ("dev", "unseen") for domain in DOMAINS)
+    return tuple(_longcot_task(domain, split) for split in ITEMS for domain in DOMAINS)
 
 
-def _longcot_task(domain: str, split: str, seed: int) -> Task:
-    rng = np.random.default_rng([seed, 90 + DOMAINS.index(domain), split == "dev"])
+def _longcot_task(domain: str, split: str) -> Task:
+    rng = np.random.default_rng([SEED, 90 + DOMAINS.index(domain), split == "dev"])
     drawn = ((prompt, answer) for prompt, _, answer in thoughts(domain, rng, longer=int(split == "unseen")))
     found = _reserved(drawn, LONGCOT_ITEMS)
     golds = tuple(found.values())
