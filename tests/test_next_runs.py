@@ -216,6 +216,17 @@ def test_the_command_takes_a_history(tmp_path, capsys, simulated):
     assert "Best by the runs so far: a " in shown.err and "of the present optimum over the reference" in shown.err
 
 
+def test_the_command_takes_a_sweep_as_others_keep_it(tmp_path, capsys, simulated):
+    """As a recommendation does, and tells what was done to read it."""
+    shares = simulated.frame.filter(like="w_").rename(columns=lambda name: f"config.mix.{name[2:]}")
+    frame = shares.assign(**{"Name": simulated.frame["run_id"], "eval/acc": simulated.frame["y_dev"]})
+    frame.to_csv(tmp_path / "export.csv", index=False)
+    line = ["design", "--history", str(tmp_path / "export.csv"), "--runs", "4", "--outcome", "acc"]
+    assert cli.main([*line, "--higher-is-better", "eval/acc"]) == 0
+    told = capsys.readouterr().err
+    assert "shares from config.mix." in told and "Best by the runs so far" in told
+
+
 def test_the_command_takes_a_study(tmp_path, capsys, monkeypatch):
     """Its history where there is one, else the domains and rows of its pool."""
     monkeypatch.setattr(paths, "RESULTS", tmp_path)

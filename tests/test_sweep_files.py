@@ -229,3 +229,71 @@ def test_numbers_that_are_not_used_are_named(runs, tmp_path):
         read_sweep(tmp_path / "h.csv", renamed={"rows": "n_samples"})
     frame.rename(columns={"y_dev": "eval/acc"}).to_csv(tmp_path / "h.csv", index=False)
     assert "Not used of h.csv: rows_seen;" in read_sweep(tmp_path / "h.csv").told[0]
+
+
+def test_runs_keep_the_names_that_are_written(runs, tmp_path):
+    """0007 is a folder's name and no number; where two tables write one number in two ways, they mean the same run."""
+    shares, accuracy, _ = runs
+    shares.assign(run=[f"{i:04d}" for i in range(N)]).to_csv(tmp_path / "m.csv", index=False)
+    for i in range(N):
+        (tmp_path / "out" / f"{i:04d}").mkdir(parents=True)
+        found = {"results": {"arc": {"acc,none": accuracy[i]}}}
+        (tmp_path / "out" / f"{i:04d}" / "results.json").write_text(json.dumps(found))
+    assert same(read_sweep(ratios=tmp_path / "m.csv", metrics=tmp_path / "out"), runs, accuracy)
+    pd.DataFrame({"run": np.arange(N, dtype=float), "arc/acc": accuracy}).to_csv(tmp_path / "l.csv", index=False)
+    assert same(read_sweep(ratios=tmp_path / "m.csv", metrics=tmp_path / "l.csv"), runs, accuracy)
+    frame = shares.add_prefix("w_").assign(number=[f"00{i}e3" for i in range(N)], y_dev=accuracy)
+    frame.to_csv(tmp_path / "h.csv", index=False)
+    named = read_sweep(tmp_path / "h.csv", renamed={"number": "run_id"})
+    assert named.history.frame["run_id"][3] == "003e3"
+
+
+@pytest.mark.parametrize("write", [json.dumps, str])
+def test_settings_of_a_tracker_in_one_cell(runs, tmp_path, write):
+    """As its interface for Python gives them: a cell of JSON, or of what Python prints."""
+    shares, accuracy, _ = runs
+    frame = pd.DataFrame(
+        {"name": [f"r{i}" for i in range(N)],
+         "config": [write({"mixture": dict(T), "lr": 0.1, "note": "it's"}) for T in shares.to_dict("records")],
+         "summary": [write({"eval/acc": acc, "train/loss": float("nan")}) for acc in accuracy]}
+    )  # fmt: skip
+    frame.to_csv(tmp_path / "h.csv")
+    assert same(read_sweep(tmp_path / "h.csv"), runs, accuracy)
+    frame.assign(note="{no mapping}", more="{1, 2}").to_csv(tmp_path / "h.csv")
+    assert same(read_sweep(tmp_path / "h.csv"), runs, accuracy)
+
+
+def test_shares_in_hundredths(runs, tmp_path):
+    """Where every run sums to 100 they are divided, which is told; a sign for percent says it of itself."""
+    shares, accuracy, _ = runs
+    frame = (shares * 100).add_prefix("w_").assign(run_id=[f"r{i}" for i in range(N)], y_dev=accuracy)
+    frame.to_csv(tmp_path / "h.csv", index=False)
+    sweep = read_sweep(tmp_path / "h.csv")
+    assert same(sweep, runs, accuracy) and "percentages" in sweep.told[0]
+    (shares * 100).assign(run=frame["run_id"]).to_csv(tmp_path / "m.csv", index=False)
+    pd.DataFrame({"run": frame["run_id"], "acc": accuracy}).to_csv(tmp_path / "l.csv", index=False)
+    assert same(read_sweep(ratios=tmp_path / "m.csv", metrics=tmp_path / "l.csv"), runs, accuracy)
+    signed = shares.map("{:.2%}".format).add_prefix("w_").join(frame[["run_id", "y_dev"]])
+    signed.to_csv(tmp_path / "h.csv", index=False)
+    assert same(read_sweep(tmp_path / "h.csv"), runs, accuracy)
+    frame.iloc[3, :3] /= 100
+    frame.to_csv(tmp_path / "h.csv", index=False)
+    with pytest.raises(InputError, match="sum to 1 in every run of h.csv, found the sum 100 in run r0; give shares"):
+        read_sweep(tmp_path / "h.csv")
+
+
+def test_names_with_blanks(runs, tmp_path):
+    """Blanks after separators are none of a name; within the name of an outcome they are written otherwise."""
+    frame = runs[0].add_prefix("w_").assign(run_id=range(N), **{"y_my score": runs[1]})
+    (tmp_path / "h.csv").write_text(frame.to_csv(index=False).replace(",", ", "))
+    for called in ("my score", "y_my score"):
+        assert same(read_sweep(tmp_path / "h.csv", outcome=called), runs, runs[1])
+
+
+@pytest.mark.parametrize(
+    ("content", "what"), [(b'{"run_id": 1}\n', "JSON"), (b'[{"run_id": 1}]', "JSON"), (b"\0" * 9, "zeros")]
+)
+def test_what_is_no_table_is_called_what_it_is(tmp_path, content, what):
+    (tmp_path / "h.csv").write_bytes(content)
+    with pytest.raises(InputError, match=f"found that it is .*{what}; save it as CSV"):
+        read_table(tmp_path / "h.csv")

@@ -4,9 +4,11 @@ RegMix and olmix write one table of mixtures and one of scores, joined by run; W
 ``config.…`` and ``eval/…`` columns; lm-evaluation-harness leaves ``results_*.json`` below a folder for each run.
 """
 
+import ast
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from os.path import commonprefix
 from pathlib import Path
@@ -23,6 +25,7 @@ RESULTS = "results*.json"  # of lm-evaluation-harness
 DEFAULT = "y_dev"  # the outcome where none is named
 IDS = ("run_id", "run", "index", "ID", "id", "Name", "name", "run_name")  # columns that may name runs
 KEPT = ("seed", "model", "adaptive", "scorer", "rater", direction.LOWER, *SIZES)  # columns that are kept as they are
+PERCENT = "Shares were read as percentages."
 #: What begins the names of columns of shares, and of scores, in others' tables; whole up to a separator.
 SHARES = re.compile(r"w_|train_the_pile_|(?:train|config|mixture|mix|weights?|ratios?|shares?|proportions?)[./_]")
 MEASURES = re.compile(
@@ -61,13 +64,14 @@ def read_sweep(
     said: list[str] = []
     waiting, source = dict(renamed), next(iter(given.values())).name
     if history:
-        frame = _renamed(_read(given["history"], said), renamed, waiting)
+        frame = _read(given["history"], renamed, waiting, said)
     else:
         frame, source = _joined(*given.values(), renamed, waiting, said), f"{source} and its metrics"
     wanted = {text for name in (outcome, *others) for text in (name, named(name))}
     if not (columns_with(frame, "w_") and "run_id" in frame and columns_with(frame, "y_")):
         frame = _as_history(frame, source, wanted, not history, said)
     else:
+        frame = _in_hundredths(frame.rename(columns={name: one_word(name) for name in columns_with(frame, "y_")}), said)
         beside = [name for name in frame.columns if name not in (*IDS, *KEPT, "part") and _is_numeric(frame[name])]
         _tell_unused([name for name in beside if not name.startswith(("w_", "x_", "y_"))], frame, source, said)
     frame = _merged(frame, waiting, said)
@@ -87,14 +91,17 @@ def _tell_unused(idle: list[str], frame: pd.DataFrame, source: str, said: list[s
         said.append(f"Not used of {source}: {brief(', '.join(idle))}{told}.")
 
 
-def _read(path: Path, said: list[str]) -> pd.DataFrame:
-    frame = read_table(path, required=None)
+def _read(path: Path, renamed: Mapping[str, str], waiting: dict[str, str], said: list[str]) -> pd.DataFrame:
+    """A table of a sweep, its columns under their new names; those of domains wait until these are known."""
+    frame = read_table(path, required=None, as_text={*IDS, *(old for old, new in renamed.items() if new in IDS)})
     said += frame.attrs.pop("told", ())
-    return frame.loc[:, [not str(name).startswith("Unnamed:") for name in frame.columns]]
-
-
-def _renamed(frame: pd.DataFrame, renamed: Mapping[str, str], waiting: dict[str, str]) -> pd.DataFrame:
-    """Columns under their new names; those of domains are left waiting until these are known."""
+    frame = frame.loc[:, [not str(name).startswith("Unnamed:") for name in frame.columns]]
+    for name in frame.select_dtypes(["object", "str"]):
+        cells = frame[name].dropna().astype(str)
+        if len(cells) and cells.str.startswith("{").all():
+            with suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+                nested = pd.json_normalize(list(map(_mapping, cells))).set_index(cells.index).add_prefix(f"{name}.")
+                frame = frame.drop(columns=name).join(nested)
     for old in frame:
         waiting.pop(old, None)
     here = {old: new for old, new in renamed.items() if old in frame}
@@ -103,19 +110,31 @@ def _renamed(frame: pd.DataFrame, renamed: Mapping[str, str], waiting: dict[str,
     return frame.rename(columns=here)
 
 
+def _mapping(text: str) -> dict:
+    """Names with values in a cell, as JSON or as Python writes them: a tracker's interface gives such settings."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        found = ast.literal_eval(re.sub(r"\b(nan|inf)\b", "None", text))
+    if not isinstance(found, dict):
+        raise ValueError("no names")
+    return found
+
+
 def _joined(
     ratios: Path, metrics: Path, renamed: Mapping[str, str], waiting: dict[str, str], said: list[str]
 ) -> pd.DataFrame:
     """Shares and scores of the runs that have both."""
-    left = _renamed(_read(ratios, said), renamed, waiting)
+    left = _read(ratios, renamed, waiting, said)
     if metrics.is_dir():
         name = next((name for name in IDS if name in left and left[name].is_unique), left.columns[0])
-        right, lower, told = read_results(metrics, set(left[name].astype(str)))
+        left = left.assign(**{name: left[name].astype(str)})
+        right, lower, told = read_results(metrics, set(left[name]))
         said.append(told)
         right = right.rename_axis(name).reset_index()
         right = right.assign(**{direction.LOWER: " ".join(map(named, lower))} if lower else {})
     else:
-        right = _renamed(_read(metrics, said), renamed, waiting)
+        right = _read(metrics, renamed, waiting, said)
     both = [name for name in (*IDS, *left.columns[:1]) if name in left and name in right]
     keys = [name for name in both if left[name].is_unique and right[name].is_unique]
     if not keys:
@@ -125,6 +144,9 @@ def _joined(
         )
     key = keys[0]
     left, right = (one.assign(**{key: one[key].astype(str)}) for one in (left, right))
+    numbers = [_as_number(one[key]) for one in (left, right)]
+    if all(one.is_unique for one in numbers) and numbers[0].isin(numbers[1]).sum() > left[key].isin(right[key]).sum():
+        left, right = left.assign(**{key: numbers[0]}), right.assign(**{key: numbers[1]})
     again = [name for name in right if name in left and name != key]
     frame = left.merge(right.drop(columns=again), on=key)
     for one, path, other in ((left, ratios, metrics), (right, metrics, ratios)):
@@ -138,13 +160,19 @@ def _joined(
             "names in both."
         )
     shares = [name for name in left if name not in (*IDS, *KEPT, key) and _is_numeric(left[name])]
-    if shares and not all(map(SHARES.match, shares)) and _sum_to_one(left[shares]).all():
+    bare = shares and not all(map(SHARES.match, shares))
+    if bare and any(_sum_to_one(left[shares] / scale).all() for scale in (1, 100)):
         frame = frame.rename(columns={name: f"w_{name}" for name in shares})  # bare names of domains, as olmix has them
     return frame.rename(columns={key: "run_id"})
 
 
 def _sum_to_one(shares: pd.DataFrame) -> pd.Series:
     return np.abs(shares.sum(axis=1) - 1) <= rounding(shares.to_numpy(float))
+
+
+def _as_number(names: pd.Series) -> pd.Series:
+    """Names of runs that are numbers without what one table may write and another not: 0007, 7 and 7.0 are one."""
+    return names.str.replace(r"^0+(?=\d)|[.]0+$", "", regex=True)
 
 
 def _is_numeric(column: pd.Series) -> bool:
@@ -155,6 +183,11 @@ def named(outcome: str) -> str:
     """The column of an outcome that may be called by another's name for it, such as eval/acc."""
     bare = outcome.strip()
     return f"y_{one_word(bare[found.end() :] if (found := MEASURES.match(bare)) else bare)}"
+
+
+def meant(name: str, outcomes: Collection[str]) -> str:
+    """The same, unless it is one of the outcomes as it is."""
+    return name if name in outcomes else named(name)
 
 
 def one_word(name: str) -> str:
@@ -219,7 +252,7 @@ def _shares_of(frame: pd.DataFrame, source: str, said: list[str]) -> pd.DataFram
             said.append(f"{(~some).sum()} of {len(frame)} runs are left out, for they tell no shares.")
         if part[some].isna().any(axis=None):
             said.append("Empty shares are taken for none, where a run tells others.")
-        said += ["Shares were read as percentages."] * (scale > 1)
+        said += [PERCENT] * (scale > 1)
         return (part.fillna(0) / scale).where(some)
     raise InputError(
         f"Expected columns of shares that sum to 1 in {source}, such as w_…, config.mixture.… or train_…, found none "
@@ -233,6 +266,15 @@ def _domains(names: list[str]) -> list[str]:
     common = begin_of(commonprefix([begin_of(name) for name in names]))
     begin = common or min((found[0] if (found := SHARES.match(name)) else "" for name in names), key=len)
     return [f"w_{one_word(name[len(begin) :])}" for name in names]
+
+
+def _in_hundredths(frame: pd.DataFrame, said: list[str]) -> pd.DataFrame:
+    """A table of the contract whose shares sum to 100 in every run, divided by that."""
+    names = [name for name in columns_with(frame, "w_") if _is_numeric(frame[name])]
+    if not names or not _sum_to_one(frame[names] / 100).all():
+        return frame
+    said.append(PERCENT)
+    return frame.assign(**{name: frame[name] / 100 for name in names})
 
 
 def _merged(frame: pd.DataFrame, renamed: Mapping[str, str], said: list[str]) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 import codecs
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +28,13 @@ AS_TEXT = {"run_id", "question"}
 #: What may part cells, with its name, and a number with a decimal comma.
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
 DECIMAL_COMMA = r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?"
+HUNDREDTHS = r"[+-]?\d+(?:[.]\d+|,\d{1,2})? ?%"  # as spreadsheets write shares
 THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}|[^,]*"  # may be: 1,500 is 1.5 to some, and 1500 where commas part cells
 
-#: First bytes of files that are no text, and what these are.
+#: First bytes of files that are no tables as text, and what these are.
 BINARY = {b"PK": "a spreadsheet or an archive", b"\xd0\xcf\x11\xe0": "an old spreadsheet", b"PAR1": "Parquet",
-          b"\x1f\x8b": "compressed by gzip", b"\x28\xb5\x2f\xfd": "compressed by zstd"}  # fmt: skip
+          b"\x1f\x8b": "compressed by gzip", b"\x28\xb5\x2f\xfd": "compressed by zstd", b"{": "JSON", b"[": "JSON",
+          b"\0\0": "nothing but zeros"}  # fmt: skip
 
 #: Numbers beyond this cannot be squared and summed.
 LARGEST = 1e100
@@ -41,11 +43,14 @@ LARGEST = 1e100
 WRITTEN: set[Path] = set()
 
 
-def read_table(path: str | Path, required: Sequence[str] | None = ()) -> pd.DataFrame:
+def read_table(
+    path: str | Path, required: Sequence[str] | None = (), as_text: Collection[str] = AS_TEXT
+) -> pd.DataFrame:  # fmt: skip
     """Read a CSV table, its cells parted by commas, tabs or semicolons, its decimals by a point or a comma.
 
-    What is not plain CSV is told in ``frame.attrs["told"]``, a tuple of sentences.  InputError when there is no such
-    table, or a column of :data:`SCHEMAS` or ``required`` (None asks for nothing) is missing or there twice.
+    Columns ``as_text`` keep their cells as they are written.  What is not plain CSV is told in
+    ``frame.attrs["told"]``, a tuple of sentences.  InputError when there is no such table, or a column of
+    :data:`SCHEMAS` or ``required`` (None asks for nothing) is missing or there twice.
     """
     path = Path(path)
     if not path.is_file():
@@ -53,7 +58,7 @@ def read_table(path: str | Path, required: Sequence[str] | None = ()) -> pd.Data
         raise InputError(f"Expected a table at {path}, found {found}; name it, or run the step that writes it.")
     how = _dialect(path)
     unreadable = pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError
-    with refused(f"a CSV table in {path.name}", "correct the file", *unreadable):
+    with refused(f"a CSV table in {path.name}", "correct the file, or save it as CSV in UTF-8", *unreadable):
         # As text first: pandas renames a column named twice, makes an index of cells beyond the header, and
         # takes a run_id such as 0012 or 12e45678 for a number and NA for none.
         text = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, **how)
@@ -63,11 +68,15 @@ def read_table(path: str | Path, required: Sequence[str] | None = ()) -> pd.Data
         raise InputError(
             f"Expected each column once in {path.name}, found {brief(twice[0])} again; rename or remove one."
         )
+    for name in frame.select_dtypes(["object", "str"]):
+        if (cells := frame[name].dropna().astype(str).str.strip()).str.fullmatch(HUNDREDTHS).all() and len(cells):
+            bare = cells.str.rstrip("% ").str.replace(",", ".", regex=False)
+            frame[name] = (pd.to_numeric(bare) / 100).reindex(frame.index)
     commas = _to_points(frame, how["sep"])
     if commas or how["sep"] != ",":
         parts = [f"cells parted by {SEPARATORS[how['sep']]}"] + [f"decimal commas in {brief(commas)}"] * bool(commas)
         frame.attrs["told"] = (f"{path.name} was read with {' and '.join(parts)}.",)
-    for name in AS_TEXT & set(frame):
+    for name in set(as_text) & set(frame):
         ids = text.loc[1:, header == name].iloc[:, 0].reset_index(drop=True)
         frame[name] = ids.where(ids != "")
     if required is not None:
@@ -76,7 +85,7 @@ def read_table(path: str | Path, required: Sequence[str] | None = ()) -> pd.Data
 
 
 def _dialect(path: Path) -> dict[str, str | int]:
-    """What parts cells, by the line of names or a spreadsheet's own word, and how characters are stored."""
+    """What parts cells, by the line of names or a spreadsheet's own word (and blanks), and how it is encoded."""
     with open(path, "rb") as stream:
         first = stream.readline(2**16)
     if found := next((what for start, what in BINARY.items() if first.startswith(start)), ""):
@@ -84,8 +93,8 @@ def _dialect(path: Path) -> dict[str, str | int]:
     wide = first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # a spreadsheet's "Unicode text"
     names, encoding = first.replace(b"\0", b"").decode("latin-1"), "utf-16" if wide else "utf-8-sig"
     if (said := re.fullmatch(r".{0,3}sep=(.)\s*", names)) and said[1] in SEPARATORS:  # after a mark of bytes
-        return {"sep": said[1], "encoding": encoding, "skiprows": 1}
-    return {"sep": max(SEPARATORS, key=names.count), "encoding": encoding}
+        return {"sep": said[1], "encoding": encoding, "skiprows": 1, "skipinitialspace": True}
+    return {"sep": max(SEPARATORS, key=names.count), "encoding": encoding, "skipinitialspace": True}
 
 
 def _to_points(frame: pd.DataFrame, separator: str) -> str:

@@ -85,7 +85,10 @@ class Problem:
         whole = replace(self.history, frame=self.history.whole)
         known = len(_moved(log_treatment(whole.T, self.eps), basis))
         if known < len(basis):
-            raise InputError(f"Expected mixtures that differ in {len(basis)} directions, found {known}; drop domains.")
+            raise InputError(
+                f"Expected mixtures that differ in {len(basis)} directions, found {known}; add runs of other mixtures, "
+                "or drop domains."
+            )
         return _moved(self.Z, basis)
 
 

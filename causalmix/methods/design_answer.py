@@ -9,11 +9,11 @@ import numpy as np
 from causalmix.core import direction, paths
 from causalmix.core.direction import differing
 from causalmix.core.errors import InputError
-from causalmix.core.history import DESIGN, History, read_history
+from causalmix.core.history import DESIGN, History
 from causalmix.core.parameters import check_name
 from causalmix.core.simplex import check_mixture
 from causalmix.core.study_file import Study, read_study
-from causalmix.core.sweep_files import named
+from causalmix.core.sweep_files import meant, read_sweep
 from causalmix.methods.limits import check_room
 from causalmix.methods.next_runs import FEWEST_AGAIN, Proposal, Room, propose, replicate_noise
 from causalmix.methods.objective import pairs
@@ -30,16 +30,16 @@ def answer(options: Namespace) -> tuple[Proposal, list[str]]:
     if study:
         _take(options, study)
     options.outcome, options.seed = options.outcome or "y_dev", options.seed or 0
-    if said_of and named(said_of) != options.outcome:
+    history, domains, rows, told = _given(options, study)
+    if said_of and meant(said_of, history.outcomes if history else ()) != options.outcome:
         raise InputError(
             f"Expected the better way of the outcome {options.outcome}, found that of {said_of}; name that one as "
             "--outcome as well, or leave its name out."
         )
-    history, domains, rows = _given(options, study)
     lacking = history.lacking([options.outcome]) if history and options.outcome in history.outcomes else []
     history = history and history.complete([options.outcome])
     room = _room(options, history, domains, rows, study.of("proxy_sft").reference if study else {})
-    aim = pairs(_split(options.target), "--target", "NAME=VALUE")
+    aim = pairs(options.target, "--target", "NAME=VALUE")
     for name in aim:
         check_name(name, room.covariates, "covariate")
     # Covariates that are not named are half-way between their bounds.
@@ -52,7 +52,7 @@ def answer(options: Namespace) -> tuple[Proposal, list[str]]:
         raise InputError("Expected the noise of an outcome for a half-width, found no history; give --noise.")
     names = ("runs", "outcome", "lower_is_better", "criterion", "anchors", "noise", "half_width", "seed")
     proposal = propose(room, history=history, target=target, **{name: getattr(options, name) for name in names})
-    return proposal, [*lacking, *_told(proposal, options, history)]
+    return proposal, [*told, *lacking, *_told(proposal, options, history)]
 
 
 def _take(options: Namespace, study: Study) -> None:
@@ -87,8 +87,11 @@ def _check_numbers(options: Namespace) -> None:
         raise InputError(f"Expected a new file at {options.out}, found {found}; name another, nothing is written over.")
 
 
-def _given(options: Namespace, study: Study | None) -> tuple[History | None, Sequence[str], int]:
-    """The history if there is one, the domains, and the rows of a training set."""
+def _given(options: Namespace, study: Study | None) -> tuple[History | None, Sequence[str], int, Sequence[str]]:
+    """The history if there is one, the domains, the rows of a training set, and what was done to read them.
+
+    The outcome is called by its column from here on.
+    """
     path, rows, domains = options.history, ROWS, ()
     if study:
         runs = study.of("proxy_sft")
@@ -101,12 +104,13 @@ def _given(options: Namespace, study: Study | None) -> tuple[History | None, Seq
             if not domains:
                 raise InputError(f"Expected domains in the recipe of {runs.study}, found none; give --domains.")
     if path is not None:
-        history = read_history(path).parts((DESIGN,))
-        return history, history.domains, history.usual_rows
+        sweep = read_sweep(path, outcome=options.outcome)
+        history, options.outcome = sweep.history.parts((DESIGN,)), sweep.outcome
+        return history, history.domains, history.usual_rows, sweep.told
     domains = domains or [name.strip() for name in options.domains.split(",")]
     if len(domains) < 2 or len(set(domains)) < len(domains) or not all(domains):
         raise InputError(f"Expected two or more names of domains, each once, found {options.domains!r}; correct them.")
-    return None, tuple(domains), rows
+    return None, tuple(domains), rows, ()
 
 
 def _room(
@@ -136,7 +140,7 @@ def _ranges(text: str, history: History | None) -> dict[str, tuple[float, float]
     if history is not None:
         found = {name: (float(x.min()), float(x.max())) for name, x in zip(history.measured, history.X.T)}
     bounds_of = lambda value: tuple(map(float, value.split(":")))  # noqa: E731
-    given = pairs(_split(text), "--covariates", "NAME=LOW:HIGH", read=bounds_of)
+    given = pairs(text, "--covariates", "NAME=LOW:HIGH", read=bounds_of)
     for name, bounds in given.items():
         if history is not None:
             check_name(name, found, "covariate")
@@ -148,7 +152,7 @@ def _ranges(text: str, history: History | None) -> dict[str, tuple[float, float]
 def _shares(text: str, domains: Sequence[str], option: str, rest: float) -> np.ndarray:
     """One share for every domain, or some by name and the rest as told."""
     if "=" in text:
-        found = _by_domain(pairs(_split(text), option, "NAME=SHARE"), domains, rest)
+        found = _by_domain(pairs(text, option, "NAME=SHARE"), domains, rest)
     else:
         found = np.full(len(domains), pairs([f"all={text}"], option, "0.1, or NAME=SHARE")["all"])
     if not ((found >= 0) & (found <= 1)).all():

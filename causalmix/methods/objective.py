@@ -3,6 +3,7 @@
 A mean is one derived outcome, so one fit tells its gain with the right interval; the worst axis needs a fit of each.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,9 @@ import pandas as pd
 from causalmix.core.direction import differing
 from causalmix.core.errors import InputError
 from causalmix.core.history import History
+from causalmix.core.sweep_files import meant
+
+VALUED = re.compile(r"(=\s*[-+.\d][^=,]*),")  # a comma that a value stands before: others are part of a name
 
 WEIGHTED, STANDARDISED = "y_weighted", "y_standardised_mean"  # columns of derived outcomes
 
@@ -68,7 +72,8 @@ def read_objective(text: str, outcome: str, history: History) -> Objective:
         if len(axes := history.axes) < 2:
             raise InputError(f"Expected two or more axes to raise together, found {len(axes)}; name one outcome.")
         return Objective(tuple(f"y_{name}" for name in axes), worst=text.strip() == "worst")
-    weights = pairs(text.split(","), "an objective", "y_math=2,y_code=1, or mean, or worst")
+    given = pairs(text, "an objective", "y_math=2,y_code=1, or mean, or worst")
+    weights = {meant(name, history.outcomes): weight for name, weight in given.items()}
     for name in weights:
         history.check_outcome(name)
     if any(w <= 0 for w in weights.values()):
@@ -77,16 +82,19 @@ def read_objective(text: str, outcome: str, history: History) -> Objective:
 
 
 def pairs(
-    texts: Iterable[str], what: str, example: str, default: float | None = None, read: Callable = float
+    texts: str | Iterable[str], what: str, example: str, default: float | None = None, read: Callable = float
 ) -> dict[str, Any]:  # fmt: skip
-    """``name=value`` texts as a dictionary of what is read, finite numbers; with a default, the value may be absent."""
+    """``name=value`` texts, or one in which commas part them, as a dictionary of what is read, finite numbers.
+
+    A name may have commas and signs of equality within; with a default, the value may be absent.
+    """
     found: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = (part.strip() for part in text.partition("="))
+    for text in filter(str.strip, VALUED.sub("\\1\n", texts).split("\n")) if isinstance(texts, str) else texts:
+        name, *value = map(str.strip, text.rsplit("=", 1))
         if name in found:
             raise InputError(f"Expected {what} of each name once, found {name} again in {text!r}; leave one out.")
         try:
-            found[name] = read(value) if equals or default is None else default
+            found[name] = read("".join(value)) if value or default is None else default
             fine = bool(name) and bool(np.isfinite(found[name]).all())
         except ValueError:
             fine = False

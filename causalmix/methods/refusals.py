@@ -14,7 +14,7 @@ from causalmix.core.history import SIZES, History
 from causalmix.core.parameters import check_name
 from causalmix.core.paths import STUDIES, check_writable
 from causalmix.core.simplex import check_mixture
-from causalmix.core.sweep_files import Sweep, named, read_sweep
+from causalmix.core.sweep_files import Sweep, meant, named, read_sweep
 from causalmix.core.tables import read_table
 from causalmix.methods.limits import Caution, limits
 from causalmix.methods.objective import Objective, pairs, read_objective
@@ -42,7 +42,9 @@ def checked(request: Request) -> Asked:
         raise InputError("Expected rows of a pool as --pool, found none; name a file or folder, a recipe or a study.")
     keep = pairs(request.keep or (), "an outcome to keep", "y_safety or y_safety=0.01", default=0.0)
     sweep, objective = _sweep(request, keep)
-    history, outcomes = sweep.history, tuple(dict.fromkeys((*objective.outcomes, *keep)))
+    history = sweep.history
+    keep = {meant(name, history.outcomes): margin for name, margin in keep.items()}
+    outcomes = tuple(dict.fromkeys((*objective.outcomes, *keep)))
     lower = map(named, objective.outcomes if request.lower_is_better == [] else request.lower_is_better or ())
     stated = tuple(lower), tuple(map(named, request.higher_is_better or ()))
     if request.model_size is not None and f"log2_{MODEL_SIZE}" not in history.covariates:
@@ -80,7 +82,7 @@ def _sweep(request: Request, keep: Mapping[str, float]) -> tuple[Sweep, Objectiv
 
 def renames(given: Sequence[str], option: str) -> dict[str, str]:
     """New names by old ones, as an option gives them."""
-    found = dict(one.split("=", 1) for one in given if "=" in one)
+    found = dict(one.rsplit("=", 1) for one in given if "=" in one)  # a new name is ours, an old one may have the sign
     if len(found) < len(given) or not all(found.values()):
         raise InputError(f"Expected {option} as OLD=NEW, each OLD once, found {brief(' '.join(given))}; correct it.")
     return found
@@ -91,10 +93,7 @@ def _floor(text: str | float, history: History) -> float | dict[str, float] | No
     try:
         return None if text == "" else float(text)
     except ValueError:
-        floor = pairs(str(text).split(","), "least shares", "0.02, or math=0.1,code=0.05")
-    for name in floor:
-        check_name(name, history.domains, "domain")
-    return floor
+        return _shares(str(text), "least shares", "0.02, or math=0.1,code=0.05", history)
 
 
 def check_free(out: Path) -> None:
@@ -130,16 +129,22 @@ def read_mixture(text: str, history: History) -> np.ndarray:
     if (path := Path(text)).is_file():
         names = [f"w_{name}" for name in history.domains]
         return check_mixture(_line(path, names, "give one mixture"), history.domains)
-    if text.startswith("{"):
-        with refused("a reference of shares by name", "correct it", ValueError, TypeError, AttributeError):
-            shares = {name: float(share) for name, share in json.loads(text).items()}
-    elif "=" in text:
-        shares = pairs(text.split(","), "a reference", "math=0.6,code=0.4")
-    else:
+    if not is_named(text):
         raise InputError(f"Expected a reference of equal, pool, shares or a file, found {text!r}; correct it.")
-    for name in shares:
-        check_name(name, history.domains, "domain")
+    shares = _shares(text, "a reference", "math=0.6,code=0.4", history)
     return check_mixture([shares.get(name, 0.0) for name in history.domains], history.domains)
+
+
+def _shares(text: str, what: str, example: str, history: History) -> dict[str, float]:
+    """Shares of domains by name, as pairs or as a JSON object."""
+    if text.startswith("{"):
+        with refused(f"{what} as a JSON object of shares by name", "correct it", ValueError, TypeError, AttributeError):
+            found = {name: float(share) for name, share in json.loads(text).items()}
+    else:
+        found = pairs(text, what, example)
+    for name in found:
+        check_name(name, history.domains, "domain")
+    return found
 
 
 def is_named(reference: str) -> bool:

@@ -3,6 +3,7 @@
 import json
 import shlex
 from argparse import ArgumentParser
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from user_files import QUICK, ROWS, TRAIN, read_back, write_rows
 from causalmix.core.errors import InputError
 from causalmix.core.history import read_history
 from causalmix.methods import new_pools
+from causalmix.methods.objective import pairs
 from causalmix.methods.recommend import recommend
-from causalmix.methods.refusals import read_mixture
+from causalmix.methods.refusals import checked, read_mixture
 from causalmix.methods.request import Request, add_options, command, request_of
 
 
@@ -67,6 +69,35 @@ def test_a_reference_is_told_by_shares(folder):
     ):
         with pytest.raises(InputError, match=told):
             read_mixture(text, history)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a=1=0.1,b,c=0.2,", {"a=1": 0.1, "b,c": 0.2}),
+        ("b,c=.2, d e=-1", {"b,c": 0.2, "d e": -1}),
+        ("y_a=b,1=2", {"y_a=b,1": 2}),
+        ("0.02,0.03", None),
+        ("a,b", None),
+        ("a=0.1,b", None),
+        ("a=x", None),
+    ],
+)
+def test_names_of_pairs_may_have_commas_and_signs_of_equality(text, found):
+    """A value stands at the end; what has none is refused."""
+    with nullcontext() if found else pytest.raises(InputError, match="Expected shares such as a=1, found"):
+        assert pairs(text, "shares", "a=1") == found
+
+
+def test_columns_are_called_by_names_with_signs_and_blanks(folder, tmp_path):
+    """As the sweep has them: domains in least shares, new names and references, outcomes to keep and to raise."""
+    frame = pd.read_csv(folder / "bare.csv").rename(columns={"w_math": "w_maths, 1=a"})
+    frame.assign(**{"y_my maths": frame["y_dev"]}).to_csv(tmp_path / "h.csv", index=False)
+    asked = Request(tmp_path / "h.csv", str(folder / "pool.jsonl"), floor="maths, 1=a=0.1", keep=["my maths"])
+    assert checked(asked).floor == {"maths, 1=a": 0.1} and checked(asked).caution.keep == {"y_my_maths": 0}
+    assert checked(replace(asked, floor='{"maths, 1=a": 0.1}')).floor == {"maths, 1=a": 0.1}
+    raised = checked(replace(asked, floor="", keep=None, objective="my maths=2", map=["maths, 1=a=math"]))
+    assert raised.objective.outcomes == ("y_my_maths",) and "math" in raised.history.domains
 
 
 def bad_history(change):
