@@ -58,6 +58,7 @@ BAD = {
     "no assistant turn": {"messages": turns("q")},
     "an empty assistant turn": {"messages": turns("q", " \n")},
     "no turns": {"messages": []},
+    "a text instead of turns, which JSON lists": {"messages": str(turns("q", "a"))},
     "no domain": {"messages": turns("q", "a"), "domain": None},
     "the id 0 a second time": {"messages": turns("q", "a"), "id": "0"},
 }

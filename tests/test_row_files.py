@@ -173,6 +173,7 @@ def test_a_folder_of_every_form_and_format(tmp_path):
         stream.write(json.dumps(rows[1]).encode())
     (folder / "loader.py").write_text("raise SystemExit('executed')")
     write_lines(folder / "held_test.jsonl", rows[:1])
+    (folder / "lost.jsonl").symlink_to(folder / "gone.jsonl")
     pool = local.load_pool(str(folder), domain="file")
     assert (
         sorted(pool["domain"]) == sorted(pool["source"]) == ["asked", "list", "packed", "talk [1]", "talk [1]", "tasks"]
@@ -184,6 +185,7 @@ def test_a_folder_of_every_form_and_format(tmp_path):
     assert told["asked.csv"] == ("prompt and response", "UTF-8, separator ';'", "")
     assert [(line["file"], line["reason"]) for line in left] == [
         ("held_test.jsonl", "of the split test"), ("loader.py", "no file of rows"),
+        ("lost.jsonl", "a link to a folder, or to nothing"),
     ]  # fmt: skip
     with pytest.raises(InputError, match=r"prompt, response in asked.csv; .*; name another with --domain-column"):
         local.load_pool(str(folder))

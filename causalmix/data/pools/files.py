@@ -69,10 +69,10 @@ def find(
             f"Expected the split {split} of {path} as files {asked.get(split) or 'of ' + ', '.join(asked)}, "
             "found none; correct data_files, the split or the name."
         )
-    seen = [f for f in sorted(path.rglob("*")) if f.is_file() and f.suffix != ".lock"]
+    seen = [f for f in sorted(path.rglob("*")) if (f.is_file() or f.is_symlink()) and f.suffix != ".lock"]
     seen = [f for f in seen if not any(part.startswith((".", "__")) for part in f.relative_to(path).parts)]
     words = lambda file: re.split("[^a-z]+", file.relative_to(path).as_posix().lower())  # noqa: E731
-    rows = [file for file in seen if reader_of(file) and file.name not in ABOUT]
+    rows = [file for file in seen if file.is_file() and reader_of(file) and file.name not in ABOUT]
     parts = {file: next((SPLITS[word] for word in words(file) if word in SPLITS), "train") for file in rows}
     chosen = [file for file, part in parts.items() if part == SPLITS.get(split, split)]
     if not chosen:
@@ -82,8 +82,8 @@ def find(
             f"Expected the split {split} of {path} in files of {', '.join(READERS)}, found {other}{splits}; "
             "write rows to such a file, or name the split."
         )
-    others = {f: f"of the split {parts[f]}" if f in parts else "no file of rows" for f in seen if f not in chosen}
-    return chosen, others
+    said = lambda file: "no file of rows" if file.is_file() else "a link to a folder, or to nothing"  # noqa: E731
+    return chosen, {f: f"of the split {parts[f]}" if f in parts else said(f) for f in seen if f not in chosen}
 
 
 def _of_card(folder: Path, name: str | None) -> dict[str, list[str]] | None:

@@ -60,7 +60,7 @@ def _turns(row: Mapping[str, Any], form: tuple[str, ...]) -> list:
     if isinstance(found, str) and form not in FORMS:  # a column that was asked for by name
         return [{"role": "assistant", "content": found}]
     if not isinstance(found, list) or not found:
-        raise ValueError("no turns")
+        raise ValueError("a text instead of turns, which JSON lists" if isinstance(found, str) else "no turns")
     preferred = row.get("chosen") is not None and _role(found[-1]) == "user"
     return _answered(found, row["chosen"], whole=True) if preferred else found
 
