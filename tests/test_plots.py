@@ -1,6 +1,7 @@
 """Figures of effects and mixtures, for names that nobody foresaw."""
 
 import warnings
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
@@ -64,6 +65,15 @@ def test_dollars_are_no_mathematics(axis):
     """A name with two dollars is drawn as it is."""
     names = ("cost_in_$_per_$", r"$\\nonsense{$")
     effects.mixtures(even(names), names, axis()).figure.canvas.draw()
+
+
+def test_numbers_on_a_logarithmic_axis_are_numbers(axis):
+    """As dollars are no mathematics, what matplotlib writes there by itself would be shown as it stands."""
+    parts = pd.DataFrame({"part": ["a", "b"], "role": "proxy", "hours": [0.5, 4000.0]})
+    ax = record.cost(SimpleNamespace(parts=parts, hardware=SimpleNamespace(unit="GPU")), axis())
+    ax.figure.canvas.draw()
+    shown = {label.get_text() for label in ax.get_xticklabels()}
+    assert {"1", "1000"} <= shown and not any("$" in number for number in shown)
 
 
 @pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)

@@ -16,7 +16,7 @@ def headline(table: pd.DataFrame) -> Figure:
     points = table.assign(**{name: 100 * table[name] for name in DIFFERENCE})
     style.dots(points, ax, "setting", DIFFERENCE, "method", style.looks(methods, methods=True), settings)
     style.level(ax, 0)
-    ax.set_xlabel("difference to equal shares, points of accuracy")
+    ax.set_xlabel("difference to equal shares, points of accuracy (right is better)")
     style.legend_above(ax, len(methods), 3)
     return fig
 

@@ -88,5 +88,6 @@ def cost(found: Plan, ax: Axes) -> Axes:
     look = style.looks(list(found.parts["role"].unique()))["palette"]
     sns.barplot(known, x=column, y="part", hue="role", palette=look, ax=ax)
     ax.set(xscale="log", xlabel=f"{label}, less is better; a step is ten times as much", ylabel="")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")  # matplotlib's own is mathematics, which is not read
     ax.legend(loc="lower right")
     return ax

@@ -40,7 +40,7 @@ def means(
     groups = compared["model"] + compared["n_samples"].map(", {:,} rows".format) + pools.replace(", ", "")
     table = compared.assign(group=groups, **{c: 100 * compared[c] for c in columns}).dropna(subset=[columns[0]])
     dots(table, ax, "method", columns, "group", looks(list(groups.unique())), methods)
-    ax.set_xlabel("points of accuracy" if columns == MEAN else "difference to Equal, points of accuracy")
+    ax.set_xlabel(f"{'' if columns == MEAN else 'difference to Equal, '}points of accuracy (right is better)")
     if columns != MEAN:
         level(ax, 0)
     for role, value in (base or {}).items():
@@ -161,4 +161,5 @@ def _claims(table: pd.DataFrame, ax: Axes, label: str) -> None:
     dots(ours, ax, "claim", ("ours", "ci_low", "ci_high"), "verdict", VERDICTS, rows, apart=0)
     sns.scatterplot(x=table["reported"], y=range(len(rows))[::-1], marker="X", color="black", label="reported", ax=ax)
     ax.set_xlabel(label)
+    ax.locator_params(axis="x", nbins=6)
     level(ax, 0)
