@@ -47,11 +47,27 @@ def test_the_right_answer_turns_with_the_table(tmp_path):
     ends = ["difference", "difference_low", "difference_high"]
     for sign, word in ((1, "better"), (-1, "worse")):
         at = (table["method"] == "CausalMix-A") & (table["pool"] == "whole") & (table["model"] == "proxy")
-        table.loc[at, ends] = [sign * 0.05, sign * 0.05 - 0.01, sign * 0.05 + 0.01]
+        table.loc[at, [*ends, "p_holm"]] = [sign * 0.05, sign * 0.05 - 0.01, sign * 0.05 + 0.01, 0.01]
         table.to_csv(tmp_path / "comparison.csv", index=False)
         assert answers.check("06_target", 2, word, tmp_path)[0]
+    table.assign(p_holm=0.2).to_csv(tmp_path / "comparison.csv", index=False)
+    assert answers.check("06_target", 2, "open", tmp_path)[0], "as the chapter counts, adjusted for its methods"
     for given, told in {"-5": "Right.", "5": "sign", "-0.05": "unit", "−7,5": "small", "0": "large"}.items():
         assert told in answers.check("target", 3, given, tmp_path)[1]
+
+
+def test_questions_of_the_critics_are_no_claims_of_the_paper(tmp_path):
+    """The chapter counts them apart."""
+    rows = [("the paper", "holds"), ("its critics", "holds"), ("the paper", "cannot tell")]
+    pd.DataFrame(rows, columns=["asked by", "verdict"]).to_csv(tmp_path / "claims.csv", index=False)
+    assert answers.check("paper_and_ours", 1, "1", tmp_path)[0]
+
+
+@pytest.mark.parametrize("subject", answers.QUESTIONS)
+def test_a_chapter_sends_to_its_questions(subject):
+    """They are found where the exercises are."""
+    (page,) = (paths.ROOT / "notebooks").glob(f"??_{subject}.ipynb")
+    assert f"`causalmix check-answer {subject}`" in page.read_text(encoding="utf-8")
 
 
 def test_what_cannot_be_judged_is_refused_in_one_sentence(tmp_path):

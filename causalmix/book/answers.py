@@ -14,9 +14,10 @@ import pandas as pd
 from causalmix.book.stamps import sources
 from causalmix.core import paths
 from causalmix.core.errors import InputError
-from causalmix.core.intervals import verdict
+from causalmix.core.intervals import adjusted_verdict
 from causalmix.core.parameters import check_name, subject_of
 from causalmix.core.tables import read_table
+from causalmix.study.verdicts import PAPER
 
 CLOSE = 0.02  # share by which a number may be off, for tables show three digits
 DIRECTIONS = ("better", "worse", "open")
@@ -41,7 +42,7 @@ def _gap(compared: pd.DataFrame, method: str, rows: Callable) -> pd.Series:
 
 
 def _side(gap: pd.Series) -> str:
-    return verdict(gap["difference_low"], gap["difference_high"])
+    return adjusted_verdict(gap["difference"], gap["p_holm"])  # as the chapters count who is ahead
 
 
 def _at_mean(effects: pd.DataFrame) -> pd.DataFrame:
@@ -93,7 +94,7 @@ QUESTIONS: dict[str, tuple[Exercise, ...]] = {
     "effects": (
         Exercise("Which domain returns most in the mean state?", ("effects.csv",),
                  lambda t: _at_mean(t)["theta"].idxmax(), lambda t: list(t["domain"].unique())),
-        Exercise("If that domain's share doubled and no other share fell, what would it add to the outcome? (points)",
+        Exercise("About what would doubling that domain's share add if no other fell: ln 2 times its return? (points)",
                  ("effects.csv",), lambda t: float(100 * np.log(2) * _at_mean(t)["theta"].max())),
         Exercise("How many domains have a return in the mean state whose interval holds nought?", ("effects.csv",),
                  lambda t: int(((_at_mean(t)["ci_low"] <= 0) & (_at_mean(t)["ci_high"] >= 0)).sum())),
@@ -101,21 +102,21 @@ QUESTIONS: dict[str, tuple[Exercise, ...]] = {
     "mixture": (
         Exercise("Of a hundred rows of Equal, how many change domain if Cautious is followed? (percent)",
                  ("mixtures.csv",), _moved),
-        Exercise("What does the model expect CausalMix-A to gain over Equal? (points)", ("mixtures.csv",),
+        Exercise("What does the chapter's one judge expect CausalMix-A to gain over Equal? (points)", ("mixtures.csv",),
                  lambda t: float(100 * t.set_index("method").loc["CausalMix-A", "predicted_gain"])),
     ),
     "target": (
-        Exercise("Is CausalMix-A better or worse than Equal at the proxy's fewest rows, or is it open?",
+        Exercise("Adjusted for all methods, is CausalMix-A better than Equal by the proxy's fewest rows, worse, open?",
                  ("comparison.csv",), lambda t: _side(_gap(t, "CausalMix-A", min)), DIRECTIONS),
         Exercise("And at its most rows?", ("comparison.csv",),
                  lambda t: _side(_gap(t, "CausalMix-A", max)), DIRECTIONS),
         Exercise("What is the difference then, CausalMix-A minus Equal? (points)", ("comparison.csv",),
                  lambda t: float(100 * _gap(t, "CausalMix-A", max)["difference"])),
-        Exercise("Whose promised gain fell shortest of its promise?", ("promised.csv",), _broken_promise,
+        Exercise("Whose gain fell farthest short of its promise, at any size?", ("promised.csv",), _broken_promise,
                  lambda t: list(t["method"])),
     ),
     "longcot": (
-        Exercise("Is CausalMix-A better or worse than Equal on long chains of thought, or is it open?",
+        Exercise("Adjusted for all methods, is CausalMix-A better than Equal on long chains, worse, or open?",
                  ("longcot_comparison.csv",),
                  lambda t: _side(t.set_index("method").loc["CausalMix-A"]), DIRECTIONS),
     ),
@@ -125,7 +126,8 @@ QUESTIONS: dict[str, tuple[Exercise, ...]] = {
                  lambda t: float(t.groupby("variant")["spearman"].mean().pipe(lambda m: m["full"] - m["without X"]))),
     ),
     "paper_and_ours": (
-        Exercise("How many of the claims hold here?", ("claims.csv",), lambda t: int((t["verdict"] == "holds").sum())),
+        Exercise("How many of the paper's own claims hold here?", ("claims.csv",),
+                 lambda t: int(((t["verdict"] == "holds") & (t["asked by"] == PAPER)).sum())),
     ),
     "known_truth": (
         Exercise("Whose intervals hold the return least often, over the worlds in which all three stages were tried, "
