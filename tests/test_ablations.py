@@ -231,6 +231,16 @@ def test_growth_has_an_interval_only_where_there_are_seeds(seeds, verdict):
     assert told["difference"] > 0 and np.isnan(told["difference_low"]) == (seeds == 1)
 
 
+def test_growth_of_many_methods_is_adjusted_for_their_number():
+    """What one method alone would have for a verdict is open among fifty."""
+    rng, names = np.random.default_rng(0), [f"m{i}" for i in range(50)]
+    few, many = trained(names, n_runs=32), trained(names, n_runs=64)
+    many["y_dev"] += 0.01 + rng.normal(0, 0.002, len(many))
+    table = pd.concat([few, many])
+    assert trials.growth(table[table["method"] == "m0"])["verdict"].tolist() == ["better"]
+    assert trials.growth(table)["verdict"].tolist().count("better") < 10
+
+
 def test_designed_runs_are_held_against_as_many_random_ones():
     """Paired by seed at each number of runs; at the most both are all the runs, and nothing is told."""
     tables = [trained(["A"], n_runs=n) for n in (32, 64)]

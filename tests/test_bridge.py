@@ -79,11 +79,12 @@ def test_an_order_is_told_with_its_interval():
         found = bridge.agreement(made(one, state), made(values, state), draws=200)
         line = found.set_index("outcome").loc["y_dev"]
         assert line["spearman_low"] <= line["spearman"] <= line["spearman_high"]
-        assert bridge.WORDS[word] in bridge.said(found), word
+        assert f"`y_dev` {bridge.WORDS[word]} (" in bridge.said(found), word
         assert found.set_index("outcome").loc["y_math"].drop("mixtures").isna().all()
     states_own = bridge.agreement(made(one + 9 * state, state), made(noise + 9 * state, state), draws=200)
     line = states_own.set_index("outcome").loc["y_dev"]
     assert line["spearman"] > 0.9 and line["given_state_low"] < 0 < line["given_state_high"]
+    assert f"out of both, it {bridge.WORDS['open']} (" in bridge.said(states_own), "no more is said of the mixtures"
 
 
 def test_seeds_of_a_mixture_count_once(tmp_path):

@@ -56,10 +56,9 @@ def test_every_clause_follows_its_comparison():
     assert list(told) == ["What was found", "How sure that is", "How far it holds", "What it does not mean"]
     assert "CausalMix-A, the paper's policy, beats equal shares (+" in told["What was found"]
     assert "at the state of the data, is not told apart from equal shares (" in told["What was found"]
-    assert (
-        "Of 2 claims about the method that could be tried 1 holds here, 0 do not, and for 1" in told["How sure that is"]
-    )
-    assert "yes (CausalMix-A against CausalMix-A without X, on average +" in told["What was found"]
+    sure = "Of 2 claims that could be tried, the paper's and those that its critics ask for, 1 holds here, 0 do not"
+    assert sure in told["How sure that is"]
+    assert "**yes** (CausalMix-A against CausalMix-A without X: +" in told["What was found"]
 
 
 def test_a_record_that_turns_round_turns_the_sentences():
@@ -69,15 +68,15 @@ def test_a_record_that_turns_round_turns_the_sentences():
     assert "beats equal shares (+" in larger["What was found"]
     assert "CausalMix-A: on 800 rows it falls behind equal shares (-" in larger["Where it fails"]
     assert "with the larger model it beats equal shares (+" in larger["Where it fails"]
-    assert "no (CausalMix-A against CausalMix-A without X, on average -" in moved["What was found"]
-    assert "ahead of equal shares in 0 of 1 trial, behind in 1" in moved["Where it fails"]
+    assert "**no** (CausalMix-A against CausalMix-A without X: -" in moved["What was found"]
+    assert "ahead of equal shares in 0 of 1 comparison, behind in 1" in moved["Where it fails"]
 
 
 def test_what_a_real_model_says_follows_its_interval():
     """The same order as the proxy's, or none that can be told."""
     alike, unknown = (said(record(low=low))["What it does not mean"] for low in (0.2, -0.2))
-    assert "Over 24 mixtures the real model orders mixtures as the proxy does" in alike
-    assert "no order of mixtures in common" in unknown
+    assert "Over 24 mixtures, each in a state of its own, the real model's order of `y_dev` is like" in alike
+    assert "order of `y_dev` has no likeness to the proxy's" in unknown
 
 
 def test_an_interval_beside_zero_that_does_not_stand_when_adjusted_is_said_to_be_one():

@@ -82,6 +82,7 @@ def test_what_has_been_measured_is_told_for_the_nearest_size(monkeypatch):
     )
     monkeypatch.setattr(validity, "table", lambda: table)
     told = validity.told("forest", 400)
-    assert "from 512 runs" in told and "70% (returns linear randomized) to 80%" in told and "60% to 90%" in told
+    assert "from 512 runs" in told and "60% to 90%" in told
+    assert "70% of cases in the worst kind of world (linear randomized) and in 80% in the best (steps" in told
     assert "from 128 runs" in validity.told("forest", 100)
     assert "not been measured" in validity.told("linear", 512)

@@ -33,7 +33,7 @@ ONE = {
     "Of 2 runs trained again, 1 agrees with": lambda: audit.agreement_sentence(again(0.0, 0.1)),
     "1 of the 3 runs ends above the model that it": lambda: words.above_base(pd.Series([0.1, 0.2, 0.9]), 0.5),
     "Of 1 difference in the figure 1 is told": lambda: front._sure(VERDICTS, pd.DataFrame({"verdict": ["better"]})),
-    "Of 3 claims about the method that could be tried 1 holds here, 1 does not": lambda: front._sure(
+    "Of 3 claims that could be tried, the paper's and those that its critics ask for, 1 holds": lambda: front._sure(
         VERDICTS, pd.DataFrame({"verdict": ["better"]})
     ),
     "1 of 2 promised intervals meets that of what came; 1 was exceeded (B)": lambda: promises.promises_kept(
@@ -109,11 +109,11 @@ def test_chapters_whose_trials_are_not_trained_say_so_and_go_on():
 
 def test_pairs_of_groups_are_counted_by_what_they_tell():
     """Of one pair, one; where there is none, that is said."""
-    words = {"better": "much the same order", "open": "no order"}
+    words = {"better": "a like order", "open": "no order"}
     told = [said("06_target", "if order.empty:", order=pd.DataFrame({"methods": rows}), words=words, sides=sides)
             for rows, sides in (([5], ["open"]), ([5, 5], ["better", "better"]), ([], []))]  # fmt: skip
-    assert told[0] == "Of 1 pair of groups of trials: much the same order in 0; no order in 1."
-    assert told[1].startswith("Of 2 pairs of groups of trials: much the same order in 2") and "alone" in told[2]
+    assert told[0] == "Of 1 pair of groups of trials: a like order in 0; no order in 1."
+    assert told[1].startswith("Of 2 pairs of groups of trials: a like order in 2") and "alone" in told[2]
 
 
 def test_a_note_names_the_bound_that_was_set():

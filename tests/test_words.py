@@ -26,8 +26,8 @@ def test_what_scores_see_is_said_of_each_domain():
     )  # fmt: skip
     told = words.sight(checks)
     assert "in math wrong rows are those of sloppy writers; in code they are those of polished ones" in told
-    assert "in safety it says nothing" in told and "HES rises with it in none." in told
-    assert "Normalized_Loss rises with it in math;" in told
+    assert "in safety it says nothing" in told and "HES rises in none, and falls in none." in told
+    assert "As rows get harder, Normalized_Loss rises in math, and falls in safety;" in told
     turned = words.sight(checks.assign(style_auc=[0.1, 0.8, 0.9]))
     assert "in code and safety wrong rows are those of sloppy" in turned and "says nothing." not in turned
 
@@ -69,13 +69,17 @@ def test_the_box_of_outcomes_turns_with_reliability_and_base():
 
 def test_the_box_of_effects_turns_with_its_splits():
     """Better, worse and open are told apart, and without covariates there is nothing to follow."""
-    gaps = pd.Series([0.02, 0.021, 0.019, 0.02, 0.022])
+    gaps, stages = pd.Series([0.02, 0.021, 0.019, 0.02, 0.022]), ["forest", "linear", "bayesian"]
+    table = pd.DataFrame({f"{stage}{end}": 0.0 for stage in stages for end in ("", "_low")}, [0, 1, 2])
+    met = said("04_effects", "There is no other final stage", stages=table.assign(meet=[True, False, True]))
+    assert met.endswith("of the final stages forest, linear and bayesian meet in 2.") and met.startswith("Of 3 gains")
     tell = lambda ahead, varying=(0,): said(  # noqa: E731
-        "04_effects", "in_short.answer", in_words="It raises y.", ahead=ahead, ratio=1 / 7,
+        "04_effects", "in_short.answer", in_words="It raises y.", ahead=ahead, ratio=1 / 7, met=met,
         model=SimpleNamespace(varying=varying),
     )  # fmt: skip
     assert "predict runs that were left out better" in tell(gaps) and "left out worse" in tell(-gaps)
     assert "do not settle" in tell(gaps - gaps.mean()) and "cannot follow" in tell(gaps, ())
+    assert tell(gaps).endswith(met)
 
 
 def test_the_box_of_the_mixture_turns_with_its_evidence():
@@ -89,9 +93,18 @@ def test_the_box_of_the_mixture_turns_with_its_evidence():
     tell = lambda **changes: said(  # noqa: E731
         "05_mixture", "in_short.answer", mixtures=pd.DataFrame([row | {"gain_rows": 500} | changes]), **names
     )
-    assert "takes 25% math, 75% code, and expects **+5** [+2, +8] points" in tell() and "rests on them" in tell()
+    assert "takes 25% math, 75% code, and expects **+5.0** [+2.0, +8.0] points" in tell() and "rests on them" in tell()
     assert "only training can tell" in tell(in_support=False)
     assert "no evidence for moving" in tell(predicted_gain=0.0, gain_ci_low=0.0, gain_ci_high=0.0)
+
+
+def test_the_box_of_known_truth_compares_stages_in_the_same_worlds():
+    """A world in which one stage alone was tried says nothing of the others; without a table, that is said."""
+    rows = [("easy", "forest", 0.9), ("easy", "linear", 0.8), ("hard", "forest", 0.2)]
+    table = pd.DataFrame(rows, columns=["world", "stage", "cover_theta"]).assign(n=512)
+    told = said("11_known_truth", "in_short.answer", measured=table)
+    assert "over 1 kind of worlds in which all stages" in told and "**90%** of cases by the forest stage, 90%" in told
+    assert "not in this copy" in said("11_known_truth", "in_short.answer", measured=table.iloc[:0])
 
 
 def test_the_solution_on_a_larger_sample_follows_the_shares():

@@ -103,21 +103,14 @@ def _found(tables: Mapping[str, pd.DataFrame], compared: pd.DataFrame) -> str:
 def _said(row: pd.Series) -> str:
     alone = ALONE.get(verdict(*row[[*DIFFERENCE[1:]]])) if row["verdict"] == "open" else None
     said = f"{alone} equal shares, but not when adjusted for all comparisons" if alone else SAID[row["verdict"]]
-    return f"{said} ({_points(row)})"
-
-
-def _points(row: Mapping[str, float]) -> str:
-    return points_of(row).replace(" points", "")  # the unit of the whole page
+    return f"{said} ({points_of(row).replace(' points', '')})"  # the unit of the whole page
 
 
 def _answered(targets: pd.DataFrame, question: questions.Question) -> str:
     """One of the paper's central questions with its answer for each pair of methods that was tried."""
     found = questions.answers(targets, questions.differences(targets, targets, OUTCOME, [question]), OUTCOME)
-    told = []
-    for row in found[found["answer"] != questions.NOT_TRIED].to_dict("records"):
-        number = f", on average {_points(row)}" if _points(row) else ""
-        told.append(f"{row['answer']} ({row['one']} against {row['other']}{number})")
-    return f"{question.text} By fresh runs: {'; '.join(told)}." if told else ""
+    tried = found[found["answer"] != questions.NOT_TRIED].to_dict("records")
+    return questions.short(tried) if tried else ""
 
 
 def _sure(judged: pd.DataFrame, compared: pd.DataFrame) -> str:
@@ -127,9 +120,9 @@ def _sure(judged: pd.DataFrame, compared: pd.DataFrame) -> str:
     return (
         "Every mixture was fixed before it was trained, with fresh seeds that all methods share; intervals are of 95%. "
         f"Of {counted(len(compared), 'difference')} in the figure {counted(clear, 'is', 'are')} told apart from nought "
-        f"when adjusted for their number. Of {counted(len(judged), 'claim')} about the method that could be tried "
-        f"{counted(holds, 'holds', 'hold')} here, {counted(fails, 'does', 'do')} not, and for {is_open} it cannot be "
-        "told."
+        f"when adjusted for their number. Of {counted(len(judged), 'claim')} that could be tried, the paper's and "
+        f"those that its critics ask for, {counted(holds, 'holds', 'hold')} here, {counted(fails, 'does', 'do')} not, "
+        f"and for {is_open} it cannot be told."
     )
 
 
@@ -145,7 +138,7 @@ def _far(compared: pd.DataFrame, method: str) -> str:
         ahead, behind, is_open = ((moved == word).sum() for word in ("better", "worse", "open"))
         told.append(
             f"where the state of the pool has shifted it is ahead of equal shares in {ahead} of "
-            f"{counted(len(moved), 'trial')}, behind in {behind}, and for {is_open} it cannot be told"
+            f"{counted(len(moved), 'comparison')}, behind in {behind}, and for {is_open} it cannot be told"
         )
     return f"{method}: {', '.join(told[:-1])}{', and ' if told[1:] else ''}{told[-1]}." if told else ""
 

@@ -29,11 +29,12 @@ def sight(checks: pd.DataFrame) -> str:
         "it does not tell them": (checks["loss_auc"] - 0.5).abs() < CLEAR,
     }
     follows = {"Normalized_Loss": "loss_level_rank_correlation", "HES": "hes_level_rank_correlation"}
-    rising = {name: listed(checks["domain"][checks[column] >= CLEAR]) for name, column in follows.items()}
-    hard = [f"{name} rises with it in {domains}" for name, domains in rising.items()]
+    clear = lambda ranks: listed(checks["domain"][ranks >= CLEAR])  # noqa: E731
+    hard = [f"{n} rises in {clear(checks[c])}, and falls in {clear(-checks[c])}" for n, c in follows.items()]
     return (
-        f"Writing_Style: {_by_domain(checks, style)}. Normalized_Loss: {_by_domain(checks, loss)}. Difficulty: "
-        f"{'; '.join(hard)}. Chances within {CLEAR} of one half, and correlations below {CLEAR}, count as nothing."
+        f"Writing_Style: {_by_domain(checks, style)}. Normalized_Loss: {_by_domain(checks, loss)}. As rows get "
+        f"harder, {'; '.join(hard)}. Chances within {CLEAR} of one half, and correlations within {CLEAR} of "
+        "nought, count as nothing."
     )
 
 

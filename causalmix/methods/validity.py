@@ -32,6 +32,7 @@ def told(stage: str, n: int) -> str:
     least, most = part.loc[part["cover_theta"].idxmin()], part.loc[part["cover_theta"].idxmax()]
     return (
         f"In worlds of known truth, 95% intervals of the {stage} stage from {size} runs held the return in "
-        f"{least['cover_theta']:.0%} (returns {least['world']}) to {most['cover_theta']:.0%} ({most['world']}) of all "
-        f"cases, and the gain of a random mixture in {part['cover_gain'].min():.0%} to {part['cover_gain'].max():.0%}."
+        f"{least['cover_theta']:.0%} of cases in the worst kind of world ({least['world']}) and in "
+        f"{most['cover_theta']:.0%} in the best ({most['world']}), and the gain of a random mixture in "
+        f"{part['cover_gain'].min():.0%} to {part['cover_gain'].max():.0%}."
     )

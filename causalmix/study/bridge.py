@@ -12,9 +12,9 @@ FEWEST = 8  # mixtures: of fewer the order says nothing
 SPEARMAN = ("spearman", "spearman_low", "spearman_high")
 GIVEN_STATE = ("given_state", "given_state_low", "given_state_high")
 WORDS = {
-    "better": "orders mixtures as the proxy does, more often than chance would",
-    "worse": "orders mixtures the other way round than the proxy",
-    "open": "and the proxy have no order of mixtures in common that can be told from chance",
+    "better": "is like the proxy's, more than by chance",
+    "worse": "runs against the proxy's",
+    "open": "has no likeness to the proxy's that can be told from chance",
 }
 
 
@@ -72,10 +72,10 @@ def said(table: pd.DataFrame, outcome: str = "y_dev") -> str:
     """One sentence on an outcome's line of :func:`agreement`, or that nothing is on record."""
     if (lines := table[table["outcome"] == outcome].dropna(subset=["spearman"])).empty:
         return "With a real pretrained model this was not tried yet: too few of its runs are on record."
-    line = lines.iloc[0]
-    low, high = line[SPEARMAN[1]], line[SPEARMAN[2]]
-    given = f"{line['given_state']:.2f} [{line[GIVEN_STATE[1]]:.2f}, {line[GIVEN_STATE[2]]:.2f}]"
+    line, told = lines.iloc[0], []
+    for mean, low, high in (lines.iloc[0][[*names]] for names in (SPEARMAN, GIVEN_STATE)):
+        told.append(f"{WORDS[verdict(low, high)]} (Spearman's correlation {mean:.2f} [{low:.2f}, {high:.2f}])")
     return (
-        f"Over {line['mixtures']} mixtures the real model {WORDS[verdict(low, high)]}: Spearman's correlation of "
-        f"their `{outcome}` is {line['spearman']:.2f} [{low:.2f}, {high:.2f}], and {given} without what the state does."
+        f"Over {line['mixtures']} mixtures, each in a state of its own, the real model's order of `{outcome}` {told[0]}"
+        f"; once what the state does is taken out of both, it {told[1]}."
     )

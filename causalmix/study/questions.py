@@ -103,11 +103,13 @@ def rule(better: int, worse: int, open: int, not_tried: int) -> str:
     return "no" if worse else "cannot tell"
 
 
-def short(answer: dict) -> str:
-    """One row of :func:`answers` as a question with its answer, and the mean difference where there is one."""
-    word, mean = answer["answer"], points_of(answer)
-    number = f" ({answer['one']} against {answer['other']}: {mean} on average)" if mean else ""
-    return f"{answer['question']} **{word.capitalize()}**{number}."
+def short(answered: Sequence[dict]) -> str:
+    """The rows of :func:`answers` on one question as a line: its answer by each pair, with the mean difference."""
+    told = []
+    for row in answered:
+        number = f": {mean} on average" if (mean := points_of(row)) else ""
+        told.append(f"**{row['answer']}** ({row['one']} against {row['other']}{number})")
+    return f"{answered[0]['question']} By fresh runs: {'; '.join(told)}."
 
 
 def said(answer: dict, asked: pd.DataFrame | None = None) -> str:

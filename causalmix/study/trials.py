@@ -17,7 +17,7 @@ from scipy.stats import kendalltau, rankdata, spearmanr
 
 from causalmix.core import direction
 from causalmix.core.errors import InputError
-from causalmix.core.intervals import adjusted_verdict, holm, mean_interval, mean_p, verdict
+from causalmix.core.intervals import adjusted_verdict, holm, mean_interval, mean_p
 from causalmix.core.tables import read_table
 from causalmix.core.wording import counted
 from causalmix.methods.variants import DESIGNED
@@ -234,22 +234,23 @@ def growth(table: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
     """What each method's mixture gained from the fewest to the most runs (``n_runs``), paired by seed."""
     few, many = table["n_runs"].min(), table["n_runs"].max()
     wide = table.pivot(index="seed", columns=["method", "n_runs"], values=outcome)
-    rows = [(m, few, many, *_gained(wide[m, many] - wide[m, few])) for m in table["method"].unique()]
-    return pd.DataFrame(rows, columns=["method", "fewest_runs", "most_runs", *DIFFERENCE, "verdict"])
+    gaps = {(m, few, many): wide[m, many] - wide[m, few] for m in table["method"].unique()}
+    return _gained(gaps, ["method", "fewest_runs", "most_runs"])
 
 
 def designed_gains(table: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
     """What designed runs gained over as many random ones, paired by seed, where they are not all the runs."""
     wide, most = table.pivot(index="seed", columns=["method", "n_runs"], values=outcome), table["n_runs"].max()
-    rows = [(m, n, *_gained(wide[m + DESIGNED, n] - wide[m, n]))
-            for m, n in wide.columns if (m + DESIGNED, n) in wide and n < most]  # fmt: skip
-    return pd.DataFrame(rows, columns=["method", "n_runs", *DIFFERENCE, "verdict"])
+    pairs = [(m, n) for m, n in wide.columns if (m + DESIGNED, n) in wide and n < most]
+    return _gained({(m, n): wide[m + DESIGNED, n] - wide[m, n] for m, n in pairs}, ["method", "n_runs"])
 
 
-def _gained(gaps: pd.Series) -> tuple[object, ...]:
-    """A mean difference, its interval and the verdict."""
-    gained = mean_interval(gaps.dropna())
-    return *gained, verdict(*gained[1:])
+def _gained(gaps: Mapping[tuple, pd.Series], names: Sequence[str]) -> pd.DataFrame:
+    """Mean differences with their intervals, and verdicts that are adjusted for the number of rows (Holm)."""
+    rows = [(*row, *mean_interval(gap.dropna()), mean_p(gap.dropna())) for row, gap in gaps.items()]
+    table = pd.DataFrame(rows, columns=[*names, *DIFFERENCE, "p"])
+    told = zip(table["difference"], holm(table.pop("p")))
+    return table.assign(verdict=[adjusted_verdict(*row) for row in told])
 
 
 def spread(table: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
