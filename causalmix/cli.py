@@ -226,8 +226,7 @@ def _check_outcomes(own: Path, jobs: Sequence[Job]) -> None:
 
         asked = read(SUBJECTS[name], given)
         if isinstance(asked, FitParameters):
-            stated = direction.stated(asked.outcome, getattr(asked, "lower_is_better", None))
-            direction.is_lower_better(read_history(path), asked.outcome, *stated)
+            direction.is_lower_better(read_history(path), asked.outcome, {asked.outcome: asked.lower_is_better})
 
 
 def _from_root(options: argparse.Namespace, given: dict[str, str] = {}) -> dict[str, str]:

@@ -29,8 +29,8 @@ def test_a_name_that_speaks_of_losses_is_lower_better_unless_its_sign_may_be_tur
     history = outcomes(**{name: (-1, 1)})
     with pytest.raises(InputError, match=f"--lower-is-better y_{name}"):
         direction.is_lower_better(history, f"y_{name}")
-    assert direction.is_lower_better(history, f"y_{name}", lower=[f"y_{name}"])
-    assert not direction.is_lower_better(history, f"y_{name}", higher=[f"y_{name}"])
+    assert direction.is_lower_better(history, f"y_{name}", {f"y_{name}": True})
+    assert not direction.is_lower_better(history, f"y_{name}", {f"y_{name}": False})
 
 
 def test_values_above_one_have_to_be_stated_and_accuracies_need_not():
@@ -42,11 +42,9 @@ def test_values_above_one_have_to_be_stated_and_accuracies_need_not():
     with pytest.raises(InputError, match="all above 1"):
         direction.is_lower_better(history, "y_score")
     assert not direction.is_lower_better(history, "y_partly") and not direction.is_lower_better(history, "y_math")
-    assert direction.is_lower_better(history, "y_math", lower=["y_math"])
-    with pytest.raises(InputError, match="stated as both"):
-        direction.is_lower_better(history, "y_math", ["y_math"], ["y_math"])
+    assert direction.is_lower_better(history, "y_math", {"y_math": True})
     with pytest.raises(InputError, match="y_maths"):
-        direction.turned(history, ["y_math"], lower=["y_maths"])
+        direction.turned(history, ["y_math"], {"y_maths": True})
 
 
 @pytest.mark.parametrize("name", ["toxicity", "refusal_rate", "over_refusal", "err", "latency_s", "hallucinated"])
@@ -74,15 +72,14 @@ def test_a_loss_is_turned_and_its_worst_mixture_is_not_proposed():
     history = runs(3, n=120)
     loss = 3 - np.log(history.T + 0.01) @ [0.3, 0.1, -0.1]
     told = replace(history, frame=history.frame.assign(y_loss=loss), whole=history.whole.assign(y_loss=loss))
-    turned = direction.turned(told, ["y_loss"], lower=["y_loss"])
+    turned = direction.turned(told, ["y_loss"], {"y_loss": True})
     assert np.array_equal(turned.y("y_loss"), -loss) and np.array_equal(turned.whole["y_loss"], -loss)
     assert np.array_equal(turned.y(), history.y()) and direction.turned(told, ["y_dev"]) is told
     answer = METHODS["Cautious"](Question(turned, 100, outcome="y_loss", x=NO_STATE))
     worst = METHODS["Cautious"](Question(told, 100, outcome="y_loss", x=NO_STATE))
     assert answer.weights[0] > 0.6 and worst.weights[2] > 0.6
     assert "lower is better" in direction.called("y_loss", True) and direction.called("y_dev", False) == "y_dev"
-    assert direction.stated("y", None) == ((), ()) and direction.stated("y", True) == (("y",), ())
-    assert direction.stated("y", False) == ((), ("y",))
+    assert direction.is_lower_better(told, "y_loss", {"y_loss": None}), "nothing is stated"
 
 
 def test_objectives_are_one_outcome_of_the_right_weights():

@@ -53,7 +53,7 @@ def test_losses_are_the_outcome_where_nothing_else_is_asked(world):
     assert np.allclose(history.y("y_unseen"), 2.5 + np.arange(20) / 2) and set(history.y("y_loss_echo_unseen")) == {2.0}
     assert all(direction.is_lower_better(history, name) for name in ("y_unseen", "y_loss_echo_unseen"))
     assert direction.is_lower_better(history, "y_dev") and direction.is_lower_better(history, "y_loss_echo")
-    assert not direction.is_lower_better(history, "y_dev", higher=["y_dev"]), "what is stated wins"
+    assert not direction.is_lower_better(history, "y_dev", {"y_dev": False}), "what is stated wins"
     turned = direction.turned(history, ["y_dev"])
     assert np.allclose(turned.y(), -history.y()) and not direction.is_lower_better(turned, "y_dev")
     assert direction.is_lower_better(turned, "y_loss_sums"), "the others stay as they are"

@@ -82,11 +82,11 @@ def test_outcomes_that_chose_nothing_are_shown_with_their_direction(written):
 @pytest.mark.parametrize(
     ("columns", "stated", "lower"),
     [
-        ({"y_dev": 0.5, "y_unseen": 0.5}, ((), ()), False),
-        ({"y_dev": 0.5, "y_unseen": 0.5}, (("y_dev",), ()), True),
-        ({"y_dev": 0.5, "y_unseen": 0.5, "lower_is_better": "y_unseen"}, ((), ()), True),
-        ({"y_loss": 3.0, "y_loss_unseen": 3.0}, ((), ()), True),
-        ({"y_odd": 3.0, "y_odd_unseen": 3.0}, ((), ()), None),
+        ({"y_dev": 0.5, "y_unseen": 0.5}, {}, False),
+        ({"y_dev": 0.5, "y_unseen": 0.5}, {"y_dev": True}, True),
+        ({"y_dev": 0.5, "y_unseen": 0.5, "lower_is_better": "y_unseen"}, {}, True),
+        ({"y_loss": 3.0, "y_loss_unseen": 3.0}, {}, True),
+        ({"y_odd": 3.0, "y_odd_unseen": 3.0}, {}, None),
     ],
 )
 def test_an_unseen_outcome_is_better_the_way_that_its_own_is(columns, stated, lower):

@@ -154,10 +154,10 @@ def publish_book(out: Path, root: Path = paths.ROOT) -> None:
         return
     path = root / "results" / stamps.COMMITTED / TABLE
     asked, record = read_study(stamps.COMMITTED).of("mixture"), path.with_name("history.csv")
-    stated = direction.stated(asked.outcome, asked.lower_is_better)
+    stated = {asked.outcome: asked.lower_is_better}
     history = read_history(record).parts(asked.parts)
-    lower = direction.is_lower_better(history, asked.outcome, *stated)
-    history = direction.turned(history, [asked.outcome], *stated)
+    lower = direction.is_lower_better(history, asked.outcome, stated)
+    history = direction.turned(history, [asked.outcome], stated)
     code = stamps.code_hash({"cells": [{"cell_type": "code", "source": f"import {__name__}"}]})
     made_from = stamps.digest(record.read_bytes(), str(asked), code)
     if not path.is_file() or set(read_table(path).get("made_from", ())) != {made_from}:

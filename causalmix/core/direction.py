@@ -4,7 +4,7 @@ Every method takes higher for better, so the values of an outcome that is better
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -32,20 +32,16 @@ MEANS = ("y_dev", "y_unseen")  # of a history's other outcomes
 LOWER = "lower_is_better"
 
 
-def is_lower_better(
-    history: History, outcome: str, lower: Collection[str] = (), higher: Collection[str] = ()
-) -> bool:  # fmt: skip
+def is_lower_better(history: History, outcome: str, stated: Mapping[str, bool | None] = {}) -> bool:
     """Whether lower values of an outcome, a ``y_`` column, are better.
 
-    What ``lower`` and ``higher`` name wins, then what the history's column ``lower_is_better`` says.  InputError when
-    one is named in both or is not there, or cannot be known: its name hints at a loss, not in a word of its own or with
+    What is ``stated`` of it wins (None says nothing), then what the history's column ``lower_is_better`` says.
+    InputError when it is not there, or cannot be known: its name hints at a loss, not in a word of its own or with
     values below zero, or speaks of harm, or says nothing and all values are above 1.  A mean is as all its parts are.
     """
     y = history.y(outcome)
-    if outcome in lower and outcome in higher:
-        raise InputError(f"Expected {outcome} to be better one way, found it stated as both; state one of them.")
-    if outcome in lower or outcome in higher:
-        return outcome in lower
+    if (lower := stated.get(outcome)) is not None:
+        return lower
     if outcome in told(history):
         return True
     words = kind(outcome) or _of_all(history, outcome)
@@ -89,18 +85,11 @@ def differing(history: History, outcome: str) -> np.ndarray:
     return y
 
 
-def stated(outcome: str, lower_is_better: bool | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names that are better when lower, and when higher, from what is said of one outcome; None says nothing."""
-    return ((outcome,) if lower_is_better else ()), ((outcome,) if lower_is_better is False else ())
-
-
-def turned(
-    history: History, outcomes: Sequence[str], lower: Collection[str] = (), higher: Collection[str] = ()
-) -> History:  # fmt: skip
+def turned(history: History, outcomes: Sequence[str], stated: Mapping[str, bool | None] = {}) -> History:
     """The history with minus the values of those of the outcomes that are better when lower; names stay."""
-    for name in (*lower, *higher):
+    for name in stated:
         history.check_outcome(name)  # a name that is misspelt would be stated in vain
-    down = [name for name in dict.fromkeys(outcomes) if is_lower_better(history, name, lower, higher)]
+    down = [name for name in dict.fromkeys(outcomes) if is_lower_better(history, name, stated)]
     parts = {part: _minus(getattr(history, part), down) for part in ("frame", "whole")}
     return replace(history, **parts) if down else history
 

@@ -14,8 +14,8 @@ END = "_unseen"  # of an outcome's name; y_unseen is their mean, as y_dev is tha
 
 
 def checked_by(
-    question: Question, read: History, stated: tuple[Collection[str], Collection[str]], weights: np.ndarray,
-    reference: np.ndarray, chosen_by: Collection[str],
+    question: Question, read: History, stated: Mapping[str, bool], weights: np.ndarray, reference: np.ndarray,
+    chosen_by: Collection[str],
 ) -> tuple[dict, ...]:  # fmt: skip
     """The gain of a mixture by every Unseen outcome that chose nothing, with its 95% interval.
 
@@ -28,21 +28,19 @@ def checked_by(
         values = question.history.frame[name].dropna()
         if len(values) < MIN_ROWS or np.ptp(values) == 0:
             continue
-        history = turned(question.history.complete([name]), [name], *(((name,), ()) if lower else ((), (name,))))
+        history = turned(question.history.complete([name]), [name], {name: lower})
         effects = replace(question, history=history, fitted=None).posterior(name)
         gain = (float(np.ravel(value)[0]) for value in effects.gain(question.x, reference, weights))
         found.append({"outcome": name, "lower_is_better": lower} | dict(zip(("estimate", "low", "high"), gain)))
     return tuple(found)
 
 
-def lower_unseen(
-    history: History, name: str, stated: tuple[Collection[str], Collection[str]] = ((), ())
-) -> bool | None:
+def lower_unseen(history: History, name: str, stated: Mapping[str, bool] = {}) -> bool | None:
     """Whether lower values of an Unseen outcome are better, as of the outcome that it belongs to; None: not known."""
     pair = "y_dev" if name == f"y{END}" else name.removesuffix(END)
-    said = {*stated[0], *stated[1], *told(history)}
+    said = {*stated, *told(history)}
     try:
-        return is_lower_better(history, pair if pair in history.outcomes and name not in said else name, *stated)
+        return is_lower_better(history, pair if pair in history.outcomes and name not in said else name, stated)
     except InputError:
         return None
 

@@ -46,8 +46,8 @@ def answer(options: Namespace) -> tuple[Proposal, list[str]]:
     target = np.array(list((dict(zip(room.covariates, room.middle())) | aim).values())) if aim else None
     if history is not None:
         differing(history, options.outcome)
-        stated = direction.stated(options.outcome, options.lower_is_better)
-        options.lower_is_better = direction.is_lower_better(history, options.outcome, *stated)
+        stated = {options.outcome: options.lower_is_better}
+        options.lower_is_better = direction.is_lower_better(history, options.outcome, stated)
     if options.half_width is not None and history is None and options.noise is None:
         raise InputError("Expected the noise of an outcome for a half-width, found no history; give --noise.")
     names = ("runs", "outcome", "lower_is_better", "criterion", "anchors", "noise", "half_width", "seed")

@@ -45,8 +45,10 @@ def checked(request: Request) -> Asked:
     history = sweep.history
     keep = {meant(name, history.outcomes): margin for name, margin in keep.items()}
     outcomes = tuple(dict.fromkeys((*objective.outcomes, *keep)))
-    lower = map(named, objective.outcomes if request.lower_is_better == [] else request.lower_is_better or ())
-    stated = tuple(lower), tuple(map(named, request.higher_is_better or ()))
+    lower = list(map(named, objective.outcomes if request.lower_is_better == [] else request.lower_is_better or ()))
+    stated = dict.fromkeys(lower, True) | dict.fromkeys(map(named, request.higher_is_better or ()), False)
+    if both := [name for name in lower if not stated[name]]:
+        raise InputError(f"Expected {both[0]} to be better one way, found it stated as both; state one of them.")
     if request.model_size is not None and f"log2_{MODEL_SIZE}" not in history.covariates:
         raise InputError(
             f"Expected model_size with a history whose runs differ in it, found {request.model_size:g} and none that "
@@ -54,8 +56,8 @@ def checked(request: Request) -> Asked:
         )
     known, told = history.complete(outcomes), history.lacking(outcomes)
     sweep, history = replace(sweep, told=(*sweep.told, *told)), known
-    down = tuple(name for name in outcomes if is_lower_better(history, name, *stated))
-    history = objective.derived(turned(history, outcomes, *stated))
+    down = tuple(name for name in outcomes if is_lower_better(history, name, stated))
+    history = objective.derived(turned(history, outcomes, stated))
     reference = request.reference or "equal"
     if reference not in ("equal", "pool"):
         reference = tuple(read_mixture(reference, history))

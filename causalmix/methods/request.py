@@ -250,7 +250,7 @@ class Asked:
     caution: Caution
     floor: float | dict[str, float] | None  # least shares that are asked for; None leaves them to the history
     measured: np.ndarray | None  # covariates that were given for the pool, without its sizes
-    stated: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())  # outcomes said to be better when lower, and when higher
+    stated: dict[str, bool] = field(default_factory=dict)  # of outcomes, whether they are better when lower
 
 
 @dataclass(frozen=True, eq=False)

@@ -75,9 +75,9 @@ class Campaign:
         outcome = settings.get("outcome", sizes.outcome)
         if lower_is_better is None and outcome == sizes.outcome:
             lower_is_better = sizes.lower_is_better
-        whole, world, stated = read_history(out / "history.csv"), world_for(design), direction.stated
-        lower = direction.is_lower_better(whole.parts((DESIGN,)), outcome, *stated(outcome, lower_is_better))
-        whole = direction.turned(whole, [outcome], *stated(outcome, lower))
+        whole, world = read_history(out / "history.csv"), world_for(design)
+        lower = direction.is_lower_better(whole.parts((DESIGN,)), outcome, {outcome: lower_is_better})
+        whole = direction.turned(whole, [outcome], {outcome: lower})
         history, usual["lower"] = whole.parts((DESIGN,)), lower
         usual["scaled"] = whole.parts((DESIGN, SCALE)) if (whole.part == SCALE).any() else None
         _check_record(history, Ledger(out / "runs.jsonl"), design, world)
