@@ -197,11 +197,15 @@ def test_variances_alone_give_bonferroni():
     assert halves[0] / halves[1] == pytest.approx(np.full(10, norm.isf(0.005) / 1.959964))
 
 
+def agreement(effects, states, *stages, **settings):
+    return diagnostics.agreement(diagnostics.every_stage(effects, *stages, **settings), states)
+
+
 def test_stages_are_laid_side_by_side(monkeypatch):
     """All that can be fitted, each with its interval; one that is far away does not meet the others."""
     effects = linear(n=200)
     states = {"origin": np.zeros(3), "one": np.ones(3)}
-    table = diagnostics.agreement(effects, states, **QUICK)
+    table = agreement(effects, states, **QUICK)
     assert {"linear", "forest", "bayesian"} <= set(table) and len(table) == 10
     assert table["meet"].sum() >= 8
     usual = effects.history.T.mean(axis=0)
@@ -211,7 +215,7 @@ def test_stages_are_laid_side_by_side(monkeypatch):
     assert table.loc[table["domain"] == effects.history.domains[1], "linear"].to_list() == pytest.approx(gains)
     moved = replace(known(np.eye(5) * 1e-9), stage="elsewhere")
     monkeypatch.setattr(diagnostics, "_again", lambda *_, **__: moved)
-    assert not diagnostics.agreement(effects, states, ("elsewhere",))["meet"].all()
+    assert not agreement(effects, states, ("elsewhere",))["meet"].all()
 
 
 def test_stages_are_compared_by_what_runs_tell():
@@ -220,7 +224,7 @@ def test_stages_are_compared_by_what_runs_tell():
     history = simulate_history(n=150).history
     bent = np.sqrt(history.T) @ rng.normal(0, 0.3, 5) + rng.normal(0, 0.005, 150)
     effects = fit_effects(replace(history, frame=history.frame.assign(y_dev=bent)), stage="bayesian")
-    table = diagnostics.agreement(effects, {"origin": np.zeros(3)}, ("bayesian",))
+    table = agreement(effects, {"origin": np.zeros(3)}, ("bayesian",))
     assert effects.response != "log"
     low, high = effects.interval(np.zeros(3))
     assert ((table["bayesian_high"] - table["bayesian_low"]) < 0.5 * (high - low)[0]).all()
@@ -229,7 +233,7 @@ def test_stages_are_compared_by_what_runs_tell():
 def test_a_stage_that_cannot_be_fitted_is_left_out():
     """Few runs do for the forest and not for the linear stage, which stands in for it where no covariate varies."""
     history = simulate_history(n=39).history
-    table = diagnostics.agreement(fit_effects(history, **QUICK), {"o": np.zeros(3)}, **QUICK)
+    table = agreement(fit_effects(history, **QUICK), {"o": np.zeros(3)}, **QUICK)
     assert "forest" in table and "linear" not in table
-    alone = diagnostics.agreement(linear(covariates=()), {"o": np.zeros(0)}, ("forest", "linear"), **QUICK)
+    alone = agreement(linear(covariates=()), {"o": np.zeros(0)}, ("forest", "linear"), **QUICK)
     assert "forest" not in alone and alone["meet"].all()

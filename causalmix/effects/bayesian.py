@@ -9,7 +9,7 @@ smooth in the whole mixture.  Three models, whose returns depend on the state no
 averaged by how well each predicts runs that are left out.  Runs of one mixture share an error of their own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -212,14 +212,23 @@ class Bayesian(Effects):
         return self.columns(X[:, list(self.varying)], T)
 
 
-def fit(problem: Problem, n_trees: int = 0, cv_folds: int = 0, n_repeats: int = 0) -> Bayesian:
-    """Fit the model; there are no trees, folds or repeats here, so what other stages are told of them is not used."""
+def fit(
+    problem: Problem,
+    n_trees: int = 0,
+    cv_folds: int = 0,
+    n_repeats: int = 0,
+    responses: Sequence[str] = tuple(RESPONSES),
+) -> Bayesian:
+    """Fit the model, with one of the ``responses``, of which "log" is one.
+
+    There are no trees, folds or repeats here, so what other stages are told of them is not used.
+    """
     X, T, clusters = problem.history.X[:, list(problem.varying)], problem.history.T, problem.history.clusters
     moved = problem.directions()  # refuses a history in which some do not vary
     basis = np.eye(len(problem.history.domains)) if problem.treatment == "log" else moved
     y = (problem.y - problem.y.mean()) / problem.y.std()
     compared, residuals = {}, {}
-    for name in RESPONSES if problem.treatment == "log" else ("log",):
+    for name in responses if problem.treatment == "log" else ("log",):
         columns = _columns(problem, X, basis, name, LESS)
         D = columns(X, T, clusters)
         quick = horseshoe.sample(D, y, columns.prior, clusters, problem.seed, burn=100, keep=100)

@@ -223,16 +223,11 @@ def _critical(effects: Effects, x: np.ndarray, seed: int) -> tuple[float, str]:
     return float(np.quantile(largest, LEVEL)), "sup-t"
 
 
-def agreement(
-    effects: Effects, states: Mapping[str, np.ndarray], stages: Sequence[str] = tuple(STAGES), **settings
-) -> pd.DataFrame:
-    """What twice as many rows of each domain gain in some states, by final stage; whether all 95% intervals meet.
+def every_stage(effects: Effects, stages: Sequence[str] = tuple(STAGES), **settings) -> dict[str, Effects]:
+    """The same question, answered by each final stage, that of ``effects`` first.
 
-    Beside the runs' mean mixture: a level that all returns share, which some stages leave open, cancels.
-    All stages see the same runs, so intervals that meet are no proof; intervals that do not meet say that at least one
-    stage is wrong.  The other ``stages`` are fitted, with the settings, to the question that ``effects`` answers; one
-    that another stands in for, or that needs more runs, is left out.  Columns are ``state, domain``, for each stage
-    ``<stage>, <stage>_low, <stage>_high``, and ``meet``.
+    The other ``stages`` are fitted with the settings; one that another stands in for, or that needs more runs, is left
+    out.
     """
     fitted = {effects.stage: effects}
     for stage in stages:
@@ -242,8 +237,19 @@ def agreement(
             except InputError:  # too few runs for this stage
                 continue
             fitted.setdefault(other.stage, other)
-    found = {stage: _twice(other, states) for stage, other in fitted.items()}
-    table = found[effects.stage][["state", "domain"]]
+    return fitted
+
+
+def agreement(fits: Mapping[str, Effects], states: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """What twice as many rows of each domain gain in some states, by final stage; whether all 95% intervals meet.
+
+    Beside the runs' mean mixture, in the outcome's unit: a level that all returns share, which some stages leave open,
+    all but cancels.  All stages see the same runs, so intervals that meet are no proof; intervals that do not meet say that at
+    least one stage is wrong.  Columns are ``state, domain``, for each stage ``<stage>, <stage>_low, <stage>_high``, and
+    ``meet``.
+    """
+    found = {stage: _twice(fit, states) for stage, fit in fits.items()}
+    table = next(iter(found.values()))[["state", "domain"]]
     for stage, told in found.items():
         table = table.assign(**{f"{stage}{end}": told[f"gain{end}"] for end in ("", "_low", "_high")})
     low, high = (np.stack([told[end] for told in found.values()]) for end in ("gain_low", "gain_high"))

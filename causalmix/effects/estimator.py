@@ -48,7 +48,8 @@ def fit_effects(
     **settings
         Of the first two stages: ``cv_folds`` (5), ``n_repeats`` (with other folds and trees, 5) and ``orthogonalise``
         (True; False puts plain means in the place of m0 and e0); of the forest also ``n_trees`` (of one repeat,
-        rounded up to a multiple of 4, 500).
+        rounded up to a multiple of 4, 500).  Of the Bayesian one ``responses``, the shapes of the answer to a share
+        that it may choose from; ``("log",)`` holds it to the other stages' shape.
 
     Raises
     ------

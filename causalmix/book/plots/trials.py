@@ -67,6 +67,23 @@ def rank_scatter(table: pd.DataFrame, outcome: str, one: dict, other: dict, ax: 
     return ax
 
 
+def foretold(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
+    """Gains over Equal that each stage foretold (across) and that trials show (up), by pool; on the line both agree.
+
+    ``table`` is :func:`causalmix.study.foretold.foretold`; one axis for each of its stages.
+    """
+    look = looks(list(table["pool"].unique()))
+    for ax, (stage, part) in zip(axes, table.groupby("stage", sort=False)):
+        across, up = 100 * part["predicted_gain"], 100 * part["difference"]
+        ax.axline((0, 0), slope=1, color=GREY, linewidth=1)
+        sns.scatterplot(
+            x=across, y=up, hue=part["pool"], style=part["pool"], s=28, ax=ax, legend=ax is axes[-1], **look
+        )
+        ax.set(title=textwrap.fill(stage, 18), xlabel="", ylabel="measured, points")
+    axes[0].figure.supxlabel("foretold gain over Equal, points")
+    legend_aside(axes[-1])
+
+
 def bridge(proxy: pd.DataFrame, real: pd.DataFrame, table: pd.DataFrame, axes: Sequence[Axes]) -> None:
     """Dev outcome of each mixture by the proxy (across) and by a real model (up); beside it how alike their orders are.
 
