@@ -213,11 +213,7 @@ class Bayesian(Effects):
 
 
 def fit(
-    problem: Problem,
-    n_trees: int = 0,
-    cv_folds: int = 0,
-    n_repeats: int = 0,
-    responses: Sequence[str] = tuple(RESPONSES),
+    problem: Problem, responses: Sequence[str] = (*RESPONSES,), n_trees: int = 0, cv_folds: int = 0, n_repeats: int = 0
 ) -> Bayesian:
     """Fit the model, with one of the ``responses``, of which "log" is one.
 
