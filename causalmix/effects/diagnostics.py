@@ -244,9 +244,9 @@ def agreement(fits: Mapping[str, Effects], states: Mapping[str, np.ndarray]) -> 
     """What twice as many rows of each domain gain in some states, by final stage; whether all 95% intervals meet.
 
     Beside the runs' mean mixture, in the outcome's unit: a level that all returns share, which some stages leave open,
-    all but cancels.  All stages see the same runs, so intervals that meet are no proof; intervals that do not meet say that at
-    least one stage is wrong.  Columns are ``state, domain``, for each stage ``<stage>, <stage>_low, <stage>_high``, and
-    ``meet``.
+    all but cancels.  All stages see the same runs, so intervals that meet are no proof; intervals that do not meet say
+    that at least one stage is wrong.  Columns are ``state, domain``, for each stage ``<stage>, <stage>_low,
+    <stage>_high``, and ``meet``.
     """
     found = {stage: _twice(fit, states) for stage, fit in fits.items()}
     table = next(iter(found.values()))[["state", "domain"]]
