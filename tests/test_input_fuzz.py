@@ -3,6 +3,7 @@
 import json
 import string
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
@@ -116,10 +117,12 @@ ANYTHING = st.text(st.characters(exclude_categories=()), min_size=1, max_size=8)
 def test_what_init_writes_is_read_again(tmp_path_factory, names, folder):
     """Whatever domains, folders and files are called: a study's file has what is meant, and no line more."""
     asked, counts = init.Asked(Path(folder), Path(f"{folder.replace('/', '')}.yaml")), pd.Series(30, index=names)
-    with patch.object(init, "_tflops", return_value=1.0):
+    full = patch.object(init.shutil, "disk_usage", return_value=SimpleNamespace(free=2**20))
+    with patch.object(init, "_tflops", return_value=1.0), full:
         text = init._text(asked, {"path": folder}, counts, np.array([5]), [])
     path = tmp_path_factory.mktemp("study") / "mine.yaml"
     path.write_text(text, encoding="utf-8")
     found = read_study(str(path))
     assert found.parameters["pool"]["domains"] == names == list(found.parameters["reference"])
+    assert found.hardware["disk_gib"] > 0, "which plan asks for, also of a disk that is nearly full"
     assert found.parameters["pool"]["options"] == {"path": folder} and not found.chapters and not found.minutes

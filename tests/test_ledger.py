@@ -1,6 +1,7 @@
 """The append-only record."""
 
 import json
+import resource
 
 import pytest
 
@@ -101,3 +102,18 @@ def test_no_file_beside_the_ledger_decides_who_writes(ledger):
                 path.unlink()
         with pytest.raises(InputError, match="only writer"), Ledger(ledger.path).writer():
             pass
+
+
+def test_a_full_disk_is_named_and_leaves_a_whole_ledger(ledger):
+    """A file that may grow no further ends within a record; where is told, and the next writer goes on."""
+    ledger.append(record("a"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (ledger.path.stat().st_size + 100, limits[1]))
+    try:
+        with pytest.raises(OSError) as error:
+            ledger.append(record("b", scores="x" * 1000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert error.value.filename == str(ledger.path) and list(ledger.finished()) == ["a"]
+    ledger.append(record("c"))
+    assert list(ledger.finished()) == ["a", "c"]

@@ -54,11 +54,15 @@ class Ledger:
         line = json.dumps(record, sort_keys=True, allow_nan=False).encode() + b"\n"
         if _record(line) is None:
             raise InputError(f"Expected a record with run_id and status, found {record!r}; supply both.")
-        with nullcontext() if self._writing else self.writer(), open(self.path, "a+b") as file:
-            _mend(file)
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with nullcontext() if self._writing else self.writer(), open(self.path, "a+b") as file:
+                _mend(file)
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:  # of a full disk it does not say where
+            error.filename = error.filename or str(self.path)
+            raise
 
     @contextmanager
     def writer(self) -> Iterator[None]:
