@@ -81,7 +81,7 @@ def foretold(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
         )
         ax.set(title=textwrap.fill(stage, 18), xlabel="", ylabel="measured, points")
     axes[0].figure.supxlabel("foretold gain over Equal, points")
-    legend_aside(axes[-1])
+    axes[-1].legend(**ASIDE)
 
 
 def bridge(proxy: pd.DataFrame, real: pd.DataFrame, table: pd.DataFrame, axes: Sequence[Axes]) -> None:
