@@ -40,6 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         told = f"causalmix: Expected a place to read and write{where}, found {error.strerror or error}; make room there"
         print(f"{told} or name another, and give the command again: what had ended is kept.", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        how = f" ({error})" if str(error) else ""
+        told = f"causalmix: Expected room in memory for what was asked, found too little{how}; ask for fewer rows."
+        print(told, file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:

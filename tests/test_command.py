@@ -31,6 +31,8 @@ def test_an_interrupt_is_one_sentence(monkeypatch, capsys):
         (PermissionError(13, "Permission denied", "results/x"), "at results/x, found Permission denied;"),
         (FileExistsError(17, "File exists", "results"), "at results, found File exists;"),
         (OSError("something else"), "found something else;"),
+        (MemoryError(), "found too little; ask for fewer rows"),
+        (MemoryError("Unable to allocate 7 TiB"), "found too little (Unable to allocate 7 TiB);"),
     ],
 )
 def test_what_the_system_refuses_is_one_sentence(monkeypatch, capsys, error, told):
