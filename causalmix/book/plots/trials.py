@@ -38,6 +38,8 @@ def means(
     methods = list(dict.fromkeys(compared["method"]))  # the reference too, so that panels share their rows
     pools = ", " + compared["pool"].replace("whole", "")
     groups = compared["model"] + compared["n_samples"].map(", {:,} rows".format) + pools.replace(", ", "")
+    if compared["pool"].nunique() > 1 and len(compared[["model", "n_samples"]].drop_duplicates()) == 1:
+        groups = compared["pool"]  # which is all that they differ in
     table = compared.assign(group=groups, **{c: 100 * compared[c] for c in columns}).dropna(subset=[columns[0]])
     dots(table, ax, "method", columns, "group", looks(list(groups.unique())), methods)
     ax.set_xlabel(f"{'' if columns == MEAN else 'difference to Equal, '}points of accuracy (right is better)")
