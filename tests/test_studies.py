@@ -28,10 +28,11 @@ SECOND = ("06_target", "07_longcot", "08_ablations", "09_paper_and_ours")
 #: How many questions, validation rows, repeats and draws there are, by module.
 SIZES = {
     "data/tiny/tasks.py": r'(?<=ITEMS = {"dev": )200|(?<=, "unseen": )80|(?<=LONGCOT_ITEMS = )150',
-    "data/tiny/pool.py": r"(?<=def validation_rows\(per_domain: int = )60",
+    "data/tiny/pool.py": r"(?<=islice\(items, )60",
     "effects/double_ml.py": r"(?<=n_repeats: int = )5",
     "effects/horseshoe.py": r"(?<=burn: int = )200|(?<=keep: int = )400",
     "study/trials.py": r"(?<=draws: int = )2000",
+    "study/foretold.py": r"(?<=draws: int = )2000",
 }
 
 
