@@ -223,9 +223,10 @@ def test_stages_are_compared_by_what_runs_tell():
     rng = np.random.default_rng(0)
     history = simulate_history(n=150).history
     bent = np.sqrt(history.T) @ rng.normal(0, 0.3, 5) + rng.normal(0, 0.005, 150)
-    effects = fit_effects(replace(history, frame=history.frame.assign(y_dev=bent)), stage="bayesian")
+    history = replace(history, frame=history.frame.assign(y_dev=bent))
+    effects, straight = (fit_effects(history, stage="bayesian", **held) for held in ({}, {"responses": ("log",)}))
     table = agreement(effects, {"origin": np.zeros(3)}, ("bayesian",))
-    assert effects.response != "log"
+    assert (straight.response, straight.note) == ("log", "") != (effects.response, effects.note)
     low, high = effects.interval(np.zeros(3))
     assert ((table["bayesian_high"] - table["bayesian_low"]) < 0.5 * (high - low)[0]).all()
 
