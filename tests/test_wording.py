@@ -101,7 +101,7 @@ def test_chapters_whose_trials_are_not_trained_say_so_and_go_on():
     }  # fmt: skip
     names |= dict.fromkeys(("moved", "largest_scale", "shift_seeds", "train_missing", "out"))
     assert said("06_target", "planned_shift = parts.shift_trials", **names) == trials.NOT_TRAINED
-    assert said("06_target", "means(compared_shift", done_shift=[]) == ""
+    assert said("06_target", "trial_plots.means(part", done_shift=[]) == ""
     assert "has been trained on long chains of thought yet" in said("07_longcot", "in_short.answer", done=[], **names)
     for part in ("claimed = claims.judged(", "again = audit.train_again(", "trials.axis_table(table"):
         assert said("07_longcot", part, done=[]) == ""

@@ -69,9 +69,9 @@ def test_the_box_of_outcomes_turns_with_reliability_and_base():
 
 def test_the_box_of_effects_turns_with_its_splits():
     """Better, worse and open are told apart, and without covariates there is nothing to follow."""
-    gaps, stages = pd.Series([0.02, 0.021, 0.019, 0.02, 0.022]), ["forest", "linear", "bayesian"]
-    table = pd.DataFrame({f"{stage}{end}": 0.0 for stage in stages for end in ("", "_low")}, [0, 1, 2])
-    met = said("04_effects", "There is no other final stage", stages=table.assign(meet=[True, False, True]))
+    gaps, straight = pd.Series([0.02, 0.021, 0.019, 0.02, 0.022]), SimpleNamespace(response="log")
+    fits, meet = dict.fromkeys(("forest", "linear", "bayesian"), straight), pd.DataFrame({"meet": [True, False, True]})
+    met = said("04_effects", "There is no other final stage", fits=fits, stages=meet)
     assert met.endswith("of the final stages forest, linear and bayesian meet in 2.") and met.startswith("Of 3 gains")
     tell = lambda ahead, varying=(0,): said(  # noqa: E731
         "04_effects", "in_short.answer", in_words="It raises y.", ahead=ahead, ratio=1 / 7, met=met,
@@ -80,6 +80,22 @@ def test_the_box_of_effects_turns_with_its_splits():
     assert "predict runs that were left out better" in tell(gaps) and "left out worse" in tell(-gaps)
     assert "do not settle" in tell(gaps - gaps.mean()) and "cannot follow" in tell(gaps, ())
     assert tell(gaps).endswith(met)
+
+
+def test_a_bend_is_told_where_it_parts_the_stages():
+    """What the stages say of each other where the Bayesian one is held to the others' response."""
+    bent, tried = SimpleNamespace(response="smooth", note="It bends."), []
+    names = {
+        "fits": {"forest": None, "bayesian": bent}, "typical": {}, "runs": None, "outcome": "y_dev", "seed": 0,
+        "estimator": SimpleNamespace(fit_effects=lambda *_, responses, **__: tried.append(responses) or "straight"),
+        "diagnostics": SimpleNamespace(agreement=lambda fits, _: {"meet": np.full(3, fits["bayesian"] != bent)}),
+    }  # fmt: skip
+    apart = pd.DataFrame({"meet": [True, False, True]})
+    told = said("04_effects", "There is no other final stage", stages=apart, **names)
+    assert told.endswith("It bends. Held to logarithms, that stage's intervals meet the others' in 3.")
+    assert tried == [("log",)]
+    together = said("04_effects", "There is no other final stage", stages=pd.DataFrame({"meet": [True]}), **names)
+    assert "It bends" not in together
 
 
 def test_the_box_of_the_mixture_turns_with_its_evidence():
