@@ -227,6 +227,8 @@ def test_stages_are_compared_by_what_runs_tell():
     effects, straight = (fit_effects(history, stage="bayesian", **held) for held in ({}, {"responses": ("log",)}))
     table = agreement(effects, {"origin": np.zeros(3)}, ("bayesian",))
     assert (straight.response, straight.note) == ("log", "") != (effects.response, effects.note)
+    with pytest.raises(InputError, match="smoth"):
+        fit_effects(history, stage="bayesian", responses=("smoth",))
     low, high = effects.interval(np.zeros(3))
     assert ((table["bayesian_high"] - table["bayesian_low"]) < 0.5 * (high - low)[0]).all()
 

@@ -18,6 +18,7 @@ from scipy.linalg import block_diag
 from scipy.spatial.distance import cdist
 from sklearn.linear_model import RidgeCV
 
+from causalmix.core.parameters import check_name
 from causalmix.core.simplex import log_treatment
 from causalmix.effects import horseshoe
 from causalmix.effects.interface import Effects, Normal, Problem
@@ -215,7 +216,7 @@ class Bayesian(Effects):
 def fit(
     problem: Problem, responses: Sequence[str] = (*RESPONSES,), n_trees: int = 0, cv_folds: int = 0, n_repeats: int = 0
 ) -> Bayesian:
-    """Fit the model, with one of the ``responses``, of which "log" is one.
+    """Fit the model, with "log" or one of the ``responses``.
 
     There are no trees, folds or repeats here, so what other stages are told of them is not used.
     """
@@ -224,7 +225,8 @@ def fit(
     basis = np.eye(len(problem.history.domains)) if problem.treatment == "log" else moved
     y = (problem.y - problem.y.mean()) / problem.y.std()
     compared, residuals = {}, {}
-    for name in responses if problem.treatment == "log" else ("log",):
+    for name in dict.fromkeys(("log", *responses)) if problem.treatment == "log" else ("log",):
+        check_name(name, RESPONSES, "response")
         columns = _columns(problem, X, basis, name, LESS)
         D = columns(X, T, clusters)
         quick = horseshoe.sample(D, y, columns.prior, clusters, problem.seed, burn=100, keep=100)

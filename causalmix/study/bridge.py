@@ -2,9 +2,9 @@
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from causalmix.core.intervals import verdict
+from causalmix.study.trials import spearman_by_row
 from causalmix.train.ledger import Ledger
 
 STUDY = "bridge"  # whose proxy is the real model
@@ -55,17 +55,10 @@ def agreement(proxy: pd.DataFrame, real: pd.DataFrame, draws: int = 2000, seed: 
             left.append((values - states @ np.linalg.lstsq(states, values, rcond=None)[0]).round(9))
         moved = all(map(np.ptp, plain))
         for sides in (plain, left):
-            found = _spearman(*(side[drawn] for side in sides)) if moved else np.empty(0)
+            found = spearman_by_row(*(side[drawn] for side in sides)) if moved else np.empty(0)
             row += (found[0], *np.nanquantile(found, [0.025, 0.975])) if moved else [np.nan] * 3
         rows.append(row)
     return pd.DataFrame(rows, columns=["outcome", "mixtures", *SPEARMAN, *GIVEN_STATE])
-
-
-def _spearman(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Of each row of two arrays of one shape; NaN where a row is constant."""
-    a, b = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (rankdata(side, axis=1) for side in (one, other)))
-    with np.errstate(invalid="ignore"):
-        return (a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
 
 
 def said(table: pd.DataFrame, outcome: str = "y_dev") -> str:

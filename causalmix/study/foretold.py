@@ -4,13 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from causalmix.core.intervals import verdict
 from causalmix.effects.interface import Effects
 from causalmix.methods.ask import STATIC
 from causalmix.methods.policy import PROMISE
-from causalmix.study.trials import DIFFERENCE, REFERENCE
+from causalmix.study.trials import DIFFERENCE, REFERENCE, spearman_by_row
 
 ENDS, MEASURES = ("", "_low", "_high"), ("spearman", "error", "lead")
 ALL, BASELINES = "All mixtures", "Those of baselines alone"  # that stages are judged by
@@ -72,23 +71,17 @@ def _drawn(foretells: np.ndarray, came: np.ndarray, groups: np.ndarray, draws: i
     chosen += [
         np.concatenate([members[g] for g in rng.integers(len(members), size=len(members))]) for _ in range(draws)
     ]
-    with np.errstate(invalid="ignore", divide="ignore"):  # draws in which nothing differs have no order
-        ranks = np.array([_spearman(foretells[:, rows], came[rows]) for rows in chosen])
+    each = np.broadcast_to(came, foretells.shape)
+    ranks = np.array([spearman_by_row(foretells[:, rows], each[:, rows]) for rows in chosen])
     errors = np.array([np.sqrt(((foretells[:, rows] - came[rows]) ** 2).mean(axis=1)) for rows in chosen])
     found = dict(zip(MEASURES, (ranks, errors, ranks - ranks[:, :1])))
     return {name: np.vstack([v[0], *np.nanquantile(v[1:], [0.025, 0.975], axis=0)]) for name, v in found.items()}
 
 
-def _spearman(foretells: np.ndarray, came: np.ndarray) -> np.ndarray:
-    ranks = rankdata(np.vstack([foretells, came]), axis=1)
-    ranks -= ranks.mean(axis=1, keepdims=True)
-    return ranks[:-1] @ ranks[-1] / np.sqrt((ranks[:-1] ** 2).sum(axis=1) * (ranks[-1] ** 2).sum())
-
-
 def foretold_words(table: pd.DataFrame) -> list[str]:
     """A sentence for each kind of mixtures: whose order came closest, and whether it leads the first stage's."""
     found = []
-    for name, part in table.groupby("mixtures", sort=False):
+    for name, part in table.dropna(subset=["spearman"]).groupby("mixtures", sort=False):
         first, best = part.iloc[0], part.loc[part["spearman"].idxmax()]
         told = (
             f"**{name}** ({best['n']}): the order that the stage *{best['stage']}* foretold comes closest to the one "

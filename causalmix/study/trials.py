@@ -196,14 +196,18 @@ def rank_agreement(
     means = [np.array([g[m].mean() for m in methods]) for g in groups]
     rng = np.random.default_rng([seed, 70])
     again = [[[rng.choice(g[m], len(g[m])).mean() for m in methods] for g in groups] for _ in range(draws)]
-    ranks = rankdata(again, axis=2)
-    ranks -= ranks.mean(axis=2, keepdims=True)
-    with np.errstate(invalid="ignore"):  # all methods alike have no order
-        drawn = ranks.prod(axis=1).sum(axis=1) / np.sqrt((ranks**2).sum(axis=2).prod(axis=1))
+    drawn = spearman_by_row(*np.swapaxes(again, 0, 1))
     single = any(len(values) < 2 for group in groups for values in group.values())
     low, high = (np.nan, np.nan) if single else np.nanquantile(drawn, [0.025, 0.975])
     numbers = (spearmanr(*means)[0], low, high, kendalltau(*means)[0])
     return {"methods": len(methods)} | {name: float(value) for name, value in zip(names, numbers)}
+
+
+def spearman_by_row(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of each row of two arrays of shape (n, m), shape (n,); NaN where a row is constant."""
+    a, b = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (rankdata(side, axis=1) for side in (one, other)))
+    with np.errstate(invalid="ignore"):
+        return (a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
 
 
 def agreement_table(table: pd.DataFrame, groups: Sequence[dict], outcome: str = "y_dev") -> pd.DataFrame:
