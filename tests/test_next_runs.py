@@ -272,6 +272,7 @@ def test_the_command_takes_what_a_study_says_of_its_gains(tmp_path, capsys):
     [
         (["--domains", "a"], "Expected two or more names of domains"),
         (["--domains", "a,b,a"], "each once, found 'a,b,a'"),
+        (["--domains", "Code,code"], "more than case and spaces, found 'Code' and 'code'; write them alike."),
         (["--domains", "a,b", "--runs", "0"], "Expected --runs from 1"),
         (["--domains", "a,b", "--criterion", "A"], "Expected a criterion among D, I"),
         (["--domains", "a,b", "--half-width", "0.1"], "give --noise"),

@@ -13,11 +13,13 @@ from real_rows import own_cache, turns, write_lines  # noqa: F401 (a fixture)
 
 from causalmix.book import progress
 from causalmix.core import direction
+from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
 from causalmix.core.study_file import read_study
 from causalmix.core.tables import read_table
 from causalmix.data.families import KINDS
-from causalmix.data.scored_pools import load_named
+from causalmix.data.recipes import Recipe
+from causalmix.data.scored_pools import load_named, load_real
 from causalmix.train import announce, records
 from causalmix.train.ledger import Ledger
 from causalmix.train.spec import RunSpec
@@ -357,3 +359,5 @@ def test_domains_that_are_written_in_two_ways_are_refused(tmp_path):
     write_rows(tmp_path / "rows", {"lists": 30, "Lists ": 30})
     done = command(tmp_path, "init", tmp_path / "rows", "--out", tmp_path / "s.yaml")
     assert done.returncode == 2 and "'Lists '" in done.stderr and "'lists'" in done.stderr, done.stderr
+    with pytest.raises(InputError, match="'Lists ' and 'lists'; write them alike, or map sources"):
+        load_real(Recipe("local", {"path": str(tmp_path / "rows")}), 500, 0)

@@ -147,6 +147,9 @@ def test_names_that_hardly_differ_are_asked_about(tmp_path):
         InputError, match="found 'Maps ' in the pool and 'maps' in the history; .*--pool-map 'Maps =maps'"
     ):
         asked(tmp_path, table(), {"letters": 200, "plays": 200, "Maps ": 200})
+    with pytest.raises(InputError, match="found 'Notes' and 'notes'; write them alike, or give both one name"):
+        asked(tmp_path, table(), {"letters": 200, "plays": 200, "notes": 200, "Notes": 200})
+    assert folded("1.0") == folded("1") != folded("1.1"), "pandas writes numbers so where a column has gaps"
     assert folded("A_b - Ünï") == folded("a B U\u0308ni\u0308") and folded("c") != folded("c++")
 
 

@@ -92,6 +92,21 @@ def test_export_of_a_tracker(runs, tmp_path):
     assert merged.history.domains == ("prose", "proofs") and any("counted as proofs" in told for told in merged.told)
 
 
+@pytest.mark.parametrize("names", ["config.mixture.{}", "{}", "w_{}"])
+@pytest.mark.parametrize("share", [None, 0.0])
+def test_a_share_that_is_no_number_is_named(runs, tmp_path, names, share):
+    """Also where most runs have none of the domain, and the others' shares sum to 1 without it."""
+    shares = runs[0].rename(columns=names.format).assign(run=[f"r{i}" for i in range(N)])
+    code, prose = names.format("code"), names.format("prose")
+    if share is not None:
+        shares.loc[5:, prose] += shares.loc[5:, code]
+        shares.loc[5:, code] = share
+    shares.astype({code: object}).replace({code: {shares[code][3]: "oops"}}).to_csv(tmp_path / "m.csv", index=False)
+    pd.DataFrame({"run": shares["run"], "eval/acc": runs[1]}).to_csv(tmp_path / "s.csv", index=False)
+    with pytest.raises(InputError, match=f"oops in {code} of run r3, which has to be a number"):
+        read_sweep(ratios=tmp_path / "m.csv", metrics=tmp_path / "s.csv")
+
+
 @pytest.mark.parametrize(("scale", "names"), [(1, "train_{}"), (1, "domain {}"), (100, "train_{}")])
 def test_shares_in_hundredths_are_found(tmp_path, scale, names):
     """Of many domains, where rounding brings few sums to 1 exactly; also of percentages."""
@@ -147,6 +162,20 @@ def test_separators_and_decimal_commas(runs, tmp_path, how):
     file, encoding = tmp_path / "h.csv", how.get("encoding", "utf-8")
     file.write_text(f"sep={how.get('sep', ',')}\n{file.read_text(encoding=encoding)}", encoding=encoding)
     assert same(read_sweep(file), runs, runs[1]), "a spreadsheet says itself what parts its cells"
+
+
+@pytest.mark.parametrize(
+    "encoding, domain, called", [("cp1252", "café", "Windows-1252"), ("latin-1", "caf\xe9\x81x", "Latin-1")]
+)
+def test_old_encodings_are_read_as_those_of_pools(runs, tmp_path, encoding, domain, called):
+    """And told; what would be read as other letters is refused, and what to do is said."""
+    frame = runs[0].rename(columns={"code": domain}).add_prefix("w_").assign(run_id=range(N), y_dev=runs[1])
+    frame.to_csv(tmp_path / "h.csv", index=False, encoding=encoding)
+    sweep = read_sweep(tmp_path / "h.csv")
+    assert domain in sweep.history.domains and f"letters of {called}" in sweep.told[0]
+    frame.rename(columns={f"w_{domain}": "w_代码程序"}).to_csv(tmp_path / "h.csv", index=False, encoding="gbk")
+    with pytest.raises(InputError, match="table in h.csv, found .*neither UTF-8 nor .*; correct the file, or"):
+        read_sweep(tmp_path / "h.csv")
 
 
 @pytest.mark.parametrize("cell, read", [("1,500", None), ("0,500", 0.5), ("1,50", 1.5)])

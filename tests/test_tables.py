@@ -48,6 +48,12 @@ def test_rounded_weights_are_renormalised(frame):
     pd.testing.assert_frame_equal(frame, before)
 
 
+def test_percentages_are_shares(frame, tmp_path):
+    """Where they sum to 100 in every run; the chapters read a file as the commands do."""
+    write_table(tmp_path / "h.csv", frame.assign(w_math=100 * frame["w_math"], w_safety=100 * frame["w_safety"]))
+    assert read_history(tmp_path / "h.csv").T == pytest.approx(check_history(frame).T, abs=1e-5)
+
+
 @pytest.mark.parametrize(("weights", "fits"), [((0.33, 0.33, 0.33), True), ((0.33, 0.33, 0.32), False)])
 def test_hundredths_may_miss_the_sum_by_half_of_one_each(weights, fits):
     """As thirds in a spreadsheet do."""
@@ -94,6 +100,7 @@ def put(column, row, value):
     ("change", "sentence"),
     [
         (put("w_math", 3, 0.99), "found the sum 1.97347 in run 0003; give shares, not percentages or counts."),
+        (lambda f: f.rename(columns={"w_math": "w_1", "w_safety": "w_1.0"}), "found '1' and '1.0'; write them"),
         (put("w_math", 3, -0.5), "found the weight -0.5 in run 0003; give shares, not percentages or counts."),
         (put("x_hes", 5, np.nan), "finite numbers in x_hes of h.csv, found nan in run 0005; correct the value or drop"),
         (put("w_math", 5, np.nan), "finite numbers in w_math of h.csv, found nan in run 0005; correct the value"),

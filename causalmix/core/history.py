@@ -12,7 +12,7 @@ import pandas as pd
 from causalmix.core.errors import InputError, brief
 from causalmix.core.parameters import check_name
 from causalmix.core.tables import SCHEMAS, check_columns, columns_with, finite, read_table
-from causalmix.core.wording import counted
+from causalmix.core.wording import check_apart, counted
 
 #: Mixtures are often written rounded: a sum this close to 1 is divided out, as is one of :func:`rounding`.
 ROUNDING = 0.005
@@ -168,15 +168,16 @@ def check_history(frame: pd.DataFrame, source: str = "the history") -> History:
     """Validate a sweep of any domains and covariates, and divide the weights of each run by their sum.
 
     ``frame`` has columns ``run_id``, ``w_<domain>`` (two or more), ``x_<covariate>`` (any number), ``y_<outcome>`` (one
-    or more, gaps allowed); others are kept.  Rows of the training set, where they are told, are ``n_samples``;
-    ``source`` is what sentences call the table.  InputError when a column is missing, a value is no finite number (or
-    missing, but for outcomes), a run has less than one row, a mixture is off the simplex, a run_id occurs twice, or
-    there are fewer than 20 rows.
+    or more, gaps allowed); others are kept.  Shares are percentages where they sum to 100 in every row.  Rows of the
+    training set, where they are told, are ``n_samples``; ``source`` is what sentences call the table.  InputError when
+    a column is missing, a value is no finite number (or missing, but for outcomes), a run has less than one row, a
+    mixture is off the simplex, a run_id occurs twice, two domains are hardly told apart, or rows are fewer than 20.
     """
     check_columns(frame, SCHEMAS["history.csv"], source)
     weights = list(columns_with(frame, "w_"))
     if len(weights) < 2:
         raise InputError(f"Expected two or more w_ columns in {source}, found only {weights[0]}; add the others.")
+    check_apart([name[2:] for name in weights], f" in {source}, or give both one name (--map OLD=NEW)")
     if len(frame) < MIN_ROWS:
         raise InputError(f"Expected at least {MIN_ROWS} runs in {source}, found {len(frame)}; add runs.")
     _check_run_ids(frame["run_id"], source)
@@ -257,11 +258,16 @@ def rounding(shares: np.ndarray) -> float:
     return max(ROUNDING, hundredths * (min(0.005 * k, 0.015 * np.sqrt(k)) + 1e-9))
 
 
+def sum_to_one(shares: np.ndarray) -> np.ndarray:
+    """Whether each run's shares do, shape (n,), but for rounding."""
+    return np.abs(shares.sum(axis=1) - 1) <= rounding(shares)
+
+
 def _on_simplex(frame: pd.DataFrame, weights: list[str], source: str) -> pd.DataFrame:
-    """The weight columns divided by their sum; the first row off the simplex is an error."""
+    """The weight columns divided by their sum, also where that is 100 in every run; one off the simplex is an error."""
     T = frame[weights].to_numpy(float)
     sums = T.sum(axis=1)
-    off = (T < 0).any(axis=1) | (np.abs(sums - 1) > rounding(T))
+    off = (T < 0).any(axis=1) | ~(sum_to_one(T) | sum_to_one(T / 100).all())
     if off.any():
         row = int(np.argmax(off))
         found = f"the sum {sums[row]:.6g}" if (T[row] >= 0).all() else f"the weight {T[row].min():g}"

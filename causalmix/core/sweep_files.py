@@ -18,7 +18,7 @@ import pandas as pd
 
 from causalmix.core import direction
 from causalmix.core.errors import InputError, brief, refused
-from causalmix.core.history import SIZES, History, check_history, rounding
+from causalmix.core.history import SIZES, History, check_history, sum_to_one
 from causalmix.core.tables import LARGEST, columns_with, read_table
 
 RESULTS = "results*.json"  # of lm-evaluation-harness
@@ -71,7 +71,9 @@ def read_sweep(
     if not (columns_with(frame, "w_") and "run_id" in frame and columns_with(frame, "y_")):
         frame = _as_history(frame, source, wanted, not history, said)
     else:
-        frame = _in_hundredths(frame.rename(columns={name: one_word(name) for name in columns_with(frame, "y_")}), said)
+        frame = frame.rename(columns={name: one_word(name) for name in columns_with(frame, "y_")})
+        shares = frame[[name for name in columns_with(frame, "w_") if _is_numeric(frame[name])]].to_numpy(float)
+        said += [PERCENT] * bool(shares.size and sum_to_one(shares / 100).all())
         beside = [name for name in frame.columns if name not in (*IDS, *KEPT, "part") and _is_numeric(frame[name])]
         _tell_unused([name for name in beside if not name.startswith(("w_", "x_", "y_"))], frame, source, said)
     frame = _merged(frame, waiting, said)
@@ -161,13 +163,9 @@ def _joined(
         )
     shares = [name for name in left if name not in (*IDS, *KEPT, key) and _is_numeric(left[name])]
     bare = shares and not all(map(SHARES.match, shares))
-    if bare and any(_sum_to_one(left[shares] / scale).all() for scale in (1, 100)):
+    if bare and any(sum_to_one(left[shares].to_numpy(float) / scale).all() for scale in (1, 100)):
         frame = frame.rename(columns={name: f"w_{name}" for name in shares})  # bare names of domains, as olmix has them
     return frame.rename(columns={key: "run_id"})
-
-
-def _sum_to_one(shares: pd.DataFrame) -> pd.Series:
-    return np.abs(shares.sum(axis=1) - 1) <= rounding(shares.to_numpy(float))
 
 
 def _as_number(names: pd.Series) -> pd.Series:
@@ -246,8 +244,11 @@ def _shares_of(frame: pd.DataFrame, source: str, said: list[str]) -> pd.DataFram
         part = frame[names]
         some = part.notna().any(axis=1)
         scale = 1 if part[some].sum(axis=1).median() < 2 else 100
-        if len(names) < 2 or not _sum_to_one(part[some].fillna(0) / scale).mean() > 0.5:
+        sums = sum_to_one(part[some].fillna(0).to_numpy(float) / scale)
+        if len(names) < 2 or not sums.mean() > 0.5:
             continue
+        if not sums.all() and _spoilt(frame, begin):
+            break
         if not some.all():
             said.append(f"{(~some).sum()} of {len(frame)} runs are left out, for they tell no shares.")
         if part[some].isna().any(axis=None):
@@ -256,8 +257,19 @@ def _shares_of(frame: pd.DataFrame, source: str, said: list[str]) -> pd.DataFram
         return (part.fillna(0) / scale).where(some)
     raise InputError(
         f"Expected columns of shares that sum to 1 in {source}, such as w_…, config.mixture.… or train_…, found none "
-        f"among {brief(', '.join(map(str, frame.columns)))}; name each as --map COLUMN=w_DOMAIN."
+        f"among {brief(', '.join(map(str, frame.columns)))}{_spoilt(frame)}; name each as --map COLUMN=w_DOMAIN."
     )
+
+
+def _spoilt(frame: pd.DataFrame, begin: str = "") -> str:
+    """The first cell that makes a column of numbers one of texts, to be told; nothing where there is none."""
+    for name in frame.select_dtypes(["object", "str"]):
+        cells = frame[name].dropna()
+        wrong = pd.to_numeric(cells, errors="coerce").isna()
+        if str(name).startswith(begin) and wrong.any() and wrong.mean() < 0.5:
+            row = wrong.idxmax()
+            return f", and {brief(cells[row])} in {name} of run {_run_ids(frame, [])[row]}, which has to be a number"
+    return ""
 
 
 def _domains(names: list[str]) -> list[str]:
@@ -266,15 +278,6 @@ def _domains(names: list[str]) -> list[str]:
     common = begin_of(commonprefix([begin_of(name) for name in names]))
     begin = common or min((found[0] if (found := SHARES.match(name)) else "" for name in names), key=len)
     return [f"w_{one_word(name[len(begin) :])}" for name in names]
-
-
-def _in_hundredths(frame: pd.DataFrame, said: list[str]) -> pd.DataFrame:
-    """A table of the contract whose shares sum to 100 in every run, divided by that."""
-    names = [name for name in columns_with(frame, "w_") if _is_numeric(frame[name])]
-    if not names or not _sum_to_one(frame[names] / 100).all():
-        return frame
-    said.append(PERCENT)
-    return frame.assign(**{name: frame[name] / 100 for name in names})
 
 
 def _merged(frame: pd.DataFrame, renamed: Mapping[str, str], said: list[str]) -> pd.DataFrame:

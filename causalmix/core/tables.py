@@ -1,13 +1,14 @@
 """The tables of a study: their schemas, validated reading and atomic writing."""
 
-import codecs
 import re
 from collections.abc import Collection, Sequence
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from causalmix.core.encodings import decoded
 from causalmix.core.errors import InputError, brief, refused
 from causalmix.core.paths import write_whole
 
@@ -56,13 +57,16 @@ def read_table(
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
         raise InputError(f"Expected a table at {path}, found {found}; name it, or run the step that writes it.")
-    how = _dialect(path)
-    unreadable = pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError
-    with refused(f"a CSV table in {path.name}", "correct the file, or save it as CSV in UTF-8", *unreadable):
+    raw = path.read_bytes()
+    if found := next((what for start, what in BINARY.items() if raw.startswith(start)), ""):
+        raise InputError(f"Expected a table as text in {path.name}, found that it is {found}; save it as CSV.")
+    with refused(f"a CSV table in {path.name}", "correct the file, or save it as CSV in UTF-8", ValueError):
+        whole, encoding = decoded(raw)
+        how = _dialect(whole)
         # As text first: pandas renames a column named twice, makes an index of cells beyond the header, and
         # takes a run_id such as 0012 or 12e45678 for a number and NA for none.
-        text = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, **how)
-        frame = pd.read_csv(path, **how)
+        text = pd.read_csv(StringIO(whole), header=None, dtype=str, keep_default_na=False, **how)
+        frame = pd.read_csv(StringIO(whole), **how)
     header = text.iloc[0]
     if twice := list(header[header.duplicated() & (header != "")]):
         raise InputError(
@@ -73,8 +77,10 @@ def read_table(
             bare = cells.str.rstrip("% ").str.replace(",", ".", regex=False)
             frame[name] = (pd.to_numeric(bare) / 100).reindex(frame.index)
     commas = _to_points(frame, how["sep"])
-    if commas or how["sep"] != ",":
+    old = not encoding.startswith("UTF")
+    if commas or how["sep"] != "," or old:
         parts = [f"cells parted by {SEPARATORS[how['sep']]}"] + [f"decimal commas in {brief(commas)}"] * bool(commas)
+        parts += [f"letters of {encoding}"] * old
         frame.attrs["told"] = (f"{path.name} was read with {' and '.join(parts)}.",)
     for name in set(as_text) & set(frame):
         ids = text.loc[1:, header == name].iloc[:, 0].reset_index(drop=True)
@@ -84,17 +90,12 @@ def read_table(
     return frame
 
 
-def _dialect(path: Path) -> dict[str, str | int]:
-    """What parts cells, by the line of names or a spreadsheet's own word (and blanks), and how it is encoded."""
-    with open(path, "rb") as stream:
-        first = stream.readline(2**16)
-    if found := next((what for start, what in BINARY.items() if first.startswith(start)), ""):
-        raise InputError(f"Expected a table as text in {path.name}, found that it is {found}; save it as CSV.")
-    wide = first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # a spreadsheet's "Unicode text"
-    names, encoding = first.replace(b"\0", b"").decode("latin-1"), "utf-16" if wide else "utf-8-sig"
-    if (said := re.fullmatch(r".{0,3}sep=(.)\s*", names)) and said[1] in SEPARATORS:  # after a mark of bytes
-        return {"sep": said[1], "encoding": encoding, "skiprows": 1, "skipinitialspace": True}
-    return {"sep": max(SEPARATORS, key=names.count), "encoding": encoding, "skipinitialspace": True}
+def _dialect(text: str) -> dict[str, str | int]:
+    """What parts cells, by the line of names or a spreadsheet's own word (and blanks)."""
+    names = text.partition("\n")[0]
+    if (said := re.fullmatch(r"sep=(.)\s*", names)) and said[1] in SEPARATORS:
+        return {"sep": said[1], "skiprows": 1, "skipinitialspace": True}
+    return {"sep": max(SEPARATORS, key=names.count), "skipinitialspace": True}
 
 
 def _to_points(frame: pd.DataFrame, separator: str) -> str:

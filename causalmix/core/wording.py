@@ -2,6 +2,9 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
+
+from causalmix.core.errors import InputError
 
 
 def counted(n: int, one: str, many: str = "", form: str = "{:,} {}") -> str:
@@ -13,5 +16,20 @@ def counted(n: int, one: str, many: str = "", form: str = "{:,} {}") -> str:
 
 
 def folded(name: str) -> str:
-    """A name as people read it: without differences in case, in what parts its words, in how letters are composed."""
-    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip()
+    """A name as people read it: without differences in case, in what parts its words, in how letters are composed.
+
+    Where a column of numbers has gaps, pandas makes 1.0 of 1.
+    """
+    words = re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip()
+    return re.sub(r"^(\d+)[.]0$", r"\1", words)
+
+
+def check_apart(domains: Iterable[str], advice: str) -> None:
+    """Raise InputError where two names of domains would be one to those who read them."""
+    met: dict[str, str] = {}
+    for name in domains:
+        if (other := met.setdefault(folded(name), name)) != name:
+            raise InputError(
+                f"Expected names of domains that differ in more than case and spaces, found {other!r} and {name!r}; "
+                f"write them alike{advice}."
+            )

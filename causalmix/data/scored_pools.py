@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase
 
 from causalmix.core.errors import InputError
 from causalmix.core.paths import cache_dir, write_whole
+from causalmix.core.wording import check_apart
 from causalmix.data import fingerprints, states
 from causalmix.data.families import KINDS, Kind, kind_of, real_kind
 from causalmix.data.named_models import is_own
@@ -103,6 +104,7 @@ def load_real(recipe: Recipe, pool_rows: int, pool_seed: int) -> World:
                 f"Expected the domains {', '.join(recipe.domains)} in the rows, found "
                 f"{', '.join(pool.unique('domain'))}; correct domains in the recipe, or map sources to them."
             )
+        check_apart(pool.unique("domain"), ", or map sources to them")
         pool, held_out = _held_out(pool, pool_seed)
 
         def write(scratch: str) -> None:

@@ -14,6 +14,7 @@ from causalmix.core.parameters import check_name
 from causalmix.core.simplex import check_mixture
 from causalmix.core.study_file import Study, read_study
 from causalmix.core.sweep_files import meant, read_sweep
+from causalmix.core.wording import check_apart
 from causalmix.methods.limits import check_room
 from causalmix.methods.next_runs import FEWEST_AGAIN, Proposal, Room, propose, replicate_noise
 from causalmix.methods.objective import pairs
@@ -110,6 +111,7 @@ def _given(options: Namespace, study: Study | None) -> tuple[History | None, Seq
     domains = domains or [name.strip() for name in options.domains.split(",")]
     if len(domains) < 2 or len(set(domains)) < len(domains) or not all(domains):
         raise InputError(f"Expected two or more names of domains, each once, found {options.domains!r}; correct them.")
+    check_apart(domains, "")
     return None, tuple(domains), rows, ()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import History
-from causalmix.core.wording import folded
+from causalmix.core.wording import check_apart, folded
 from causalmix.data import fingerprints
 from causalmix.effects.interface import EPS
 
@@ -63,6 +63,7 @@ def shared_domains(history: History, rows: Mapping[str, int]) -> tuple[tuple[str
             f"Expected domains under one name each, found {mine!r} in the pool and {theirs!r} in the history; say that "
             f"they are the same (--pool-map '{mine}={theirs}'), or give the pool's a name that is not so much alike."
         )
+    check_apart(new, ", or give both one name (--pool-map OLD=NEW)")
     told = []
     if new:
         share = sum(rows[d] for d in new) / sum(rows.values())

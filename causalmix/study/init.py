@@ -19,7 +19,7 @@ from causalmix.core.errors import InputError
 from causalmix.core.history import MIN_ROWS
 from causalmix.core.paths import ASSETS
 from causalmix.core.study_file import read_study
-from causalmix.core.wording import folded
+from causalmix.core.wording import check_apart
 from causalmix.core.yaml_file import read_yaml
 from causalmix.data.fingerprints import unmarked
 from causalmix.data.named_models import is_own, load_tokenizer, require_model
@@ -63,12 +63,7 @@ def init(asked: Asked, tell: Callable[[str], None] = lambda _: None) -> Path:
     by = "file" if options.get("domain") == "file" else "source" if "source_to_domain" in options else by
     tell(f"Found {len(pool):,} rows of {len(counts)} domains, by {by}: {told}.")
     tell(pool.info.description)
-    names = pd.Series(counts.index, map(folded, counts.index))
-    if len(twins := names[names.index.duplicated(keep=False)].sort_index(kind="stable")):
-        raise InputError(
-            f"Expected names of domains that differ in more than case and spaces, found {twins.iloc[0]!r} and "
-            f"{twins.iloc[1]!r}; write them alike, or map them (--source-map, and --source-column for a column)."
-        )
+    check_apart(counts.index, ", or map them (--source-map, and --source-column for a column)")
     table = pd.DataFrame({"domain": pool["domain"][:], "content": list(map(json.dumps, pool["messages"]))})
     different = table.drop_duplicates("content").groupby("domain").size().reindex(counts.index, fill_value=0)
     if few := [f"{domain} ({n} of {counts[domain]})" for domain, n in different.items() if n < FEWEST]:

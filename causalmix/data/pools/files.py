@@ -20,14 +20,13 @@ from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard
 from pyarrow import parquet
 
+from causalmix.core.encodings import decoded
 from causalmix.core.errors import DEEP, InputError, one_line, refused
 from causalmix.lm.available import READERS, quiet, reader_of
 
 BATCH = 1000  # rows of a binary file that are held at once
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 OPENERS |= {".zst": lambda file: pa.input_stream(file, compression="zstd")}
-MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-CALLED = {"utf-8": "UTF-8", "utf-8-sig": "UTF-8", "utf-16": "UTF-16", "cp1252": "Windows-1252", "latin-1": "Latin-1"}
 ABOUT = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")  # files about a data set
 
 #: What names of files and folders say about the part of a data set that they hold.
@@ -120,7 +119,7 @@ def _json(file: Path) -> Iterator[Line]:
         first = next((line for line in stream if line.strip()), b"")
     if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or not _by_lines(file, first):
         with _open(file) as stream:
-            text, how = _decoded(stream.read())
+            text, how = decoded(stream.read())
         if _by_lines(file, text.encode("utf-8", "surrogatepass").lstrip().split(b"\n")[0]):
             numbered = enumerate(text.splitlines(), 1)
             yield from (_parsed(number, line, how) for number, line in numbered if line.strip())
@@ -134,7 +133,7 @@ def _json(file: Path) -> Iterator[Line]:
     with _open(file) as stream:
         for number, raw in enumerate(stream, 1):
             if raw.strip():
-                yield _parsed(number, *_decoded(raw))
+                yield _parsed(number, *decoded(raw))
 
 
 def _by_lines(file: Path, first: bytes) -> bool:
@@ -143,31 +142,9 @@ def _by_lines(file: Path, first: bytes) -> bool:
     if first.startswith(b"[") or ".json" not in map(str.lower, file.suffixes[-2:]):
         return not first.startswith(b"[")
     try:
-        return isinstance(json.loads(_decoded(first)[0]), dict)
+        return isinstance(json.loads(decoded(first)[0]), dict)
     except (ValueError, RecursionError):
         return False
-
-
-def _decoded(raw: bytes) -> tuple[str, str]:
-    """A text, and its encoding: what a mark says, else UTF-8, else one where each byte is a letter.
-
-    ValueError where it is none of the West, whose accents stand alone: GBK or Cyrillic would be read as other letters.
-    """
-    marked = [encoding for mark, encoding in MARKS.items() if raw.startswith(mark)]
-    for encoding in (*marked, "utf-8", "cp1252"):
-        if encoding == "cp1252" and _is_foreign(raw):
-            raise ValueError("neither UTF-8 nor a Western encoding: write it as UTF-8")
-        try:
-            return raw.decode(encoding), CALLED[encoding]
-        except UnicodeDecodeError:
-            pass
-    return raw.decode("latin-1"), CALLED["latin-1"]
-
-
-def _is_foreign(raw: bytes) -> bool:
-    """Whether a quarter of the bytes beyond ASCII stand in runs of several different ones."""
-    runs = re.findall(b"[\x80-\xff]+", raw)
-    return 4 * sum(len(run) for run in runs if len(run) > 3 and len(set(run)) > 2) > sum(map(len, runs))
 
 
 def _parsed(number: int, text: str, how: str) -> Line:
@@ -196,7 +173,7 @@ def _csv(file: Path) -> Iterator[Line]:
     """Rows as they are written: an answer may be 007, or None."""
     with _open(file) as stream:
         raw = stream.read()
-    text, how = _decoded(raw)
+    text, how = decoded(raw)
     head = text.partition("\n")[0]
     separator = max(",;\t", key=head.count)
     how += "" if separator == "," else f", separator {separator!r}"
