@@ -136,7 +136,7 @@ def test_without_evidence_the_reference_stays_and_says_the_interval():
     doubtful = known(lambda T: 0.02 * T[:, 0], away(0.008))
     found = cautious(doubtful, NO_STATE, limits(EVEN))
     assert not found.evidence and found.weights == pytest.approx(EVEN) and found.low < 0 < found.gain
-    assert f"{found.gain:+.4g} [{found.low:+.4g}, {found.high:+.4g}]" in found.note and "no evidence" in found.note
+    assert f"{found.gain:+.3g} [{found.low:+.3g}, {found.high:+.3g}]" in found.note and "no evidence" in found.note
     sure = cautious(known(lambda T: 0.02 * T[:, 0], away(0.002)), NO_STATE, limits(EVEN))
     assert sure.evidence and sure.low > 0 and np.array_equal(sure.weights, sure.best) and "no evidence" not in sure.note
 

@@ -75,6 +75,6 @@ def test_without_trials_nothing_is_told():
     assert foretold_table(table.iloc[:2]).empty and foretold_table(table.iloc[:0]).empty
     assert foretold_words(foretold_table(table.iloc[:0])) == []
     fig, axes = plt.subplots(1, 1, squeeze=False)
-    trial_plots.foretold(table, axes[0])
+    trial_plots.foretold(table, axes[0], "y_dev")
     assert axes[0, 0].get_title() == "right" and len(axes[0, 0].collections[0].get_offsets()) == 26
     plt.close(fig)

@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 
 from causalmix.book import front
+from causalmix.book.plots import front as front_plots, style
 from causalmix.core.paths import RESULTS, ROOT
 from causalmix.core.tables import read_table
 from causalmix.study import claims
@@ -132,3 +134,17 @@ def test_the_committed_figures_are_those_of_the_record():
     drawn = front.figures(tables, front.against_equal(tables["targets"]))
     stale = [name for name, image in drawn.items() if (ROOT / "book/_assets" / f"{name}.svg").read_bytes() != image]
     assert stale == []
+
+
+def test_most_of_the_headline_is_its_panel_whatever_was_tried():
+    """Models and rows stand above their pools, also the larger model's, and long names of pools are broken."""
+    targets = read_table(RESULTS / "laptop/targets.csv", front.TABLES["targets"])
+    largest = targets[targets["n_samples"] == targets["n_samples"].max()].assign(model="target")
+    style.use()
+    drawn = front_plots.headline(front.against_equal(pd.concat([targets, largest])))
+    drawn.canvas.draw()
+    (ax,) = drawn.axes
+    told = [text.get_text() for text in ax.texts]
+    assert told[0] == "proxy, 1,500 rows" and "target model, 12,000 rows" in told
+    assert ax.get_position().width > 0.7 and drawn.get_figwidth() < 4.9
+    plt.close(drawn)

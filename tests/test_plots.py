@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from causalmix.book.plots import effects, record, style, trials as trial_plots
+from causalmix.core import direction
 from causalmix.effects.estimator import STAGES
 from causalmix.methods import ask
 from causalmix.methods.policy import Proposal
@@ -92,7 +93,7 @@ def test_designed_runs_are_dashed_in_the_colour_of_random_ones(axis):
     """So that a method is one colour, and how its runs were chosen the kind of its line."""
     names = ["A", "B", "A" + DESIGNED, "B" + DESIGNED]
     rows = [{"method": m, "n_runs": n, "seed": s, "y": 0.1 * s} for m in names for n in (32, 64) for s in (0, 1)]
-    lines = trial_plots.learning_curve(pd.DataFrame(rows), "y", axis()).get_legend_handles_labels()[0]
+    lines = trial_plots.learning_curve(pd.DataFrame(rows), "y", axis(), "y").get_legend_handles_labels()[0]
     assert [line.get_linestyle() for line in lines] == ["-", "-", "--", "--"]
     assert [line.get_color() for line in lines] == [style.of_method(name)[0] for name in ("A", "B")] * 2
 
@@ -136,7 +137,7 @@ def test_a_method_looks_alike_in_every_figure(axis):
     groups = trials.groups_of(table := pd.DataFrame(rows))
     drawn = [
         trial_plots.ternary(mixtures, ("a", "b", "c"), axis()),
-        trial_plots.rank_scatter(table, "y_dev", *groups, axis()),
+        trial_plots.rank_scatter(table, "y_dev", *groups, axis(), "y_dev"),
     ]
     for ax in drawn:
         marks, told = ax.get_legend_handles_labels()
@@ -150,8 +151,30 @@ def test_a_base_model_is_a_line_beside_outcomes(axis):
     rows = [told | {"method": m, "seed": s, "y_dev": 0.1 * s + len(m)} for m in ("Equal", "Grid") for s in (0, 1)]
     compared = trials.compare(pd.DataFrame(rows))
     both = (trials.MEAN, {"proxy": 0.625, "target": 0.7}), (trials.DIFFERENCE, None)
-    drawn = [trial_plots.means(compared, axis(), columns, base).lines for columns, base in both]
+    drawn = [trial_plots.means(compared, axis(), "y_dev", columns, base).lines for columns, base in both]
     assert [{x for line in lines for x in line.get_xdata()} for lines in drawn] == [{62.5}, {0}]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "lower", "told"),
+    [("y_math", False, "y_math, points of accuracy"), ("y_loss_math", True, "minus y_loss_math, hundredths of a nat"),
+     ("y_dev", True, "minus y_dev, hundredths of a nat"), ("y_refusals", True, "minus y_refusals, points of accuracy")],
+)  # fmt: skip
+def test_axes_name_outcome_unit_and_direction(axis, outcome, lower, told):
+    """Of a loss, which is drawn with its sign turned, no axis says that it is an accuracy."""
+    points, where = direction.in_points(outcome, lower), {"pool": "whole", "model": "proxy"}
+    rows = [where | {"method": m, "seed": s, "n_samples": n, "n_runs": n, outcome: 0.1 * s + len(m) + 1e-4 * n}
+            for m in ("Equal", "Grid", "ODM") for s in (0, 1) for n in (10, 20)]  # fmt: skip
+    table = pd.DataFrame(rows)
+    compared, groups = trials.compare(table, outcome), trials.groups_of(table)
+    drawn = [trial_plots.means(compared, axis(), points, columns) for columns in (trials.MEAN, trials.DIFFERENCE)]
+    drawn += [trial_plots.rank_scatter(table, outcome, *groups, axis(), points)]
+    labels = [ax.get_xlabel().replace("\n", " ") for ax in drawn]
+    labels += [trial_plots.learning_curve(table, outcome, axis(), points).get_ylabel()]
+    assert all(told in label and "is better" in label for label in labels), labels
+    names = {"method": ["Grid"], "predicted_gain": [0.1], "gain_ci_low": [0.0], "gain_ci_high": [0.2]}
+    shown = direction.drawn(outcome, lower)
+    assert shown in effects.gains(pd.DataFrame(names), axis(), shown).get_xlabel()
 
 
 def test_an_outcome_that_never_moves_is_drawn(axis):

@@ -76,15 +76,17 @@ def table(history: History, outcome: str = "y_dev", radius: float = 1.0, seed: i
     return pd.DataFrame(parts).rename(columns={"low": "gain_low", "high": "gain_high"})
 
 
-def publish(made: pd.DataFrame, history: History, outcome: str, folder: Path, told: str = "") -> None:
+def publish(made: pd.DataFrame, history: History, outcome: str, folder: Path, lower: bool = False) -> None:
     """Write what the page loads: the packed table as a script, and a figure for readers without scripts."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(packed(made, history, outcome, told), separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(packed(made, history, outcome, lower), separators=(",", ":"), ensure_ascii=False)
     (folder / "explorer_data.js").write_text(f"window.causalmixExplorer={text};\n", encoding="utf-8")
-    _figure(made, history, outcome).savefig(folder / "explorer.png", dpi=120, metadata={"Software": None})
+    _figure(made, history, direction.drawn(outcome, lower)).savefig(
+        folder / "explorer.png", dpi=120, metadata={"Software": None}
+    )
 
 
-def packed(made: pd.DataFrame, history: History, outcome: str, told: str = "") -> dict:
+def packed(made: pd.DataFrame, history: History, outcome: str, lower: bool = False) -> dict:
     """The table, and the runs that it names, as the page's script reads them."""
     near = [f"near_{i + 1}" for i in range(NEAREST)]
     names, numbers = np.unique(made[near], return_inverse=True)
@@ -105,7 +107,7 @@ def packed(made: pd.DataFrame, history: History, outcome: str, told: str = "") -
     runs = np.column_stack([history.T[names], *X, y])
     sizes = scale_of(np.array([made[f"x_{c}"].iloc[0] for c in covariates]), history)[:2]
     return {
-        "outcome": outcome, "told": told, "count": len(history), "domains": domains, "axes": axes,
+        "outcome": direction.drawn(outcome, lower), "count": len(history), "domains": domains, "axes": axes,
         "size": "" if set(covariates) & set(SCALES) else sized(*sizes), "near": NEAREST, "letters": LETTERS,
         "states": _pack(parts.to_numpy(float), digits),
         "runs": _pack(runs, [3] * len(domains) + [_digits(column) for column in (*X, y)]),
@@ -163,5 +165,4 @@ def publish_book(out: Path, root: Path = paths.ROOT) -> None:
     if not path.is_file() or set(read_table(path).get("made_from", ())) != {made_from}:
         made = table(history, asked.outcome, asked.radius, asked.seed)
         write_table(path, made.assign(made_from=made_from))
-    told = f"The outcome is {direction.called(asked.outcome, lower)}."
-    publish(read_table(path), history, asked.outcome, out, told)
+    publish(read_table(path), history, asked.outcome, out, lower)

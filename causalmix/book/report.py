@@ -9,7 +9,6 @@ from html import escape
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown, display
 
@@ -17,6 +16,7 @@ from causalmix import __version__
 from causalmix.book import stamps
 from causalmix.core import paths, tables
 from causalmix.core.parameters import SUBJECTS, subject_of
+from causalmix.core.wording import short
 
 __all__ = ["in_chapters", "provenance", "save_table", "sentence", "show"]
 
@@ -37,7 +37,7 @@ def show(frame: pd.DataFrame, digits: int = 3, caption: str = "") -> None:
     The index is shown only if it has a name or labels.  The book numbers the caption, plain text, within its chapter.
     """
     labelled = frame.index.name is not None or not isinstance(frame.index, pd.RangeIndex)
-    shortly = lambda value: _short(value, digits)  # noqa: E731
+    shortly = lambda value: short(value, digits)  # noqa: E731
     text = folded(frame, digits).to_html(index=labelled, border=0, na_rep="–", float_format=shortly)
     text = text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")  # a line may not end there
     display(HTML(text.replace(">", f"><caption>{escape(caption)}</caption>", 1) if caption else text))
@@ -61,16 +61,8 @@ def folded(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
 
 def _beside(values: Sequence[float], digits: int, form: str) -> str:
     """A value and what belongs to it, in words of a table; without the latter where it is not known."""
-    value, *others = (_short(v, digits) if pd.notna(v) else "–" for v in values)
+    value, *others = (short(v, digits) if pd.notna(v) else "–" for v in values)
     return value if "–" in others else value + form.format(*others)
-
-
-def _short(value: float, digits: int) -> str:
-    """A float for reading: plain notation unless it is very large or small."""
-    if value == 0 or not np.isfinite(value):
-        return f"{value:g}"
-    decimals = digits - 1 - int(np.floor(np.log10(abs(value))))
-    return f"{value:.{max(decimals, 0)}f}" if -4 <= np.log10(abs(value)) < 6 else f"{value:.{digits - 1}e}"
 
 
 def sentence(text: str) -> None:

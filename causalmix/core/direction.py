@@ -116,9 +116,30 @@ def told(history: History) -> tuple[str, ...]:
     return names
 
 
+def says_lower(table: pd.DataFrame, outcome: str) -> bool:
+    """Whether the first row of a table, not yet a history, says that lower values of an outcome are better."""
+    return LOWER in table and outcome in str(table[LOWER].iloc[0]).split()
+
+
+def way(lower: bool) -> str:
+    """What an axis says of an outcome that was not turned around."""
+    return f"{'lower' if lower else 'higher'} is better"
+
+
 def called(outcome: str, lower: bool) -> str:
     """What sentences call an outcome: of one that was turned around, what a gain in it means."""
     return f"{outcome} (lower is better, so a gain is a fall)" if lower else outcome
+
+
+def drawn(outcome: str, lower: bool) -> str:
+    """What an axis calls an outcome of which more is better: with its sign, where it was turned around."""
+    return f"minus {outcome}" if lower else outcome
+
+
+def in_points(outcome: str, lower: bool) -> str:
+    """The same with the unit of its hundredths, in trials: their losses are in nats, all else is an accuracy."""
+    loss = lower and (kind(outcome) or outcome in MEANS)
+    return f"{drawn(outcome, lower)}, {'hundredths of a nat' if loss else 'points of accuracy'}"
 
 
 def _minus(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

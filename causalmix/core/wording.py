@@ -1,5 +1,6 @@
 """Numbers and names in sentences."""
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -33,3 +34,11 @@ def check_apart(domains: Iterable[str], advice: str) -> None:
                 f"Expected names of domains that differ in more than case and spaces, found {other!r} and {name!r}; "
                 f"write them alike{advice}."
             )
+
+
+def short(value: float, digits: int = 3) -> str:
+    """A float for reading: plain notation unless it is very large or small."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    size = math.floor(math.log10(abs(value)))
+    return f"{value:,.{max(digits - 1 - size, 0)}f}" if -4 <= size < 6 else f"{value:.{digits - 1}e}"

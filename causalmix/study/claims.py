@@ -127,8 +127,7 @@ def paper_claims(folder: Path) -> pd.DataFrame:
     The interval is of our number alone; ``p_holm``, and with it the verdict, is adjusted for the claims of its family.
     ``measured in`` names the subject of a notebook, with what was not tried.
     """
-    history = _read(folder, "history")
-    lower = direction.LOWER in history and "y_dev" in str(history[direction.LOWER].iloc[0]).split()
+    lower = direction.says_lower(_read(folder, "history"), "y_dev")
     tables = [direction.upward(_read(folder, name), "y_dev", lower) for name in ("targets", "variants_trained")]
     targets = tables[0]
     both = pd.concat([table for table in tables if len(table)] or [targets], ignore_index=True)

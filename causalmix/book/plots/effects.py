@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from causalmix.book.plots.style import colour, dots, hatch, legend_above, level, looks, name_rows  # fmt: skip
+from causalmix.core.direction import drawn
 from causalmix.effects.estimator import effects_table
 from causalmix.effects.interface import Effects
 from causalmix.methods.policy import Proposal
@@ -16,12 +17,15 @@ MOST_NAMED = 12  # domains that a leaf lists
 POINTS = 25  # of a curve
 
 
-def returns(effects: Effects, states: Mapping[str, np.ndarray], ax: Axes) -> Axes:
-    """Returns of every domain, with 95% intervals, in states given as covariates by name."""
+def returns(effects: Effects, states: Mapping[str, np.ndarray], ax: Axes, lower: bool = False) -> Axes:
+    """Returns of every domain, with 95% intervals, in states given as covariates by name.
+
+    ``lower`` says that the outcome was turned around, for lower values of it are better.
+    """
     dots(effects_table(effects, states), ax, "domain", ("theta", "ci_low", "ci_high"), "state")
     if len(states) > 1:
         legend_above(ax, len(states), 1 if len(states) > 3 else len(states))
-    ax.set_xlabel(f"return ({effects.outcome} per unit of log share; right is better)")
+    ax.set_xlabel(f"return ({drawn(effects.outcome, lower)} per unit of log share; right is better)")
     level(ax, 0)
     return ax
 
@@ -109,12 +113,15 @@ def mixtures(proposals: Mapping[str, Proposal], domains: Sequence[str], ax: Axes
     return ax
 
 
-def gains(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Predicted gains over Equal (``mixtures.csv``) with 95% intervals; Equal itself is the line at nought."""
+def gains(table: pd.DataFrame, ax: Axes, outcome: str) -> Axes:
+    """Predicted gains over Equal (``mixtures.csv``) with 95% intervals; Equal itself is the line at nought.
+
+    ``outcome`` is what :func:`causalmix.core.direction.drawn` calls it.
+    """
     table = table[table["method"] != "Equal"]
     look = looks(list(table["method"]), methods=True)
     dots(table, ax, "method", ("predicted_gain", "gain_ci_low", "gain_ci_high"), "method", look, apart=0)
-    ax.set_xlabel("predicted gain over Equal, in units of the outcome (right is better)")
+    ax.set_xlabel(f"predicted gain over Equal, in {outcome} (right is better)")
     level(ax, 0)
     return ax
 

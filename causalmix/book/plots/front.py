@@ -1,22 +1,35 @@
 """The two figures of page one: what the trials found, and what fine-tuning does to the base model."""
 
+import textwrap
+
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from causalmix.book.plots import style
 from causalmix.book.words import CLEAR
-from causalmix.study.trials import DIFFERENCE
+from causalmix.study.trials import DIFFERENCE, name_of
 
 
 def headline(table: pd.DataFrame) -> Figure:
-    """Differences to equal shares with 95% intervals, a row for each ``setting`` and a mark for each ``method``."""
-    settings, methods = list(table["setting"].unique()), list(table["method"].unique())
-    fig, ax = plt.subplots(figsize=(5.2, 0.4 * len(settings) + 0.9))
-    points = table.assign(**{name: 100 * table[name] for name in DIFFERENCE})
-    style.dots(points, ax, "setting", DIFFERENCE, "method", style.looks(methods, methods=True), settings)
+    """Differences to equal shares with 95% intervals, a mark for each ``method``.
+
+    Model and rows stand above the rows of their pools, and none of these names takes much of the width.
+    """
+    groups, methods = table.groupby(["model", "n_samples"], sort=False), list(table["method"].unique())
+    rows = [row for key, group in groups for row in (key, *dict.fromkeys(zip(group["setting"], group["pool"])))]
+    fig, ax = plt.subplots(figsize=(4.8, 0.3 * len(rows) + 0.9))
+    drawn = table.assign(row=list(zip(table["setting"], table["pool"])), **{n: 100 * table[n] for n in DIFFERENCE})
+    style.dots(drawn, ax, "row", DIFFERENCE, "method", style.looks(methods, methods=True), rows, apart=0.24)
     style.level(ax, 0)
-    ax.set_xlabel("difference to equal shares, points of accuracy (right is better)")
+    names = [textwrap.fill(pool, 14) if isinstance(pool, str) else "" for _, pool in rows]
+    for place, (model, n_samples) in zip(style.name_rows(names, ax), rows):
+        if not isinstance(n_samples, str):
+            told = name_of({"model": model, "n_samples": n_samples})
+            where = {"transform": ax.get_yaxis_transform(), "va": "center", "size": 9}
+            ax.text(0.02, place - 0.15, told, weight="bold", bbox={"color": "white", "pad": 0.5}, **where)
+    ax.tick_params("y", length=0)
+    ax.set_xlabel("over equal shares, points of accuracy (right is better)")
     style.legend_above(ax, len(methods), 3)
     return fig
 

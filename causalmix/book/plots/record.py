@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from causalmix.book.plots import style
+from causalmix.core.direction import says_lower, way
 from causalmix.data.scores import SCORES
 from causalmix.study.plan.cost import Plan
 from causalmix.train.spec import RunSpec
@@ -76,7 +77,7 @@ def seed_spread(panel: pd.DataFrame, outcome: str, ax: Axes, base: float | None 
     if base is not None:
         style.base_level(ax, base, along="y")
         ax.legend()
-    ax.set(xlabel="specification, by its mean", ylabel=outcome)
+    ax.set(xlabel="specification, by its mean", ylabel=f"{outcome} ({way(says_lower(panel, outcome))})")
     return ax
 
 

@@ -17,23 +17,26 @@ from causalmix.methods.variants import DESIGNED
 from causalmix.study.trials import MEAN, in_group, name_of
 
 #: A panel's label by the units that it holds.
-UNITS = {("points",): "difference, points of accuracy", ("points per doubling",): "points per doubling of a share",
+UNITS = {("points",): "difference in {}", ("points per doubling",): "{} per doubling of a share",
          ("spearman", "r_score"): "difference in Spearman's correlation or R-score"}  # fmt: skip
 VERDICTS = {
     "palette": {"holds": colour(2), "does not hold": colour(1), "cannot tell": GREY},
     "markers": {"holds": "o", "does not hold": "s", "cannot tell": "D"},
 }
 ASIDE = {"bbox_to_anchor": (1.02, 1)}  # where a legend of many names stands
+WIDE = 40  # letters of a label below one of two panels
 BASE_LINES = {"proxy": ":", "target": "--"}  # of a model's level before it was trained
 
 
 def means(
-    compared: pd.DataFrame, ax: Axes, columns: tuple[str, str, str] = MEAN, base: Mapping[str, float] | None = None
-) -> Axes:
+    compared: pd.DataFrame, ax: Axes, points: str, columns: tuple[str, str, str] = MEAN,
+    base: Mapping[str, float] | None = None,
+) -> Axes:  # fmt: skip
     """A dot and its 95% interval for each method of a :func:`causalmix.study.trials.compare`, a look for each group.
 
     ``columns`` are centre and ends; :data:`causalmix.study.trials.DIFFERENCE` draws differences.  ``base`` has the
-    level of each model before it was trained, in the unit of the outcome.
+    level of each model before it was trained, in the unit of the outcome.  Here and below ``points`` names outcome and
+    unit, as :func:`causalmix.core.direction.in_points` does.
     """
     methods = list(dict.fromkeys(compared["method"]))  # the reference too, so that panels share their rows
     pools = ", " + compared["pool"].replace("whole", "")
@@ -42,7 +45,7 @@ def means(
         groups = compared["pool"]  # which is all that they differ in
     table = compared.assign(group=groups, **{c: 100 * compared[c] for c in columns}).dropna(subset=[columns[0]])
     dots(table, ax, "method", columns, "group", looks(list(groups.unique())), methods)
-    ax.set_xlabel(f"{'' if columns == MEAN else 'difference to Equal, '}points of accuracy (right is better)")
+    ax.set_xlabel(textwrap.fill(f"{'' if columns == MEAN else 'over Equal: '}{points} (right is better)", WIDE))
     if columns != MEAN:
         level(ax, 0)
     for role, value in (base or {}).items():
@@ -55,7 +58,7 @@ def means(
     return ax
 
 
-def rank_scatter(table: pd.DataFrame, outcome: str, one: dict, other: dict, ax: Axes) -> Axes:
+def rank_scatter(table: pd.DataFrame, outcome: str, one: dict, other: dict, ax: Axes, points: str) -> Axes:
     """Mean outcome of each method in one group of trials (across) and in another (up), with standard errors.
 
     Groups are values of ``pool, model, n_samples`` in a :func:`causalmix.study.trials.trial_table`.
@@ -65,11 +68,11 @@ def rank_scatter(table: pd.DataFrame, outcome: str, one: dict, other: dict, ax: 
     both = across.join(up, suffixes=("_one", "_other"), how="inner")
     ax.errorbar(both["mean_one"], both["mean_other"], both["sem_other"], both["sem_one"], fmt="none", ecolor="0.7")
     _methods(ax, both["mean_one"], both["mean_other"], both.index)
-    ax.set(xlabel=f"{name_of(one)}; points, higher is better", ylabel=f"{name_of(other)}; points")
+    ax.set(xlabel=f"{name_of(one)}; {points}, higher is better", ylabel=f"{name_of(other)}; {points}")
     return ax
 
 
-def foretold(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
+def foretold(table: pd.DataFrame, axes: Sequence[Axes], points: str) -> None:
     """Gains over Equal that each stage foretold (across) and that trials show (up), by pool; on the line both agree.
 
     ``table`` is :func:`causalmix.study.foretold.foretold`; one axis for each of its stages.
@@ -82,7 +85,7 @@ def foretold(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
             x=across, y=up, hue=part["pool"], style=part["pool"], s=28, ax=ax, legend=ax is axes[-1], **look
         )
         ax.set(title=textwrap.fill(stage, 18), xlabel="", ylabel="measured, points")
-    axes[0].figure.supxlabel("foretold gain over Equal, points")
+    axes[0].figure.supxlabel(f"foretold gain over Equal: {points}")
     axes[-1].legend(**ASIDE)
 
 
@@ -137,7 +140,7 @@ def ternary(mixtures: pd.DataFrame, corners: Sequence[Sequence[str]], ax: Axes, 
     return ax
 
 
-def learning_curve(table: pd.DataFrame, outcome: str, ax: Axes, base: float | None = None) -> Axes:
+def learning_curve(table: pd.DataFrame, outcome: str, ax: Axes, points: str, base: float | None = None) -> Axes:
     """Outcome of each method's mixture against the number of runs behind it: mean and 95% interval over seeds.
 
     A method from designed runs is dashed, in the colour that it has from random ones; ``table`` has
@@ -151,20 +154,22 @@ def learning_curve(table: pd.DataFrame, outcome: str, ax: Axes, base: float | No
         linestyles=["--" if method.endswith(DESIGNED) else "-" for method in methods],
         errorbar=lambda values: mean_interval(values)[1:], ax=ax,
     )  # fmt: skip
-    ax.set(xlabel="recorded runs that the mixture was made from", ylabel="points of accuracy (higher is better)")
+    ax.set(xlabel="recorded runs that the mixture was made from", ylabel=f"{points} (higher is better)")
     if base is not None:
         style.base_level(ax, 100 * base, along="y")
     ax.legend(**ASIDE)
     return ax
 
 
-def claims(table: pd.DataFrame) -> Figure:
+def claims(table: pd.DataFrame, points: str) -> Figure:
     """Reported and own differences of :func:`causalmix.study.claims.paper_claims`; colour and mark are the verdict.
 
     A panel for each unit; what was not tried is left out.
     """
     tried = table[table["ours"].notna()]
-    panels = [(part, label) for units, label in UNITS.items() if len(part := tried[tried["unit"].isin(units)])]
+    panels = [
+        (part, label.format(points)) for units, label in UNITS.items() if len(part := tried[tried["unit"].isin(units)])
+    ]
     heights = [len(part) + 1 for part, _ in panels] or [1]
     fig, axes = plt.subplots(len(heights), 1, figsize=(7, 0.4 * sum(heights)), height_ratios=heights, squeeze=False)
     for ax, (part, label) in zip(axes[:, 0], panels):

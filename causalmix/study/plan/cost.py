@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.core.study_file import Study
-from causalmix.core.wording import counted
+from causalmix.core.wording import counted, short
 from causalmix.data.scored_pools import VALIDATION_ROWS
 from causalmix.study.plan.hardware import Hardware
 from causalmix.study.plan.memory import check_fit, described, disk_table, memory_table, shape_of
@@ -165,8 +165,8 @@ def total_sentence(found: Plan) -> str:
     if found.hardware:
         days = total["hours"] / found.hardware.units / 24
         machines = f"{counted(found.hardware.units, unit)}: {found.hardware.name}"
-        text += f", {total['hours']:,.1f} {unit}-hours, {days:,.2f} days if all are busy ({machines})"
-        text += f", {total['hours_to_mixture']:,.1f} {unit}-hours of it up to the mixture"
+        text += f", {short(total['hours'])} {unit}-hours, {short(days)} days if all are busy ({machines})"
+        text += f", {short(total['hours_to_mixture'])} {unit}-hours of it up to the mixture"
     if found.parts["money"].notna().any():
         text += f", {total['money']:,.0f} to pay at a price of {found.hardware.price_per_gpu_hour:g} an hour"
     unknown = f"; {counted(total['unknown'], 'part is', 'parts are')} unknown and not in it"
