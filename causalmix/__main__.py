@@ -12,7 +12,8 @@ def main() -> int:
         return main()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would interrupt the ending
-        print("\ncausalmix: Stopped. What had ended is kept; the same command goes on from there.", file=sys.stderr)
+        told = "What had ended is kept; the same command goes on from there, and scores rows anew that it was scoring."
+        print(f"\ncausalmix: Stopped. {told}", file=sys.stderr)
         return 130
 
 

@@ -1,10 +1,16 @@
 """How the command ends when what is around it fails, or when it is interrupted."""
 
+import json
+import os
 import shutil
 import signal
 import subprocess
+import sys
+from functools import partial
+from pathlib import Path
 
 import pytest
+from real_rows import turns, write_lines
 
 from causalmix import __main__, cli
 from causalmix.core import paths
@@ -21,7 +27,28 @@ def test_an_interrupt_is_one_sentence(monkeypatch, capsys):
     finally:
         signal.signal(signal.SIGINT, before)
     out, told = capsys.readouterr()
-    assert out == "" and told == "\ncausalmix: Stopped. What had ended is kept; the same command goes on from there.\n"
+    assert out == "" and told.startswith("\ncausalmix: Stopped. What had ended is kept; the same command goes on")
+
+
+def test_an_interrupt_while_rows_are_scored(tmp_path):
+    """It says that they are scored anew, and nothing of them stays in the cache."""
+    rows = [{"domain": "ab"[i % 2], "messages": turns(f"{i} ? " * 50, f"{i} ! " * 50)} for i in range(4_000)]
+    pool = {"loader": "local", "options": {"path": write_lines(tmp_path / "rows.jsonl", rows)},
+            "evaluation": {"benchmarks": []}}  # fmt: skip
+    given = {"parameters": {"pool": pool, "models": {"proxy": "proxy"}, "n_runs": 20}}
+    (tmp_path / "s.yaml").write_text(json.dumps(given))
+    command = [sys.executable, "-m", "causalmix", "sweep", "--study", "s.yaml"]
+    place = {"CAUSALMIX_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background may not hear it
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=os.environ | place, stdout=-1, stderr=-1, text=True, preexec_fn=heard
+    ) as running:
+        said = next((line for line in running.stderr if " of 3," in line and "rows" in line), "")
+        running.send_signal(signal.SIGINT)
+        out, rest = running.communicate(timeout=300)
+    assert (running.returncode, out, bool(said)) == (130, "", True) and "Traceback" not in rest
+    assert rest.strip().endswith("and scores rows anew that it was scoring.") and rest.count("\n") <= 3
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize(

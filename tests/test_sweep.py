@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import dask
@@ -275,7 +276,8 @@ def start(folder):
     here = Path(__file__).parent
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])}
     command = [sys.executable, "driver.py", str(folder)]
-    more = {"stdout": -1, "stderr": -1, "text": True, "start_new_session": True}
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background may not hear it
+    more = {"stdout": -1, "stderr": -1, "text": True, "start_new_session": True, "preexec_fn": heard}
     return subprocess.Popen(command, cwd=folder, env=environment | {"TMPDIR": str(folder)}, **more)
 
 
