@@ -222,7 +222,7 @@ def test_a_run_keeps_its_pool_and_other_questions_are_another_record(root, done,
         (root / "moved.jsonl").rename(root / "rows.jsonl")
 
 
-def test_new_weights_at_a_path_are_another_model(tmp_path):
+def test_new_weights_at_a_path_are_another_model(tmp_path, make_spec):
     """A record of the old weights must not be taken for one of the new."""
     names = []
     for seed in (0, 1):
@@ -231,7 +231,11 @@ def test_new_weights_at_a_path_are_another_model(tmp_path):
         fingerprints.marked.cache_clear()
         names.append(Design(models={"proxy": str(tmp_path / "base")}).model_of("proxy"))
         assert named_models.place(names[-1]) == str(tmp_path / "base")
-    assert names[0] != names[1]
+    (tmp_path / "base").rename(tmp_path / "moved")
+    moved = Design(models={"proxy": str(tmp_path / "moved")}).model_of("proxy")
+    ids = [make_spec(model=name).run_id for name in (*names, moved, "target@8da20277", "a/target@8da20277")]
+    assert ids[1] == ids[2] and len(set(ids)) == 4, "a folder that was moved is trained on by no run again"
+    (tmp_path / "moved").rename(tmp_path / "base")
     for refused in (named_models.load_model, named_models.require_model, named_models.place):
         with pytest.raises(InputError, match=f"Expected the model {names[0]}, found {names[1]}; put its files back"):
             refused(names[0])

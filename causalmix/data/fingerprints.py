@@ -74,6 +74,12 @@ def marked(name: str) -> str:
     return f"{name}{MARK}{of_files([path])[:8]}" if path.exists() and name != "proxy" else name
 
 
+def by_content(name: str) -> str:
+    """What a model is, wherever :func:`marked` found its files: in a folder that was moved it is no other."""
+    before, found, after = name.rpartition(MARK)
+    return MARK + after if found and len(after) == 8 and before not in SHAPES else name
+
+
 def unmarked(name: str) -> str:
     """The path, or the name, that :func:`marked` was given; InputError when its files are no longer those."""
     before, found, after = name.rpartition(MARK)

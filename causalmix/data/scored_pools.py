@@ -66,7 +66,7 @@ class World:
 
     def tokens(self, model: str, tokenizer: PreTrainedTokenizerBase) -> Dataset:
         """The rows as a model's tokenizer writes them; kept in the cache."""
-        whose = "" if is_own(model) else f"-{_short(model)}"
+        whose = "" if is_own(model) else f"-{_short(fingerprints.by_content(model))}"
         folder = self.folder / f"{TOKENS}{whose}"
         if not folder.exists():
             _keep(folder, lambda scratch: _tokenize(self.pool, tokenizer, scratch))

@@ -90,7 +90,8 @@ def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFra
 def between_seeds(records: Iterable[dict]) -> dict[str, tuple[float, int]]:
     """Standard deviation of each outcome between finished runs that differ in their seed alone, and its freedom."""
     done = [record for record in records if record["status"] == "finished"]
-    same = [str([record["spec"][name] for name in ("weights", "state", "n_samples", "model")]) for record in done]
+    specs = [record["spec"] | {"model": fingerprints.by_content(record["spec"]["model"])} for record in done]
+    same = [str([spec[name] for name in ("weights", "state", "n_samples", "model")]) for spec in specs]
     groups = pd.DataFrame([outcomes_of(record) for record in done]).groupby(same)
     freedom = groups.count() - 1
     variance = (freedom * groups.var().fillna(0)).sum() / freedom.sum()

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from causalmix.core.errors import InputError, refused
 from causalmix.core.simplex import check_mixture
+from causalmix.data.fingerprints import by_content
 from causalmix.data.world_name import WorldName
 
 REPORT = "report_to"  # the setting that changes no run
@@ -51,8 +52,11 @@ class RunSpec:
 
     @cached_property
     def run_id(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of the spec's canonical JSON, whoever is told of its losses."""
-        values = self.as_dict()
+        """First 16 hexadecimal digits of the SHA-256 of the spec's canonical JSON.
+
+        Neither where a model's files lie nor who is told of losses is part of it.
+        """
+        values = self.as_dict() | {"model": by_content(self.model)}
         values["training"].pop(REPORT, None)
         with refused("finite numbers, texts or booleans in a run", "correct it", TypeError, ValueError):
             text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
