@@ -69,6 +69,15 @@ def test_the_words_turn_with_the_stages():
     assert "and open. Foretold intervals meet" in told[1]
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_is_constant_has_no_order():
+    """A stage that foretells the same of every mixture is led by none, and of such stages alone that much is told."""
+    flat, right = stage(np.zeros(len(SHARES))), stage(TRUTH)
+    told = foretold_words(foretold_table(table_of({"forest": flat, "linear": stage(LUCK), "other": right})))
+    assert "*other* foretold comes closest" in told[0] and "lead" not in told[0] and "nan" not in " ".join(told)
+    assert all("no order" in line for line in foretold_words(foretold_table(table_of({"forest": flat}))))
+
+
 def test_without_trials_nothing_is_told():
     """No mixture that was trained, or too few for an order; one panel for each stage."""
     table = table_of({"right": stage(TRUTH)})

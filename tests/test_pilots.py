@@ -53,6 +53,16 @@ def test_whether_a_measure_is_met_follows_from_its_threshold(table):
     assert "misses none" in audit.pilot_sentence(table.assign(met=True))
 
 
+def test_the_pilots_order_is_held_beside_the_records(table):
+    """Whether the methods' order would have met the threshold is said as it is, and nothing where it is not known."""
+    row = {"one": "proxy, 1,500 rows", "other": "proxy, 12,000 rows", "methods": 16, "spearman_low": -0.3}
+    for value, word in ((-0.09, "it is -0.09 [-0.30, 0.60], outside of"), (0.5, "0.50 [-0.30, 0.60], within")):
+        orders = pd.DataFrame([row | {"spearman": value, "spearman_high": 0.6}])
+        assert word in audit.order_sentence(table, orders)
+    assert not audit.order_sentence(table, orders.assign(other="proxy, 6,000 rows"))
+    assert not audit.order_sentence(table, orders.assign(spearman=np.nan))
+
+
 def test_no_pilot_is_used_again():
     """No run of the record or of a trial has a pilot's seed."""
     seeds = {record["spec"]["seed"] for record in PILOTS.finished().values()}

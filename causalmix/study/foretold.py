@@ -1,5 +1,6 @@
 """How well each final stage foretold what trials show of mixtures that none of them was fitted to."""
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -75,20 +76,25 @@ def _drawn(foretells: np.ndarray, came: np.ndarray, groups: np.ndarray, draws: i
     ranks = np.array([spearman_by_row(foretells[:, rows], each[:, rows]) for rows in chosen])
     errors = np.array([np.sqrt(((foretells[:, rows] - came[rows]) ** 2).mean(axis=1)) for rows in chosen])
     found = dict(zip(MEASURES, (ranks, errors, ranks - ranks[:, :1])))
-    return {name: np.vstack([v[0], *np.nanquantile(v[1:], [0.025, 0.975], axis=0)]) for name, v in found.items()}
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # what is constant has no order
+        return {name: np.vstack([v[0], *np.nanquantile(v[1:], [0.025, 0.975], axis=0)]) for name, v in found.items()}
 
 
 def foretold_words(table: pd.DataFrame) -> list[str]:
     """A sentence for each kind of mixtures: whose order came closest, and whether it leads the first stage's."""
     found = []
-    for name, part in table.dropna(subset=["spearman"]).groupby("mixtures", sort=False):
-        first, best = part.iloc[0], part.loc[part["spearman"].idxmax()]
+    for name, part in table.groupby("mixtures", sort=False):
+        first, ordered = part.iloc[0], part["spearman"].dropna()
+        if ordered.empty:
+            found.append(f"**{name}** ({first['n']}): all that came, or all that was foretold, is the same; no order.")
+            continue
+        best = part.loc[ordered.idxmax()]
         told = (
             f"**{name}** ({best['n']}): the order that the stage *{best['stage']}* foretold comes closest to the one "
             f"that came, with Spearman's correlation {_interval(best, 'spearman')}"
         )
         meet = f"Foretold intervals meet those of the trials in {best['meet']:.0%}"
-        if best["stage"] != first["stage"]:
+        if np.isfinite(first["spearman"]) and best["stage"] != first["stage"]:
             open_ = " and open" if verdict(best["lead_low"], best["lead_high"]) == "open" else ""
             told += f"; that of *{first['stage']}* has {_interval(first, 'spearman')}, and the lead is "
             told += f"{_interval(best, 'lead', '+')}{open_}"

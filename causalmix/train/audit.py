@@ -118,6 +118,22 @@ def pilot_sentence(pilot: pd.DataFrame) -> str:
     return " ".join(told + ([f"Not measured: {', '.join(unknown)}."] if unknown else []))
 
 
+def order_sentence(pilot: pd.DataFrame, orders: pd.DataFrame) -> str:
+    """The pilots' order of mixtures at two sizes beside that of the methods' mixtures, where the record has it.
+
+    ``orders`` is a :func:`causalmix.study.trials.agreement_table`.
+    """
+    asked = pilot.loc[pilot["measure"] == "order of mixtures, 1,500 and 12,000 rows", "threshold"]
+    found = orders.query("one == 'proxy, 1,500 rows' and other == 'proxy, 12,000 rows'").dropna(subset=["spearman"])
+    for row, (low, high) in zip(found.itertuples(), map(allowed, asked)):
+        return (
+            f"The pilots' order at 1,500 and 12,000 rows is of mixtures of their own. Of the {row.methods} methods, in "
+            f"trials of the record, it is {row.spearman:.2f} [{row.spearman_low:.2f}, {row.spearman_high:.2f}], "
+            f"{'within' if low <= row.spearman <= high else 'outside of'} the threshold."
+        )
+    return ""
+
+
 def settings_table(settings: object) -> pd.DataFrame:
     """The fields of a dataclass with their values and the comment beside each in its source, where it comes from."""
     source = inspect.getsource(type(settings))

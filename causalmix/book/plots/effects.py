@@ -1,5 +1,6 @@
 """Figures of effects and mixtures; each takes data and an axis and returns the axis."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -58,7 +59,7 @@ def splits(scores: pd.DataFrame, by: str, measure: str, label: str, ax: Axes) ->
     at = scores[by].map(rows) + 0.4 * (scores["split"].rank(method="dense", pct=True) - 0.5)
     sns.scatterplot(x=scores[measure], y=at, s=18, alpha=0.6, ax=ax)
     ax.vlines(means, means.index.map(rows) - 0.34, means.index.map(rows) + 0.34, color="black", linewidth=2)
-    ax.set(xlabel=label, ylabel="")
+    ax.set(xlabel=textwrap.fill(label, 45), ylabel="")
     return ax
 
 

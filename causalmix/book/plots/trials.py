@@ -24,7 +24,7 @@ VERDICTS = {
     "markers": {"holds": "o", "does not hold": "s", "cannot tell": "D"},
 }
 ASIDE = {"bbox_to_anchor": (1.02, 1)}  # where a legend of many names stands
-WIDE = 40  # letters of a label below one of two panels
+WIDE = 44  # letters of a label below one of two panels
 BASE_LINES = {"proxy": ":", "target": "--"}  # of a model's level before it was trained
 
 
@@ -68,7 +68,8 @@ def rank_scatter(table: pd.DataFrame, outcome: str, one: dict, other: dict, ax: 
     both = across.join(up, suffixes=("_one", "_other"), how="inner")
     ax.errorbar(both["mean_one"], both["mean_other"], both["sem_other"], both["sem_one"], fmt="none", ecolor="0.7")
     _methods(ax, both["mean_one"], both["mean_other"], both.index)
-    ax.set(xlabel=f"{name_of(one)}; {points}, higher is better", ylabel=f"{name_of(other)}; {points}")
+    labels = (textwrap.fill(f"{name_of(group)}; {points} (more is better)", WIDE) for group in (one, other))
+    ax.set(**dict(zip(("xlabel", "ylabel"), labels)))
     return ax
 
 
@@ -85,7 +86,7 @@ def foretold(table: pd.DataFrame, axes: Sequence[Axes], points: str) -> None:
             x=across, y=up, hue=part["pool"], style=part["pool"], s=28, ax=ax, legend=ax is axes[-1], **look
         )
         ax.set(title=textwrap.fill(stage, 18), xlabel="", ylabel="measured, points")
-    axes[0].figure.supxlabel(f"foretold gain over Equal: {points}")
+    axes[0].figure.supxlabel(f"foretold gain over Equal: {points}", size=10)
     axes[-1].legend(**ASIDE)
 
 
