@@ -132,7 +132,7 @@ def mixtures_table(
 
 def _standardised(runs: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     centre, spread = runs.mean(axis=0), runs.std(axis=0)
-    scale = np.where(spread > 0, spread, 1.0)
+    scale = np.where(spread > 1e-9 * np.abs(centre), spread, 1.0)  # equal values may spread by a last digit
     return (runs - centre) / scale, (points - centre) / scale
 
 

@@ -11,7 +11,32 @@ from causalmix.data import fingerprints
 from causalmix.effects.interface import EPS
 
 FAR = 0.5  # times the range of the runs: a state that far beyond it is another world
+STRAY = 20.0  # times the range of eight runs in ten: a covariate that far off hides what the others tell
+ROUNDED = 1e-5  # relative, of numbers that a table keeps in six digits
 RARE = 0.05  # quantile of a domain's share among the runs below which runs say little
+
+
+def to_range(history: History, x: np.ndarray) -> np.ndarray:
+    """Measured covariates, shape (d,), at the end of the runs' range where they miss it by the digits of a table."""
+    X = history.X[:, : len(history.measured)]
+    held = np.clip(x, X.min(axis=0), X.max(axis=0))
+    return np.where(np.abs(x - held) <= ROUNDED * np.abs(held), held, x)
+
+
+def stray(history: History) -> list[str]:
+    """What has to be said of covariates that are a world apart in a few runs, as where -999 stands for none."""
+    found = []
+    for name, column in zip(history.measured, history.X.T):
+        low, high = np.quantile(column, (0.1, 0.9))
+        off = np.abs(column - np.median(column))
+        if 0 < STRAY * (high - low) < off.max():
+            run = int(np.argmax(off))
+            found.append(
+                f"x_{name} is {column[run]:.4g} in {history.frame['run_id'].iloc[run]} against {low:.4g} to {high:.4g} "
+                "in most runs: beside it all other states look alike, so leave that run out if the number stands for "
+                "none"
+            )
+    return found
 
 
 def far(history: History, x: np.ndarray) -> list[str]:
@@ -19,7 +44,7 @@ def far(history: History, x: np.ndarray) -> list[str]:
     found = []
     for name, value, column in zip(history.measured, x, history.X.T):
         low, high = column.min(), column.max()
-        if (beyond := max(low - value, value - high)) > FAR * (high - low) and beyond > 1e-6 * abs(high):
+        if max(low - value, value - high) > FAR * (high - low):
             found.append(f"x_{name} at {value:.4g} against {low:.4g} to {high:.4g} in the history's runs")
     return found
 

@@ -65,6 +65,7 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     columns[list(names)] = columns[list(names)].apply(pd.to_numeric, errors="coerce")
     scored = ScoredPool.from_table(columns, (*same, *new), names)
     measured = domain_means(scored, np.arange(len(pool)))[: len(same)].mean(axis=0) if given is None else given
+    measured = reach.to_range(history, measured)
     x, rows = history.state(measured, n_samples, request.model_size), np.bincount(scored.codes)
     target = Target(source.name, x, n_samples, rows, "")
     doubts = reach.doubts([*strange, *reach.far(history, x)], request.force)
@@ -76,6 +77,7 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
         warnings.insert(0, f"No gain is promised, for this pool is not like those of the history: {'; '.join(doubts)}")
     elif not choice.evidence:
         warnings.append(choice.note[0].upper() + choice.note[1:])
+    warnings += reach.stray(history)
     warnings += [*_stray(judge, asked.lower), *_without_rows(table, request.method, scored.domains)]
     scored_by = source.identities if way == "scored" else {}
     checks = () if doubts else _checks(question, asked, table, request.method)
