@@ -199,11 +199,21 @@ def test_the_command_writes_a_new_file_and_tells_the_interval(tmp_path, capsys):
     told = capsys.readouterr().err
     table = pd.read_csv(out)
     assert list(table) == ["run_id", *[f"w_{n}" for n in NAMES], "x_hes", "n_samples", "role", "adaptive"]
-    assert table["w_a"].min() >= 0.1 - 2e-6
+    assert table["w_a"].min() >= 0.1 - 2e-6 and "A run is taken" not in told
     assert "18 D-optimal runs and 2 repeats at anchors" in told and "±0.02 takes about" in told
     before = out.read_bytes()
     assert cli.main(line) == 2 and "nothing is written over" in capsys.readouterr().err
     assert out.read_bytes() == before
+
+
+def test_what_is_asked_for_holds_for_anchors_and_what_is_assumed_is_told(capsys):
+    """A reference is moved within floors and caps; rows that nobody told, a target that no run can be in."""
+    line = ["design", "--domains", "a,b", "--runs", "10", "--floor", "a=0.7", "--covariates", "hes=0:1"]
+    assert cli.main([*line, "--anchors", "0.5", "--target", "hes=40"]) == 0
+    shown = capsys.readouterr()
+    table = pd.read_csv(pd.io.common.StringIO(shown.out))
+    assert table["w_a"].min() >= 0.7 - 2e-6 and "the nearest mixture within them stands for it." in shown.err
+    assert "A run is taken to have 1000 rows" in shown.err and "No run can be in the target's hes" in shown.err
 
 
 def test_the_command_takes_a_history(tmp_path, capsys, simulated):
@@ -287,7 +297,11 @@ def test_the_command_takes_what_a_study_says_of_its_gains(tmp_path, capsys):
         (["--domains", "a,b", "--covariates", "hes=2:1"], "give the lower bound first"),
         (["--domains", "a,b", "--covariates", "hes"], "Expected --covariates such as NAME=LOW:HIGH"),
         (["--domains", "a,b", "--covariates", "hes=0:1", "--target", "length=1"], "Expected a covariate among hes"),
-        (["--domains", "a,b", "--sizes", "many"], "Expected whole numbers from 1 for --sizes"),
+        (["--domains", "a,b", "--sizes", "many"], "Expected whole numbers from 1 to 1e+15 for --sizes"),
+        (["--domains", "a,b", "--sizes", "9" * 20], "Expected whole numbers from 1 to 1e+15 for --sizes"),
+        (["--domains", "a,b", "--covariates", "hes=0:1e300"], "give the lower bound first"),
+        (["--domains", "a,b", "--noise", "1e300"], "Expected --noise above 0 (from 1e-100 to 1e+100)"),
+        (["--domains", "a,b,c", "--cap", "0.33333334"], "leave mixtures to choose from, found one"),
         (["--domains", "a,b", "--anchors", "2"], "Expected --anchors in"),
         (["--domains", "a,b", "--out", "/nowhere/at/all.csv"], "no such folder"),
         (["--history", "/nowhere/sweep.csv"], "Expected a table at /nowhere/sweep.csv"),

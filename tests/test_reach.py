@@ -11,7 +11,7 @@ from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
 from causalmix.core.wording import folded
 from causalmix.data import fingerprints
-from causalmix.methods import reach
+from causalmix.methods import policy, reach
 from causalmix.methods.recommend import _amounts, recommend
 from causalmix.methods.request import BY_LETTER, Request
 from causalmix.methods.target import Target
@@ -50,6 +50,25 @@ def test_states_beyond_half_the_range_are_far():
     assert reach.doubts(["so"], force=True) == ("so",) and reach.doubts([], force=False) == ()
     with pytest.raises(InputError, match="found so; .*--force"):
         reach.doubts(["so"], force=False)
+
+
+def test_a_covariate_that_no_run_varies_is_no_reason_to_doubt(tmp_path):
+    """Nor are the digits that a table leaves out; of equal numbers the mean is not always the same number."""
+    (tmp_path / "state.json").write_text(json.dumps({"x_same": 0.1000004}))
+    found = asked(tmp_path, table(0.05, x_same=0.1), ROWS, state=tmp_path / "state.json")
+    assert found.target.x == [0.1] and "lies outside of the history" not in shown(found)
+    history = check_history(table(x_same=0.1, x_age=np.linspace(1, 3, N)))
+    mean = history.X[:, 0].mean()
+    assert mean != 0.1 and policy.support(history.T[9], np.array([mean, history.X[9, 1]]), history).inside
+    assert reach.to_range(history, np.array([0.1002, 3.0000009])).tolist() == [0.1002, 3]
+
+
+def test_a_covariate_a_world_apart_in_one_run_is_told():
+    """It makes the others look alike, and no state of a pool is far beside it; long tails and rare marks stay."""
+    age, rare = np.random.default_rng(1).lognormal(0, 1, N), np.arange(N) == 7
+    history = check_history(table(x_age=age, x_mark=1.0 * rare, x_none=np.where(rare, -999, age)))
+    (told,) = reach.stray(history)
+    assert told.startswith("x_none is -999 in 7 against 0.") and not reach.far(history, np.array([1, 0, -500]))
 
 
 def test_scorers_that_the_history_names_have_to_be_the_same():
@@ -100,6 +119,19 @@ def test_noise_gives_no_mixture(tmp_path):
     assert "no run is near the pool's own proportions" in shown(far)
     equal = asked(tmp_path, table(), {"letters": 300, "plays": 200, "maps": 100}, reference="equal")
     assert equal.table.set_index("method").loc["Cautious", "w_maps"] == pytest.approx(1 / 3)
+
+
+def test_gains_in_an_outcome_of_any_size_can_be_read(tmp_path):
+    """In the text and on the page; of several outcomes a loss counts with a minus."""
+    frame = table(0.05)
+    tiny = frame.assign(y_dev=1e-6 * frame["y_dev"], y_loss=-1e-6 * frame["y_dev"])
+    found = asked(tmp_path, tiny, ROWS, objective="y_dev=1,y_loss=1", out=tmp_path / "set", higher_is_better=[],
+                  lower_is_better=["y_loss"])  # fmt: skip
+    assert "y_weighted is 0.5 y_dev - 0.5 y_loss." in shown(found)
+    low, high = (f"{found.table.set_index('method').loc['Cautious', f'gain_ci_{end}']:+.4g}" for end in ("low", "high"))
+    page = (tmp_path / "set" / "report.html").read_text()
+    assert f"[{low}, {high}]" in shown(found) and f"[{low}, {high}]" in page and f"{low} to {high} in" in page
+    assert "+0.0000" not in page and "e-08 in y_weighted over equal shares." in page.split("</h1>")[0]
 
 
 def test_what_is_asked_for_may_allow_no_move(tmp_path):

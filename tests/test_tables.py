@@ -109,6 +109,7 @@ def put(column, row, value):
         (put("run_id", 5, "0001"), "each run_id once in h.csv, found 0001 2 times; keep one row per run."),
         (put("run_id", 5, None), "a run_id in every row of h.csv, found none in row 6; name each run."),
         (lambda f: put("n_samples", 5, 0)(f.assign(n_samples=9)), "n_samples of at least 1 in h.csv, found 0 in run"),
+        (lambda f: put("n_samples", 5, 1e16)(f.assign(n_samples=9.0)), "n_samples of at most 1e+15 in h.csv, found 1e"),
         (lambda f: put("n_samples", 5, "many")(f.assign(n_samples=9)), "finite numbers in n_samples of h.csv, found m"),
         (lambda f: put("n_samples", 5, np.nan)(f.assign(n_samples=9)), "finite numbers in n_samples of h.csv, found n"),
         (lambda f: f.drop(columns="run_id"), "the columns run_id in h.csv, found only seed, w_math"),

@@ -10,7 +10,7 @@ from chapter_cells import NOTEBOOKS, said
 
 from causalmix.book import front, words
 from causalmix.core.paths import ROOT
-from causalmix.core.wording import counted
+from causalmix.core.wording import counted, signed_as
 from causalmix.methods import policy
 from causalmix.study import claims, promises, trials
 from causalmix.train import audit
@@ -20,6 +20,13 @@ def test_one_is_one():
     """Noun and verb go with the number, which may be marked."""
     assert [counted(n, "run ends", "runs end") for n in (0, 1, 2000)] == ["0 runs end", "1 run ends", "2,000 runs end"]
     assert counted(1, "agrees", "agree", "**{}** {}") == "**1** agrees" and counted(2, "claim") == "2 claims"
+
+
+def test_numbers_are_shown_at_their_own_size():
+    """Nothing reads as nought that is not, and there is no minus nought."""
+    show = lambda *numbers: [signed_as(numbers).format(n) for n in numbers]  # noqa: E731
+    assert show(0.04, -0.00001) == ["+0.0400", "+0.0000"] and show(-1e-17, 0.0) == ["+0.0000"] * 2
+    assert show(1.129e-7, 0.0) == ["+1.129e-07", "+0"] and show(-112900.4, 5.0) == ["-1.129e+05", "+5"]
 
 
 def again(*differences):

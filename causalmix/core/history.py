@@ -28,6 +28,7 @@ PARTS = DESIGN, SCALE, CONFOUNDED = "design", "scale", "confounded"
 SIZES = ("n_samples", "model_size")
 SCALES = tuple(f"log2_{name}" for name in SIZES)
 DIFFERENT = 1.2
+LARGEST_SIZE = 10**15  # of rows or parameters; larger numbers are slips, and do not fit into whole ones
 WHAT_SIZES = {"n_samples": "the rows that the run was trained on", "model_size": "the parameters of its model"}
 UNITS = {"k": 1e3, "m": 1e6, "b": 1e9}
 
@@ -217,12 +218,13 @@ def _check_run_ids(run_ids: pd.Series, source: str) -> None:
 
 
 def _sizes(frame: pd.DataFrame, name: str, source: str) -> pd.Series:
-    """A column of sizes as numbers, whole ones where it holds such; the first below one is an error."""
-    small = (finite(frame, [name], source)[name] < 1).to_numpy()
-    if small.any():
-        row = int(np.argmax(small))
+    """A column of sizes as numbers, whole ones where it holds such; the first that no run can have is an error."""
+    off = ~finite(frame, [name], source)[name].between(1, LARGEST_SIZE).to_numpy()
+    if off.any():
+        row = int(np.argmax(off))
+        bound = f"at most {LARGEST_SIZE:g}" if float(frame[name].iloc[row]) > 1 else "at least 1"
         raise InputError(
-            f"Expected {name} of at least 1 in {source}, found {frame[name].iloc[row]} "
+            f"Expected {name} of {bound} in {source}, found {frame[name].iloc[row]} "
             f"in run {frame['run_id'].iloc[row]}; give {WHAT_SIZES[name]}."
         )
     return pd.to_numeric(frame[name])
@@ -237,9 +239,9 @@ def _with_model_sizes(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _flags(column: pd.Series, source: str) -> pd.Series:
-    """A column of yes and no, told as true/false or 1/0."""
+    """A column of yes and no, told as true/false or 1/0; what says nothing is no, as in runs of before a design."""
     words = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-    found = column.astype(str).str.lower().map(words)
+    found = column.astype(str).str.lower().map(words).where(column.notna(), False)
     if found.isna().any():
         row = int(np.argmax(found.isna()))
         raise InputError(

@@ -16,6 +16,12 @@ def counted(n: int, one: str, many: str = "", form: str = "{:,} {}") -> str:
     return form.format(n, one if n == 1 else many or f"{one}s")
 
 
+def signed_as(numbers: Iterable[float]) -> str:
+    """The form of numbers with their signs: four decimals, unless the largest is too small or large for these."""
+    largest = max(map(abs, numbers), default=0.0)
+    return "{:+z.4g}" if 1e-15 < largest < 1e-3 or largest >= 1e4 else "{:+z.4f}"  # below are last digits
+
+
 def folded(name: str) -> str:
     """A name as people read it: without differences in case, in what parts its words, in how letters are composed.
 

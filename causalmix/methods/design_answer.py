@@ -9,13 +9,14 @@ import numpy as np
 from causalmix.core import direction, paths
 from causalmix.core.direction import differing
 from causalmix.core.errors import InputError
-from causalmix.core.history import DESIGN, History
+from causalmix.core.history import DESIGN, LARGEST_SIZE, ROUNDING, History
 from causalmix.core.parameters import check_name
 from causalmix.core.simplex import check_mixture
 from causalmix.core.study_file import Study, read_study
 from causalmix.core.sweep_files import meant, read_sweep
+from causalmix.core.tables import LARGEST
 from causalmix.core.wording import check_apart
-from causalmix.methods.limits import check_room
+from causalmix.methods.limits import limits
 from causalmix.methods.next_runs import FEWEST_AGAIN, Proposal, Room, propose, replicate_noise
 from causalmix.methods.objective import pairs
 
@@ -53,7 +54,12 @@ def answer(options: Namespace) -> tuple[Proposal, list[str]]:
         raise InputError("Expected the noise of an outcome for a half-width, found no history; give --noise.")
     names = ("runs", "outcome", "lower_is_better", "criterion", "anchors", "noise", "half_width", "seed")
     proposal = propose(room, history=history, target=target, **{name: getattr(options, name) for name in names})
-    return proposal, [*told, *lacking, *_told(proposal, options, history)]
+    if not options.sizes and not study and (history is None or "n_samples" not in history.frame):
+        told = [*told, f"A run is taken to have {ROWS} rows: --sizes says otherwise."]
+    off = [name for name, (low, high) in room.covariates.items() if not low <= aim.get(name, low) <= high]
+    told = [*told, *(f"No run can be in the target's {name}: all that is told of it is extrapolated." for name in off)]
+    note = [f"{room.note[:1].upper()}{room.note[1:]}."] * bool(room.note)
+    return proposal, [*told, *note, *lacking, *_told(proposal, options, history)]
 
 
 def _take(options: Namespace, study: Study) -> None:
@@ -76,7 +82,8 @@ def _check_numbers(options: Namespace) -> None:
     """What needs no file but the place of the answer."""
     if options.criterion:
         check_name(options.criterion, CRITERIA, "criterion")
-    above = "above 0", lambda value: 0 < value < float("inf")
+    bounds = f"above 0 (from {1 / LARGEST:g} to {LARGEST:g})"
+    above = bounds, lambda value: 1 / LARGEST <= value <= LARGEST  # it is squared
     wanted = {"runs": ("from 1 to 100000", lambda value: 1 <= value <= 100_000), "noise": above, "half_width": above,
               "anchors": ("in [0, 1]", lambda value: 0 <= value <= 1),
               "seed": ("of at least 0", lambda value: value >= 0)}  # fmt: skip
@@ -120,20 +127,24 @@ def _room(
 ) -> Room:
     """Where the runs can be made; a reference is given, else named by a study, else Equal."""
     floor, cap = _shares(options.floor, domains, "--floor", 0), _shares(options.cap, domains, "--cap", 1)
-    check_room(floor, cap)
     reference = np.full(len(domains), 1 / len(domains))
     if options.reference:
         reference = check_mixture(_shares(options.reference, domains, "--reference", 0), domains)
     elif named:
         reference = check_mixture(_by_domain(named, domains, 0), domains)
+    held = limits(reference, floor, cap)
+    if np.abs(held.inside(np.eye(len(domains))) - held.reference).max() < ROUNDING:
+        raise InputError("Expected floors and caps that leave mixtures to choose from, found one mixture; widen them.")
     sizes = sorted({int(part) if part.isdecimal() else 0 for part in _split(options.sizes)}) or [rows]
-    if options.sizes and sizes[0] < 1:
+    if options.sizes and not 1 <= sizes[0] <= sizes[-1] <= LARGEST_SIZE:
         raise InputError(
-            f"Expected whole numbers from 1 for --sizes, found {options.sizes!r}; write for instance 1000,4000."
+            f"Expected whole numbers from 1 to {LARGEST_SIZE:g} for --sizes, found {options.sizes!r}; write for "
+            "instance 1000,4000."
         )
     several = history is not None and "log2_model_size" in history.covariates
     models = tuple(sorted(set(history.frame["model_size"]))) if several else ()
-    return Room(tuple(domains), _ranges(options.covariates, history), tuple(sizes), models, floor, cap, reference)
+    ranges = _ranges(options.covariates, history)
+    return Room(tuple(domains), ranges, tuple(sizes), models, floor, cap, held.reference, held.note)
 
 
 def _ranges(text: str, history: History | None) -> dict[str, tuple[float, float]]:
@@ -146,7 +157,7 @@ def _ranges(text: str, history: History | None) -> dict[str, tuple[float, float]
     for name, bounds in given.items():
         if history is not None:
             check_name(name, found, "covariate")
-        if len(bounds) != 2 or not bounds[0] < bounds[1]:
+        if len(bounds) != 2 or not -LARGEST < bounds[0] < bounds[1] < LARGEST:
             raise InputError(f"Expected --covariates as NAME=LOW:HIGH, found {text!r}; give the lower bound first.")
     return found | given
 

@@ -25,6 +25,7 @@ class Room:
     floor: np.ndarray  # smallest shares, shape (K,)
     cap: np.ndarray  # largest shares, shape (K,)
     reference: np.ndarray  # the mixture that gains are over, shape (K,)
+    note: str = ""  # what was done to the reference; empty where nothing was
 
     @property
     def scales(self) -> tuple[tuple[float, ...], ...]:

@@ -4,7 +4,7 @@ A mean is one derived outcome, so one fit tells its gain with the right interval
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,13 +50,13 @@ class Objective:
 
         return replace(history, frame=added(history.frame), whole=added(history.whole))
 
-    @property
-    def told(self) -> str:
-        """A sentence on what is raised where that is more than one outcome; empty else."""
-        names = ", ".join(self.outcomes)
+    def told(self, lower: Collection[str] = ()) -> str:
+        """A sentence on what is raised where that is more than one outcome, of which ``lower`` are better so."""
+        minus = {name: "-" if name in lower else "" for name in self.outcomes}
+        names = ", ".join(f"{minus[name]}{name}" for name in self.outcomes)
         if self.weights:
-            parts = " + ".join(f"{weight:.3g} {name}" for name, weight in zip(self.outcomes, self.weights))
-            return f"{WEIGHTED} is {parts}."
+            parts = " + ".join(f"{minus[name]}{weight:.3g} {name}" for name, weight in zip(self.outcomes, self.weights))
+            return f"{WEIGHTED} is {parts}.".replace("+ -", "- ")
         if len(self.outcomes) == 1:
             return ""
         mean = f"{STANDARDISED} is the mean of {names}, each in its standard deviations over the runs."

@@ -1,12 +1,14 @@
 """A recommendation on one page: a file for a browser that needs nothing else; no model is fitted again for it."""
 
 from collections.abc import Callable
+from itertools import chain
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from causalmix.core.direction import called
 from causalmix.core.paths import ASSETS
+from causalmix.core.wording import signed_as
 from causalmix.effects.interface import normal_quantile
 from causalmix.methods.next_runs import replicate_noise
 from causalmix.methods.request import BY_LETTER, Recommendation
@@ -38,7 +40,8 @@ def page(found: Recommendation, manifest: dict) -> str:
     gains = {EQUAL: chosen["gain_over_equal"], POOL: chosen["gain_over_pool"]}
     gains |= {reference: chosen["gain_over_reference"]}
     made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"signed": "{:+.4f}".format, "percent": "{:.1%}".format, "short": "{:.4g}".format}
+    over = (m[f"gain_over_{what}"].values() for m in told["methods"] for what in ("reference", "pool"))
+    made.filters |= {"signed": signed_as(chain(*over)).format, "percent": "{:.1%}".format, "short": "{:.4g}".format}
     return made.from_string((ASSETS / "report.html.jinja").read_text(encoding="utf-8")).render(
         told=told, chosen=chosen, manifest=manifest, reference=reference, outcome=outcome, size=sized(rows, model),
         cautions=[*(f"{warning}." for warning in found.warnings if warning.casefold() != said), *beyond],
@@ -53,15 +56,17 @@ def page(found: Recommendation, manifest: dict) -> str:
 
 def headline(gain: dict, reference: str, outcome: str, beyond: bool) -> str:
     """The answer in one sentence, which promises nothing where the interval holds zero or the runs do not reach."""
+    form = signed_as(gain.values())
+    gained, lost = form.format(gain["estimate"]), form.format(-gain["estimate"]).lstrip("+")
     if gain["low"] == gain["high"] == 0:
         return f"Keep {reference}: of no other mixture that is allowed is a gain sure enough."
     if gain["low"] <= 0 <= gain["high"]:
         return f"There is no evidence that this mixture gains over {reference}."
     if gain["high"] < 0:
-        return f"This mixture is predicted to lose {-gain['estimate']:.4f} in {outcome} against {reference}."
+        return f"This mixture is predicted to lose {lost} in {outcome} against {reference}."
     if beyond:
-        return f"Beyond what its runs have seen, the sweep extrapolates a gain of {gain['estimate']:+.4f} in {outcome}."
-    return f"This mixture is predicted to gain {gain['estimate']:+.4f} in {outcome} over {reference}."
+        return f"Beyond what its runs have seen, the sweep extrapolates a gain of {gained} in {outcome}."
+    return f"This mixture is predicted to gain {gained} in {outcome} over {reference}."
 
 
 def _cautions(chosen: dict, found: Recommendation) -> list[str]:
@@ -92,9 +97,11 @@ def _mixture(chosen: dict, told: dict) -> list[dict]:
 def _intervals(named: dict[str, dict]) -> dict:
     """Estimates with intervals on one axis that holds zero."""
     axis = _axis(0.0, *(value for one in named.values() for value in one.values()))
+    form = signed_as(value for one in named.values() for value in one.values())
     lines = [
-        {"name": name, **one, "at": {end: axis(value) for end, value in one.items()}} for name, one in named.items()
-    ]
+        {"name": name, **one, "at": {end: axis(value) for end, value in one.items()},
+         "told": {end: form.format(value) for end, value in one.items()}} for name, one in named.items()
+    ]  # fmt: skip
     return {"lines": lines, "zero": axis(0.0)}
 
 

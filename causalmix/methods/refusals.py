@@ -10,7 +10,7 @@ import pandas as pd
 
 from causalmix.core.direction import is_lower_better, turned
 from causalmix.core.errors import InputError, brief, refused
-from causalmix.core.history import SIZES, History
+from causalmix.core.history import LARGEST_SIZE, SIZES, History
 from causalmix.core.parameters import check_name
 from causalmix.core.paths import STUDIES, check_writable
 from causalmix.core.simplex import check_mixture
@@ -35,6 +35,8 @@ def checked(request: Request) -> Asked:
     for name, low in LEAST.items():
         if (value := getattr(request, name)) is not None and not low <= value < np.inf:
             raise InputError(f"Expected {name} of at least {low}, found {value}; give such a number.")
+        if name in SIZES and value is not None and value > LARGEST_SIZE:
+            raise InputError(f"Expected {name} of at most {LARGEST_SIZE:g}, found {value:g}; give such a number.")
     if request.out is not None:
         check_free(Path(request.out))
     renames(request.pool_map or (), "--pool-map")

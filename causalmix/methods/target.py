@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.core.errors import InputError
-from causalmix.core.history import SCALES, History
+from causalmix.core.history import LARGEST_SIZE, SCALES, History
 from causalmix.core.tables import read_table
 from causalmix.methods.policy import domain_caps
 
@@ -107,7 +107,7 @@ def _numbers(line: pd.Series, names: list[str], path: Path, least: int | None = 
     values = pd.to_numeric(line[names], errors="coerce").to_numpy(float)
     off = ~np.isfinite(values)
     if least is not None:
-        off |= (values < least) | (values != np.floor(values))
+        off |= (values < least) | (values > LARGEST_SIZE) | (values != np.floor(values))
     if off.any():
         kind = "a finite number" if least is None else f"a whole number of at least {least}"
         name = names[int(np.argmax(off))]

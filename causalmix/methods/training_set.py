@@ -1,12 +1,14 @@
 """What a recommendation looks like."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from causalmix.core.direction import called
+from causalmix.core.wording import signed_as
 from causalmix.data.pools import hub
 from causalmix.methods.request import BY_LETTER, Recommendation
 from causalmix.methods.target import scale_of, scale_told, sized
@@ -30,7 +32,7 @@ def shown(found: Recommendation, form: str = "table") -> str:
 
 
 def _text(found: Recommendation) -> str:
-    table, lines, interval = found.table, found.table.set_index("method"), "{:+.4f} [{:+.4f}, {:+.4f}]"
+    table, lines = found.table, found.table.set_index("method")
     shares = pd.DataFrame({"domain": found.domains, "pool rows": found.target.rows})
     for short, method in BY_LETTER.items():
         many = method == BY_LETTER[found.request.method]
@@ -39,10 +41,10 @@ def _text(found: Recommendation) -> str:
             shares[f"{short} {what}"] = [SHOWN.get(what, "{:.0f}").format(v) for v in values]
     gains = pd.DataFrame({"method": table["method"]})
     for what, (estimate, ends) in GAINS.items() if not found.withheld else ():
-        columns = zip(table[estimate], table[f"{ends}_ci_low"], table[f"{ends}_ci_high"])
-        gains[what.replace("_", " ")] = [interval.format(*gain) for gain in columns]
+        columns = table[[estimate, f"{ends}_ci_low", f"{ends}_ci_high"]].to_numpy()
+        gains[what.replace("_", " ")] = [_interval(signed_as(columns.flat), gain) for gain in columns]
     gains["in support"] = ["yes" if inside else "no" for inside in table["in_support"]]
-    state = found.target.table(found.history).head(len(found.target.x)).round(4)
+    state = found.target.table(found.history).head(len(found.target.x))
     sizes = f"{found.target.n_samples} rows of {found.target.pool} ({len(found.pool)} rows)"
     told = "Cautious, CausalMix-A and CausalMix-S; an epoch is all rows of a domain, a token about four bytes of text:"
     parts = ["\n".join(f"! {warning}." for warning in found.warnings)] * bool(found.warnings)
@@ -54,20 +56,27 @@ def _text(found: Recommendation) -> str:
     parts.append(gains.to_string(index=False))
     if found.checks:
         names = [called(c["outcome"], c["lower_is_better"]) for c in found.checks]
-        gains = [interval.format(c["estimate"], c["low"], c["high"]) for c in found.checks]
+        ends = ([c["estimate"], c["low"], c["high"]] for c in found.checks)
+        gains = [_interval(signed_as(gain), gain) for gain in ends]
         parts += [checks_told(found), pd.DataFrame({"outcome": names, "gain": gains}).to_string(index=False)]
     if len(state):
-        parts += ["State of the pool, and the share of the runs below it:", state.to_string(index=False)]
+        lines = state.to_string(index=False, float_format="{:.6g}".format)
+        parts += ["State of the pool, and the share of the runs below it:", lines]
     for caption, records in hub.told(found.pool)[1].items():
         parts += [caption, pd.DataFrame(records).to_string(index=False)]
     return "\n\n".join([*parts, "\n".join(f"- {note}" for note in _notes(found))]) + "\n"
+
+
+def _interval(form: str, gain: Sequence[float]) -> str:
+    """An estimate and the ends of its interval."""
+    return f"{form} [{form}, {form}]".format(*gain)
 
 
 def _notes(found: Recommendation) -> tuple[str, ...]:
     """What a reader has to know: where the state comes from, where it leaves the history, what is drawn again."""
     history, target = found.history, found.target
     told = [*found.asked.sweep.told, _of_state(found), *hub.told(found.pool)[0]]
-    told += [found.asked.objective.told, _taken(found), _judged(found)]
+    told += [found.asked.objective.told(found.asked.lower), _taken(found), _judged(found)]
     shares = ", ".join(f"{d} {share:.4f}" for d, share in zip(found.history.domains, found.reference))
     told.append(f"The reference of Cautious is {reference_told(found)}: {shares}.")
     for name, value, column in zip(history.measured, target.x, history.X.T):

@@ -205,7 +205,7 @@ def test_objectives_over_several_outcomes(request_, folder, tmp_path):
         answer = recommend(replace(asked, objective=name), **QUICK)
         line = answer.table.set_index("method").loc["Cautious"]
         shares[name] = line["w_math"], line["w_safety"]
-        assert answer.asked.objective.told in shown(answer) and answer.asked.objective.told
+        assert (told := answer.asked.objective.told(answer.asked.lower)) in shown(answer) and told
     assert shares["y_a=1,y_b=3"][1] > 2 * shares["y_a=1,y_b=3"][0]
     assert shares["worst"][0] == pytest.approx(shares["worst"][1], abs=0.05) and shares["worst"][0] > 0.3
     free, kept = (recommend(replace(asked, outcome="y_a", keep=keep), **QUICK) for keep in (None, ["y_b"]))

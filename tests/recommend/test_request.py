@@ -171,6 +171,7 @@ REFUSED = {
         "outside of the folder of rows",
     ),
     "a file is in the way": (lambda folder, tmp: {"out": folder / "pool.jsonl" / "x"}, "takes no folder"),
+    "more rows than there are": (lambda folder, tmp: {"n_samples": 10**19}, "n_samples of at most 1e.15, found 1e.19"),
     "no rows wanted": (lambda folder, tmp: {"n_samples": 0}, "n_samples of at least 1"),
     "a link in the way": (a_link, "found a link"),
     "rater of no kind": (lambda folder, tmp: {"rater": "proxy"}, "Expected the model proxy"),
