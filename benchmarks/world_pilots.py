@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from causalmix.core.paths import results_dir
+from causalmix.core.progress import listening
 from causalmix.data.scored_pools import load_world
 from causalmix.data.states import tilt
 from causalmix.train.design import Design, noise_panel, spec_of, specs_of, world_for
@@ -80,7 +81,8 @@ def chosen(mixtures: dict[str, tuple], seeds: int = 5) -> list[RunSpec]:
 
 def trained(specs: list[RunSpec], **options) -> list[dict]:
     """Records of pilot runs; what the ledger lacks is trained."""
-    return run_sweep(specs, ledger(), train, progress=print, **options)
+    with listening(print):
+        return run_sweep(specs, ledger(), train, **options)
 
 
 def main() -> None:

@@ -314,7 +314,6 @@ def _sweep(options: argparse.Namespace) -> int:
     from causalmix.core import progress
 
     with Lines() as lines, progress.listening(lines.tell):
-        settings["progress"] = lines.runs
         return _trials(options.study, settings) if options.trials else _own_runs(options, settings)
 
 
@@ -343,7 +342,7 @@ def _trials(study: str, settings: dict) -> int:
     from causalmix.study.campaign import Campaign
 
     code = 0
-    for part, records in Campaign.of_study(study, progress=settings.pop("progress")).train(**settings):
+    for part, records in Campaign.of_study(study).train(**settings):
         print(f"{part}: ", end="")
         code = max(code, _count(records))
     return code

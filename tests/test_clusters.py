@@ -17,6 +17,7 @@ import pytest
 from test_sweep import result, specs_in, traces, train, wait_for
 
 from causalmix.core.errors import InputError
+from causalmix.core.progress import listening
 from causalmix.train import clusters
 from causalmix.train.clusters import connect
 from causalmix.train.ledger import Ledger
@@ -160,8 +161,8 @@ def test_sweep_waits_for_workers_and_outlives_one(ledger, port, tmp_path):
             os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
         beside_it = in_thread(come_and_kill)
-        records = run_sweep(specs_in(tmp_path, range(6)), ledger, train_until_told, client=f"tcp://127.0.0.1:{port}",
-                            progress=lambda *step: seen.append(step[:2]))  # fmt: skip
+        stack.enter_context(listening(lambda *step: seen.append(step[:2])))
+        records = run_sweep(specs_in(tmp_path, range(6)), ledger, train_until_told, client=f"tcp://127.0.0.1:{port}")
         beside_it.join()
     assert once_each(ledger, 6) and [r["spec"]["seed"] for r in records] == list(range(6))
     assert records[0]["training"]["pid"] != int((tmp_path / "pid").read_text())
@@ -174,12 +175,12 @@ def test_scheduler_that_is_killed_and_started_again(ledger, port, tmp_path):
     specs, address = specs_in(tmp_path, range(5)), f"tcp://127.0.0.1:{port}"
     with scheduler(port) as first, worker(port, tmp_path):
 
-        def kill_after_two(done, total, seconds_left):
+        def kill_after_two(done, *_):
             if done == 2:
                 kill_all(first.pid)
 
-        with pytest.raises(ConnectionError, match="start the sweep again"):
-            run_sweep(specs, ledger, train_some, client=address, progress=kill_after_two)
+        with pytest.raises(ConnectionError, match="start the sweep again"), listening(kill_after_two):
+            run_sweep(specs, ledger, train_some, client=address)
     assert once_each(ledger, 2)
     (tmp_path / "go").touch()
     with scheduler(port), worker(port, tmp_path):
@@ -223,8 +224,8 @@ def test_retries(ledger, tmp_path, kind, times, retries, tries, status):
     """What a machine does is tried again so many times, after the others; what a run does wrong is not."""
     (tmp_path / kind).write_text("x" * times)
     specs, seen = specs_in(tmp_path, range(3)), []
-    records = run_sweep(specs, ledger, train_or_fail, retries=retries, n_workers=1,
-                        progress=lambda *step: seen.append(step[:2]))  # fmt: skip
+    with listening(lambda *step: seen.append(step[:2])):
+        records = run_sweep(specs, ledger, train_or_fail, retries=retries, n_workers=1)
     assert [r["status"] for r in records] == [status, "finished", "finished"]
     assert len(ledger.records()) == 3 and seen == [(done, 3) for done in range(4)]
     assert traces(tmp_path, 0) == tries + (status == "finished")
@@ -297,7 +298,8 @@ def test_runs_are_told_apart_by_their_gpus(ledger, tmp_path, monkeypatch):
     runs = specs_in(tmp_path, range(3))
     runs[1] = replace(runs[1], training=runs[1].training + (("launch_processes", 2),))
     seen = []
-    records = run_sweep(runs, ledger, with_gpus, progress=lambda *told: seen.append(told[:2]))
+    with listening(lambda *told: seen.append(told[:2])):
+        records = run_sweep(runs, ledger, with_gpus)
     assert [record["training"]["gpus"] for record in records][1] == "0,1"
     assert {records[0]["training"]["gpus"], records[2]["training"]["gpus"]} <= {"0", "1"}
     assert [done for done, _ in seen] == sorted(done for done, _ in seen) and seen[-1] == (3, 3)

@@ -16,6 +16,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from causalmix.core.errors import InputError
+from causalmix.core.progress import listening
 from causalmix.train.ledger import Ledger
 from causalmix.train.spec import RunSpec
 from causalmix.train.sweep import run_sweep
@@ -145,14 +146,15 @@ def test_records_in_order_and_duplicates_once(client, ledger, tmp_path):
     """Equal specs are trained once, records follow the specs, and progress counts distinct runs."""
     seen = []
     specs = specs_in(tmp_path, [3, 1, 3, 2, 1])
-    records = run_sweep(specs, ledger, train, client=client, progress=lambda *step: seen.append(step))
+    with listening(lambda *step: seen.append(step)):
+        records = run_sweep(specs, ledger, train, client=client)
     assert [r["run_id"] for r in records] == [s.run_id for s in specs]
     assert [r["spec"]["seed"] for r in records] == [3, 1, 3, 2, 1]
     assert records[0] == {"run_id": specs[0].run_id, "spec": specs[0].as_dict(), "status": "finished", "error": None,
                           "scores": {"math": 0.03}, "covariates": {"x_hes": 1.0}, "training": {}}  # fmt: skip
     assert [traces(tmp_path, seed) for seed in (1, 2, 3)] == [1, 1, 1]
     assert [step[:2] for step in seen] == [(0, 3), (1, 3), (2, 3), (3, 3)]
-    assert seen[0][2] is None and seen[1][2] > 0 and seen[3][2] == 0
+    assert seen[0][2:] == ("runs", None) and seen[1][3] > 0 and seen[3][3] == 0
 
 
 def test_second_sweep_trains_only_what_is_new(client, ledger, tmp_path):
@@ -196,12 +198,12 @@ def test_no_scheduler_at_the_address(ledger, tmp_path):
 def test_sweep_that_stops_leaves_nothing_on_the_scheduler(client, ledger, tmp_path):
     """When the driver is interrupted, what it had sent out is withdrawn from a scheduler that lives on."""
 
-    def interrupt(done, total, seconds_left):
+    def interrupt(done, *_):
         if done == 1:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        run_sweep(specs_in(tmp_path, range(40)), ledger, train_first_only, client=client, progress=interrupt)
+    with pytest.raises(KeyboardInterrupt), listening(interrupt):
+        run_sweep(specs_in(tmp_path, range(40)), ledger, train_first_only, client=client)
     wait_for(lambda: client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) == 0)
     (tmp_path / "go").touch()
     assert len(ledger.finished()) == 1
@@ -214,12 +216,12 @@ def test_scheduler_that_goes_away(ledger, tmp_path):
                       dashboard_address=None, scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                       silence_logs="CRITICAL") as cluster:  # fmt: skip
 
-        def stop_after_two(done, total, seconds_left):
+        def stop_after_two(done, *_):
             if done == 2:
                 cluster.close()
 
-        with pytest.raises(ConnectionError, match="start the sweep again"):
-            run_sweep(specs, ledger, train_slowly, client=cluster.scheduler_address, progress=stop_after_two)
+        with pytest.raises(ConnectionError, match="start the sweep again"), listening(stop_after_two):
+            run_sweep(specs, ledger, train_slowly, client=cluster.scheduler_address)
     assert len(ledger.finished()) >= 2 and not failed(ledger)
 
 
@@ -237,7 +239,7 @@ def test_killed_worker(ledger, tmp_path):
 def test_worker_killed_with_a_result_that_was_not_fetched(ledger, tmp_path):
     """A result that dies with its worker before the driver has it is computed again, not recorded as failed."""
 
-    def kill_after_first(done, total, seconds_left):
+    def kill_after_first(done, *_):
         if done == 1:
             wait_for(lambda: all(traces(tmp_path, seed) for seed in range(4)))
             time.sleep(0.3)  # so that the driver has heard that they ended
@@ -245,8 +247,9 @@ def test_worker_killed_with_a_result_that_was_not_fetched(ledger, tmp_path):
             time.sleep(0.3)  # and that the worker is gone
 
     specs = specs_in(tmp_path, range(4))
-    with dask.config.set({"distributed.deploy.lost-worker-timeout": "100ms"}):  # a worker never starts that fast
-        records = run_sweep(specs, ledger, train_and_tell_pid, n_workers=1, progress=kill_after_first)
+    at_once = dask.config.set({"distributed.deploy.lost-worker-timeout": "100ms"})  # a worker never starts that fast
+    with at_once, listening(kill_after_first):
+        records = run_sweep(specs, ledger, train_and_tell_pid, n_workers=1)
     assert [r["error"] for r in records] == [None] * 4
     first, *others = [r["training"]["pid"] for r in ledger.records()]
     assert first not in others and max(traces(tmp_path, seed) for seed in range(4)) == 2
@@ -255,17 +258,18 @@ def test_worker_killed_with_a_result_that_was_not_fetched(ledger, tmp_path):
 def test_local_cluster_is_private_and_single_threaded(ledger, tmp_path, monkeypatch):
     """Workers compute with one thread whatever the driver does, and nothing listens beyond loopback."""
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    listening = []
+    listens = []
 
     def look(*_):
         family = [psutil.Process(), *psutil.Process().children(recursive=True)]
-        listening.extend(c.laddr.ip for p in family for c in p.net_connections("inet") if c.status == "LISTEN")
+        listens.extend(c.laddr.ip for p in family for c in p.net_connections("inet") if c.status == "LISTEN")
 
-    (record,) = run_sweep(specs_in(tmp_path, [1]), ledger, train_and_tell_threads, progress=look)
+    with listening(look):
+        (record,) = run_sweep(specs_in(tmp_path, [1]), ledger, train_and_tell_threads)
     assert record["training"] == {
         "torch": 1, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
     }  # fmt: skip
-    assert set(listening) == {"127.0.0.1"}
+    assert set(listens) == {"127.0.0.1"}
     assert os.environ["OMP_NUM_THREADS"] == "2"
 
 

@@ -1,11 +1,6 @@
-"""What the terminal shows while notebooks run: chapter, cell, runs done of how many, time left.
-
-A notebook's kernel has no terminal, and nothing of this may reach its page.  So a kernel tells how
-far it is through a small file, named by the environment, that the runner looks at and shows.
-"""
+"""What the terminal shows while notebooks run: chapter, cell, how much is done of what, time left."""
 
 import json
-import os
 import sys
 import threading
 import time
@@ -14,20 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self, TextIO
 
-from causalmix.core.paths import RUNNER, write_whole
-
-#: Environment variable with the file through which a kernel tells its progress.
-CHANNEL = RUNNER
 LOG_SECONDS = 20  # between lines, where the output is not a terminal
-
-
-def progress(done: int, total: int, seconds_left: float | None) -> None:
-    """Tell how far a long computation is; the callback for :func:`causalmix.train.sweep.run_sweep`."""
-    if channel := os.environ.get(CHANNEL):
-        write_whole(Path(channel), json.dumps([done, total, seconds_left]))
-    elif sys.stderr.isatty():
-        end = "\n" if done == total else ""
-        print(f"\r\033[K{_runs(done, total)}{_left(seconds_left)}", end=end, file=sys.stderr, flush=True)
 
 
 class Told:
@@ -64,12 +46,8 @@ class Lines(Told):
         super().__init__(stream)
         self.news, self.began = None, (0, 0.0)
 
-    def runs(self, done: int, total: int, left: float | None) -> None:
-        """As :func:`progress`."""
-        self.tell(done, total, "runs", left)
-
     def tell(self, done: int, total: int, what: str, left: float | None = None) -> None:
-        """So much is done of something; the seconds left are reckoned from its start where they are not told."""
+        """As :func:`causalmix.core.progress.tell`; the seconds left are reckoned where they are not told."""
         now = time.monotonic()
         if self.news is None or self.news[2] != what:
             self.began = done, now
@@ -83,7 +61,7 @@ class Lines(Told):
         """What there is to say now."""
         done, total, what, left, when = self.news
         left = None if left is None or done == total else max(0.0, left - (time.monotonic() - when))
-        return f"{done:,} of {total:,} {what}{_left(left)}"
+        return f"{_done(done, total, what)}{_left(left)}"
 
     def _look(self, due: bool) -> None:
         if self.news and self.news[0] < self.news[1] and due:
@@ -106,8 +84,8 @@ class Chapter:
         """Where it is, and the seconds left, by what it usually takes and by what it tells."""
         words, lefts = f"{self.name}, cell {self.cell} of {self.cells}", []
         with suppress(FileNotFoundError):
-            done, total, left = json.loads(self.channel.read_text())
-            words, lefts = f"{words}, {_runs(done, total)}", [] if left is None else [left]
+            *done, left = json.loads(self.channel.read_text())
+            words, lefts = f"{words}, {_done(*done)}", [] if left is None else [left]
         if self.usual:
             lefts.append(max(self.usual - (time.monotonic() - self.since), 0))
         return words, max(lefts, default=None)
@@ -153,8 +131,8 @@ class Display(Told):
             self._write(line, end="" if self.terminal else "\n")
 
 
-def _runs(done: int, total: int) -> str:
-    return f"{done} of {total} runs done"
+def _done(done: int, total: int, what: str) -> str:
+    return f"{done:,} of {total:,} {what}"
 
 
 def _left(seconds: float | None) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from causalmix.book import stamps
-from causalmix.book.progress import CHANNEL, Display
+from causalmix.book.progress import Display
 from causalmix.core import paths
 from causalmix.core.errors import InputError
 from causalmix.core.parameters import Subject, check_name, read, subject_of
@@ -155,7 +155,7 @@ def _execute_job(number: int, job: Job, display: Display, root: Path) -> dict[st
         _note(job.folder / CHANGES, subject_of(job.source.stem), job.changes)
     cells = len(stamps.read_notebook(job.source)["cells"]) + bool(job.parameters)  # papermill adds one for these
     with display.chapter(number, job.source.stem, cells) as chapter:
-        _make_page(job, chapter.at_cell, {CHANNEL: str(chapter.channel), "CAUSALMIX_ROOT": str(root)}, root)
+        _make_page(job, chapter.at_cell, {paths.RUNNER: str(chapter.channel), "CAUSALMIX_ROOT": str(root)}, root)
     return {"started": started, "seconds": round(time.monotonic() - since, 1)}
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
+from causalmix.core import progress
 from causalmix.core.errors import InputError
 from causalmix.core.history import MIN_ROWS, History
 from causalmix.core.intervals import adjusted_verdict, held_out_ratio, holm, split_interval, split_p
@@ -73,15 +74,15 @@ def most_held_out(history: History, n_test: int) -> int:
 
 def held_out_scores(
     history: History, variants: Sequence[Variant], outcome: str = "y_dev", n_test: int = 64, n_splits: int = 8,
-    seed: int = 0, progress: Callable | None = None, measures: Sequence[str] = MEASURES,
+    seed: int = 0, measures: Sequence[str] = MEASURES,
     parts: Callable[[np.ndarray, int], Mapping[str, History]] | None = None, **settings,
 ) -> pd.DataFrame:  # fmt: skip
     """Fit every variant to part of the runs and predict the rest; all variants share their splits.
 
     Only runs that were designed count, not those proposed after looking at others; runs of one mixture stay together.
     At most ``n_test`` runs are held out in each split (64 as reported, secondary source), and a quarter of all.
-    ``progress`` is called with splits done, splits in all and None.  ``parts`` lead from positions of the runs that are
-    not held out and the split's seed to what variants are fitted to, by :attr:`Variant.part`; by default to these runs.
+    ``parts`` lead from positions of the runs that are not held out and the split's seed to what variants are fitted to,
+    by :attr:`Variant.part`; by default to these runs.
     The settings are those of :func:`causalmix.effects.estimator.fit_effects`, for all variants.
 
     Columns are ``ablation, variant, split``, the runs that were ``fitted`` and ``held_out``, and the ``measures``.
@@ -105,8 +106,7 @@ def held_out_scores(
             names = {"ablation": variant.ablation, "variant": variant.name, "split": split}
             sizes = {"fitted": len(known[key].history), "held_out": len(tested)}
             rows.append(names | sizes | {measure: found[measure] for measure in measures})
-        if progress:
-            progress(split + 1, n_splits, None)
+        progress.tell(split + 1, n_splits, "splits")
     return pd.DataFrame(rows)
 
 

@@ -60,7 +60,6 @@ class Campaign:
     longcot_sizes: LongCoTParameters = LongCoTParameters()
     scaled: History | None = None
     lower: bool = False
-    progress: Callable | None = None
 
     @classmethod
     def of_study(
@@ -96,7 +95,7 @@ class Campaign:
 
     def mixtures(self, **options) -> pd.DataFrame:
         """Every method's mixture for the whole pool; those that need proxies get them from :func:`trainer`."""
-        question = replace(self._question, train=trainer(self.design, self.pool, self.ledger, self.progress, **options))
+        question = replace(self._question, train=trainer(self.design, self.pool, self.ledger, **options))
         ask = lambda: asking.ask(question, self.goal.pool, self.names)  # noqa: E731
         return fixed(self.out / "methods.csv", self._asked(**self._aim), ask)
 
@@ -199,7 +198,7 @@ class Campaign:
         for part in self.everything(**options):
             # Seed by seed: a sweep that is stopped has then tried every method, and not some of them thrice.
             ordered = sorted(part.specs, key=lambda spec: spec.seed)
-            yield part.name, run_sweep(ordered, self.ledger, train, progress=self.progress, **options)
+            yield part.name, run_sweep(ordered, self.ledger, train, **options)
         self.write_tables()
 
     def write_tables(self) -> None:
@@ -291,7 +290,7 @@ def _check_record(history: History, ledger: Ledger, design: Design, world: World
         )
 
 
-def trainer(design: Design, pool: Pool, ledger: Ledger, progress=None, train_missing: bool = True, **options) -> Train:
+def trainer(design: Design, pool: Pool, ledger: Ledger, train_missing: bool = True, **options) -> Train:
     """How methods get proxies of their own: from the ledger, else trained with options of ``run_sweep``, or refused."""
 
     def trained(runs: Sequence[ProxyRun]) -> list[dict]:
@@ -302,6 +301,6 @@ def trainer(design: Design, pool: Pool, ledger: Ledger, progress=None, train_mis
                 f"Expected recorded proxies of the methods in {ledger.path.name}, found {lacking} of {len(specs)} "
                 "missing; set train_missing to train them, or name methods that need none."
             )
-        return run_sweep(specs, ledger, train, progress=progress, **options)
+        return run_sweep(specs, ledger, train, **options)
 
     return trained

@@ -37,14 +37,14 @@ NOT_TRAINED = (
 
 
 def recorded_or_trained(
-    trials: Sequence[Trial], ledger: Ledger, train_missing: bool, progress=None, needed: bool = True
+    trials: Sequence[Trial], ledger: Ledger, train_missing: bool, needed: bool = True
 ) -> tuple[list[Trial], list[dict]]:
     """Trials with their records: all, trained where the ledger lacks them, or those (some, if ``needed``) on record."""
     if train_missing:
         from causalmix.train.one_run import train
         from causalmix.train.sweep import run_sweep
 
-        return list(trials), run_sweep([t.spec for t in trials], ledger, train, progress=progress)
+        return list(trials), run_sweep([t.spec for t in trials], ledger, train)
     finished = ledger.finished()
     kept = [t for t in trials if t.spec.run_id in finished]
     if needed and not kept:

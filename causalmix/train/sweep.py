@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from distributed import Client, Future, KilledWorker, Status, Worker, as_completed, get_worker
 from distributed.versions import get_package_info
 
+from causalmix.core import progress
 from causalmix.core.errors import InputError
 from causalmix.train.clusters import connect
 from causalmix.train.ledger import Ledger
@@ -26,19 +27,17 @@ MACHINE_ERRORS = (KilledWorker, OSError, MemoryError, ImportError)
 #: The same from an accelerator, by name, so that nothing here imports torch.
 ACCELERATOR_ERRORS = {"AcceleratorError", "OutOfMemoryError"}
 Train = Callable[[dict], dict]
-Progress = Callable[[int, int, float | None], None]
 
 
 def run_sweep(
     specs: Sequence[RunSpec], ledger: Ledger, train: Train, *, client: Client | str | Mapping | None = None,
-    n_workers: int | None = None, retry_failed: bool = False, retries: int = 0, progress: Progress | None = None,
+    n_workers: int | None = None, retry_failed: bool = False, retries: int = 0,
 ) -> list[dict]:  # fmt: skip
     """Train every run that the ledger does not have yet; its record of each spec, in the order of ``specs``.
 
     ``train`` is a picklable function from a spec's dictionary to one of ``scores``, ``covariates`` and ``training``;
     what it raises is recorded.  ``client`` and ``n_workers`` are of :func:`causalmix.train.clusters.connect`.
     ``retry_failed``: failed runs are trained again; ``retries``: how often for what a run's machine did.
-    ``progress`` is called with runs done, runs in all and the seconds left (None: unknown).
     ConnectionError when the scheduler goes away: what had ended by then is recorded.
     """
     wanted = {spec.run_id: spec for spec in specs}
@@ -46,7 +45,7 @@ def run_sweep(
         # Looked up again under the lock: another sweep may have ended in the meantime.
         with ledger.writer():
             missing = _missing(wanted, ledger, retry_failed)
-            meter = _Meter(progress, len(wanted), len(missing))
+            meter = _Meter(len(wanted), len(missing))
             # Apart by their GPUs: a worker sees as many as its run trains on, one for each of its processes.
             groups: dict[int, list[RunSpec]] = {}
             for spec in missing:
@@ -64,17 +63,17 @@ def _missing(wanted: dict[str, RunSpec], ledger: Ledger, retry_failed: bool) -> 
 
 
 class _Meter:
-    """Turns runs that end into calls of ``progress``."""
+    """Tells how many runs have ended, and by them the seconds left."""
 
-    def __init__(self, progress: Progress | None, total: int, missing: int) -> None:
-        self.progress, self.total, self.missing = progress or (lambda *_: None), total, missing
+    def __init__(self, total: int, missing: int) -> None:
+        self.total, self.missing = total, missing
         self.started, self.ended = time.monotonic(), 0
 
     def show(self, ended: int = 0) -> None:
         self.ended += ended
         left = self.missing - self.ended
         per_run = (time.monotonic() - self.started) / self.ended if self.ended else None
-        self.progress(self.total - left, self.total, per_run and left * per_run)
+        progress.tell(self.total - left, self.total, "runs", per_run and left * per_run)
 
 
 def _train_all(specs: list[RunSpec], ledger: Ledger, train: Train, client: Client, meter: _Meter, retries: int) -> None:

@@ -9,7 +9,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 from one_notebook import page_of
 
 from causalmix.book import progress, run, stamps
-from causalmix.core import parameters
+from causalmix.core import parameters, paths
+from causalmix.core.progress import tell
 
 CHAPTERS = ("03_outcomes", "04_effects", "05_mixture", "06_target")
 
@@ -69,11 +70,11 @@ def test_the_terminal_shows_chapter_cell_runs_and_time_left(tmp_path, monkeypatc
     with display.chapter(0, "01_featurize", 3):
         pass
     with display.chapter(1, "02_proxy_sft", 9) as chapter:
-        monkeypatch.setenv(progress.CHANNEL, str(chapter.channel))
+        monkeypatch.setenv(paths.RUNNER, str(chapter.channel))
         chapter.at_cell(4)
         assert display.line() == "[2/3] 02_proxy_sft, cell 4 of 9, 12 min left"
-        progress.progress(130, 512, 1440.0)
-        assert display.line() == "[2/3] 02_proxy_sft, cell 4 of 9, 130 of 512 runs done, 26 min left"
+        tell(130, 512, "runs", 1440.0)
+        assert display.line() == "[2/3] 02_proxy_sft, cell 4 of 9, 130 of 512 runs, 26 min left"
         chapter.at_cell(5)
         assert "runs" not in display.line()
         with display.chapter(2, "03_outcomes", 7):
@@ -81,7 +82,7 @@ def test_the_terminal_shows_chapter_cell_runs_and_time_left(tmp_path, monkeypatc
 
 
 def test_no_progress_reaches_a_page(monkeypatch, capsys):
-    """Without runner and terminal, as under plain papermill, progress is silent."""
-    monkeypatch.delenv(progress.CHANNEL, raising=False)
-    progress.progress(1, 2, None)
+    """Without a runner, as under plain papermill, progress is silent."""
+    monkeypatch.delenv(paths.RUNNER, raising=False)
+    tell(1, 2, "runs")
     assert capsys.readouterr() == ("", "")
