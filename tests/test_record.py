@@ -6,7 +6,9 @@ import pytest
 from causalmix.core.history import read_history
 from causalmix.core.parameters import SUBJECTS
 from causalmix.core.paths import results_dir
+from causalmix.core.tables import read_table
 from causalmix.data.families import WorldName
+from causalmix.study import campaign
 from causalmix.train import audit, records
 from causalmix.train.design import Design, noise_panel, scale_specs, specs_of
 
@@ -60,3 +62,24 @@ def test_the_schema_defaults_to_the_study(specs):
     for name, value in vars(Design.of_study("laptop")).items():
         declared = [m.model_fields[name].default for m in SUBJECTS.values() if name in m.model_fields]
         assert declared and all(default == value for default in declared), name
+
+
+def test_mixtures_that_were_tried_answer_the_questions_of_today(monkeypatch):
+    """A run is known by its mixture: a question that changed would have mixtures made anew, of which no run tells."""
+    for name in ("world_for", "_check_record", "trainer"):
+        monkeypatch.setattr(campaign, name, lambda *_, **__: None)
+    monkeypatch.setattr(campaign.Pool, "of", lambda _: None)
+    asked = {}
+
+    def on_record(path, question, make):
+        table = read_table(path)
+        asked[path.name] = {campaign.digest_of(question)} == set(table.pop("question"))
+        return table
+
+    monkeypatch.setattr(campaign, "fixed", on_record)
+    found = campaign.Campaign.of_study("laptop")
+    chosen = found.mixtures()
+    found.shifted(chosen.assign(note="other words"))
+    for ask in (found.sized, found.learning, found.refits, found.variants):
+        ask()
+    assert len(asked) == 6 and all(asked.values()), asked

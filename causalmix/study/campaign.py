@@ -110,7 +110,7 @@ class Campaign:
     def shifted(self, mixtures: pd.DataFrame) -> pd.DataFrame:
         """Every method's mixture in the shifted pools."""
         make = lambda: asking.in_pools(mixtures, self._free, self.shifted_states())  # noqa: E731
-        return fixed(self.out / "shifted.csv", self._asked(mixtures=mixtures.to_csv()), make)
+        return fixed(self.out / "shifted.csv", self._asked(mixtures=_mixed(mixtures)), make)
 
     def sized(self, largest: int = 0) -> pd.DataFrame | None:
         """The mixtures of Cautious with scale, for each pool, model and size that is tried; None without such runs."""
@@ -147,7 +147,7 @@ class Campaign:
                             np.bincount(pool.scored.codes, minlength=len(domains)), longcot.OUTCOME, self.seed, x=x,
                             domains=domains, repeats_allowed=True, settings={"n_trees": self.n_trees})  # fmt: skip
         make = lambda: asking.in_part(mixtures, question, "long-CoT")  # noqa: E731
-        return fixed(self.out / "longcot_mixtures.csv", self._asked(x=x, mixtures=mixtures.to_csv()), make)
+        return fixed(self.out / "longcot_mixtures.csv", self._asked(x=x, mixtures=_mixed(mixtures)), make)
 
     def learning(self) -> pd.DataFrame:
         """Mixtures of some methods from random and from designed parts of the history."""
@@ -267,6 +267,11 @@ def digest_of(question: dict) -> str:
 def _runs(history: History) -> str:
     """The runs of a history as a question names them: who scored their pool is in the identity of its world."""
     return history.frame.drop(columns=list(SCORERS), errors="ignore").to_csv(index=False)
+
+
+def _mixed(mixtures: pd.DataFrame) -> str:
+    """Mixtures as a question names them: without the words that are said of them, on which no answer depends."""
+    return mixtures.drop(columns="note", errors="ignore").to_csv()
 
 
 def _check_record(history: History, ledger: Ledger, design: Design, world: World) -> None:
