@@ -88,7 +88,7 @@ def test_objectives_are_one_outcome_of_the_right_weights():
     weighted = read_objective("y_math=3, y_code=1", "y_dev", history)
     derived = weighted.derived(history)
     assert derived.y(weighted.column) == pytest.approx(0.75 * history.y("y_math") + 0.25 * history.y("y_code"))
-    assert "0.75 y_math" in weighted.told
+    assert "0.75 y_math" in weighted.told(())
     mean = read_objective("mean", "y_dev", history)
     found = mean.derived(history).y(mean.column)
     scores = [(y - y.mean()) / y.std() for y in (history.y("y_math"), history.y("y_code"))]

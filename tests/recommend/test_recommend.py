@@ -152,7 +152,7 @@ def test_the_default_is_the_cautious_mixture(found):
     """Its gain over the reference is what its note says, and is for the rows of the history's runs."""
     line = found.table.set_index("method").loc["Cautious"]
     assert found.request.method == "cautious" and found.effects.stage == "bayesian"
-    assert f"{line['gain_over_reference']:+.4g}" in line["note"] and line["gain_over_reference_ci_low"] > 0
+    assert f"{line['gain_over_reference']:+.3g}" in line["note"] and line["gain_over_reference_ci_low"] > 0
     assert line["gain_over_reference"] == pytest.approx(line["predicted_gain"])  # the reference is Equal
     assert (found.table["gain_rows"] == found.history.usual_rows).all() and not found.table["extrapolated"].any()
     assert "All gains are predicted by the Bayesian stage" in shown(found)
