@@ -88,15 +88,15 @@ def test_objectives_are_one_outcome_of_the_right_weights():
     weighted = read_objective("y_math=3, y_code=1", "y_dev", history)
     derived = weighted.derived(history)
     assert derived.y(weighted.column) == pytest.approx(0.75 * history.y("y_math") + 0.25 * history.y("y_code"))
-    assert "0.75 y_math" in weighted.told(())
+    assert "0.75 y_math" in weighted.told()
     mean = read_objective("mean", "y_dev", history)
     found = mean.derived(history).y(mean.column)
     scores = [(y - y.mean()) / y.std() for y in (history.y("y_math"), history.y("y_code"))]
     assert found == pytest.approx(np.mean(scores, axis=0))
     worst = read_objective("worst", "y_dev", history)
-    assert worst.worst and worst.outcomes == ("y_math", "y_code") and "gains least" in worst.told
+    assert worst.worst and worst.outcomes == ("y_math", "y_code") and "gains least" in worst.told()
     alone = read_objective("", "y_code", history)
-    assert alone.column == "y_code" and alone.derived(history) is history and alone.told == ""
+    assert alone.column == "y_code" and alone.derived(history) is history and alone.told() == ""
 
 
 @pytest.mark.parametrize(

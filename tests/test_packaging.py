@@ -162,6 +162,9 @@ def test_no_file_tells_of_a_machine_or_of_unfinished_work():
     pattern = re.compile("|".join(map(re.escape, [*words, *places, *host])))
     found = {}
     for path in tracked():
-        if path.suffix not in (".png", ".safetensors") and (hits := pattern.findall(path.read_text(encoding="utf-8"))):
+        if path.suffix in (".png", ".safetensors"):
+            continue
+        words_of = re.sub(r'"image/png": "[^"]*"', "", path.read_text(encoding="utf-8"))  # its letters are chance
+        if hits := pattern.findall(words_of):
             found[str(path.relative_to(ROOT))] = sorted(set(hits))
     assert not found

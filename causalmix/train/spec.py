@@ -52,15 +52,16 @@ class RunSpec:
 
     @cached_property
     def run_id(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of the spec's canonical JSON.
+        """First 16 hexadecimal digits of the SHA-256 of the canonical JSON of :meth:`identifying`."""
+        with refused("finite numbers, texts or booleans in a run", "correct it", TypeError, ValueError):
+            text = json.dumps(self.identifying(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-        Neither where a model's files lie nor who is told of losses is part of it.
-        """
+    def identifying(self) -> dict:
+        """What tells a run from all others: neither where a model's files lie nor who is told of losses."""
         values = self.as_dict() | {"model": by_content(self.model)}
         values["training"].pop(REPORT, None)
-        with refused("finite numbers, texts or booleans in a run", "correct it", TypeError, ValueError):
-            text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return values
 
     @property
     def world_name(self) -> WorldName:
