@@ -59,7 +59,7 @@ def test_a_covariate_that_no_run_varies_is_no_reason_to_doubt(tmp_path):
     assert found.target.x == [0.1] and "lies outside of the history" not in shown(found)
     history = check_history(table(x_same=0.1, x_age=np.linspace(1, 3, N)))
     mean = history.X[:, 0].mean()
-    assert mean != 0.1 and policy.support(history.T[9], np.array([mean, history.X[9, 1]]), history).inside
+    assert mean != 0.1 and policy.support(history.T[9], np.array([0.1 + 1e-15, history.X[9, 1]]), history).inside
     assert reach.to_range(history, np.array([0.1002, 3.0000009])).tolist() == [0.1002, 3]
 
 

@@ -94,6 +94,7 @@ def test_gain_sentence_follows_the_interval():
         ({"n_samples": "many"}, "a whole number of at least 1 in n_samples of target_state.csv, found many"),
         ({"n_samples": 0}, "a whole number of at least 1 in n_samples of target_state.csv, found 0"),
         ({"n_samples": 10.5}, "a whole number of at least 1 in n_samples of target_state.csv, found 10.5"),
+        ({"n_samples": 1e19}, "a whole number of at most 1e.15 in n_samples of target_state.csv, found 1e.19"),
         ({"x_hes": "high"}, "a finite number in x_hes of target_state.csv, found high"),
         ({"x_hes": ""}, "a finite number in x_hes of target_state.csv, found nan"),
         ({"rows_math": -1}, "a whole number of at least 0 in rows_math of target_state.csv, found -1"),

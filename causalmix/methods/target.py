@@ -109,8 +109,9 @@ def _numbers(line: pd.Series, names: list[str], path: Path, least: int | None = 
     if least is not None:
         off |= (values < least) | (values > LARGEST_SIZE) | (values != np.floor(values))
     if off.any():
-        kind = "a finite number" if least is None else f"a whole number of at least {least}"
-        name = names[int(np.argmax(off))]
+        place = int(np.argmax(off))
+        bound = f"most {LARGEST_SIZE:g}" if LARGEST_SIZE < values[place] < np.inf else f"least {least}"
+        kind, name = "a finite number" if least is None else f"a whole number of at {bound}", names[place]
         raise InputError(f"Expected {kind} in {name} of {path.name}, found {line[name]}; correct the table.")
     return values
 

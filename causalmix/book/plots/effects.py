@@ -102,11 +102,11 @@ def mixtures(proposals: Mapping[str, Proposal], domains: Sequence[str], ax: Axes
     places, left = name_rows(list(proposals), ax), np.zeros(len(weights))
     for k, domain in enumerate(domains):
         look = {"color": colour(k), "hatch": hatch(k), "edgecolor": "white"}
-        ax.barh(places, weights[:, k], left=left, height=0.6, label=domain, **look)
+        ax.barh(places, weights[:, k], left=left, height=0.86, label=domain, **look)
         for place, start, share in zip(places, left, weights[:, k]):
             if share >= 0.05:  # below, the number would not fit
                 ink = "white" if colour(k) in ("#332288", "#117733", "#882255") else "black"
-                ax.text(start + share / 2, place, f"{100 * share:.0f}", ha="center", va="center", color=ink)
+                ax.text(start + share / 2, place, f"{100 * share:.0f}", ha="center", va="center", color=ink, size=8)
         left = left + weights[:, k]
     ax.set_xlim(0, 1)
     ax.set_xlabel("share of the training sample (numbers in percent)")
