@@ -158,3 +158,21 @@ def test_every_command_that_is_told_is_accepted():
         chapters, given = [*options.chapters, *options.notebook], dict(p.split("=", 1) for p in options.parameter)
         if "NAME" not in command and "STUDY" not in command:
             assert run.jobs_of(options.study, chapters, given, root=ROOT) is not None, where
+
+
+def names(code, kind):
+    """Names that a cell reads (``ast.Load``) or binds (``ast.Store``); those of a comprehension are its own."""
+    tree = ast.parse(code)
+    own = [g.target for node in ast.walk(tree) for g in getattr(node, "generators", [])]
+    inner = {n.id for target in own for n in ast.walk(target) if isinstance(n, ast.Name)}
+    found = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, kind)}
+    return found - inner
+
+
+def test_a_boxed_answer_reads_names_that_one_cell_binds(source):
+    """A name that two cells before it bind may be the other's: such a box began with a sentence on something else."""
+    cells = code_of(source)
+    (place,) = [i for i, code in enumerate(cells) if "in_short.answer(" in code]
+    read = names(cells[place], ast.Load) - names(cells[place], ast.Store)
+    binding = [names(code, ast.Store) for code in cells[:place]]
+    assert [name for name in sorted(read) if sum(name in bound for bound in binding) > 1] == []
