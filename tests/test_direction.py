@@ -47,7 +47,10 @@ def test_values_above_one_have_to_be_stated_and_accuracies_need_not():
         direction.turned(history, ["y_math"], {"y_maths": True})
 
 
-@pytest.mark.parametrize("name", ["toxicity", "refusal_rate", "over_refusal", "err", "latency_s", "hallucinated"])
+@pytest.mark.parametrize(
+    "name",
+    "toxicity refusal_rate over_refusal err latency_s hallucinated unsafe_rate asr incorrect mean_rank".split(),
+)
 def test_what_some_count_and_others_score_by_its_absence_is_asked_about(name):
     """Raised by mistake, it would be a mixture for harm; an accuracy is none, nor is a word that only looks alike."""
     history = outcomes(**{name: (0, 1), f"{name}_acc": (0, 1), "answers": (0, 1), "harmless": (0, 1)})
@@ -65,6 +68,15 @@ def test_a_mean_of_losses_is_a_loss():
     minus = {name: -values for name, values in losses.items()}
     with pytest.raises(InputError, match="--lower-is-better y_dev"):
         direction.is_lower_better(runs(3, n=60, **minus | {"y_dev": -(a + b) / 2}), "y_dev")
+
+
+@pytest.mark.parametrize("other", ["y_nll", "y_toxicity"])
+def test_a_mean_of_what_is_better_either_way_is_asked_about(other):
+    """Its name says nothing, and raised it would raise both."""
+    a, b = np.random.default_rng(0).uniform(size=(2, 60))
+    with pytest.raises(InputError, match=f"mean of y_math, {other}; state it as --lower-is-better y_dev"):
+        direction.is_lower_better(runs(3, n=60, y_math=a, **{other: b, "y_dev": (a + b) / 2}), "y_dev")
+    assert not direction.is_lower_better(runs(3, n=60, y_math=a, **{other: b, "y_dev": a}), "y_dev")
 
 
 def test_a_loss_is_turned_and_its_worst_mixture_is_not_proposed():

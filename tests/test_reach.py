@@ -41,6 +41,20 @@ def asked(folder, frame, counts, **options):
     return recommend(request, **QUICK)
 
 
+@pytest.mark.parametrize(
+    "small, large, ratio",
+    [("60m", "1b", 1e9 / 6e7), ("org/Qwen2.5-0.5B-Instruct", "org/Qwen3-30B-A3B", 60), ("tiny5k", "tiny1m", 200),
+     ("phi-3-mini-4k-instruct", "phi-3-medium-4k-instruct", 0), ("Mixtral-8x7B-it", "Mixtral-8x22B-it", 0)],
+)  # fmt: skip
+def test_names_of_models_tell_sizes_or_it_is_said_that_they_do_not(small, large, ratio):
+    """Returns that differ between models would be averaged in silence; a context is no size, nor is an expert's."""
+    history = check_history(table(model=np.repeat([small, large], N // 2)))
+    assert history.covariates == (("log2_model_size",) if ratio else ())
+    assert not ratio or np.ptp(history.X) == pytest.approx(np.log2(ratio))
+    assert len(reach.of_models(history)) == (not ratio)
+    assert not reach.of_models(check_history(table(model=small))) and not reach.of_models(check_history(table()))
+
+
 def test_states_beyond_half_the_range_are_far():
     """A little outside is told elsewhere."""
     history = check_history(table(x_age=np.linspace(1, 3, N), x_same=2.0))

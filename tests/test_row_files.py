@@ -141,6 +141,7 @@ REFUSED = {
     "tools without names": ({"messages": turns("q", "a"), "tools": [{"type": "function"}]}, "functions with names"),
     "half a character": ({"messages": turns("q", "\ud83d")}, "broken character"),
     "no text": ({"question": 3, "answer": "a"}, "a question without text"),
+    "unwanted": ({"prompt": "q", "completion": "a", "label": False}, "label calls unwanted"),
 }
 
 
@@ -193,11 +194,21 @@ def test_a_folder_of_every_form_and_format(tmp_path):
 
 def test_a_file_is_a_domain_by_its_own_name_or_its_folders(tmp_path):
     """A name such as train says nothing, and one that stands in two folders is not one domain."""
-    for name in ("math/train-00000-of-00002", "math/train-00001-of-00002", "code/train", "law/cases", "art/cases"):
+    names = (
+        "math/train-00000-of-00002 math/train-00001-of-00002 code/train law/cases art/cases bio/part-1 bio/part_2 geo/7"
+    )
+    for name in names.split():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write_lines(tmp_path / f"{name}.jsonl", [{"prompt": "q", "response": "a"}])
     pool = local.load_pool(str(tmp_path), domain="file")
-    assert sorted(pool["domain"]) == ["art/cases", "code", "law/cases", "math", "math"]
+    assert sorted(pool["domain"]) == ["art/cases", "bio", "bio", "code", "geo", "law/cases", "math", "math"]
+
+
+def test_a_pool_without_a_row_that_can_be_used_tells_why(tmp_path):
+    with pytest.raises(
+        InputError, match="no row that can be used; .* 2 of 2 rows were skipped, .* a prompt without text"
+    ):
+        local.load_pool(write_lines(tmp_path / "rows.jsonl", two({"prompt": 3, "completion": "a"})), on_bad="skip")
 
 
 def test_a_stray_file_is_skipped_by_name(tmp_path):
@@ -296,10 +307,11 @@ def test_marks_of_a_chat_template_in_a_text_are_told(tmp_path):
     assert not hub.told(local.load_pool(write_lines(tmp_path / "rows.jsonl", rows[:4])))[0]
 
 
-def test_weights_and_tools_stay_with_their_rows(tmp_path):
+@pytest.mark.parametrize("flag, none", [("weight", 0), ("train", False), ("loss", False)])
+def test_weights_and_tools_stay_with_their_rows(tmp_path, flag, none):
     """Only where some row has them; what a training set keeps is JSON, as it was given."""
-    talk = [*turns("q", "no", "again"), {"role": "assistant", "content": "yes", "weight": 1}]
-    talk[1]["weight"] = 0
+    talk = [*turns("q", "no", "again"), {"role": "assistant", "content": "yes", flag: type(none)(1)}]
+    talk[1][flag] = none
     tools = [{"type": "function", "function": {"name": "tide", "parameters": {"type": "object"}}}]
     rows = [*two({"messages": talk}), *two({"messages": FORMS["openai tools"][0]["messages"], "tools": tools})]
     pool = local.load_pool(write_lines(tmp_path / "rows.jsonl", rows))

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, brief
 from causalmix.core.history import History
 
 #: Words in the name of an outcome that is better when it is lower, unless it is written with its sign turned.
@@ -20,7 +20,8 @@ RATES = ("wer", "cer", "rmse", "mse", "mae", "mape", "entropy", "xent", "brier",
 #: Words in the names of what some count and others score by its absence: these have to be asked about.
 OF_EITHER = re.compile(
     r"(?<![a-z])(toxi|halluc|refus|overrefus|harm(?!less|on)|violat|bias|leak|cost|latency|fail|attack|jailbreak|"
-    r"err(?![a-z]))"
+    r"unsafe|sycophan|incorrect|wrong|mistake|forget|degrad|divergen|distance|perplex|memori[sz]|contamin|repetit|"
+    r"(?:err|asr|fpr|fnr|eer|gap|kl|rank|risk|runtime)(?![a-z]))"
 )
 
 #: Words in the name of one that is better when it is higher.
@@ -44,15 +45,18 @@ def is_lower_better(history: History, outcome: str, stated: Mapping[str, bool | 
         return lower
     if outcome in told(history):
         return True
-    words = kind(outcome) or _of_all(history, outcome)
+    parts = _parts(history, outcome)
+    words = kind(outcome) or (LOSSES[0] if parts and all(kind(name) in (*LOSSES, *RATES) for name in parts) else "")
     if words in (*LOSSES, *RATES) and y.min() >= 0:
         return True
     text = outcome.removeprefix("y_").lower()
     named = next((word for word in LOSSES if word in text), words if words in (*LOSSES, *RATES) else None)
     if not words and (either := OF_EITHER.search(text)):
         named = either[0]
-    if named or (not words and y.min() > 1):
+    odd = [] if words else [name for name in parts if kind(name) in (*LOSSES, *RATES) or OF_EITHER.search(name.lower())]
+    if named or odd or (not words and y.min() > 1):
         found = f"a name that has {named!r} in it" if named else f"values that are all above 1, from {y.min():.4g}"
+        found = f"it to be the mean of {brief(', '.join(parts))}" if odd else found
         raise InputError(
             f"Expected to know whether {outcome} is better when it is lower, found {found}; state it as "
             f"--lower-is-better {outcome} or --higher-is-better {outcome} (in a chapter as lower_is_better)."
@@ -66,14 +70,13 @@ def kind(outcome: str) -> str:
     return next((word for word in words if word in (*LOSSES, *RATES, *SCORES)), "")
 
 
-def _of_all(history: History, outcome: str) -> str:
-    """What a mean of nothing but losses is, of which its name says nothing; empty else."""
+def _parts(history: History, outcome: str) -> list[str]:
+    """The outcomes that one of :data:`MEANS` is the mean of; none where it is no such mean."""
     end = outcome == "y_unseen"
     parts = [name for name in history.outcomes if name not in MEANS and name.endswith("_unseen") == end]
-    if outcome not in MEANS or not parts or not all(kind(name) in (*LOSSES, *RATES) for name in parts):
-        return ""
-    mean = history.frame[parts].mean(axis=1)
-    return LOSSES[0] if np.allclose(mean, history.y(outcome), rtol=1e-3) else ""
+    if outcome not in MEANS or not parts:
+        return []
+    return parts if np.allclose(history.frame[parts].mean(axis=1), history.y(outcome), rtol=1e-3) else []
 
 
 def differing(history: History, outcome: str) -> np.ndarray:

@@ -31,6 +31,8 @@ DIFFERENT = 1.2
 LARGEST_SIZE = 10**15  # of rows or parameters; larger numbers are slips, and do not fit into whole ones
 WHAT_SIZES = {"n_samples": "the rows that the run was trained on", "model_size": "the parameters of its model"}
 UNITS = {"k": 1e3, "m": 1e6, "b": 1e9}
+#: A number of parameters in the name of a model: thousands at its end alone, for 32k within is a context, and not 8x7B.
+SIZED = r"(?<![0-9.x])([0-9]+(?:[.][0-9]+)?)([mbMB](?![A-Za-z0-9])|[kK]$)"
 
 
 @dataclass(frozen=True)
@@ -231,8 +233,8 @@ def _sizes(frame: pd.DataFrame, name: str, source: str) -> pd.Series:
 
 
 def _with_model_sizes(frame: pd.DataFrame) -> pd.DataFrame:
-    """A column of parameters, where several models are all named by that number, as in ``60m`` or ``name-1.5B``."""
-    found = frame["model"].astype(str).str.extract(r"(?:^|[^0-9.])([0-9]+(?:[.][0-9]+)?)([kmbKMB])$")
+    """A column of parameters, where several models all have that number in their names, as ``60m``, ``v2-1.5B-it``."""
+    found = frame["model"].astype(str).str.extract(SIZED)
     if frame["model"].nunique() < 2 or found.isna().any(axis=None):
         return frame
     return frame.assign(model_size=pd.to_numeric(found[0]) * found[1].str.lower().map(UNITS))

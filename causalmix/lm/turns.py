@@ -20,6 +20,7 @@ MARK = re.compile(r"<[|｜][^|｜<>\s]{1,40}[|｜]>|<(?:start|end)_of_turn>|\[/?
 
 #: What a turn may have besides, which a trainer's template may want as it was.
 KEPT = ("tool_calls", "function_call", "tool_call_id", "name", "weight")
+UNLEARNT = ("train", "loss")  # flags that are false where a turn is not learnt, as Axolotl and SWIFT have them
 
 
 class Conversation(NamedTuple):
@@ -64,6 +65,8 @@ def _turn(turn: Any) -> tuple[dict[str, str], dict[str, Any]]:
     if not isinstance(named, str) or named not in ROLES:
         raise ValueError(f"the role {str(named)[:40]!r} (known: {', '.join(ROLES)})")
     role, more = ROLES[named], {name: turn[name] for name in KEPT if turn.get(name) is not None}
+    if role == "assistant" and any(turn.get(name) is False for name in UNLEARNT):
+        more.setdefault("weight", 0)
     if more.get("weight", 1) not in (0, 1):
         raise ValueError(f"a weight of {str(more['weight'])[:40]} (known: 0 and 1)")
     calls = _calls(turn)

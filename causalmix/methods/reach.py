@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, brief
 from causalmix.core.history import History
 from causalmix.core.wording import check_apart, folded
 from causalmix.data import fingerprints
@@ -37,6 +37,17 @@ def stray(history: History) -> list[str]:
                 "none"
             )
     return found
+
+
+def of_models(history: History) -> list[str]:
+    """What has to be said of runs of several models where nothing tells what makes these differ."""
+    if "model" not in history.frame or "model_size" in history.frame or history.frame["model"].nunique() < 2:
+        return []
+    names = brief(", ".join(sorted(set(history.frame["model"].dropna().map(str)))))
+    return [
+        f"The history's runs are of several models ({names}) whose sizes nothing tells, so returns are taken to be the "
+        "same in all: tell each run's parameters as model_size, or give the runs of one model alone"
+    ]
 
 
 def far(history: History, x: np.ndarray) -> list[str]:

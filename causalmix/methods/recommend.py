@@ -77,7 +77,7 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
         warnings.insert(0, f"No gain is promised, for this pool is not like those of the history: {'; '.join(doubts)}")
     elif not choice.evidence:
         warnings.append(choice.note[0].upper() + choice.note[1:])
-    warnings += reach.stray(history)
+    warnings += [*reach.of_models(history), *reach.stray(history)]
     warnings += [*_stray(judge, asked.lower), *_without_rows(table, request.method, scored.domains)]
     scored_by = source.identities if way == "scored" else {}
     checks = () if doubts else _checks(question, asked, table, request.method)

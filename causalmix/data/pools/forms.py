@@ -13,6 +13,7 @@ PAIRS = ("prompt completion", "instruction output", "instruction response", "pro
          "question response", "query response", "prompt chosen", "instruction chosen", "question chosen")  # fmt: skip
 FORMS = (("messages",), ("conversations",), *(tuple(pair.split()) for pair in PAIRS), ("chosen",))
 
+PAIRED = ("prompt", "completion")  # beside a label where some answers are wanted and some are not (KTO)
 BESIDE = {"instruction": ("input", "context")}  # what belongs to a prompt
 SYSTEM = ("system", "system_prompt")
 MEDIA = ("images", "image", "videos", "audios")
@@ -34,6 +35,8 @@ def read(row: Mapping[str, Any], form: tuple[str, ...]) -> Conversation:
     """The conversation of a row; ValueError says what is wrong with it."""
     if media := next((name for name in MEDIA if row.get(name)), ""):
         raise ValueError(f"a column {media} that is not empty (only text is read)")
+    if form == PAIRED and str(row.get("label")).lower() == "false":
+        raise ValueError("an answer that its label calls unwanted")
     said = [*_history(row.get("history")), *_turns(row, form)]
     systems = {turns.text(row[name], name) for name in SYSTEM if row.get(name)}
     first = said[0] if said and isinstance(said[0], Mapping) else {}

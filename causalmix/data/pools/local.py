@@ -37,18 +37,19 @@ def load_pool(
     ``conversations`` (ShareGPT's from, value), ``prompt`` and ``completion`` or ``response``, ``instruction``,
     ``input`` and ``output``, ``question`` and ``answer``, ``query`` and ``response``, or the ``chosen`` answer of a
     pair.  Columns ``system`` and ``history`` are turns, ``tools`` is kept.  Calls of tools and ``reasoning_content``
-    are part of the assistant's text; what tools answer is never learnt, nor a turn of ``weight`` 0.  The files of a
-    folder may differ in all of this.
+    are part of the assistant's text; what tools answer is never learnt, nor a turn of ``weight`` 0 or whose
+    ``train`` or ``loss`` is false.  The files of a folder may differ in all of this.
 
     ``path``, ``name``, ``split``, ``data_files`` and ``revision`` are those of
     :func:`causalmix.data.pools.hub.open_rows`.  ``domain`` says whether a column tells it, ``domain_column``, or the
-    name of the file without its ending; ``source_to_domain``, a mapping or its YAML or JSON file, gives the domain of
-    each source instead, null leaves one out.  Without a ``source_column`` the source is the file of a folder, or else
-    the domain.  A ``messages_column`` of plain texts is read as what the assistant says.  ``id_column`` has the rows'
-    names, by default ``row_id`` or ``id``; where there is none, or with an empty name, rows are named by their place,
-    from 0; names that repeat between sources or files get those in front.  ``on_bad`` says what is done about rows that
-    cannot be used: refuse or skip.  At most ``max_rows`` rows, in the pool's own shares of domains (0 for all), are
-    taken; ``covariates`` are columns to take along where the rows have all of them.
+    name of the file without its ending, or of its folder where that says no more than a part; ``source_to_domain``, a
+    mapping or its YAML or JSON file, gives the domain of each source instead, null leaves one out.  Without a
+    ``source_column`` the source is the file of a folder, or else the domain.  A ``messages_column`` of plain texts is
+    read as what the assistant says.  ``id_column`` has the rows' names, by default ``row_id`` or ``id``; where there is
+    none, or with an empty name, rows are named by their place, from 0; names that repeat between sources or files get
+    those in front.  ``on_bad`` says what is done about rows that cannot be used: refuse or skip.  At most ``max_rows``
+    rows, in the pool's own shares of domains (0 for all), are taken; ``covariates`` are columns to take along where the
+    rows have all of them.
 
     Columns are ``row_id, domain, source, messages``, and ``tools`` and ``messages_as_given`` (JSON) where rows have
     more than text.  ``info.description`` has tables of what was read and what was left out, and why.  InputError when a
@@ -86,7 +87,8 @@ def pool_of(
     usable, skipped = _usable(table, path, on_bad)
     if usable["domain"].nunique() < fewest:
         found = ", ".join(usable["domain"].unique()) or "no row that can be used"
-        raise InputError(f"Expected rows of two or more domains in {path}, found {found}; a mixture needs two.")
+        told = " ".join((f"{found}; a mixture needs two.", *skipped))
+        raise InputError(f"Expected rows of two or more domains in {path}, found {told}")
     chosen = usable.iloc[hub.stratified(usable["domain"], max_rows, seed)]
     pool = reading.pool(rows, chosen, layout.covariates)
     left_out = [{"reason": why, "file": file, "rows": "", "example": ""} for file, why in others.items()]

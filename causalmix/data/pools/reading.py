@@ -25,7 +25,11 @@ from causalmix.lm import turns
 
 ID_COLUMNS = ("row_id", "id")
 LEFT, UNMAPPED = "a source that the map leaves out", "a source that the map lacks"
-VERSION = 3  # of how rows are read and held out: raised where a file gives another pool, for pools are kept
+VERSION = 4  # of how rows are read and held out: raised where a file gives another pool, for pools are kept
+PARTS = {
+    *files.SPLITS,
+    *"part parts shard chunk batch data dataset file rows output".split(),
+}  # names that tell nothing
 SHOWN = 20  # files that the account lists one by one
 
 #: Columns that a pool has only where some row needs them: JSON of what a training set keeps, and which turns count.
@@ -84,7 +88,7 @@ def domains_of(labels: Iterable[str]) -> dict[str, str]:
     called = {}
     for label, path in stems.items():
         called[label] = path.name if len(places[path.name]) == 1 else path.as_posix()
-        if path.name.lower() in files.SPLITS and (within := path.parent.as_posix()) != ".":
+        if (path.name.isdecimal() or path.name.lower() in PARTS) and (within := path.parent.as_posix()) != ".":
             called[label] = within
     return called
 
@@ -93,7 +97,9 @@ def _stem(name: str) -> str:
     """A file's name without endings and the number of its part."""
     while (path := Path(name)).suffix.lower() in (*files.OPENERS, *files.READERS):
         name = path.stem
-    return re.sub(r"-\d{5}-of-\d{5}$", "", name)
+    name = re.sub(r"-\d{5}-of-\d{5}$", "", name)
+    bare = re.sub(r"[-_. ]?\d+$", "", name)
+    return bare if bare.lower() in PARTS else name
 
 
 def _row(
