@@ -241,6 +241,15 @@ def test_a_remote_asset_on_a_page_is_found(copy_of, asset):
     assert "index.html" in found and "//cdn.example.org/x" in found
 
 
+def test_a_number_of_too_many_digits_is_found(copy_of):
+    """In what a page tells; not in its code, nor in the number of a paper, nor a count."""
+    page = copy_of / "book/_build/html/index.html"
+    fine = "0.001234, 28.07, 12,345 rows, 3.11.7, arXiv 2411.15124, 10.1214/18-AOS <code>0.12345</code>"
+    page.write_text(page.read_text().replace("</article>", f"<p>{fine}; it is 1,234.5 and 0.12345.</p></article>"))
+    found = gates.check_html(page.parent)
+    assert [finding.split("found ")[1].split(";")[0] for finding in found] == ["1,234.5", "0.12345"]
+
+
 def test_a_remote_asset_in_a_style_sheet_is_found(copy_of):
     """Style sheets fetch, too."""
     sheet = copy_of / "book/_build/html/_static/book.css"

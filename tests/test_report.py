@@ -1,5 +1,7 @@
 """Tables as a page shows them: a quantity beside its interval or its spread, and nothing lost."""
 
+import re
+
 import pandas as pd
 
 from causalmix.book import report
@@ -40,6 +42,16 @@ def test_a_table_has_its_caption_and_no_spread_breaks(monkeypatch):
     (text,) = (html.data for html in shown)
     assert text.startswith("<table") and text.split(">", 1)[1].startswith("<caption>R² of a &amp; b</caption>")
     assert "0.750\xa0±\xa00.100" in text and " ± " not in text
+
+
+def test_flags_counts_and_small_chances_are_words(monkeypatch):
+    """Yes and no, thousands apart, no p-value nearer to nought than anyone can know; a seed is a name, no count."""
+    shown = []
+    monkeypatch.setattr(report, "display", shown.append)
+    row = {"met": True, "n": 21373443, "p": 3e-57, "seed": 90001, "theta": 0.5, "ci_low": 0.4, "ci_high": 1.0}
+    report.show(pd.DataFrame([row | {"rest": "x"}]))
+    cells = re.findall("<td>(.*?)</td>", shown[0].data)
+    assert cells == ["yes", "21,373,443", "&lt;0.001", "90001", "0.500 [0.400, 1.00]", "x"]
 
 
 def test_a_notebook_that_was_taken_away_names_subjects(monkeypatch, tmp_path):

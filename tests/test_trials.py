@@ -10,6 +10,7 @@ from causalmix.core.history import check_history
 from causalmix.study import claims, trials, verdicts
 from causalmix.study.longcot import with_outcome
 from causalmix.study.parts import Trial
+from causalmix.train import records
 
 
 def table(
@@ -209,6 +210,19 @@ def test_the_papers_sizes_are_played_by_ours(tmp_path):
         by_size = found.set_index(found["reported where"].str.split(", ").str[-1])
         assert by_size["verdict"][["800K", "400K", "100K"]].tolist() == ["holds", middle, "holds"]
         assert "800 rows" in by_size.loc["800K", "claim"] and "100 rows" in by_size.loc["100K", "claim"]
+
+
+@pytest.mark.parametrize(("lower", "verdict"), [("", "holds"), ("y_dev", "does not hold")])
+def test_long_chains_that_a_loss_scores_are_turned_round(tmp_path, lower, verdict):
+    """A pool without benchmarks is scored by a loss, of which the highest mean is the worst."""
+    losses = ("y_dev", "y_loss_math"), ("y_dev", "y_loss", "y_loss_math"), ("y_dev",)
+    assert [records.lower_of(names).get("lower_is_better") for names in losses] == [
+        "y_dev y_loss_math", "y_loss y_loss_math", None,
+    ]  # fmt: skip
+    chains = table(dict.fromkeys(("Equal", "Grid", "RegMix", "DMO"), 0) | {"CausalMix-A": 0.1}, noise=0.001)
+    chains.assign(lower_is_better=lower).to_csv(tmp_path / "longcot.csv", index=False)
+    found = claims.paper_claims(tmp_path).set_index("family").loc[claims.CHAINS]
+    assert found["verdict"].tolist().count(verdict) == 1
 
 
 def test_another_outcome_is_the_mean_of_two_axes():

@@ -10,7 +10,7 @@ from chapter_cells import NOTEBOOKS, said
 
 from causalmix.book import front, words
 from causalmix.core.paths import ROOT
-from causalmix.core.wording import counted, signed_as
+from causalmix.core.wording import counted, p_told, short, signed_as
 from causalmix.methods import policy
 from causalmix.study import claims, promises, trials
 from causalmix.train import audit
@@ -20,6 +20,13 @@ def test_one_is_one():
     """Noun and verb go with the number, which may be marked."""
     assert [counted(n, "run ends", "runs end") for n in (0, 1, 2000)] == ["0 runs end", "1 run ends", "2,000 runs end"]
     assert counted(1, "agrees", "agree", "**{}** {}") == "**1** agrees" and counted(2, "claim") == "2 claims"
+
+
+def test_numbers_have_three_digits_and_counts_all_of_theirs():
+    """What rounds up has the digits of what it becomes; whole numbers are counts."""
+    shown = {0.9996: "1.00", 18223.4: "18,200", 881965.0: "881,965", 0.5: "0.500", 1e-7: "1.00e-07"}
+    assert {value: short(value) for value in shown} == shown
+    assert [p_told(p) for p in (1e-30, 0.0123, float("nan"))] == ["p < 0.001", "p = 0.012", "p = nan"]
 
 
 def test_numbers_are_shown_at_their_own_size():
@@ -85,13 +92,16 @@ def test_no_sentence_takes_a_number_for_more_than_one():
 def test_the_verdicts_of_chapter_nine_are_counted_as_they_are():
     """One claim holds and two do not; of one claim, one."""
     table = pd.DataFrame(
-        {"verdict": ["holds", "does not hold", "does not hold"], "ci_low": -1, "ci_high": 1, "claim": ""}
+        {"verdict": ["holds", "does not hold", "does not hold"], "ci_low": -1, "ci_high": 1, "claim": "", "ours": 0.5}
     )
     stub = {"claims": SimpleNamespace(by_family=lambda table: table, WORDS=claims.WORDS)}
     told = said("09_paper_and_ours", "claims.by_family(paper)", paper=table, found=table, **stub)
     assert told == "Of 3 claims of the paper 1 holds, 2 do not, 0 cannot be told, 0 were not tried."
     alone = said("09_paper_and_ours", "claims.by_family(paper)", paper=table[:1], found=table[:1], **stub)
     assert alone.startswith("Of 1 claim of the paper 1 holds, 0 do not")
+    near = table.assign(claim=["A near Equal beats B", "A beats B", "C near Equal beats B"], ours=[0.5, 0.5, 0.7])
+    again = said("09_paper_and_ours", "claims.by_family(paper)", paper=near, found=near, **stub)
+    assert again.endswith("1 is of a policy that lies near Equal unasked, and so another claim's trials again.")
 
 
 def test_chapters_whose_trials_are_not_trained_say_so_and_go_on():
@@ -117,10 +127,12 @@ def test_chapters_whose_trials_are_not_trained_say_so_and_go_on():
 def test_pairs_of_groups_are_counted_by_what_they_tell():
     """Of one pair, one; where there is none, that is said."""
     words = {"better": "a like order", "open": "no order"}
-    told = [said("06_target", "if order.empty:", order=pd.DataFrame({"methods": rows}), words=words, sides=sides)
+    pair = {"one": "a", "other": "b", "spearman": 0.5}
+    told = [said("06_target", "if order.empty:", order=pd.DataFrame({"methods": rows} | pair), words=words, sides=sides)
             for rows, sides in (([5], ["open"]), ([5, 5], ["better", "better"]), ([], []))]  # fmt: skip
-    assert told[0] == "Of 1 pair of groups of trials: a like order in 0; no order in 1."
-    assert told[1].startswith("Of 2 pairs of groups of trials: a like order in 2") and "alone" in told[2]
+    assert told[0] == "How 1 pair of groups of trials orders the methods: *a* and *b* no order (0.50)."
+    assert told[1].startswith("How 2 pairs of groups of trials order the methods: *a* and *b* a like order (0.50); *a*")
+    assert "alone" in told[2]
 
 
 def test_a_note_names_the_bound_that_was_set():

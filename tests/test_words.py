@@ -114,6 +114,18 @@ def test_the_box_of_the_mixture_turns_with_its_evidence():
     assert "no evidence for moving" in tell(predicted_gain=0.0, gain_ci_low=0.0, gain_ci_high=0.0)
 
 
+@pytest.mark.parametrize(("inside", "word"), [("no", "1 lies outside of"), ("yes", "0 lie outside of")])
+def test_the_box_of_long_chains_says_how_far_its_records_reach(inside, word):
+    """Where the new state is beyond the runs', the box says what to do instead; else it does not."""
+    where = pd.DataFrame({"inside_the_range": ["yes", inside]})
+    group = {"pool": ["long-CoT"], "model": "longcot", "n_samples": 50, "method": "CausalMix-A"}
+    compared = pd.DataFrame(group | {"difference": -0.1, "difference_low": -0.2, "difference_high": -0.05})
+    names = {"compared": compared, "table": compared, "claimed": pd.DataFrame({"verdict": ["does not hold"]})}
+    told = said("07_longcot", "in_short.answer", done=[1], where=where, **names)
+    assert "is -10.0 points [-20.0, -5.0] against Equal (model of long chains, 50 rows)" in told
+    assert f"Of 2 scores of the new pool {word}" in told and ("safer ground" in told) == (inside == "no")
+
+
 def test_the_box_of_known_truth_compares_stages_in_the_same_worlds():
     """A world in which one stage alone was tried says nothing of the others; without a table, that is said."""
     rows = [("easy", "forest", 0.9), ("easy", "linear", 0.8), ("hard", "forest", 0.2)]

@@ -106,9 +106,9 @@ QUESTIONS: dict[str, tuple[Exercise, ...]] = {
                  lambda t: float(100 * t.set_index("method").loc["CausalMix-A", "predicted_gain"])),
     ),
     "target": (
-        Exercise("Adjusted for all methods, is CausalMix-A better than Equal by the proxy's fewest rows, worse, open?",
+        Exercise("Adjusted for all methods, is CausalMix-A on the proxy's fewest rows better than Equal, worse, open?",
                  ("comparison.csv",), lambda t: _side(_gap(t, "CausalMix-A", min)), DIRECTIONS),
-        Exercise("And at its most rows?", ("comparison.csv",),
+        Exercise("And on its most rows?", ("comparison.csv",),
                  lambda t: _side(_gap(t, "CausalMix-A", max)), DIRECTIONS),
         Exercise("What is the difference then, CausalMix-A minus Equal? (points)", ("comparison.csv",),
                  lambda t: float(100 * _gap(t, "CausalMix-A", max)["difference"])),

@@ -50,7 +50,8 @@ def write_sheet(root: Path = ROOT) -> Path:
             table = pd.read_csv(root / name)
             told = len(table), ", ".join(f"`{column}`" for column in table)
         else:
-            told = len((root / name).read_text(encoding="utf-8").splitlines()), "one record a line, as JSON"
+            what = "one record a line, as JSON" if name.endswith(".jsonl") else "names and sizes, as YAML"
+            told = len((root / name).read_text(encoding="utf-8").splitlines()), what
         rows.append((f"`{name}`", *told, ", ".join(users["outputs"]), ", ".join(users["inputs"])))
     return write_table(root, "data", ("File", "Rows", "Columns", "Written by", "Read by"), rows)
 

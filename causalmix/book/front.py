@@ -34,6 +34,7 @@ SAID = {
     "worse": "falls behind equal shares",
     "open": "is not told apart from equal shares",
 }
+WITHOUT = "Without X a method does not see the state, and has one mixture for all pools."
 ALONE = {"better": "is ahead of", "worse": "is behind"}  # by an interval that does not stand when adjusted
 
 
@@ -79,7 +80,7 @@ def sentences(tables: Mapping[str, pd.DataFrame], compared: pd.DataFrame) -> lis
     state, scale = (_answered(tables["targets"], question) for question in (questions.STATE_WINS, questions.SCALE_WINS))
     real = "SmolLM2-135M-Instruct, a real pretrained model, was trained beside the proxy." * bool(len(tables["bridge"]))
     told = {
-        "What was found": [_found(tables, compared), state],
+        "What was found": [_found(tables, compared), state, WITHOUT * bool(state)],
         "How sure that is": [_sure(tables["claims"], compared)],
         "Where it fails" if fails else "How far it holds": [*(_far(compared, name) for name in chosen), scale],
         "What it does not mean": [_not_meant(tables["before_training"]), real, bridge.said(tables["bridge"])],

@@ -1,4 +1,4 @@
-"""What a page of the book may not be: broken, out of order, stale, of a reduced study, or fetching from a network.
+"""What a page may not be: broken, out of order, stale, of a reduced study, over-exact, or fetching from a network.
 
 Rendering alone passes over each of these in silence, hence the gates.  All return findings, one
 sentence each; an empty list means that everything is sound.
@@ -25,6 +25,10 @@ REMOTE = re.compile(r"^\s*(https?:)?//", re.I)
 REMOTE_TEXT = re.compile(
     r"""(?:url\(\s*["']?|@import\s+["']|\b(?:from|import)\s*\(?\s*["'])((?:https?:)?//[^"')\s]+)""", re.I
 )
+
+#: A number with a point, and where it may have many digits: code, formulas, links; counts have no point.
+DECIMAL = re.compile(r"(?<![\w.,:])(?<!arXiv )\d[\d,]*\.\d+(?:e[-+]?\d+)?(?!\.?\w|/)")
+EXACT = ("pre", "code", "script", "style", "a")
 
 
 def chapters(root: Path = ROOT) -> list[Path]:
@@ -73,7 +77,17 @@ def check_html(html: Path) -> list[str]:
                     f"{name}: expected one first-level heading, found {headings}; keep the first and lower the others."
                 )
             findings += [remote.format(name, url) for url in _fetched(page.find_all(True))]
+            told = "{}: expected numbers of four digits or fewer, found {}; round it where it is shown."
+            findings += [told.format(name, number) for number in _over_exact(page)]
     return findings
+
+
+def _over_exact(page: "BeautifulSoup") -> list[str]:  # noqa: F821
+    """Numbers with a point and five or more significant digits that a page tells its readers."""
+    texts = (text for part in page.select("article") for text in part.find_all(string=True))
+    read = (text for text in texts if not text.find_parent(EXACT) and not text.find_parent(class_="math"))
+    numbers = (number for text in read for number in DECIMAL.findall(text))
+    return [n for n in numbers if len(re.sub(r"e.*|[,.]", "", n).lstrip("0")) > 4]
 
 
 def _fetched(tags: list) -> list[str]:

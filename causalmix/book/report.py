@@ -21,7 +21,8 @@ from causalmix.core.wording import short
 __all__ = ["in_chapters", "provenance", "save_table", "sentence", "show"]
 
 #: Where the interval of a column lies; of others in `<column>_low` and `<column>_high`.
-INTERVALS = {"predicted_gain": ("gain_ci_low", "gain_ci_high")} | dict.fromkeys(("mean", "ours"), ("ci_low", "ci_high"))
+INTERVALS = {"predicted_gain": ("gain_ci_low", "gain_ci_high"), "value": ("low", "high")}
+INTERVALS |= dict.fromkeys(("mean", "ours", "theta", "reliability", "gain"), ("ci_low", "ci_high"))
 VERSIONS = ("numpy", "pandas", "scikit-learn", "lightgbm", "econml", "torch", "transformers", "trl")
 
 
@@ -38,7 +39,8 @@ def show(frame: pd.DataFrame, digits: int = 3, caption: str = "") -> None:
     """
     labelled = frame.index.name is not None or not isinstance(frame.index, pd.RangeIndex)
     shortly = lambda value: short(value, digits)  # noqa: E731
-    text = folded(frame, digits).to_html(index=labelled, border=0, na_rep="–", float_format=shortly)
+    plain = folded(frame, digits).apply(_in_words)
+    text = plain.to_html(index=labelled, border=0, na_rep="–", float_format=shortly)
     text = text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")  # a line may not end there
     display(HTML(text.replace(">", f"><caption>{escape(caption)}</caption>", 1) if caption else text))
 
@@ -57,6 +59,20 @@ def folded(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
             frame[column] = [_beside(row, digits, " ± {}") for row in zip(frame[column], frame[spread])]
             frame = frame.drop(columns=spread).rename(columns={column: f"{name} ± sd"})
     return frame
+
+
+def _in_words(column: pd.Series) -> pd.Series:
+    """A column for reading: yes or no, counts with their thousands apart, and no p-value nearer to nought than told."""
+    small = 0.001 if str(column.name) in ("p", "p_holm") else 0
+
+    def word(value: object) -> object:
+        if pd.api.types.is_bool(value):
+            return "yes" if value else "no"
+        if pd.api.types.is_integer(value) and column.name != "seed":
+            return f"{value:,}"
+        return f"<{small}" if pd.api.types.is_float(value) and value < small else value
+
+    return column.astype(object).map(word)
 
 
 def _beside(values: Sequence[float], digits: int, form: str) -> str:

@@ -42,9 +42,15 @@ def check_apart(domains: Iterable[str], advice: str) -> None:
             )
 
 
+def p_told(p: float) -> str:
+    """A p-value in a sentence; how far below a thousandth it lies is nobody's business."""
+    return f"p = {p:.2g}" if not p < 0.001 else "p < 0.001"
+
+
 def short(value: float, digits: int = 3) -> str:
-    """A float for reading: plain notation unless it is very large or small."""
+    """A float for reading: plain notation unless it is very large or small; what is whole keeps all of its digits."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
+    value = value if value % 1 == 0 else float(f"{value:.{digits - 1}e}")  # before its size is taken: .9996 is 1.00
     size = math.floor(math.log10(abs(value)))
     return f"{value:,.{max(digits - 1 - size, 0)}f}" if -4 <= size < 6 else f"{value:.{digits - 1}e}"

@@ -78,7 +78,7 @@ def cautious(
     half = normal_quantile(LEVEL) * sd
     low, high = gain - half, gain + half
     what = f"{goal.outcome}, which gains least, in its standard deviations" if len(goals) > 1 else goal.outcome
-    interval = f"{gain:+.3g} [{low:+.3g}, {high:+.3g}] in {what}"
+    interval = f"{gain:+#.3g} [{low:+#.3g}, {high:+#.3g}] in {what}"
     if moves := bool(low > 0) and not alone:
         known = f"the gain over the reference is {interval}"
     elif alone:

@@ -127,14 +127,15 @@ def paper_claims(folder: Path) -> pd.DataFrame:
     The interval is of our number alone; ``p_holm``, and with it the verdict, is adjusted for the claims of its family.
     ``measured in`` names the subject of a notebook, with what was not tried.
     """
-    lower = direction.says_lower(_read(folder, "history"), "y_dev")
+    lower, chains = direction.says_lower(_read(folder, "history"), "y_dev"), _read(folder, "longcot")
     tables = [direction.upward(_read(folder, name), "y_dev", lower) for name in ("targets", "variants_trained")]
+    chains = direction.upward(chains, "y_dev", len(chains) > 0 and direction.says_lower(chains, "y_dev"))
     targets = tables[0]
     both = pd.concat([table for table in tables if len(table)] or [targets], ignore_index=True)
     whole = both[both["pool"] == "whole"]
     claims = [row for n_samples in SIZES for row in _of_size(whole, n_samples)]
     claims += _unseen(_sized(whole, "target", 800_000)[0])
-    claims += _shifts(targets) + long_chains(_read(folder, "longcot"))
+    claims += _shifts(targets) + long_chains(chains)
     claims += estimator_claims(folder) + region_claims(_read(folder, "regions")) + _scaled(whole)
     for form, (plain, where) in STRONG.items():
         claim = Claim(f"{form} beats {plain}", STRONGER, where, CRITICS, ASKED)

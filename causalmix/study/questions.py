@@ -3,13 +3,13 @@
 All paired differences of one question are a family (Holm), and one rule says what follows from them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from causalmix.core.intervals import adjusted_verdict, holm, mean_interval, mean_p
+from causalmix.core.intervals import adjusted_verdict, holm, mean_interval, mean_p, verdict
 from causalmix.methods.ask import CAUTIOUS, WITH_SCALE, WITHOUT_X
 from causalmix.study.trials import DIFFERENCE, GROUP, METHOD, REFERENCE, in_group, place_of, points_of
 
@@ -107,24 +107,31 @@ def short(answered: Sequence[dict]) -> str:
     """The rows of :func:`answers` on one question as a line: its answer by each pair, with the mean difference."""
     told = []
     for row in answered:
-        number = f": {mean} on average" if (mean := points_of(row)) else ""
+        number = f": {mean}" if (mean := _on_average(row)) else ""
         told.append(f"**{row['answer']}** ({row['one']} against {row['other']}{number})")
     return f"{answered[0]['question']} By fresh runs: {'; '.join(told)}."
 
 
+def _on_average(answer: Mapping) -> str:
+    """The mean over groups; where it leaves out zero and no group does, that this is why nothing is told."""
+    alone = answer["answer"] == "cannot tell" and verdict(*(answer[name] for name in DIFFERENCE[1:])) != "open"
+    return f"{mean} on average{', clear in no group alone' * alone}" if (mean := points_of(answer)) else ""
+
+
 def said(answer: dict, asked: pd.DataFrame | None = None) -> str:
     """One row of :func:`answers` as a sentence in Markdown, with its groups where :func:`differences` is given."""
-    word, mean, pair = answer["answer"], points_of(answer), f"*{answer['one']}* against *{answer['other']}*"
+    word, pair = answer["answer"], f"*{answer['one']}* against *{answer['other']}*"
     if word == NOT_TRIED:
         return f"{pair}: **not tried**, for the trials that would answer are not on record."
     if asked is None:
-        return f"{pair}: **{word}**{f' ({mean} on average)' if mean else ''}."
+        return f"{pair}: **{word}**{f' ({mean})' if (mean := _on_average(answer)) else ''}."
     told = []
-    for verdict, verb in (("better", "ahead"), ("worse", "behind"), ("open", "not told apart")):
-        part = in_group(asked, {name: answer[name] for name in ("question", "one", "other")} | {"verdict": verdict})
+    for found, verb in (("better", "ahead"), ("worse", "behind"), ("open", "not told apart")):
+        part = in_group(asked, {name: answer[name] for name in ("question", "one", "other")} | {"verdict": found})
         places = [f"{place_of(row)}, {100 * row['difference']:+.1f}" for row in part.to_dict("records")]
         told += [f"{verb} in {len(places)} ({'; '.join(places)})"] * bool(places)
     lacking = f"; not tried in {answer[NOT_TRIED]}" if answer[NOT_TRIED] else ""
+    mean = points_of(answer)
     over = f" The mean over these is {mean}." if answer["groups"] - answer[NOT_TRIED] > 1 else ""
     over = over if mean else " No seed is in all of these groups, so there is no mean over them."
     return f"{pair}: **{word}**. It is {', '.join(told)}{lacking}.{over}"

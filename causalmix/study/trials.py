@@ -31,6 +31,7 @@ METHOD = "CausalMix-A"  # the method that trained variants are held against
 GROUP = ["pool", "model", "n_samples"]  # trials that agree in these are compared among themselves
 MEAN = ("mean", "ci_low", "ci_high")
 DIFFERENCE = ("difference", "difference_low", "difference_high")
+MODELS = {"target": "target model", "longcot": "model of long chains"}  # what some roles are called
 NOT_TRAINED = (
     "These trials have not been trained yet, so nothing is told of them; `causalmix sweep --trials` trains them."
 )
@@ -64,7 +65,7 @@ def coverage(kept: Sequence[Trial], planned: Sequence[Trial]) -> pd.DataFrame:
 
 def trial_table(trials: Iterable[Trial], records: Iterable[dict]) -> pd.DataFrame:
     """The contract's ``targets.csv``: one row for each trial, with its outcomes; InputError when a run failed."""
-    from causalmix.train.records import outcomes_of
+    from causalmix.train.records import lower_of, outcomes_of
 
     rows = []
     for trial, record in zip(trials, records):
@@ -72,12 +73,13 @@ def trial_table(trials: Iterable[Trial], records: Iterable[dict]) -> pd.DataFram
             raise InputError(
                 f"Expected a finished run of {trial.method}, found {record['error']}; sweep again with --retry-failed."
             )
-        spec = trial.spec
+        spec, outcomes = trial.spec, outcomes_of(record)
         rows.append(
             {"method": trial.method, "pool": trial.pool, "model": trial.role, "n_samples": spec.n_samples}
             | {"seed": spec.seed, "run_id": spec.run_id}
             | {f"w_{d}": w for d, w in zip(spec.domains, spec.weights)}
-            | outcomes_of(record)
+            | outcomes
+            | lower_of(outcomes)
         )
     return pd.DataFrame(rows)
 
@@ -169,8 +171,7 @@ def groups_of(table: pd.DataFrame) -> list[dict]:
 
 def name_of(group: dict) -> str:
     """What a group of trials is called."""
-    model = "target model" if group["model"] == "target" else group["model"]
-    return f"{model}, {group['n_samples']:,} rows"
+    return f"{MODELS.get(group['model'], group['model'])}, {group['n_samples']:,} rows"
 
 
 def place_of(group: dict) -> str:

@@ -110,7 +110,7 @@ def pilot_sentence(pilot: pd.DataFrame) -> str:
     for row in pilot[~pilot["met"] & pilot["value"].notna()].itertuples():
         low, high = allowed(row.threshold)
         off = max(low - row.value, row.value - high)
-        missed.append(f"*{row.measure}*: {row.value:.2f} [{row.low:.2f}, {row.high:.2f}], which misses it by {off:.2f}")
+        missed.append(f"*{row.measure}*: {row.value:.2g} [{row.low:.2g}, {row.high:.2g}], which misses it by {off:.2g}")
     met = int(pilot["met"].sum())
     told = [f"Of {counted(len(pilot), 'measure')}, the world meets {met} and misses {len(missed) or 'none'}."]
     told += [f"{'; '.join(missed)}."] if missed else []

@@ -58,6 +58,13 @@ def outcomes_of(record: dict) -> dict[str, float]:
     return found | overall | by_domain
 
 
+def lower_of(outcomes: Iterable[str]) -> dict[str, str]:
+    """The column that tells which outcomes of a run, of :func:`outcomes_of`, are better when lower; none, no column."""
+    losses = [name for name in outcomes if name.startswith("y_loss")]
+    means = [f"y_{split}" for split in LOSSES if f"y_{split}" in outcomes] if "y_loss" not in losses else []
+    return {LOWER: " ".join(means + losses)} if losses else {}
+
+
 @lru_cache(maxsize=8)
 def _scored_by(world: str) -> dict[str, str]:
     """The models that measured the state of a world's rows, by the history's columns of them."""
@@ -73,15 +80,13 @@ def history(records: list[dict], covariates_on: str = "candidate") -> pd.DataFra
     rows = []
     for record in (r for r in records if r["status"] == "finished"):
         spec, outcomes = record["spec"], outcomes_of(record)
-        losses = [name for name in outcomes if name.startswith("y_loss")]
-        means = [f"y_{split}" for split in LOSSES if f"y_{split}" in outcomes] if "y_loss" not in losses else []
         rows.append(
             {"run_id": record["run_id"], "seed": spec["seed"], "n_samples": spec["n_samples"], "model": spec["model"]}
             | {"model_size": size for size in [record["training"].get("parameters")] if size}
             | {f"w_{d}": w for d, w in zip(spec["domains"], spec["weights"])}
             | {f"x_{s}": record["covariates"][f"x_{s}{suffix}"] for s in SCORES}
             | outcomes
-            | ({LOWER: " ".join(means + losses)} if losses else {})
+            | lower_of(outcomes)
             | _scored_by(spec["world"])
         )
     return pd.DataFrame(rows)

@@ -28,7 +28,7 @@ def score_distributions(table: pd.DataFrame, score: str, ax: Axes) -> Axes:
 def covariate_against_tilt(tilt: np.ndarray, covariate: np.ndarray, score: str, ax: Axes) -> Axes:
     """A covariate over states against its own component of the tilt, both shape (n_states,)."""
     sns.scatterplot(x=tilt, y=covariate, s=12, alpha=0.6, ax=ax)
-    ax.set(xlabel=f"tilt on {score}\n(standard deviations)", ylabel=label(score))
+    ax.set(xlabel=f"tilt on {score}\n(standard deviations)", ylabel=label(score).replace(" (", "\n("))
     return ax
 
 

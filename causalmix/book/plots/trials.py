@@ -14,7 +14,7 @@ from causalmix.book.plots import style
 from causalmix.book.plots.style import GREY, colour, dots, legend_above, level, looks, of_method
 from causalmix.core.intervals import mean_interval
 from causalmix.methods.variants import DESIGNED
-from causalmix.study.trials import MEAN, in_group, name_of
+from causalmix.study.trials import MEAN, MODELS, in_group, name_of, place_of
 
 #: A panel's label by the units that it holds.
 UNITS = {("points",): "difference in {}", ("points per doubling",): "{} per doubling of a share",
@@ -39,8 +39,7 @@ def means(
     unit, as :func:`causalmix.core.direction.in_points` does.
     """
     methods = list(dict.fromkeys(compared["method"]))  # the reference too, so that panels share their rows
-    pools = ", " + compared["pool"].replace("whole", "")
-    groups = compared["model"] + compared["n_samples"].map(", {:,} rows".format) + pools.replace(", ", "")
+    groups = pd.Series(map(place_of, compared.to_dict("records")), compared.index)
     if compared["pool"].nunique() > 1 and len(compared[["model", "n_samples"]].drop_duplicates()) == 1:
         groups = compared["pool"]  # which is all that they differ in
     table = compared.assign(group=groups, **{c: 100 * compared[c] for c in columns}).dropna(subset=[columns[0]])
@@ -50,8 +49,7 @@ def means(
         level(ax, 0)
     for role, value in (base or {}).items():
         if role in set(table["model"]):
-            name = "target model" if role == "target" else role
-            style.base_level(ax, 100 * value, f"base, {name}", BASE_LINES.get(role, "-."))
+            style.base_level(ax, 100 * value, f"base, {MODELS.get(role, role)}", BASE_LINES.get(role, "-."))
     named = len(ax.get_legend_handles_labels()[1])
     if named > 1:
         legend_above(ax, named, 2)

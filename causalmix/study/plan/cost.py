@@ -168,6 +168,6 @@ def total_sentence(found: Plan) -> str:
         text += f", {short(total['hours'])} {unit}-hours, {short(days)} days if all are busy ({machines})"
         text += f", {short(total['hours_to_mixture'])} {unit}-hours of it up to the mixture"
     if found.parts["money"].notna().any():
-        text += f", {total['money']:,.0f} to pay at a price of {found.hardware.price_per_gpu_hour:g} an hour"
+        text += f", {short(total['money'])} to pay where an hour costs {found.hardware.price_per_gpu_hour:g}"
     unknown = f"; {counted(total['unknown'], 'part is', 'parts are')} unknown and not in it"
     return text + unknown * bool(total["unknown"]) + "."
