@@ -13,6 +13,7 @@ from causalmix.core.wording import folded
 from causalmix.data import fingerprints
 from causalmix.methods import policy, reach
 from causalmix.methods.recommend import _amounts, recommend
+from causalmix.methods.refusals import checked
 from causalmix.methods.request import BY_LETTER, Request
 from causalmix.methods.target import Target
 from causalmix.methods.training_set import shown
@@ -64,6 +65,26 @@ def test_states_beyond_half_the_range_are_far():
     assert reach.doubts(["so"], force=True) == ("so",) and reach.doubts([], force=False) == ()
     with pytest.raises(InputError, match="found so; .*--force"):
         reach.doubts(["so"], force=False)
+
+
+def test_sizes_farther_away_than_runs_are_apart_are_refused(tmp_path):
+    """Nearer ones are extrapolated, and told to be."""
+    frame = table(n_samples=np.repeat([100, 200], N // 2), model_size=np.tile([1e6, 8e6], N // 2))
+    history = check_history(frame)
+    assert not reach.beyond(history, 399, 6.3e7) and not reach.beyond(history, 51, None)
+    (rows,), (size,) = reach.beyond(history, 401, None), reach.beyond(history, 100, 6.5e7)
+    assert (rows, size[:30]) == ("401 rows against 100 to 200 in the history's runs", "6.5e+07 parameters against 1e+")
+    with pytest.raises(InputError, match="found 401 rows against 100 to 200 .*--force"):
+        asked(tmp_path, frame, ROWS, n_samples=401)
+
+
+def test_part_of_a_history_is_told(tmp_path):
+    """Nobody has asked for it where others call their runs so."""
+    frame = table(part=np.repeat(["design", "scale"], [50, 10]))
+    frame.to_csv(tmp_path / "h.csv", index=False)
+    told = checked(Request(tmp_path / "h.csv", "tiny")).sweep.told
+    assert told == ("10 of 60 runs are left out, for their part is scale (--parts).",)
+    assert checked(Request(tmp_path / "h.csv", "tiny", parts=("design", "scale"))).sweep.told == ()
 
 
 def test_a_covariate_that_no_run_varies_is_no_reason_to_doubt(tmp_path):

@@ -260,6 +260,16 @@ def test_numbers_that_are_not_used_are_named(runs, tmp_path):
     assert "Not used of h.csv: rows_seen;" in read_sweep(tmp_path / "h.csv").told[0]
 
 
+def test_new_names_of_outcomes_have_to_be_new(tmp_path):
+    """Else nothing would happen; one's own name is no news, and domains of one name are added up."""
+    shares = pd.DataFrame(np.random.default_rng(0).dirichlet(np.ones(2), 20), columns=["w_a", "w_b"])
+    frame = shares.assign(run_id=range(20), y_dev=0.5, y_b=shares["w_a"])
+    frame.to_csv(tmp_path / "h.csv", index=False)
+    with pytest.raises(InputError, match="found the column y_b there already"):
+        read_sweep(tmp_path / "h.csv", renamed={"dev": "b"})
+    assert read_sweep(tmp_path / "h.csv", renamed={"a": "a", "dev": "dev"}).history.domains == ("a", "b")
+
+
 def test_runs_keep_the_names_that_are_written(runs, tmp_path):
     """0007 is a folder's name and no number; where two tables write one number in two ways, they mean the same run."""
     shares, accuracy, _ = runs

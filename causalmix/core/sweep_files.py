@@ -108,8 +108,12 @@ def _read(path: Path, renamed: Mapping[str, str], waiting: dict[str, str], said:
         waiting.pop(old, None)
     here = {old: new for old, new in renamed.items() if old in frame}
     if clash := [new for new in here.values() if new in frame]:
-        raise InputError(f"Expected new names in --map, found the column {clash[0]} there already; choose another.")
+        raise InputError(_taken(clash[0]))
     return frame.rename(columns=here)
+
+
+def _taken(name: str) -> str:
+    return f"Expected new names in --map, found the column {name} there already; choose another."
 
 
 def _mapping(text: str) -> dict:
@@ -291,7 +295,9 @@ def _merged(frame: pd.DataFrame, renamed: Mapping[str, str], said: list[str]) ->
         prefix = "w_" if f"w_{old}" in frame else "y_"
         if f"{prefix}{new}" not in frame:
             frame = frame.rename(columns={f"{prefix}{old}": f"{prefix}{new}"})
-        elif prefix == "w_":
+        elif prefix == "y_" and new != old:
+            raise InputError(_taken(f"y_{new}"))
+        elif new != old:
             said.append(f"The domain {old} is counted as {new}.")
             frame = frame.assign(**{f"w_{new}": frame[f"w_{new}"] + frame[f"w_{old}"]}).drop(columns=f"w_{old}")
     return frame

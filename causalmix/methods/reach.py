@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from causalmix.core.errors import InputError, brief
-from causalmix.core.history import History
+from causalmix.core.history import SCALES, History
 from causalmix.core.wording import check_apart, folded
 from causalmix.data import fingerprints
 from causalmix.effects.interface import EPS
+from causalmix.methods.target import WORDS
 
 FAR = 0.5  # times the range of the runs: a state that far beyond it is another world
 STRAY = 20.0  # times the range of eight runs in ten: a covariate that far off hides what the others tell
@@ -60,6 +61,16 @@ def far(history: History, x: np.ndarray) -> list[str]:
     return found
 
 
+def beyond(history: History, n_samples: int, model_size: float | None) -> list[str]:
+    """Which sizes that are asked for are farther from the runs', in logs, than these are apart, a part each."""
+    x, found = history.state(np.zeros(len(history.measured)), n_samples, model_size), []
+    for name, value, column in zip(history.covariates, x, history.X.T):
+        low, high = column.min(), column.max()
+        if name in SCALES and max(low - value, value - high) > high - low:
+            found.append(f"{2**value:.4g} {WORDS[name]} against {2**low:.4g} to {2**high:.4g} in the history's runs")
+    return found
+
+
 def strangers(history: History, identities: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Models, by name or hash, that score a pool and are not those of the history's columns, in words."""
     found = []
@@ -76,8 +87,9 @@ def doubts(found: Sequence[str], force: bool) -> tuple[str, ...]:
     """The same, where it is forced; raises InputError else."""
     if found and not force:
         raise InputError(
-            f"Expected a pool like those of the history's runs, found {'; '.join(found)}; have it scored by the models "
-            "that scored theirs, take a history of such pools, or go on with --force, without a promise of gains."
+            f"Expected a pool and sizes like those of the history's runs, found {'; '.join(found)}; have the pool "
+            "scored by the models that scored theirs, take a history of such pools and sizes, or go on with --force, "
+            "without a promise of gains."
         )
     return tuple(found)
 

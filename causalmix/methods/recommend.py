@@ -42,17 +42,18 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     source = find_source(request)
     if request.out is not None:
         check_outside(Path(request.out), source.place)
+    n_samples = history.usual_rows if request.n_samples is None else request.n_samples
+    reach.doubts(strange := reach.beyond(history, n_samples, request.model_size), request.force)
     tell(f"Loading {source.name}.")
     pool = source.load(() if given is not None else history.measured)
     counts, way = Counter(map(str, pool["domain"][:])), _way(given, history, pool)
     same, new, warnings = reach.shared_domains(history, counts)
-    n_samples, strange = history.usual_rows if request.n_samples is None else request.n_samples, []
     if not request.repeats_allowed:
         domain_caps(list(counts.values()), n_samples, request.max_repeats)  # refuses a pool of too few rows
         _check_floors(asked.floor, {d: counts[d] * (1 + request.max_repeats) / n_samples for d in same})
     if way == "scored":
         source.require()
-        strange = reach.strangers(history, source.identities)
+        strange += reach.strangers(history, source.identities)
         reach.doubts(strange, request.force)
     tell(f"Estimating returns from {len(history)} runs.")
     paper = fit_effects(history, outcome, n_trees=request.trees, seed=request.seed, **settings)
@@ -74,7 +75,7 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     table, choice = mixtures(question, judge, target, scored.domains, withheld=bool(doubts))
     table = pd.concat([table, _amounts(table, target, scored.domains, pool)], axis=1)
     if doubts:
-        warnings.insert(0, f"No gain is promised, for this pool is not like those of the history: {'; '.join(doubts)}")
+        warnings.insert(0, f"No gain is promised, for what is asked is not like the history: {'; '.join(doubts)}")
     elif not choice.evidence:
         warnings.append(choice.note[0].upper() + choice.note[1:])
     warnings += [*reach.of_models(history), *reach.stray(history)]

@@ -80,7 +80,11 @@ def _sweep(request: Request, keep: Mapping[str, float]) -> tuple[Sweep, Objectiv
     renamed = renames(request.map or (), "--map")
     files, alone = (request.history, request.ratios, request.metrics), not request.objective.strip()
     sweep = read_sweep(*files, renamed, request.outcome if alone else "", keep)
-    sweep = replace(sweep, history=sweep.history.parts(request.parts))
+    chosen = sweep.history.parts(request.parts)
+    if others := sorted(set(sweep.history.part) - set(request.parts)):
+        told = f"{len(sweep.history) - len(chosen)} of {len(sweep.history)} runs are left out, for their part is "
+        sweep = replace(sweep, told=(*sweep.told, f"{told}{' or '.join(others)} (--parts)."))
+    sweep = replace(sweep, history=chosen)
     return sweep, read_objective(request.objective, sweep.outcome, sweep.history)
 
 
