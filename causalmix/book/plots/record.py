@@ -21,14 +21,15 @@ def label(score: str) -> str:
 
 def score_distributions(table: pd.DataFrame, score: str, ax: Axes) -> Axes:
     """One score's distribution in each domain of a scored pool (``domain`` and a column for each score)."""
-    style.spread(table, ax, x=score, y="domain").set_xlabel(label(score))
+    style.spread(table, ax, x=score, y="domain").set_xlabel(label(score).replace(" (", "\n("))
     return ax
 
 
 def covariate_against_tilt(tilt: np.ndarray, covariate: np.ndarray, score: str, ax: Axes) -> Axes:
     """A covariate over states against its own component of the tilt, both shape (n_states,)."""
     sns.scatterplot(x=tilt, y=covariate, s=12, alpha=0.6, ax=ax)
-    ax.set(xlabel=f"tilt on {score}\n(standard deviations)", ylabel=label(score).replace(" (", "\n("))
+    ax.set(xlabel=f"tilt on\n{score}", title=label(score).replace(" (", "\n("))
+    ax.locator_params(nbins=3)
     return ax
 
 

@@ -24,7 +24,7 @@ VERDICTS = {
     "markers": {"holds": "o", "does not hold": "s", "cannot tell": "D"},
 }
 ASIDE = {"bbox_to_anchor": (1.02, 1)}  # where a legend of many names stands
-WIDE = 44  # letters of a label below one of two panels
+WIDE = 44  # letters of a label below one of two panels, in a figure of 8.5 inches
 BASE_LINES = {"proxy": ":", "target": "--"}  # of a model's level before it was trained
 
 
@@ -39,12 +39,14 @@ def means(
     unit, as :func:`causalmix.core.direction.in_points` does.
     """
     methods = list(dict.fromkeys(compared["method"]))  # the reference too, so that panels share their rows
-    groups = pd.Series(map(place_of, compared.to_dict("records")), compared.index)
+    name = place_of if compared["pool"].nunique() > 1 else name_of
+    groups = pd.Series(map(name, compared.to_dict("records")), compared.index)
     if compared["pool"].nunique() > 1 and len(compared[["model", "n_samples"]].drop_duplicates()) == 1:
         groups = compared["pool"]  # which is all that they differ in
     table = compared.assign(group=groups, **{c: 100 * compared[c] for c in columns}).dropna(subset=[columns[0]])
     dots(table, ax, "method", columns, "group", looks(list(groups.unique())), methods)
-    ax.set_xlabel(textwrap.fill(f"{'' if columns == MEAN else 'over Equal: '}{points} (right is better)", WIDE))
+    width = round(WIDE * ax.figure.get_figwidth() / 8.5)
+    ax.set_xlabel(textwrap.fill(f"{'' if columns == MEAN else 'over Equal: '}{points} (right is better)", width))
     if columns != MEAN:
         level(ax, 0)
     for role, value in (base or {}).items():
@@ -94,10 +96,10 @@ def bridge(proxy: pd.DataFrame, real: pd.DataFrame, table: pd.DataFrame, axes: S
     ``table`` is :func:`causalmix.study.bridge.agreement` of the two histories.
     """
     axes[0].plot(100 * proxy["y_dev"], 100 * real["y_dev"], "o", color=colour(0), markersize=4)
-    axes[0].set(xlabel="proxy, 0.9M; Dev, points", ylabel="real model, 135M; points")
+    axes[0].set(xlabel="proxy, 0.9M\n(Dev, points)", ylabel="real model, 135M\n(Dev, points)")
     told = table.dropna(subset=["spearman"]).assign(order="over runs")
     dots(told, axes[1], "outcome", ("spearman", "spearman_low", "spearman_high"), "order")
-    axes[1].set(xlabel="Spearman's correlation", xlim=(-1, 1))
+    axes[1].set(xlabel="Spearman's\ncorrelation", xlim=(-1, 1))
     level(axes[1], 0)
 
 
