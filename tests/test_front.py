@@ -69,6 +69,7 @@ def test_a_record_that_turns_round_turns_the_sentences():
     assert "the paper's policy, falls behind equal shares (-" in at_home["What was found"]
     assert "beats equal shares (+" in larger["What was found"]
     assert "CausalMix-A: on 800 rows it falls behind equal shares (-" in larger["Where it fails"]
+    assert "on 800 rows and with the larger model it beats equal shares (+" in at_home["Where it fails"], "said once"
     assert "with the larger model it beats equal shares (+" in larger["Where it fails"]
     assert "**no** (CausalMix-A against CausalMix-A without X: -" in moved["What was found"]
     assert "ahead of equal shares in 0 of 1 comparison, behind in 1" in moved["Where it fails"]

@@ -101,10 +101,15 @@ def _found(tables: Mapping[str, pd.DataFrame], compared: pd.DataFrame) -> str:
     )
 
 
-def _said(row: pd.Series) -> str:
+def _said(*rows: pd.Series) -> str:
+    """What one or more differences of the same verdict say, with their numbers."""
+    numbers = "; ".join(points_of(row).replace(" points", "") for row in rows)  # the unit of the whole page
+    return f"{_verb(rows[0])} ({numbers})"
+
+
+def _verb(row: pd.Series) -> str:
     alone = ALONE.get(verdict(*row[[*DIFFERENCE[1:]]])) if row["verdict"] == "open" else None
-    said = f"{alone} equal shares, but not when adjusted for all comparisons" if alone else SAID[row["verdict"]]
-    return f"{said} ({points_of(row).replace(' points', '')})"  # the unit of the whole page
+    return f"{alone} equal shares, but not when adjusted for all comparisons" if alone else SAID[row["verdict"]]
 
 
 def _answered(targets: pd.DataFrame, question: questions.Question) -> str:
@@ -129,11 +134,13 @@ def _sure(judged: pd.DataFrame, compared: pd.DataFrame) -> str:
 
 def _far(compared: pd.DataFrame, method: str) -> str:
     """One method with more rows, with the larger model and in shifted pools."""
-    mine, told = compared[compared["method"] == method], []
+    mine, alike = compared[compared["method"] == method], {}
     whole = mine[mine["pool"] == "whole"]
     for model, where in {"proxy": "on {:,} rows", "target": "with the larger model"}.items():
         there = whole[(whole["model"] == model) & (whole["n_samples"] > whole["n_samples"].min())]
-        told += [f"{where.format(row['n_samples'])} it {_said(row)}" for _, row in there.tail(1).iterrows()]
+        for _, row in there.tail(1).iterrows():
+            alike.setdefault(_verb(row), {})[where.format(row["n_samples"])] = row
+    told = [f"{' and '.join(places)} it {_said(*places.values())}" for places in alike.values()]
     moved = mine.loc[mine["pool"] != "whole", "verdict"]
     if len(moved):
         ahead, behind, is_open = ((moved == word).sum() for word in ("better", "worse", "open"))

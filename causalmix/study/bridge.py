@@ -67,8 +67,10 @@ def said(table: pd.DataFrame, outcome: str = "y_dev") -> str:
         return "With a real pretrained model this was not tried yet: too few of its runs are on record."
     line, told = lines.iloc[0], []
     for mean, low, high in (lines.iloc[0][[*names]] for names in (SPEARMAN, GIVEN_STATE)):
-        told.append(f"{WORDS[verdict(low, high)]} (Spearman's correlation {mean:.2f} [{low:.2f}, {high:.2f}])")
+        told.append((WORDS[verdict(low, high)], f"(Spearman's correlation {mean:.2f} [{low:.2f}, {high:.2f}])"))
+    (first, number), (then, other) = told
+    again = "this stays so" if then == first else f"it {then}"
     return (
-        f"Over {line['mixtures']} mixtures, each in a state of its own, the real model's order of `{outcome}` {told[0]}"
-        f"; once what the state does is taken out of both, it {told[1]}."
+        f"Over {line['mixtures']} mixtures, each in a state of its own, the real model's order of `{outcome}` {first} "
+        f"{number}; once what the state does is taken out of both, {again} {other}."
     )
