@@ -108,6 +108,7 @@ def test_what_no_move_keeps_leaves_the_reference():
     other = known(lambda T: 0 * T[:, 0], away(0.1), k=5)
     found = cautious(known(logs(THETA), k=5), NO_STATE, limits(EVEN5), keep=[Keep(other)])
     assert found.weights == pytest.approx(EVEN5) and not found.evidence and "the reference is kept" in found.note
+    assert "that is allowed and keeps y_dev gains more" in found.note and "no evidence" not in found.note
 
 
 def test_the_worst_of_several_goals_is_raised():

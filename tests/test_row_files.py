@@ -86,6 +86,10 @@ FORMS = {
     "a dialogue in one text": ({"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "b"}, turns("q", "a")),
     "messages as text": ({"messages": json.dumps(turns("q", "a"))}, turns("q", "a")),
     "question": ({"question": "q", "answer": "a"}, turns("q", "a")),
+    "inputs": ({"inputs": "q", "targets": "a"}, turns("q", "a")),
+    "a problem": ({"problem": "q", "solution": "a"}, turns("q", "a")),
+    "input alone": ({"input": "q", "output": "a"}, turns("q", "a")),
+    "a conversation": ({"conversation": turns("q", "a")}, turns("q", "a")),
     "query": ({"query": "q", "response": "a"}, turns("q", "a")),
     "prompt and response": ({"prompt": "q", "response": "a"}, turns("q", "a")),
     "system prompt": (

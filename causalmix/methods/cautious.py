@@ -82,7 +82,7 @@ def cautious(
     if moves := bool(low > 0) and not alone:
         known = f"the gain over the reference is {interval}"
     elif alone:
-        known = _why_none(limits, kappa)
+        known = _why_none(limits, kappa, [one.effects.outcome for one in keep])
     else:
         known = f"there is no evidence for moving: the best move found gains {interval}, an interval that holds zero"
     told = [limits.note] * bool(limits.note) + [known + ", so the reference is kept" * (not moves)]
@@ -94,11 +94,12 @@ def cautious(
     return Choice(weights, "; ".join(told), best=best, gain=gain, low=low, high=high, evidence=moves, told=known)
 
 
-def _why_none(limits: Limits, kappa: float) -> str:
-    """Why no move is better than none: the runs do not tell, or limits and caution leave nothing."""
-    told = f"no move that is allowed gains more than {kappa:g} of its standard deviations"
+def _why_none(limits: Limits, kappa: float, kept: Sequence[str]) -> str:
+    """Why no move is better than none: the runs do not tell, or limits, caution and what is kept leave nothing."""
+    keeps = f" and keeps {', '.join(kept)}" if kept else ""
+    told = f"no move that is allowed{keeps} gains more than {kappa:g} of its standard deviations"
     corners = limits.inside(np.eye(len(limits.reference)))
-    if kappa > normal_quantile(LEVEL) or np.abs(corners - limits.reference).max() < LEAST:
+    if kept or kappa > normal_quantile(LEVEL) or np.abs(corners - limits.reference).max() < LEAST:
         return told
     return f"there is no evidence for moving in any direction: {told}"
 

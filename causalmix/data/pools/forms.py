@@ -10,8 +10,9 @@ from causalmix.lm.turns import Conversation
 #: Columns that hold a conversation, in the order in which they are looked for: a list of turns, or the prompt and the
 #: answer.  Of pairs to prefer from, the chosen answer is read.
 PAIRS = ("prompt completion", "instruction output", "instruction response", "prompt response", "question answer",
-         "question response", "query response", "prompt chosen", "instruction chosen", "question chosen")  # fmt: skip
-FORMS = (("messages",), ("conversations",), *(tuple(pair.split()) for pair in PAIRS), ("chosen",))
+         "question response", "query response", "input output", "inputs targets", "problem solution", "prompt chosen",
+         "instruction chosen", "question chosen")  # fmt: skip
+FORMS = (("messages",), ("conversations",), ("conversation",), *(tuple(pair.split()) for pair in PAIRS), ("chosen",))
 
 PAIRED = ("prompt", "completion")  # beside a label where some answers are wanted and some are not (KTO)
 BESIDE = {"instruction": ("input", "context")}  # what belongs to a prompt
