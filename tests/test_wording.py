@@ -130,8 +130,8 @@ def test_pairs_of_groups_are_counted_by_what_they_tell():
     pair = {"one": "a", "other": "b", "spearman": 0.5}
     told = [said("06_target", "if order.empty:", order=pd.DataFrame({"methods": rows} | pair), words=words, sides=sides)
             for rows, sides in (([5], ["open"]), ([5, 5], ["better", "better"]), ([], []))]  # fmt: skip
-    assert told[0] == "How 1 pair of groups of trials orders the methods: *a* and *b* no order (0.50)."
-    assert told[1].startswith("How 2 pairs of groups of trials order the methods: *a* and *b* a like order (0.50); *a*")
+    assert told[0] == "1 pair of groups of trials orders the methods as follows: *a* and *b* no order (0.50)."
+    assert told[1].startswith("2 pairs of groups of trials order the methods as follows: *a* and *b* a like order (")
     assert "alone" in told[2]
 
 
