@@ -83,8 +83,8 @@ def test_export_of_a_tracker(runs, tmp_path):
     frame.to_csv(tmp_path / "h.csv", index=False)
     sweep = read_sweep(tmp_path / "h.csv", outcome="acc")
     told = " ".join(sweep.told)
-    assert len(sweep.history) == N - 2 and "1 of 24 runs are left out, for their State is crashed" in told
-    assert "1 of 23 runs are left out, for they tell no shares" in told and "Empty shares are taken for none" in told
+    assert len(sweep.history) == N - 2 and "1 of 24 runs is left out, with the State crashed" in told
+    assert "1 of 23 runs is left out, without shares" in told and "Empty shares are taken for none" in told
     assert sweep.history.frame.set_index("run_id").loc["calm-sea-5", "w_code"] == 0
     renamed = read_sweep(tmp_path / "history.csv", renamed={"eval/acc": "y_dev", "code": "programs"})
     assert renamed.outcome == "y_dev" and "programs" in renamed.history.domains

@@ -12,7 +12,7 @@ import pandas as pd
 from causalmix.core.errors import InputError, brief
 from causalmix.core.parameters import check_name
 from causalmix.core.tables import SCHEMAS, check_columns, columns_with, finite, read_table
-from causalmix.core.wording import check_apart, counted
+from causalmix.core.wording import check_apart, some_of
 
 #: Mixtures are often written rounded: a sum this close to 1 is divided out, as is one of :func:`rounding`.
 ROUNDING = 0.005
@@ -148,8 +148,8 @@ class History:
     def lacking(self, outcomes: Collection[str]) -> list[str]:
         """What has to be said of the runs that :meth:`complete` leaves out; nothing where there are none."""
         n = int(self.frame[list(outcomes)].isna().any(axis=1).sum())
-        form = f"{{:,}} of {len(self)} runs {{}} {brief(' or '.join(outcomes))}."
-        return [counted(n, "is left out, for it lacks", "are left out, for they lack", form)] * bool(n)
+        told = some_of(n, len(self), "runs", "is left out, for it lacks", "are left out, for they lack")
+        return [f"{told} {brief(' or '.join(outcomes))}."] * bool(n)
 
     def complete(self, outcomes: Collection[str]) -> Self:
         """The runs that have all of some outcomes, as if there were no others; InputError of fewer than 20."""

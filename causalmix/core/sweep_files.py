@@ -19,7 +19,9 @@ import pandas as pd
 from causalmix.core import direction
 from causalmix.core.errors import InputError, brief, refused
 from causalmix.core.history import SIZES, History, check_history, sum_to_one
+from causalmix.core.json_text import parse_json
 from causalmix.core.tables import LARGEST, columns_with, read_table
+from causalmix.core.wording import counted, some_of
 
 RESULTS = "results*.json"  # of lm-evaluation-harness
 DEFAULT = "y_dev"  # the outcome where none is named
@@ -157,8 +159,8 @@ def _joined(
     frame = left.merge(right.drop(columns=again), on=key)
     for one, path, other in ((left, ratios, metrics), (right, metrics, ratios)):
         if alone := one.loc[~one[key].isin(frame[key]), key].tolist():
-            said.append(f"{len(alone)} of {len(one)} runs of {path.name} are not in {other.name} and are left out "
-                        f"({brief(', '.join(alone))}).")  # fmt: skip
+            told = some_of(len(alone), len(one), f"runs of {path.name}")
+            said.append(f"{told} not in {other.name} and left out ({brief(', '.join(alone))}).")
     if frame.empty:
         raise InputError(
             f"Expected runs of the same {key} in {ratios.name} and {metrics.name}, found "
@@ -227,7 +229,7 @@ def _finished(frame: pd.DataFrame, said: list[str]) -> pd.DataFrame:
     ended = frame["State"].isna() | frame["State"].astype(str).str.lower().isin(("finished", "completed", "success"))
     if not ended.all():
         states = ", ".join(sorted(set(frame.loc[~ended, "State"].astype(str))))
-        said.append(f"{(~ended).sum()} of {len(frame)} runs are left out, for their State is {brief(states)}.")
+        said.append(f"{some_of((~ended).sum(), len(frame), 'runs')} left out, with the State {brief(states)}.")
     return frame[ended].reset_index(drop=True)
 
 
@@ -254,7 +256,7 @@ def _shares_of(frame: pd.DataFrame, source: str, said: list[str]) -> pd.DataFram
         if not sums.all() and _spoilt(frame, begin):
             break
         if not some.all():
-            said.append(f"{(~some).sum()} of {len(frame)} runs are left out, for they tell no shares.")
+            said.append(f"{some_of((~some).sum(), len(frame), 'runs')} left out, without shares.")
         if part[some].isna().any(axis=None):
             said.append("Empty shares are taken for none, where a run tells others.")
         said += [PERCENT] * (scale > 1)
@@ -341,7 +343,7 @@ def read_results(folder: Path, runs: Collection[str]) -> tuple[pd.DataFrame, lis
     for path in files:
         unreadable = ValueError, KeyError, TypeError, AttributeError
         with refused(f"lm-evaluation-harness results in {path.name}", "correct it", *unreadable):
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = parse_json(path.read_text(encoding="utf-8"))
             scores = dict(_scores(found["results"], found.get("group_subtasks") or {}))
             better = found.get("higher_is_better", {})
             models = [str(found.get(name) or "") for name in ("model_name", "model_name_sanitized")]
@@ -351,10 +353,11 @@ def read_results(folder: Path, runs: Collection[str]) -> tuple[pd.DataFrame, lis
             rows.setdefault(ends[-1], {}).update(scores)
     if not rows:
         raise InputError(
-            f"Expected {RESULTS} below a folder for each run in {folder}, found {len(files)} files, none of a run "
-            f"of the ratios ({brief(', '.join(sorted(runs)[:5]))} …); name folders or models after the runs."
+            f"Expected {RESULTS} below a folder for each run in {folder}, found {counted(len(files), 'file')}, none "
+            f"of a run of the ratios ({brief(', '.join(sorted(runs)[:5]))} …); name folders or models after the runs."
         )
-    told = f"{folder.name}: {len(files)} files of results, of {len(rows)} runs; a later file counts before others."
+    told = f"{folder.name}: {counted(len(files), 'file')} of results, of {counted(len(rows), 'run')}"
+    told += "; a later file counts before others."
     return pd.DataFrame.from_dict(rows, orient="index"), sorted(lower), told
 
 

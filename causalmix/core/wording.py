@@ -16,6 +16,11 @@ def counted(n: int, one: str, many: str = "", form: str = "{:,} {}") -> str:
     return form.format(n, one if n == 1 else many or f"{one}s")
 
 
+def some_of(n: int, whole: int, what: str, one: str = "is", many: str = "are") -> str:
+    """So many of all, with the verb as it goes with them: ``1 of 24 runs is``."""
+    return counted(n, one, many, f"{{:,}} of {whole:,} {what} {{}}")
+
+
 def signed_as(numbers: Iterable[float]) -> str:
     """The form of numbers with their signs: four decimals, unless the largest is too small or large for these."""
     largest = max(map(abs, numbers), default=0.0)

@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from causalmix.core.json_text import parse_json
+
 #: Names of the speakers, also as ShareGPT has them.  Only what the assistant says is learnt.
 ROLES = {"system": "system", "developer": "system"}
 ROLES |= {"user": "user", "human": "user"}
@@ -52,8 +54,8 @@ def listed(value: Any) -> Any:
     if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
         return value
     try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
+        return parse_json(value)
+    except ValueError:
         return value
 
 

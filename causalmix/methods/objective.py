@@ -4,7 +4,7 @@ A mean is one derived outcome, so one fit tells its gain with the right interval
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,12 +73,22 @@ def read_objective(text: str, outcome: str, history: History) -> Objective:
             raise InputError(f"Expected two or more axes to raise together, found {len(axes)}; name one outcome.")
         return Objective(tuple(f"y_{name}" for name in axes), worst=text.strip() == "worst")
     given = pairs(text, "an objective", "y_math=2,y_code=1, or mean, or worst")
-    weights = {meant(name, history.outcomes): weight for name, weight in given.items()}
+    weights = by_column(given, history)
     for name in weights:
         history.check_outcome(name)
     if any(w <= 0 for w in weights.values()):
         raise InputError(f"Expected positive weights of outcomes, found {text!r}; name losses by --lower-is-better.")
     return Objective(tuple(weights), tuple(w / sum(weights.values()) for w in weights.values()))
+
+
+def by_column(given: Mapping[str, float], history: History) -> dict[str, float]:
+    """What is given of outcomes, by the names of their columns; two names of one column would say two things."""
+    found: dict[str, float] = {}
+    for name, value in given.items():
+        if (column := meant(name, history.outcomes)) in found:
+            raise InputError(f"Expected each outcome once, found {column} again as {name!r}; leave one out.")
+        found[column] = value
+    return found
 
 
 def pairs(

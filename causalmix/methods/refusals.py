@@ -1,6 +1,5 @@
 """What can be refused of a request before a pool is read, quickly: nothing here loads what estimates."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +10,14 @@ import pandas as pd
 from causalmix.core.direction import is_lower_better, turned
 from causalmix.core.errors import InputError, brief, refused
 from causalmix.core.history import LARGEST_SIZE, SIZES, History
+from causalmix.core.json_text import parse_json
 from causalmix.core.parameters import check_name
 from causalmix.core.paths import STUDIES, check_writable
 from causalmix.core.simplex import check_mixture
-from causalmix.core.sweep_files import Sweep, meant, named, read_sweep
+from causalmix.core.sweep_files import Sweep, named, read_sweep
 from causalmix.core.tables import read_table
 from causalmix.methods.limits import Caution, limits
-from causalmix.methods.objective import Objective, pairs, read_objective
+from causalmix.methods.objective import Objective, by_column, pairs, read_objective
 from causalmix.methods.request import BY_LETTER, Asked, Request
 
 MODEL_SIZE = SIZES[1]
@@ -45,7 +45,7 @@ def checked(request: Request) -> Asked:
     keep = pairs(request.keep or (), "an outcome to keep", "y_safety or y_safety=0.01", default=0.0)
     sweep, objective = _sweep(request, keep)
     history = sweep.history
-    keep = {meant(name, history.outcomes): margin for name, margin in keep.items()}
+    keep = by_column(keep, history)
     outcomes = tuple(dict.fromkeys((*objective.outcomes, *keep)))
     lower = list(map(named, objective.outcomes if request.lower_is_better == [] else request.lower_is_better or ()))
     stated = dict.fromkeys(lower, True) | dict.fromkeys(map(named, request.higher_is_better or ()), False)
@@ -146,8 +146,11 @@ def read_mixture(text: str, history: History) -> np.ndarray:
 def _shares(text: str, what: str, example: str, history: History) -> dict[str, float]:
     """Shares of domains by name, as pairs or as a JSON object."""
     if text.startswith("{"):
-        with refused(f"{what} as a JSON object of shares by name", "correct it", ValueError, TypeError, AttributeError):
-            found = {name: float(share) for name, share in json.loads(text).items()}
+        with refused(f"{what} as a JSON object of shares by name", "correct it", ValueError):
+            found = parse_json(text)
+        if off := [name for name, share in found.items() if type(share) not in (int, float)]:
+            told = f"{brief(repr(found[off[0]]))} for {off[0]}"
+            raise InputError(f"Expected {what} as shares by name, found {told}; write numbers.")
     else:
         found = pairs(text, what, example)
     for name in found:
@@ -164,12 +167,13 @@ def _line(path: Path, names: list[str], advice: str) -> np.ndarray:
     """The named numbers of a table of one row, or of an object."""
     if path.suffix == ".json" and path.is_file():
         with refused(f"a JSON object in {path.name}", "correct the file", ValueError, AttributeError):
-            table = pd.DataFrame([json.loads(path.read_text(encoding="utf-8"))])
+            table = pd.DataFrame([parse_json(path.read_text(encoding="utf-8"))])
     else:
         table = read_table(path)
     if missing := [name for name in names if name not in table]:
         raise InputError(f"Expected {', '.join(names)} in {path.name}, found no {', '.join(missing)}; add it.")
-    values = table[names].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    numbers = table[names].map(lambda cell: None if isinstance(cell, bool | np.bool_) else cell)
+    values = numbers.apply(pd.to_numeric, errors="coerce").to_numpy(float)
     if len(values) != 1 or not np.isfinite(values).all():
         raise InputError(
             f"Expected one finite number for each of {', '.join(names)} in {path.name}, "

@@ -188,7 +188,7 @@ REFUSED = {
     "negative repeats": (lambda folder, tmp: {"max_repeats": -1.0}, "max_repeats of at least 0"),
     "too few rows with repeats": (
         lambda folder, tmp: {"n_samples": 3 * ROWS, "repeats_allowed": False, "max_repeats": 1.0},
-        "at most 1 repeats of each",
+        "at most 1 repeat of each",
     ),
     "kappa below zero": (lambda folder, tmp: {"kappa": -1.0}, "kappa of at least 0"),
     "a floor that rows do not allow": (
@@ -199,6 +199,23 @@ REFUSED = {
     "radius without trust region": (lambda folder, tmp: {"radius": 0.3}, "only the radius"),
     "no such reference": (lambda folder, tmp: {"reference": "nothing.csv"}, "equal, pool, shares or a file"),
     "reference of other domains": (lambda folder, tmp: {"reference": str(folder / "pool.jsonl")}, "Expected"),
+    "shares by a doubled name": (lambda folder, tmp: {"floor": '{"math": 0.1, "math": 0.2}'}, "the name 'math' twice"),
+    "a share that is true": (lambda folder, tmp: {"floor": '{"math": true}'}, "shares by name, found True for math"),
+    "a share as text": (lambda folder, tmp: {"reference": '{"math": "1"}'}, "shares by name, found '1' for math"),
+    "state that is true": (
+        bad_state('{"x_hes": true, "x_normalized_loss": 0, "x_writing_style": 0}', "state.json"),
+        "finite number for each of .*True",
+    ),
+    "state in a table that is true": (
+        bad_state("x_hes,x_normalized_loss,x_writing_style\nTrue,0,0\n"),
+        "finite number for each of .*True",
+    ),
+    "state of a doubled name": (bad_state('{"x_hes": 0, "x_hes": 1}', "state.json"), "the name 'x_hes' twice"),
+    "one outcome kept by two names": (lambda folder, tmp: {"keep": ["dev", "y_dev=1"]}, "y_dev again as 'y_dev'"),
+    "one outcome weighed by two names": (
+        lambda folder, tmp: {"objective": "dev=1,y_dev=3"},
+        "y_dev again as 'y_dev'",
+    ),
     "no such outcome to keep": (lambda folder, tmp: {"keep": ["y_safe"]}, "y_safe"),
     "a method that keeps nothing": (lambda folder, tmp: {"keep": ["y_dev"], "method": "A"}, "--keep with the method"),
     "a method without bounds": (

@@ -8,7 +8,6 @@ import json
 import lzma
 import re
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -22,6 +21,7 @@ from pyarrow import parquet
 
 from causalmix.core.encodings import decoded
 from causalmix.core.errors import DEEP, InputError, one_line, refused
+from causalmix.core.json_text import parse_json
 from causalmix.lm.available import READERS, quiet, reader_of
 
 BATCH = 1000  # rows of a binary file that are held at once
@@ -124,7 +124,7 @@ def _json(file: Path) -> Iterator[Line]:
             numbered = enumerate(text.splitlines(), 1)
             yield from (_parsed(number, line, how) for number, line in numbered if line.strip())
             return
-        found = json.loads(text, object_pairs_hook=_once)
+        found = parse_json(text)
         if found is None:
             raise InputError(f"Expected rows in {file}, found only null; write them again.")
         for number, row in enumerate(found if isinstance(found, list) else [found], 1):
@@ -149,19 +149,10 @@ def _by_lines(file: Path, first: bytes) -> bool:
 
 def _parsed(number: int, text: str, how: str) -> Line:
     try:
-        return _object(number, json.loads(text.strip(), object_pairs_hook=_once), how)
-    except (ValueError, RecursionError) as error:  # ValueError also of a number of thousands of digits
+        return _object(number, parse_json(text.strip()), how)
+    except ValueError as error:  # also of a number of thousands of digits
         at = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else one_line(error)
-        return Line(number, {}, DEEP if isinstance(error, RecursionError) else f"no JSON ({at})", how)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose names stand once: of two, JSON's readers would take the last and lose the other in silence."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        again = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"the name {again!r} twice in an object")
-    return found
+        return Line(number, {}, DEEP if at == DEEP else f"no JSON ({at})", how)
 
 
 def _object(number: int, row: Any, how: str) -> Line:
