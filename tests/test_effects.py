@@ -218,5 +218,27 @@ def test_few_mixtures_run_many_times_are_refused(simulation, stage, treatment):
     frame, weights = simulation.history.frame.copy(), [f"w_{d}" for d in simulation.history.domains]
     directions = {"log": 5, "ilr": 4}[treatment]
     frame[weights] = frame[weights].to_numpy()[np.arange(len(frame)) % directions]
-    with pytest.raises(InputError, match=f"differ in {directions} directions, found {directions - 1}"):
+    with pytest.raises(
+        InputError, match=f"differ in {directions} directions, found {directions - 1}.* of coding, .* follow"
+    ):
         fit_effects(check_history(frame), stage=stage, treatment=treatment)
+
+
+@pytest.mark.parametrize("stage", ["linear", "bayesian"])
+@pytest.mark.parametrize("treatment", ["log", "ilr"])
+def test_domains_whose_shares_go_together_are_named(simulation, stage, treatment):
+    """And no others: whoever drops or joins one of them has an answer; so are all whose shares never change."""
+    frame, (one, two, third, *others) = simulation.history.frame.copy(), simulation.history.domains
+    frame[f"w_{one}"] = frame[f"w_{two}"]
+    with pytest.raises(InputError, match=f"in all runs shares of {one}, {two} follow from each other"):
+        fit_effects(_divided(frame), stage=stage, treatment=treatment)
+    frame[[f"w_{name}" for name in (one, two)]] = 0.2, 0.1
+    rest = [f"w_{name}" for name in (third, *others)]
+    frame[rest] = 0.7 * frame[rest].div(frame[rest].sum(axis=1), axis=0)
+    with pytest.raises(InputError, match=f"found w_{one}, w_{two} the same in all .* leave these domains out"):
+        fit_effects(check_history(frame), stage=stage, treatment=treatment)
+
+
+def _divided(frame):
+    shares = frame.filter(like="w_")
+    return check_history(frame.assign(**shares.div(shares.sum(axis=1), axis=0)))

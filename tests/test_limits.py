@@ -115,7 +115,7 @@ REFUSED = {
     ),
     "too few rows with repeats": (
         lambda: Question(runs(3), 100, np.array([5, 5, 5]), max_repeats=1).caps,
-        "at least 100 rows in the pool .* found 30 with at most 1 repeats of each",
+        "at least 100 rows in the pool .* found 30 with at most 1 repeat of each",
     ),
 }
 

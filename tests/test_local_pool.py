@@ -155,7 +155,7 @@ def test_a_local_pool_becomes_a_scored_world(tmp_path, monkeypatch):
     assert min(made.pool["n_tokens"]) > 0
     monkeypatch.setattr("causalmix.data.pools.local.load_pool", None)
     again = scored_pools.load_real(Recipe.of(given), 60, 2)
-    assert again.pool.info.description.startswith("1 of 67 rows were skipped")
+    assert again.pool.info.description.startswith("1 of 67 rows was skipped")
     assert again.name == made.name and again.pool["row_id"][:] == made.pool["row_id"][:]
     quicker = given | {"evaluation": given["evaluation"] | {"batch_size": 2}}  # no part of the identity, and followed
     assert scored_pools.load_real(Recipe.of(quicker), 60, 2).name == made.name

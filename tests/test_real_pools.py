@@ -187,7 +187,7 @@ def test_tulu_sorts_its_sources_and_leaves_out_what_it_should(tmp_path):
     assert sum(source == WILDGUARD for source in pool["source"]) == 1
     assert all(turn["content"] for messages in pool["messages"] for turn in messages)
     told, tables = hub.told(pool)
-    assert told == ["1 of 36 rows were skipped, the first of them row 35: an empty assistant turn."]
+    assert told == ["1 of 36 rows was skipped, row 35: an empty assistant turn."]
     assert [(line["reason"], line["rows"]) for line in tables[hub.LEFT_OUT]] == [
         ("an empty assistant turn", "1"), ("a source that the map leaves out", "2")
     ]  # fmt: skip

@@ -4,14 +4,15 @@ import json
 import re
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 from chapter_cells import NOTEBOOKS, said
 
 from causalmix.book import front, words
 from causalmix.core.paths import ROOT
-from causalmix.core.wording import counted, p_told, short, signed_as
-from causalmix.methods import policy
+from causalmix.core.wording import counted, p_told, short, signed_as, some_of
+from causalmix.methods import design_answer, policy, recommend, target
 from causalmix.study import claims, promises, trials
 from causalmix.train import audit
 
@@ -59,6 +60,20 @@ ONE = {
             | {"difference_low": 0.05, "difference_high": 0.15, "p_holm": 0.01}
         )
     )[0],
+    "The training set has no row of b, whose share of 1 row is": lambda: recommend._without_rows(
+        pd.DataFrame({"method": ["Cautious"], "w_a": 0.6, "w_b": 0.4, "n_a": 1, "n_b": 0}), "cautious", ("a", "b")
+    )[0],
+    "Gains are those of the history's runs, which train on 1 row, not 2": lambda: target.scale_told(
+        np.empty(0), 2, SimpleNamespace(covariates=(), frame=pd.DataFrame({"n_samples": [1]}), usual_rows=1)
+    ),
+    "1 D-optimal run and 1 repeat at anchors": lambda: design_answer._told(
+        SimpleNamespace(
+            table=pd.DataFrame({"role": ["design", "anchor"]}), half_width_now=1, half_width=1, needed=None
+        ),
+        SimpleNamespace(criterion="D", noise=1.0),
+        None,
+    )[0],
+    "1 of 24 runs is": lambda: some_of(1, 24, "runs"),
 }
 
 

@@ -15,6 +15,10 @@ class InputError(ValueError):
     """Bad input, in one sentence: what was expected, what was found, what to do; a command exits with code 2."""
 
 
+class TooFewRuns(InputError):
+    """A stage needs more runs or mixtures than a history has; another stage may do with them."""
+
+
 @contextmanager
 def refused(expected: str, advice: str, *kinds: type[BaseException]) -> Iterator[None]:
     """Tell in one sentence what was expected, why it could not be had, and what to do; by default of any exception."""

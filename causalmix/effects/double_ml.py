@@ -18,7 +18,7 @@ from sklearn.model_selection import KFold
 from sklearn.multioutput import MultiOutputRegressor
 from statsmodels.regression.linear_model import OLS, RegressionResults
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import TooFewRuns
 from causalmix.core.history import History
 from causalmix.effects.interface import Effects, Problem
 
@@ -126,7 +126,7 @@ def learner(seed: int) -> LGBMRegressor:
 def folds(clusters: np.ndarray, n: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Rows to fit and rows to predict in each of n folds of the mixtures; ``History.clusters`` tells the rows' ones."""
     if (found := clusters.max() + 1) < n:
-        raise InputError(f"Expected at least {n} different mixtures for {n} folds, found {found}; add some.")
+        raise TooFewRuns(f"Expected at least {n} different mixtures for {n} folds, found {found}; add some.")
     parts = KFold(n, shuffle=True, random_state=seed).split(np.arange(found))
     return [tuple(np.flatnonzero(np.isin(clusters, part)) for part in both) for both in parts]
 
@@ -166,11 +166,11 @@ def fewest(stage: str, history: History, d: int) -> int:
 
 
 def check_size(history: History, stage: str, d: int) -> None:
-    """Raise InputError where runs are too few for d covariates."""
+    """Raise TooFewRuns where runs are too few for d covariates."""
     n, all_runs, many = len(history), len(history.whole), fewest(stage, history, d)
     if n <= many:
         part = f" in the part of {all_runs} that is fitted" if n < all_runs else ""
-        raise InputError(
+        raise TooFewRuns(
             f"Expected more than {many} runs for the {stage} stage with {len(history.domains)} domains, "
             f"found {n}{part}; add runs{', hold out fewer' if part else ''} or leave out covariates or domains."
         )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.core.direction import differing
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, brief
 from causalmix.core.history import ROUNDING, History
 from causalmix.core.parameters import check_name
 from causalmix.effects import bayesian, double_ml
@@ -61,9 +61,10 @@ def fit_effects(
     # Of the whole history: in a sparse one a split may leave a domain without any run that has it.
     T = replace(history, frame=history.whole).T
     if len(stuck := np.flatnonzero(np.ptp(T, axis=0) <= 2 * ROUNDING * T.max(axis=0))):
+        names = brief(", ".join(f"w_{history.domains[k]}" for k in stuck))
         raise InputError(
-            f"Expected shares that differ between runs, found w_{history.domains[stuck[0]]} the same in all but for "
-            "rounding; leave this domain out and divide the others by their sum."
+            f"Expected shares that differ between runs, found {names} the same in all but for rounding; leave "
+            f"{'this domain' if len(stuck) == 1 else 'these domains'} out and divide the others by their sum."
         )
     check_name(stage, STAGES, "stage")
     check_name(treatment, TREATMENTS, "treatment")

@@ -17,6 +17,7 @@ from causalmix.core.errors import InputError
 from causalmix.core.history import MIN_ROWS, History
 from causalmix.core.intervals import adjusted_verdict, held_out_ratio, holm, split_interval, split_p
 from causalmix.core.simplex import log_treatment
+from causalmix.core.wording import counted
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.interface import EPS, Effects
 
@@ -62,7 +63,9 @@ def split_rows(n: int, n_test: int, seed: int, clusters: np.ndarray | None = Non
             held.append(mixture)
             room -= sizes[mixture]
     if len(held) < min(2, n_test):  # one mixture cannot be put in order
-        raise InputError(f"Expected 2 or more mixtures in {n_test} runs held out, found {len(held)}; add one.")
+        raise InputError(
+            f"Expected 2 or more mixtures in {counted(n_test, 'run')} held out, found {len(held)}; add one."
+        )
     tested = np.isin(clusters, held)
     return np.flatnonzero(~tested), np.flatnonzero(tested)
 

@@ -12,9 +12,10 @@ import numpy as np
 from scipy.linalg import helmert
 from scipy.stats import norm
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, brief
 from causalmix.core.history import History
 from causalmix.core.simplex import log_treatment
+from causalmix.core.wording import counted
 
 #: Offset of the log treatment, in shares. The paper's value is unknown; ours is a share of one
 #: in a hundred, below which the rows of a domain are too few to matter.
@@ -83,11 +84,14 @@ class Problem:
         """Orthonormal directions of the log treatment in which runs differ, shape (p, K); the whole history has all."""
         basis = np.eye(len(self.history.domains)) if self.treatment == "log" else helmert(len(self.history.domains))
         whole = replace(self.history, frame=self.history.whole)
-        known = len(_moved(log_treatment(whole.T, self.eps), basis))
-        if known < len(basis):
+        moved = _moved(log_treatment(whole.T, self.eps), basis)
+        if len(moved) < len(basis):
+            still = (basis**2).sum(axis=0) - (moved**2).sum(axis=0)  # of each domain, in directions of no difference
+            tied = ", ".join(d for d, part in zip(self.history.domains, still) if part > DIFFERENT)
             raise InputError(
-                f"Expected mixtures that differ in {len(basis)} directions, found {known}; add runs of other mixtures, "
-                "or drop domains."
+                f"Expected mixtures that differ in {counted(len(basis), 'direction')}, found {len(moved)}, for in all "
+                f"runs shares of {brief(tied)} follow from each other; add runs of other mixtures, or give some one "
+                "name by --map."
             )
         return _moved(self.Z, basis)
 
@@ -183,7 +187,7 @@ class Effects(Problem, ABC):
         if arrays[0].shape[1] != len(self.history.covariates) or not np.isfinite(arrays[0]).all():
             raise InputError(
                 f"Expected finite values of {', '.join(self.history.covariates) or 'no covariate'} for each state, "
-                f"found {arrays[0].shape[1]} columns; give the covariates of the history, in its order."
+                f"found {counted(arrays[0].shape[1], 'column')}; give the covariates of the history, in its order."
             )
         n = max(len(a) for a in arrays)
         return tuple(np.ascontiguousarray(np.broadcast_to(a, (n, a.shape[1]))) for a in arrays)

@@ -15,7 +15,7 @@ from causalmix.core.simplex import check_mixture
 from causalmix.core.study_file import Study, read_study
 from causalmix.core.sweep_files import meant, read_sweep
 from causalmix.core.tables import LARGEST
-from causalmix.core.wording import check_apart
+from causalmix.core.wording import check_apart, counted
 from causalmix.methods.limits import limits
 from causalmix.methods.next_runs import FEWEST_AGAIN, Proposal, Room, propose, replicate_noise
 from causalmix.methods.objective import pairs
@@ -187,7 +187,8 @@ def _told(proposal: Proposal, options: Namespace, history: History | None) -> li
     """Sentences on the runs, the noise and the interval."""
     roles = proposal.table["role"].value_counts()
     kind = options.criterion or ("I" if history is not None else "D")
-    told = [f"{roles.get('design', 0)} {kind}-optimal runs and {roles.get('anchor', 0)} repeats at anchors."]
+    designed, again = (int(roles.get(role, 0)) for role in ("design", "anchor"))
+    told = [f"{counted(designed, f'{kind}-optimal run')} and {counted(again, 'repeat')} at anchors."]
     unit = " times the noise of one run" if history is None and options.noise is None else ""
     what = "a mixture at random (root mean square)"
     if history is not None:
@@ -204,5 +205,5 @@ def _told(proposal: Proposal, options: Namespace, history: History | None) -> li
         f"±{proposal.half_width:.3g}{unit} with these runs."
     )
     if proposal.needed is not None:
-        told.append(f"±{options.half_width:g} takes about {proposal.needed} further runs in all.")
+        told.append(f"±{options.half_width:g} takes about {counted(proposal.needed, 'further run')} in all.")
     return told

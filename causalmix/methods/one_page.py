@@ -8,7 +8,7 @@ from jinja2 import Environment, StrictUndefined
 
 from causalmix.core.direction import called
 from causalmix.core.paths import ASSETS
-from causalmix.core.wording import signed_as
+from causalmix.core.wording import counted, signed_as
 from causalmix.effects.interface import normal_quantile
 from causalmix.methods.next_runs import replicate_noise
 from causalmix.methods.request import BY_LETTER, Recommendation
@@ -41,7 +41,12 @@ def page(found: Recommendation, manifest: dict) -> str:
     gains |= {reference: chosen["gain_over_reference"]}
     made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     over = (m[f"gain_over_{what}"].values() for m in told["methods"] for what in ("reference", "pool"))
-    made.filters |= {"signed": signed_as(chain(*over)).format, "percent": "{:.1%}".format, "short": "{:.4g}".format}
+    made.filters |= {
+        "signed": signed_as(chain(*over)).format,
+        "percent": "{:.1%}".format,
+        "short": "{:.4g}".format,
+        "counted": counted,
+    }
     return made.from_string((ASSETS / "report.html.jinja").read_text(encoding="utf-8")).render(
         told=told, chosen=chosen, manifest=manifest, reference=reference, outcome=outcome, size=sized(rows, model),
         cautions=[*(f"{warning}." for warning in found.warnings if warning.casefold() != said), *beyond],

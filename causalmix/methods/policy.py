@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from causalmix.core.errors import InputError, brief
 from causalmix.core.history import History
 from causalmix.core.simplex import clr, log_treatment, sample_dirichlet, to_counts
+from causalmix.core.wording import counted
 from causalmix.effects.interface import EPS, Effects
 from causalmix.methods.limits import check_room, check_trust_region
 
@@ -71,10 +72,11 @@ def domain_caps(rows: np.ndarray, n_samples: int, max_repeats: float = 0) -> np.
     """Largest share of each domain that repeats no row more than so often, shape (K,), by the rows that exist."""
     rows = np.asarray(rows, float) * (1 + max_repeats)
     if rows.sum() < n_samples:
-        again = f" with at most {max_repeats:g} repeats of each" if max_repeats else ""
+        again = f" with at most {counted(max_repeats, 'repeat', form='{:g} {}')} of each" if max_repeats else ""
         raise InputError(
-            f"Expected at least {n_samples} rows in the pool for as many in the training set, found {rows.sum():.0f}"
-            f"{again}; take fewer (--n-samples), or allow repeats (--repeats-allowed, or a larger --max-repeats)."
+            f"Expected at least {counted(n_samples, 'row')} in the pool for as many in the training set, found "
+            f"{rows.sum():.0f}{again}; take fewer (--n-samples), or allow repeats (--repeats-allowed, or a larger "
+            "--max-repeats)."
         )
     return np.minimum(rows / n_samples, 1.0)
 

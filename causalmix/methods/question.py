@@ -11,6 +11,7 @@ from causalmix.core.direction import differing
 from causalmix.core.errors import InputError
 from causalmix.core.history import History
 from causalmix.core.parameters import check_name
+from causalmix.core.wording import counted
 from causalmix.effects.estimator import fit_effects
 from causalmix.effects.interface import Effects
 from causalmix.methods.limits import Caution
@@ -142,7 +143,7 @@ class Question:
         if failed := [r for r in records if r["status"] != "finished"]:
             why = " ".join(str(failed[0]["error"]).split())
             raise InputError(
-                f"Expected {len(records)} finished proxy runs for {method}, found {len(failed)} failed "
+                f"Expected {counted(len(records), 'finished proxy run')} for {method}, found {len(failed)} failed "
                 f"({why}); sweep again with --retry-failed."
             )
         return records

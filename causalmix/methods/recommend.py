@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from causalmix.core.errors import InputError
+from causalmix.core.errors import InputError, TooFewRuns
 from causalmix.core.history import DESIGN, History
 from causalmix.core.paths import is_file, results_dir
 from causalmix.core.simplex import nearest, to_counts
+from causalmix.core.wording import counted, some_of
 from causalmix.data.scores import SCORES
 from causalmix.data.states import ScoredPool, domain_means
 from causalmix.effects.estimator import fit_effects
@@ -56,7 +57,7 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
         strange += reach.strangers(history, source.identities)
         reach.doubts(strange, request.force)
     tell(f"Estimating returns from {len(history)} runs.")
-    paper = fit_effects(history, outcome, n_trees=request.trees, seed=request.seed, **settings)
+    paper, lacking = _paper(request, history, outcome, settings)
     if way == "scored":
         tell(f"Scoring {len(pool)} rows, unless the cache has them.")
         pool = source.scored(pool)  # a study's is a little smaller now
@@ -78,7 +79,7 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
         warnings.insert(0, f"No gain is promised, for what is asked is not like the history: {'; '.join(doubts)}")
     elif not choice.evidence:
         warnings.append(choice.note[0].upper() + choice.note[1:])
-    warnings += [*reach.of_models(history), *reach.stray(history)]
+    warnings += [*lacking, *reach.of_models(history), *reach.stray(history)]
     warnings += [*_stray(judge, asked.lower), *_without_rows(table, request.method, scored.domains)]
     scored_by = source.identities if way == "scored" else {}
     checks = () if doubts else _checks(question, asked, table, request.method)
@@ -90,6 +91,16 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
             tell(f"No {file}: {why}.")
         tell(f"Wrote {request.out}; report.html in it is a page to read.")
     return found
+
+
+def _paper(request: Request, history: History, outcome: str, settings: dict) -> tuple[Effects | None, list[str]]:
+    """The stage that the paper's methods follow; None, and what has to be said, where it alone has too few runs."""
+    try:
+        return fit_effects(history, outcome, n_trees=request.trees, seed=request.seed, **settings), []
+    except TooFewRuns as error:
+        if BY_LETTER[request.method] in OURS:
+            raise InputError(f"{str(error)[:-1]}, or choose --method cautious.") from error
+        return None, [f"{' and '.join(OURS)} are left out: e{str(error)[1:].partition(';')[0]}"]
 
 
 def _check_floors(floor: float | dict[str, float] | None, most: dict[str, float]) -> None:
@@ -114,12 +125,12 @@ def _of_another_study(request: Request, history: History) -> list[str]:
     if not (n := trained_otherwise(study, runs)):
         return []
     return [
-        f"{n} of {len(runs)} runs of the history are not as {Path(study).name} says now, for its rows, its model "
+        f"{some_of(n, len(runs), 'runs of the history')} not as {Path(study).name} says now, for its rows, its model "
         "or its settings have changed since: the mixture is for what they were (causalmix sweep trains anew)"
     ]
 
 
-def _question(request: Request, asked: Asked, target: Target, same: tuple[str, ...], paper: Effects) -> Question:
+def _question(request: Request, asked: Asked, target: Target, same: tuple[str, ...], paper: Effects | None) -> Question:
     """What methods are asked: of the domains that the history knows, for their part of the training set."""
     history, caution, rows = asked.history, asked.caution, np.asarray(target.rows)[: len(same)]
     places = [history.domains.index(d) for d in same]
@@ -169,7 +180,7 @@ def mixtures(
         choice = causal.without_evidence(judged, choice)
     answers = {name: METHODS[name](question) for name in ("Equal", "Proportional")}
     answers[CAUTIOUS] = Answer(question.of_pool(choice.weights), len(question.history), "" if withheld else choice.note)
-    for name in OURS:
+    for name in OURS if question.fitted else ():  # too few runs for their stage
         found = METHODS[name](question)
         held = question.of_pool(nearest(question.whole(found.weights)[None], allowed.floors, allowed.caps)[0])
         moved = np.abs(held - found.weights).max() > 1e-9
@@ -226,8 +237,8 @@ def _without_rows(table: pd.DataFrame, method: str, domains: tuple[str, ...]) ->
     line = table.set_index("method").loc[BY_LETTER[method]]
     if not (without := [d for d in domains if line[f"w_{d}"] > 0 and line[f"n_{d}"] == 0]):
         return []
-    rows = int(sum(line[f"n_{d}"] for d in domains))
-    return [f"The training set has no row of {', '.join(without)}, whose share of {rows} rows is less than one row"]
+    rows = counted(int(sum(line[f"n_{d}"] for d in domains)), "row")
+    return [f"The training set has no row of {', '.join(without)}, whose share of {rows} is less than one row"]
 
 
 def _amounts(table: pd.DataFrame, target: Target, domains: tuple[str, ...], pool: Dataset) -> pd.DataFrame:

@@ -265,7 +265,7 @@ class Recommendation:
     asked: Asked  # what it comes to
     reference: np.ndarray  # what Cautious has to beat, of the history's domains, shape (K,): within limits and caps
     effects: Effects  # of the model that predicts all gains
-    paper: Effects  # of the stage that CausalMix-A and CausalMix-S follow
+    paper: Effects | None  # of the stage that CausalMix-A and CausalMix-S follow; None where its runs are too few
     target: Target
     pool: Dataset  # row_id, domain, messages and more
     scored: ScoredPool  # the same rows, domains in the history's order

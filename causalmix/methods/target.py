@@ -9,6 +9,7 @@ import pandas as pd
 from causalmix.core.errors import InputError
 from causalmix.core.history import LARGEST_SIZE, SCALES, History
 from causalmix.core.tables import read_table
+from causalmix.core.wording import counted
 from causalmix.methods.policy import domain_caps
 
 WORDS = dict(zip(SCALES, ("rows", "parameters")))  # for the sizes of a run
@@ -83,7 +84,7 @@ def scale_of(x: np.ndarray, history: History) -> tuple[int | None, str, bool]:
 
 def sized(rows: int | None, model: str) -> str:
     """The size that gains are for, in words."""
-    told = f"{rows:,} rows" if rows else "as many rows as the history's runs have, which it does not tell,"
+    told = counted(rows, "row") if rows else "as many rows as the history's runs have, which it does not tell,"
     return f"{told} and {'' if 'parameters' in model else 'the model '}{model}" if model else told.rstrip(",")
 
 
@@ -98,7 +99,7 @@ def scale_told(x: np.ndarray, n_samples: int, history: History) -> str:
             f"{' and '.join(spans)}: they are extrapolated."
         )
     if rows not in (None, n_samples):
-        return f"Gains are those of the history's runs, which train on {rows:,} rows, not {n_samples:,}."
+        return f"Gains are those of the history's runs, which train on {counted(rows, 'row')}, not {n_samples:,}."
     return ""
 
 

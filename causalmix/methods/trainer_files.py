@@ -98,7 +98,7 @@ def write(folder: Path, rows: Dataset, domains: Sequence[str], ending: str, seed
         if name not in left:
             plain = json.loads(json.dumps(settings | {"seed": seed}))  # else YAML points at what is equal
             text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-            told = f"# Shares of {len(of)} rows: {shares}.\n{COMMANDS[name]}\n{text}"
+            told = f"# Shares of {counted(len(of), 'row')}: {shares}.\n{COMMANDS[name]}\n{text}"
             (folder / name).write_text(told, encoding="utf-8")
     return left
 

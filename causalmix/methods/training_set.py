@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.core.direction import called
-from causalmix.core.wording import signed_as
+from causalmix.core.wording import counted, signed_as
 from causalmix.data.pools import hub
 from causalmix.methods.request import BY_LETTER, Recommendation
 from causalmix.methods.target import scale_of, scale_told, sized
@@ -34,7 +34,8 @@ def shown(found: Recommendation, form: str = "table") -> str:
 def _text(found: Recommendation) -> str:
     table, lines = found.table, found.table.set_index("method")
     shares = pd.DataFrame({"domain": found.domains, "pool rows": found.target.rows})
-    for short, method in BY_LETTER.items():
+    letters = {short: method for short, method in BY_LETTER.items() if method in lines.index}
+    for short, method in letters.items():
         many = method == BY_LETTER[found.request.method]
         for what, prefix in BY_DOMAIN.items() if many else list(BY_DOMAIN.items())[:2]:
             values = [lines.loc[method, f"{prefix}_{d}"] for d in found.domains]
@@ -45,8 +46,8 @@ def _text(found: Recommendation) -> str:
         gains[what.replace("_", " ")] = [_interval(signed_as(columns.flat), gain) for gain in columns]
     gains["in support"] = ["yes" if inside else "no" for inside in table["in_support"]]
     state = found.target.table(found.history).head(len(found.target.x))
-    sizes = f"{found.target.n_samples} rows of {found.target.pool} ({len(found.pool)} rows)"
-    told = "Cautious, CausalMix-A and CausalMix-S; an epoch is all rows of a domain, a token about four bytes of text:"
+    sizes = f"{counted(found.target.n_samples, 'row')} of {found.target.pool} ({len(found.pool)} rows)"
+    told = f"{', '.join(letters.values())}; an epoch is all rows of a domain, a token about four bytes of text:"
     parts = ["\n".join(f"! {warning}." for warning in found.warnings)] * bool(found.warnings)
     parts += [f"{sizes}, mixed by the returns of {len(found.history)} runs.", told, shares.to_string(index=False)]
     rows, model, inside = scale_of(found.target.x, found.history)
@@ -134,10 +135,14 @@ def _taken(found: Recommendation) -> str:
 
 def _judged(found: Recommendation) -> str:
     """Whose gains the table has, and which returns CausalMix-A and CausalMix-S follow."""
-    names, stages = {"bayesian": "the Bayesian stage", "forest": "the forest"}, (found.effects, found.paper)
-    judge, paper = (names.get(one.stage, f"the {one.stage} stage") for one in stages)
-    told = f"All gains are predicted by {judge}, which Cautious follows; CausalMix-A and CausalMix-S follow {paper}."
-    return " ".join(filter(None, dict.fromkeys([told, found.effects.note, found.paper.note])))
+    names, stages = (
+        {"bayesian": "the Bayesian stage", "forest": "the forest"},
+        filter(None, (found.effects, found.paper)),
+    )
+    judge, *paper = (names.get(one.stage, f"the {one.stage} stage") for one in stages)
+    follow = "".join(f"; CausalMix-A and CausalMix-S follow {stage}" for stage in paper)
+    told = f"All gains are predicted by {judge}, which Cautious follows{follow}."
+    return " ".join(filter(None, dict.fromkeys([told, found.effects.note, found.paper.note if paper else ""])))
 
 
 def _of_state(found: Recommendation) -> str:

@@ -19,7 +19,7 @@ from causalmix.core.errors import InputError
 from causalmix.core.history import MIN_ROWS
 from causalmix.core.paths import ASSETS
 from causalmix.core.study_file import read_study
-from causalmix.core.wording import check_apart
+from causalmix.core.wording import check_apart, counted
 from causalmix.core.yaml_file import read_yaml
 from causalmix.data.fingerprints import unmarked
 from causalmix.data.named_models import is_own, load_tokenizer, require_model
@@ -61,7 +61,7 @@ def init(asked: Asked, tell: Callable[[str], None] = lambda _: None) -> Path:
     told = ", ".join(f"{domain} {count:,}" for domain, count in counts.items())
     by = f"the column {options.get('domain_column', 'domain')}"
     by = "file" if options.get("domain") == "file" else "source" if "source_to_domain" in options else by
-    tell(f"Found {len(pool):,} rows of {len(counts)} domains, by {by}: {told}.")
+    tell(f"Found {len(pool):,} rows of {counted(len(counts), 'domain')}, by {by}: {told}.")
     tell(pool.info.description)
     check_apart(counts.index, ", or map them (--source-map, and --source-column for a column)")
     table = pd.DataFrame({"domain": pool["domain"][:], "content": list(map(json.dumps, pool["messages"]))})

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from user_files import QUICK, ROWS, write_rows
 
+from causalmix.core.errors import InputError
 from causalmix.core.simplex import log_treatment
 from causalmix.core.tables import read_table, write_table
 from causalmix.data import scored_pools, summaries
@@ -102,6 +103,19 @@ def test_history_without_covariates_needs_no_scores(request_, folder, monkeypatc
     bare = recommend(replace(request_, history=folder / "bare.csv"), **QUICK)
     assert json.loads(shown(bare, "json"))["state"] == {} and "nothing was scored" in shown(bare)
     assert len(pd.read_csv(io.StringIO(shown(bare, "csv")))) == 5
+
+
+def test_too_few_runs_for_the_papers_stage_leave_out_its_methods_alone(request_, folder, tmp_path):
+    """Cautious answers, also on its page; who wants the others' mixture hears how many runs that takes."""
+    pd.read_csv(folder / "bare.csv").head(20).assign(x_age=np.arange(20.0)).to_csv(tmp_path / "few.csv", index=False)
+    (tmp_path / "state.json").write_text('{"x_age": 9.5}')
+    few = replace(request_, history=tmp_path / "few.csv", state=tmp_path / "state.json", out=tmp_path / "mix")
+    answer = recommend(few, **QUICK)
+    assert answer.table["method"].tolist() == ["Equal", "Proportional", "Cautious"]
+    told = "CausalMix-A and CausalMix-S are left out: expected more than 20 runs for the linear stage with 5 domains"
+    assert told in shown(answer) and told in (tmp_path / "mix" / "report.html").read_text("utf-8")
+    with pytest.raises(InputError, match="found 20; add runs .*, or choose --method cautious"):
+        recommend(replace(few, method="A", out=None), **QUICK)
 
 
 def test_pool_that_comes_with_the_covariates_is_not_scored(request_, pool, tmp_path, monkeypatch):
@@ -253,7 +267,7 @@ def test_rows_that_were_skipped_are_told(request_, folder, tmp_path, pool):
     write_rows(tmp_path / "pool.jsonl", [*pool[0], pool[0][0]])
     (tmp_path / "mine.yaml").write_text(f"loader: local\noptions: {{path: {tmp_path / 'pool.jsonl'}, on_bad: skip}}\n")
     text = shown(recommend(replace(request_, pool=str(tmp_path / "mine.yaml")), **QUICK))
-    assert "1 of 301 rows were skipped" in text and "(300 rows)" in text
+    assert "1 of 301 rows was skipped" in text and "(300 rows)" in text
 
 
 def test_recipe_file_stands_for_its_rows(request_, folder, tmp_path, found):

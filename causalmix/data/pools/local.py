@@ -11,6 +11,7 @@ from datasets import Dataset
 
 from causalmix.core.errors import InputError
 from causalmix.core.parameters import check_name
+from causalmix.core.wording import some_of
 from causalmix.core.yaml_file import read_yaml
 from causalmix.data.pools import files, forms, hub, reading
 from causalmix.data.pools.files import Line
@@ -191,5 +192,6 @@ def _usable(table: pd.DataFrame, path: str, on_bad: str) -> tuple[pd.DataFrame, 
             f"Expected conversations with an assistant's answer in {path}, found {hub.plain(problem)} in {where}; "
             f"correct it{more}, or leave such rows out with on_bad: skip (--on-bad skip){advice}."
         )
-    told = f"{len(bad)} of {len(asked)} rows were skipped, the first of them {where}: {hub.plain(problem)}."
+    told = some_of(len(bad), len(asked), "rows", "was skipped,", "were skipped, the first of them")
+    told = f"{told} {where}: {hub.plain(problem)}."
     return table[table["problem"] == ""], [told]

@@ -165,7 +165,8 @@ def _as_json(value: object) -> str:
 def _account(label: str, kinds: Mapping[str, Counter]) -> dict[str, object]:
     """What was read of a file, in words."""
     many = lambda counts: ", ".join(  # noqa: E731
-        f"{name or 'as it is'}{f' ({n} rows)' if len(counts) > 1 else ''}" for name, n in counts.most_common()
+        f"{name or 'as it is'}{counted(n, 'row', form=' ({:,} {})') if len(counts) > 1 else ''}"
+        for name, n in counts.most_common()
     )
     unused = ", ".join(sorted(map(str, set(kinds["columns"]) - set(kinds["used"]))))
     told = {"file": label, "rows": sum(kinds["form"].values()), "form": many(kinds["form"])}

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.core.parameters import check_name
+from causalmix.core.wording import counted
 from causalmix.methods.question import Answer, ProxyRun, Question
 from causalmix.train.spec import MIXERS, ODM_FORMS
 
@@ -25,5 +26,7 @@ def mixture(question: Question, form: str = "paper") -> Answer:
     found = question.trained("ODM", runs)[0]["training"]["mixing"]
     trajectory = pd.DataFrame(found["trajectory"], columns=[f"w_{d}" for d in question.history.domains])
     again = sum(found["new_epochs"])
-    note = f"{form} form, realised shares of one run" + (f"; {again} domains ran out and began again" if again else "")
+    note = f"{form} form, realised shares of one run" + (
+        f"; {counted(again, 'domain')} ran out and began again" if again else ""
+    )
     return Answer(np.array(found["weights"]), 1, note, {"trajectory": trajectory})
