@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from chapter_cells import said
 from datasets import Dataset
 
 from causalmix.core.errors import InputError
@@ -104,6 +105,20 @@ def test_a_covariate_a_world_apart_in_one_run_is_told():
     history = check_history(table(x_age=age, x_mark=1.0 * rare, x_none=np.where(rare, -999, age)))
     (told,) = reach.stray(history)
     assert told.startswith("x_none is -999 in 7 against 0.") and not reach.far(history, np.array([1, 0, -500]))
+
+
+@pytest.mark.parametrize(
+    "chapter, part", {"04_effects": "The history holds", "05_mixture": "goal = find_target"}.items()
+)
+def test_a_chapter_tells_of_such_a_covariate_and_else_of_none(tmp_path, chapter, part):
+    """Where it describes the history, in a sentence of its own."""
+    age, names = (
+        np.linspace(1, 3, N),
+        {"outcome": "y_dev", "lower": False, "out": tmp_path, "target": "", "history": ""},
+    )
+    for x_age, many in ((age, 0), (np.where(np.arange(N) == 7, -999, age), 1)):
+        runs = check_history(table(x_age=x_age))
+        assert said(chapter, part, runs=runs, given=runs, **names).count(". x_age is -999 in 7 against") == many
 
 
 def test_scorers_that_the_history_names_have_to_be_the_same():

@@ -51,6 +51,11 @@ def of_models(history: History) -> list[str]:
     ]
 
 
+def stray_told(history: History) -> str:
+    """The same, and that, as sentences that go on after another; empty where there is nothing to say."""
+    return "".join(f" {found}." for found in (*of_models(history), *stray(history)))
+
+
 def far(history: History, x: np.ndarray) -> list[str]:
     """What of a state, shape (d,), lies far outside of the runs', a sentence's part each."""
     found = []
