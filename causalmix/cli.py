@@ -16,6 +16,7 @@ from causalmix.core import paths
 from causalmix.core.errors import InputError, plain
 from causalmix.core.parameters import SUBJECTS, FitParameters, declaration, read, subject_of
 from causalmix.core.study_file import PLACES, read_study
+from causalmix.core.wording import counted
 from causalmix.methods.request import OF_ROWS, add_fields, add_options, read_as, request_of
 
 
@@ -350,9 +351,11 @@ def _trials(study: str, settings: dict) -> int:
 
 def _count(records: list[dict]) -> int:
     failed = [record for record in records if record["status"] == "failed"]
-    print(f"{len(records) - len(failed)} runs finished, {len(failed)} failed.")
+    print(f"{counted(len(records) - len(failed), 'run')} finished, {len(failed)} failed.")
     for record in failed:
         print(f"{record['run_id']}: {record['error']}", file=sys.stderr)
+    if failed:
+        print("Sweep again with --retry-failed to train these.", file=sys.stderr)
     return int(bool(failed))
 
 

@@ -5,7 +5,10 @@ import pandas as pd
 import pytest
 
 from causalmix.core.errors import InputError
-from causalmix.train import audit
+from causalmix.study import parts, trials
+from causalmix.study.plan import workload
+from causalmix.train import audit, records, sweep
+from causalmix.train.ledger import Ledger
 from causalmix.train.sft import SFTSettings
 
 
@@ -36,14 +39,30 @@ def test_uneven_panel_is_refused():
 
 def test_training_again_finds_a_record_that_is_not_true():
     """A record that differs on one task shows, and so does its size."""
-    records = [
+    recorded = [
         {"run_id": "x", "spec": {"seed": 1}, "scores": {"t": 0.5, "u": 0.25}},
         {"run_id": "y", "spec": {"seed": 2}, "scores": {"t": 0.5, "u": 0.75}},
     ]
-    again = audit.train_again(records, lambda spec: {"scores": {"t": 0.5, "u": 0.25}})
+    again = audit.train_again(recorded, lambda spec: {"scores": {"t": 0.5, "u": 0.25}})
     assert again["largest_difference"].tolist() == [0.0, 0.5]
     assert "Of 2 runs trained again, 1 agree" in audit.agreement_sentence(again)
     assert "The run that was trained again agrees" in audit.agreement_sentence(again.head(1))
+
+
+def test_a_model_that_was_moved_is_found_where_it_lies_now(tmp_path, make_spec, monkeypatch):
+    """Whoever takes a run from the record to train it again, or to learn from it, gets its model's present place."""
+    old, new = (make_spec(model=f"{place}/base@0123abcd") for place in ("old", "new"))
+    ledger, further = Ledger(tmp_path / "runs.jsonl"), dict.fromkeys(("covariates", "scores"), {"t": 0.5})
+    facts = {"status": "finished", "error": None, "training": {"rows": 10, "tokens": 70}} | further
+    ledger.append({"run_id": old.run_id, "spec": old.as_dict()} | facts)
+    trial = parts.Trial("Equal", "whole", new)
+    for found in (records.recorded(ledger, [new], 1), sweep.run_sweep([new], ledger, None),
+                  trials.recorded_or_trained([trial], ledger, False)[1]):  # fmt: skip
+        seen = []
+        audit.train_again(found, lambda spec: seen.append(spec["model"]) or facts)
+        assert seen == [new.model]
+    monkeypatch.setattr(workload.paths, "results_dir", lambda _: tmp_path)
+    assert workload._recorded("own", new.model, "w").value == 7
 
 
 def test_movement_is_the_spread_between_percentiles():

@@ -2,6 +2,8 @@
 
 import io
 import json
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -361,3 +363,20 @@ def test_domains_that_are_written_in_two_ways_are_refused(tmp_path):
     assert done.returncode == 2 and "'Lists '" in done.stderr and "'lists'" in done.stderr, done.stderr
     with pytest.raises(InputError, match="'Lists ' and 'lists'; write them alike, or map sources"):
         load_real(Recipe("local", {"path": str(tmp_path / "rows")}), 500, 0)
+
+
+def test_what_the_driver_writes_while_it_measures_goes_with_a_folder_that_a_later_sweep_removes(
+    tmp_path, make_spec, monkeypatch
+):
+    """A short run is trained before the sweep; a driver that is killed then leaves what the next one finds."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "causalmix-sweep-dead" / "causalmix-sft-x").mkdir(parents=True)
+    seen = []
+
+    def train(_):
+        seen.extend(tmp_path.iterdir())
+        assert Path(tempfile.mkdtemp(prefix="causalmix-sft-")).parent == seen[0]
+        return {"training": {"seconds": 0.0}}
+
+    announce.measured(make_spec(), train)
+    assert len(seen) == 1 and seen[0].name.startswith("causalmix-sweep-") and not list(tmp_path.iterdir())

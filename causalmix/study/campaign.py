@@ -287,8 +287,8 @@ def _check_record(history: History, ledger: Ledger, design: Design, world: World
         return
     spec = RunSpec.from_dict(recorded)
     again = spec_of(design, world.name, spec.weights, spec.state, spec.seed, domains=spec.domains)
-    values = json.loads(json.dumps(again.as_dict()))
-    if differing := [name for name, value in values.items() if recorded[name] != value]:
+    then, now = spec.identifying(), again.identifying()
+    if differing := [name for name, value in now.items() if then[name] != value]:
         raise InputError(
             f"Expected a history of the study's design, found runs with another {', '.join(differing)}; "
             "train the runs and write the history again with the same parameters."

@@ -52,7 +52,7 @@ def recorded_or_trained(
         raise InputError(
             f"Expected recorded runs of these mixtures in {ledger.path.name}, found none; set train_missing."
         )
-    return kept, [finished[t.spec.run_id] for t in kept]
+    return kept, [t.spec.recorded(finished) for t in kept]
 
 
 def coverage(kept: Sequence[Trial], planned: Sequence[Trial]) -> pd.DataFrame:

@@ -4,12 +4,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from causalmix.core.errors import InputError, one_line
 from causalmix.core.history import MIN_ROWS
 from causalmix.core.parameters import RunsParameters
 from causalmix.core.wording import counted
 from causalmix.data.scored_pools import World
 from causalmix.lm.tasks import SPLITS
-from causalmix.train.clusters import CPU_COUNT, visible_gpus
+from causalmix.train.clusters import CPU_COUNT, own_scratch, visible_gpus
 from causalmix.train.design import times_rows
 from causalmix.train.one_run import train
 from causalmix.train.spec import RunSpec
@@ -42,7 +43,12 @@ def before_training(missing: Sequence[RunSpec], world: World, n_workers: int | N
     )
     if not measure:
         return f"{told}."
-    fixed, per_row = measured(missing[0])
+    try:
+        fixed, per_row = measured(missing[0])
+    except (InputError, OSError, MemoryError):
+        raise
+    except Exception as error:  # the run's own, which its record will tell
+        return f"{told}; how long it takes is not told, for a short run ended with {one_line(error)}."
     workers = min(n_workers or len(visible_gpus()) or CPU_COUNT, len(missing))
     minutes = (len(missing) * fixed + rows * per_row) / workers / 60
     return (
@@ -64,5 +70,6 @@ def measured(spec: RunSpec, train: Callable[[dict], dict] = train) -> tuple[floa
     """Seconds of a run besides its training (loading, judging), and of training on one row, by a run of few rows."""
     few = min(spec.n_samples, SHORT * int(spec.settings.get("batch_size", 8)))
     start = time.perf_counter()
-    facts = train(replace(spec, n_samples=few, epochs=1).as_dict())["training"]
+    with own_scratch():
+        facts = train(replace(spec, n_samples=few, epochs=1).as_dict())["training"]
     return time.perf_counter() - start - facts["seconds"], facts["seconds"] / few

@@ -152,7 +152,7 @@ def panel_history(ledger: Ledger, design: Design, specs: list[RunSpec]) -> pd.Da
     finished, parts = ledger.finished(), []
     for number, spec in enumerate(specs[: design.noise_specs]):
         group = [spec, *noise_panel(design, [spec])]
-        records = [finished[s.run_id] for s in group if s.run_id in finished]
+        records = [s.recorded(finished) for s in group if s.run_id in finished]
         if len(records) == design.noise_seeds:
             parts.append(history(records).assign(spec=number))
     if len(parts) < 2:

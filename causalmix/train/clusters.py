@@ -27,6 +27,7 @@ from pydantic import Field
 from causalmix.core.errors import InputError, refused
 from causalmix.core.paths import cache_dir
 from causalmix.core.settings import Settings, validated
+from causalmix.core.wording import counted
 from causalmix.core.yaml_file import read_yaml
 
 #: One thread for each worker's arithmetic: as many single-threaded runs as cores finish soonest,
@@ -231,7 +232,7 @@ def _local(n_workers: int | None, most: float, gpus: int) -> Iterator[Client]:
     there = visible_gpus()
     if 0 < len(there) < gpus:
         raise InputError(
-            f"Expected {gpus} GPUs on this machine for a run, found {len(there)}; name a cluster that has them."
+            f"Expected {counted(gpus, 'GPU')} on this machine for a run, found {len(there)}; name a cluster with more."
         )
     shares = [",".join(there[i : i + gpus]) for i in range(0, len(there) - gpus + 1, gpus)]
     n_workers = min(n_workers or len(shares) or CPU_COUNT, most)
@@ -269,6 +270,13 @@ def scratch_folder(base: Path) -> Iterator[str]:
                 yield str(folder)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def own_scratch() -> Iterator[None]:
+    """What this process writes for the moment goes with such a folder: were it killed, the next sweep removes it."""
+    with scratch_folder(Path(tempfile.gettempdir())) as folder, patch.object(tempfile, "tempdir", folder):
+        yield
 
 
 @contextmanager

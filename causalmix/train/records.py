@@ -160,7 +160,7 @@ def ledger_of(study: str) -> Ledger:
 def recorded(ledger: Ledger, specs: list[RunSpec], least: int = MIN_ROWS) -> list[dict]:
     """The ledger's finished records of these specs, in their order; InputError when there are fewer."""
     finished = ledger.finished()
-    records = [finished[s.run_id] for s in specs if s.run_id in finished]
+    records = [s.recorded(finished) for s in specs if s.run_id in finished]
     if len(records) < least:
         raise InputError(
             f"Expected at least {least} finished runs of this design in {ledger.path.name}, found {len(records)}; "

@@ -63,6 +63,10 @@ class RunSpec:
         values["training"].pop(REPORT, None)
         return values
 
+    def recorded(self, records: Mapping[str, dict]) -> dict:
+        """Its record among those of a ledger, by run_id; who trains it again finds its model where this spec has it."""
+        return records[self.run_id] | {"spec": self.as_dict()}
+
     @property
     def world_name(self) -> WorldName:
         """The pool that ``world`` names, and how many candidates of each domain are drawn from it."""

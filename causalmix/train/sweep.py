@@ -1,5 +1,6 @@
 """Sweeps: given specs, return their records, training on a Dask cluster what the ledger lacks; the driver writes."""
 
+import errno
 import json
 import logging
 import os
@@ -26,6 +27,7 @@ VERSIONED = tuple("causalmix cloudpickle dask datasets distributed numpy tokeniz
 MACHINE_ERRORS = (KilledWorker, OSError, MemoryError, ImportError)
 #: The same from an accelerator, by name, so that nothing here imports torch.
 ACCELERATOR_ERRORS = {"AcceleratorError", "OutOfMemoryError"}
+FULL = os.strerror(errno.ENOSPC)  # in the words of libraries that raise other errors, and of launched processes
 Train = Callable[[dict], dict]
 
 
@@ -54,7 +56,7 @@ def run_sweep(
                 with connect(client, n_workers=n_workers, runs=len(group), gpus=gpus) as connected:
                     _train_all(group, ledger, train, connected, meter, retries)
     records = ledger.latest()
-    return [records[spec.run_id] for spec in specs]
+    return [spec.recorded(records) for spec in specs]
 
 
 def _missing(wanted: dict[str, RunSpec], ledger: Ledger, retry_failed: bool) -> list[RunSpec]:
@@ -93,8 +95,7 @@ def _train_all(specs: list[RunSpec], ledger: Ledger, train: Train, client: Clien
             record, error = _record(spec, future)
             future.release()
             # Not Dask's own retries: these also repeat what the run does wrong, and count no lost worker.
-            machines = isinstance(error, MACHINE_ERRORS) or _is_of_accelerator(error)
-            if machines and tried[spec.run_id] < retries:
+            if _is_of_machine(error) and tried[spec.run_id] < retries:
                 tried[spec.run_id] += 1
                 again = client.submit(_checked, spec.as_dict(), **shared, priority=-1)  # last: it may pass
                 futures.append(again)
@@ -162,6 +163,10 @@ def _start_anew(worker: Worker) -> None:
 
     if worker.nanny:
         worker.loop.add_callback(replace)
+
+
+def _is_of_machine(error: BaseException | None) -> bool:
+    return isinstance(error, MACHINE_ERRORS) or _is_of_accelerator(error) or FULL in str(error)
 
 
 def _is_of_accelerator(error: BaseException | None) -> bool:

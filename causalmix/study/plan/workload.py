@@ -17,6 +17,7 @@ from causalmix.core.settings import validated
 from causalmix.core.study_file import Study
 from causalmix.core.wording import counted
 from causalmix.data.families import KINDS
+from causalmix.data.fingerprints import by_content
 from causalmix.data.named_models import is_own
 from causalmix.data.recipes import Recipe
 from causalmix.data.scores import HES_MAX_TOKENS, LOSS_MAX_TOKENS
@@ -256,11 +257,11 @@ def _named(family: str, what: str) -> str:
 
 def _recorded(study: str, model: str, prefix: str) -> Assumption | None:
     """Tokens of a row as finished runs of a study have counted them; None without such a run."""
-    found = []
+    found, wanted = [], by_content(model)
     for name in ("runs.jsonl", "trials.jsonl"):
         for record in Ledger(paths.results_dir(study) / name).finished().values():
             spec, training = record["spec"], record["training"]
-            if spec["model"] == model and spec["world"].startswith(prefix) and training.get("rows"):
+            if by_content(spec["model"]) == wanted and spec["world"].startswith(prefix) and training.get("rows"):
                 # A run that mixes while it trains counts every row that it was handed, in all epochs.
                 passes = 1 if "mixing" in training else spec["epochs"]
                 found.append(training["tokens"] / (training["rows"] * passes))
