@@ -1,5 +1,6 @@
 """The book: its gates bite, its pages need no network, and what its prose names exists."""
 
+import base64
 import re
 import shutil
 import zipfile
@@ -289,18 +290,24 @@ Because it scatters.
 """
 
 
+DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # a PNG
+
+
 def test_the_edition_for_students_has_exercises_and_no_solution(copy_of):
-    """Neither text nor executed cells of a solution are in any file, its search and its sources included."""
+    """Neither text nor executed cells of a solution are in any file, its search, sources and pictures included."""
 
     def add_exercise(page):
         tagged = new_code_cell("print('refraction')", execution_count=3, metadata={"tags": ["solution"]})
-        tagged.outputs = [new_output("stream", text="refraction\n")]
+        picture = new_output("display_data", {"image/png": DOT})
+        tagged.outputs = [new_output("stream", text="refraction\n"), picture]
         end = "```{solution-end}\n```\n"
         page.cells += [new_markdown_cell(EXERCISE), new_markdown_cell(end), tagged]
 
     write_page(copy_of, add_exercise)
     index = build.build(root=copy_of, student=True)
-    texts = [path.read_text("utf-8", "ignore") for path in index.parent.rglob("*") if path.is_file()]
+    files = [path for path in index.parent.rglob("*") if path.is_file()]
+    texts = [path.read_text("utf-8", "ignore") for path in files]
+    assert not any(path.read_bytes() == base64.b64decode(DOT) for path in files)
     assert any("Why is it blue?" in text for text in texts)
     assert not any(word in text for text in texts for word in ("it scatters", "refraction"))
 
