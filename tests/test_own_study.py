@@ -5,12 +5,14 @@ import json
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from chapters import command, sweep_here
+from datasets import Dataset
 from real_rows import own_cache, turns, write_lines  # noqa: F401 (a fixture)
 
 from causalmix.book import progress
@@ -380,3 +382,14 @@ def test_what_the_driver_writes_while_it_measures_goes_with_a_folder_that_a_late
 
     announce.measured(make_spec(), train)
     assert len(seen) == 1 and seen[0].name.startswith("causalmix-sweep-") and not list(tmp_path.iterdir())
+
+
+def test_a_short_run_that_fails_leaves_the_telling_to_the_sweep(make_spec, monkeypatch):
+    """Its error stands in the place of minutes, and not as a traceback; what the machine or the input lacks ends it."""
+    world = SimpleNamespace(pool=Dataset.from_dict({"n_tokens": [3, 5]}), validation=lambda: None)
+    fails = Mock(side_effect=[FloatingPointError("the loss is nan"), OSError(28, "full")])
+    monkeypatch.setattr(announce.measured, "__defaults__", (fails,))
+    told = announce.before_training([make_spec()], world, 1, True)
+    assert told.startswith("1 run is left: 10 rows, about 40 tokens") and told.endswith("Error: the loss is nan.")
+    with pytest.raises(OSError, match="full"):
+        announce.before_training([make_spec()], world, 1, True)

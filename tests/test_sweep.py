@@ -17,6 +17,7 @@ from distributed import Client, LocalCluster
 
 from causalmix.core.errors import InputError
 from causalmix.core.progress import listening
+from causalmix.train import sweep
 from causalmix.train.ledger import Ledger
 from causalmix.train.spec import RunSpec
 from causalmix.train.sweep import run_sweep
@@ -179,6 +180,13 @@ def test_failed_run_is_recorded_and_retried_on_request(client, ledger, tmp_path)
     again = run_sweep(specs, ledger, train_or_raise, client=client, retry_failed=True)
     assert [r["status"] for r in again] == ["finished"] * 3 and not failed(ledger)
     assert [traces(tmp_path, seed) for seed in range(3)] == [1, 1, 1]
+
+
+def test_a_full_disk_is_the_machines_whoever_tells_of_it():
+    """What saves models raises errors of its own, and a launched process that failed is a RuntimeError."""
+    told = "SafetensorError: Error while serializing: I/O error: No space left on device (os error 28)"
+    assert sweep._is_of_machine(RuntimeError(f"Training ended with exit code 1 ([rank0]: {told})"))
+    assert sweep._is_of_machine(OSError(28, "x")) and not sweep._is_of_machine(RuntimeError("loss is 12 apples"))
 
 
 def test_result_that_cannot_be_recorded_is_a_failure(client, ledger, tmp_path):
