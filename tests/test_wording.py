@@ -25,7 +25,7 @@ def test_one_is_one():
 
 def test_numbers_have_three_digits_and_counts_all_of_theirs():
     """What rounds up has the digits of what it becomes; whole numbers are counts."""
-    shown = {0.9996: "1.00", 18223.4: "18,200", 881965.0: "881,965", 0.5: "0.500", 1e-7: "1.00e-07"}
+    shown = {0.9996: "1.00", 18223.4: "18,200", 881965.0: "881,965", 0.5: "0.500", 1e-7: "1.00e-07", -0.0: "0"}
     assert {value: short(value) for value in shown} == shown
     assert [p_told(p) for p in (1e-30, 0.0123, float("nan"))] == ["p < 0.001", "p = 0.012", "p = nan"]
 

@@ -55,7 +55,7 @@ def p_told(p: float) -> str:
 def short(value: float, digits: int = 3) -> str:
     """A float for reading: plain notation unless it is very large or small; what is whole keeps all of its digits."""
     if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
+        return f"{value:zg}"
     value = value if value % 1 == 0 else float(f"{value:.{digits - 1}e}")  # before its size is taken: .9996 is 1.00
     size = math.floor(math.log10(abs(value)))
     return f"{value:,.{max(digits - 1 - size, 0)}f}" if -4 <= size < 6 else f"{value:.{digits - 1}e}"
