@@ -226,6 +226,32 @@ def test_the_command_takes_a_history(tmp_path, capsys, simulated):
     assert "Best by the runs so far: a " in shown.err and "of the present optimum over the reference" in shown.err
 
 
+@pytest.mark.parametrize("sizes, asked", [((500, 2000), 1250), ((1500, 1500), 3000)])
+def test_a_size_of_its_own_hides_nothing_that_runs_of_others_tell(sizes, asked):
+    """One size in all candidates would put the runs' worlds apart, and leave a best mixture at random."""
+    rng, theta = np.random.default_rng(6), np.array([0.05, 0.01, -0.02, -0.04])
+    T = rng.dirichlet(np.ones(K), 40)
+    frame = pd.DataFrame(T, columns=[f"w_{name}" for name in NAMES]).assign(run_id=range(40), x_hes=rng.normal(size=40))
+    y = np.log(T + 0.01) @ theta + 0.01 * rng.normal(size=40)
+    found = propose(room(sizes=(asked,)), 2, check_history(frame.assign(y_dev=y, n_samples=np.repeat(sizes, 20))))
+    assert np.log(found.optimum + 0.01) @ theta > 0.1  # which sums to 0, so that is a gain over Equal
+
+
+def test_the_command_takes_the_sizes_of_a_history_and_says_where_none_is_asked_for(tmp_path, capsys, simulated):
+    path = tmp_path / "sweep.csv"
+    for sizes, given, told in (
+        ((500, 2000), [], []), ((500, 2000), [1250], []), ((500, 2000), [8000], ["500 to 2000", "8000"]),
+        ((1500, 1500), [3000], ["1500", "3000"]),
+    ):  # fmt: skip
+        write_table(path, simulated.frame.assign(n_samples=np.resize(sizes, len(simulated))))
+        line = ["design", "--history", str(path), "--runs", "4", "--target", "hes=0.9"]
+        assert cli.main([*line, *(["--sizes", *map(str, given)] if given else [])]) == 0
+        shown = capsys.readouterr()
+        assert set(pd.read_csv(pd.io.common.StringIO(shown.out))["n_samples"]) <= set(given or sizes)
+        assert "Best by the runs so far: a " in shown.err and shown.err.count("is extrapolated") == bool(told)
+        assert all(f"{rows} rows" in shown.err or f"for {rows}," in shown.err for rows in told)
+
+
 def test_the_command_takes_a_sweep_as_others_keep_it(tmp_path, capsys, simulated):
     """As a recommendation does, and tells what was done to read it."""
     shares = simulated.frame.filter(like="w_").rename(columns=lambda name: f"config.mix.{name[2:]}")

@@ -56,6 +56,7 @@ def answer(options: Namespace) -> tuple[Proposal, list[str]]:
     proposal = propose(room, history=history, target=target, **{name: getattr(options, name) for name in names})
     if not options.sizes and not study and (history is None or "n_samples" not in history.frame):
         told = [*told, f"A run is taken to have {ROWS} rows: --sizes says otherwise."]
+    told = [*told, *_of_sizes(room, history)]
     off = [name for name, (low, high) in room.covariates.items() if not low <= aim.get(name, low) <= high]
     told = [*told, *(f"No run can be in the target's {name}: all that is told of it is extrapolated." for name in off)]
     note = [f"{room.note[:1].upper()}{room.note[1:]}."] * bool(room.note)
@@ -95,15 +96,15 @@ def _check_numbers(options: Namespace) -> None:
         raise InputError(f"Expected a new file at {options.out}, found {found}; name another, nothing is written over.")
 
 
-def _given(options: Namespace, study: Study | None) -> tuple[History | None, Sequence[str], int, Sequence[str]]:
-    """The history if there is one, the domains, the rows of a training set, and what was done to read them.
+def _given(options: Namespace, study: Study | None) -> tuple[History | None, Sequence[str], list[int], Sequence[str]]:
+    """The history if there is one, the domains, rows that a training set may have, and what was done to read them.
 
     The outcome is called by its column from here on.
     """
-    path, rows, domains = options.history, ROWS, ()
+    path, rows, domains = options.history, [ROWS], ()
     if study:
         runs = study.of("proxy_sft")
-        path, rows = study.history, runs.n_samples
+        path, rows = study.history, [runs.n_samples]
         if not path.is_file():
             from causalmix.data.recipes import Recipe  # takes seconds to load
             from causalmix.data.tiny.items import DOMAINS
@@ -114,7 +115,9 @@ def _given(options: Namespace, study: Study | None) -> tuple[History | None, Seq
     if path is not None:
         sweep = read_sweep(path, outcome=options.outcome)
         history, options.outcome = sweep.history.parts((DESIGN,)), sweep.outcome
-        return history, history.domains, history.usual_rows, sweep.told
+        several = "log2_n_samples" in history.covariates
+        rows = sorted(set(map(int, history.frame["n_samples"]))) if several else [history.usual_rows]
+        return history, history.domains, rows, sweep.told
     domains = domains or [name.strip() for name in options.domains.split(",")]
     if len(domains) < 2 or len(set(domains)) < len(domains) or not all(domains):
         raise InputError(f"Expected two or more names of domains, each once, found {options.domains!r}; correct them.")
@@ -123,7 +126,7 @@ def _given(options: Namespace, study: Study | None) -> tuple[History | None, Seq
 
 
 def _room(
-    options: Namespace, history: History | None, domains: Sequence[str], rows: int, named: Mapping[str, float]
+    options: Namespace, history: History | None, domains: Sequence[str], rows: list[int], named: Mapping[str, float]
 ) -> Room:
     """Where the runs can be made; a reference is given, else named by a study, else Equal."""
     floor, cap = _shares(options.floor, domains, "--floor", 0), _shares(options.cap, domains, "--cap", 1)
@@ -135,7 +138,7 @@ def _room(
     held = limits(reference, floor, cap)
     if np.abs(held.inside(np.eye(len(domains))) - held.reference).max() < ROUNDING:
         raise InputError("Expected floors and caps that leave mixtures to choose from, found one mixture; widen them.")
-    sizes = sorted({int(part) if part.isdecimal() else 0 for part in _split(options.sizes)}) or [rows]
+    sizes = sorted({int(part) if part.isdecimal() else 0 for part in _split(options.sizes)}) or rows
     if options.sizes and not 1 <= sizes[0] <= sizes[-1] <= LARGEST_SIZE:
         raise InputError(
             f"Expected whole numbers from 1 to {LARGEST_SIZE:g} for --sizes, found {options.sizes!r}; write for "
@@ -145,6 +148,16 @@ def _room(
     models = tuple(sorted(set(history.frame["model_size"]))) if several else ()
     ranges = _ranges(options.covariates, history)
     return Room(tuple(domains), ranges, tuple(sizes), models, floor, cap, held.reference, held.note)
+
+
+def _of_sizes(room: Room, history: History | None) -> list[str]:
+    """What has to be said where no run has been as small or as large as those that gains are told for."""
+    if history is None or "n_samples" not in history.frame:
+        return []
+    low, high, most = history.frame["n_samples"].min(), history.frame["n_samples"].max(), max(room.sizes)
+    several = f"{low:g} to {high:g}" if low < high else f"{low:g}"
+    told = f"Runs so far have {several} rows: what is told of gains, which are for {most:g}, is extrapolated."
+    return [told] * (not low <= most <= high)
 
 
 def _ranges(text: str, history: History | None) -> dict[str, tuple[float, float]]:

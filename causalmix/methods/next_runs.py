@@ -75,7 +75,7 @@ def propose(
     at, X, scales = room.draw(seed)
     T, S = np.unique(at, axis=0), room.states(X, *scales.T)
     past = None if history is None else (history.T, _past_states(room, history))
-    features = Features.of(*(np.vstack(both) for both in zip((at, S), *[past] * (history is not None))))
+    features = Features.of(*(np.vstack(both) for both in zip((at, _as_varied(S, past)), *[past] * bool(past))))
     F = features(at, S)
     if history is None:
         belief = Belief.prior(F.shape[1], noise or 1.0)
@@ -105,6 +105,16 @@ def _past_states(room: Room, history: History) -> np.ndarray:
             else np.full(len(X), np.log2(history.frame[size].iloc[0] if size in history.frame else max(values)))
             for size, scale, values in zip(SIZES, SCALES, room.scales)]  # fmt: skip
     return np.column_stack([X, *logs])
+
+
+def _as_varied(S: np.ndarray, past: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+    """States whose spread tells units: of a size that is one in all candidates, the past runs' sizes stand for it.
+
+    Else the one size would make theirs look worlds apart, and what they say of returns would not reach it.
+    """
+    if past is None:
+        return S
+    return np.where(np.ptp(S, axis=0) > 0, S, np.resize(past[1], S.shape))
 
 
 def _covariates_aimed_at(X: np.ndarray, past: tuple | None, target: np.ndarray | None) -> np.ndarray:
