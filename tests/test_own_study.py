@@ -24,6 +24,7 @@ from causalmix.core.tables import read_table
 from causalmix.data.families import KINDS
 from causalmix.data.recipes import Recipe
 from causalmix.data.scored_pools import load_named, load_real
+from causalmix.study.init import Asked, init
 from causalmix.train import announce, records
 from causalmix.train.ledger import Ledger
 from causalmix.train.spec import RunSpec
@@ -106,6 +107,46 @@ def test_a_study_is_not_written_among_the_rows(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = command(tmp_path, "init", ".")
     assert done.returncode == 2 and "outside of the folder of rows" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    "columns, by, why",
+    [
+        ({"source": lambda d, i: "mine"}, "file", "the column source, which tells no two domains apart"),
+        (
+            {"source": lambda d, i: f"{i:02d}"},
+            "file",
+            "the column source, for most of its 60 values have fewer than 20",
+        ),
+        (
+            {"source": lambda d, i: f"{i:02d}", "topic": lambda d, i: d},
+            "the column topic",
+            "the column source, for most",
+        ),
+        ({"domain": lambda d, i: "even odd".split()[i % 2]}, "the column domain", ""),
+    ],
+)
+def test_what_tells_no_domains_gives_way_to_what_does(tmp_path, columns, by, why):
+    """A column of one value, or of one for each row; a file without rows, or of none, does not count."""
+    (tmp_path / "rows").mkdir()
+    for domain in ("sums", "lists"):
+        rows = [{"messages": turns(f"{i} {domain}", "a")} for i in range(60)]
+        rows = [row | {name: told(domain, i) for name, told in columns.items()} for i, row in enumerate(rows)]
+        write_lines(tmp_path / "rows" / f"{domain}.jsonl", rows)
+    (tmp_path / "rows/empty.jsonl").touch()
+    (tmp_path / "rows/settings.json").write_text('{"rate": 1}')
+    said: list[str] = []
+    asked = Asked(tmp_path / "rows", tmp_path / "s.yaml", read_as={"on_bad": "skip"})
+    init(asked, said.append)
+    assert f"by {by}: " in next(told for told in said if told.startswith("Found")) and (why in said[0] or not why)
+
+
+def test_a_column_of_a_value_for_each_row_is_told_in_short(tmp_path):
+    rows = [{"source": f"page {i}", "messages": turns(f"{i}", "a")} for i in range(300)]
+    path = write_lines(tmp_path / "rows.jsonl", rows)
+    with pytest.raises(InputError, match=r"\(1 of 1\) and 290 more; add rows, .*--domain-column") as refused:
+        init(Asked(Path(path), tmp_path / "s.yaml"))
+    assert len(str(refused.value)) < 500
 
 
 def test_what_is_judged_by_is_never_trained_on(own):

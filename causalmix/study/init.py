@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from dask.system import CPU_COUNT
+from datasets import Dataset
 from jinja2 import Environment, StrictUndefined
 from torch.utils.benchmark import Timer
 
@@ -23,7 +24,7 @@ from causalmix.core.wording import check_apart, counted
 from causalmix.core.yaml_file import read_yaml
 from causalmix.data.fingerprints import unmarked
 from causalmix.data.named_models import is_own, load_tokenizer, require_model
-from causalmix.data.pools import local
+from causalmix.data.pools import forms, local
 from causalmix.data.scored_pools import VALIDATION_ROWS
 from causalmix.lm.conversations import tokenize
 from causalmix.methods.refusals import check_outside
@@ -33,6 +34,7 @@ SAMPLE = 2_000  # rows whose tokens are counted
 FEWEST = 20  # different rows of a domain: a tenth is held out, half of it Dev, and a state draws half of the rest
 ROWS_PER_RUN = 1_500  # at most: as the proxy runs of the embedded world
 LARGEST = 1_000_000  # rows of a pool that a study may have
+TOLD = 40  # domains that are named on the terminal; the study's file has all
 COLUMNS = ("domain", "source", "category", "subset", "task", "topic")  # that may tell the domain, in this order
 
 
@@ -55,21 +57,15 @@ def init(asked: Asked, tell: Callable[[str], None] = lambda _: None) -> Path:
     require_model(asked.model)
     own = _own_tasks(asked.tasks) if asked.tasks else []
     path = str(asked.rows.resolve())
-    options = {"path": path} | _way(path, asked.read_as)
-    pool = local.load_pool(**options)
-    counts = pd.Series(pool["domain"][:]).value_counts(sort=False)
-    told = ", ".join(f"{domain} {count:,}" for domain, count in counts.items())
-    by = f"the column {options.get('domain_column', 'domain')}"
-    by = "file" if options.get("domain") == "file" else "source" if "source_to_domain" in options else by
-    tell(f"Found {len(pool):,} rows of {counted(len(counts), 'domain')}, by {by}: {told}.")
+    options, pool, counts, different = _told_apart(path, asked.read_as, tell)
+    told = _some([f"{domain} {count:,}" for domain, count in counts.items()], TOLD)
+    tell(f"Found {len(pool):,} rows of {counted(len(counts), 'domain')}, by {_by(options)}: {told}.")
     tell(pool.info.description)
     check_apart(counts.index, ", or map them (--source-map, and --source-column for a column)")
-    table = pd.DataFrame({"domain": pool["domain"][:], "content": list(map(json.dumps, pool["messages"]))})
-    different = table.drop_duplicates("content").groupby("domain").size().reindex(counts.index, fill_value=0)
     if few := [f"{domain} ({n} of {counts[domain]})" for domain, n in different.items() if n < FEWEST]:
         raise InputError(
-            f"Expected at least {FEWEST} rows that differ in every domain, found fewer in {', '.join(few)}; "
-            "add rows, or leave these domains out of the files."
+            f"Expected at least {FEWEST} rows that differ in every domain, found fewer in {_some(few, TOLD // 4)}; "
+            "add rows, leave these domains out, or say what tells domains (--domain-column, --domain file)."
         )
     chosen = np.random.default_rng(0).permutation(len(pool))[:SAMPLE]
     rows = tokenize(pool.select(np.sort(chosen)), load_tokenizer(asked.model))
@@ -100,16 +96,48 @@ def _check_out(asked: Asked) -> None:
     check_outside(folder, rows)  # results will lie beside the file
 
 
-def _way(path: str, given: Mapping[str, str]) -> dict[str, str]:
-    """What tells the domain, if it is not given: the first column that all files have, else the file itself."""
+def _told_apart(
+    path: str, given: Mapping[str, str], tell: Callable[[str], None]
+) -> tuple[dict[str, str], Dataset, pd.Series, pd.Series]:
+    """How rows are read so that their domains are told, the rows, and how many each domain has and how many differ."""
+    ways = _ways(path, given)
+    for way, *others in (ways[i:] for i in range(len(ways))):
+        options = {"path": path} | way
+        try:
+            pool = local.load_pool(**options)
+        except local.OneDomain:
+            if not others:
+                raise
+            tell(f"Not by {_by(options)}, which tells no two domains apart.")
+            continue
+        counts = pd.Series(pool["domain"][:]).value_counts(sort=False)
+        table = pd.DataFrame({"domain": pool["domain"][:], "content": list(map(json.dumps, pool["messages"]))})
+        different = table.drop_duplicates("content").groupby("domain").size().reindex(counts.index, fill_value=0)
+        if not others or "domain_column" not in way or (different >= FEWEST).mean() > 0.5:
+            break
+        tell(f"Not by {_by(options)}, for most of its {len(counts):,} values have fewer than {FEWEST} rows.")
+    return options, pool, counts, different
+
+
+def _ways(path: str, given: Mapping[str, str]) -> list[dict[str, str]]:
+    """What may tell the domain, if it is not given: the columns that all files of rows have, then the file itself."""
     named = {name: str(Path(to).resolve()) if name == "source_to_domain" else to for name, to in given.items()}
     if named.keys() & {"domain", "domain_column", "source_to_domain"}:
-        return named
-    columns = local.columns_of(path)
-    found = next((name for name in COLUMNS if all(name in there for there in columns.values())), "")
-    if not found and len(columns) > 1:
-        return named | {"domain": "file"}
-    return named | ({"domain_column": found} if found and found != "domain" else {})
+        return [named]
+    own = named.get("messages_column", "messages")
+    files = [found for found in local.columns_of(path).values() if forms.form_of(dict.fromkeys(found, 1), own)]
+    there = [name for name in COLUMNS if all(name in found for found in files)]
+    ways = [named | ({"domain_column": name} if name != "domain" else {}) for name in there]
+    return [*ways, *[named | {"domain": "file"}] * (len(files) > 1)] or [named]
+
+
+def _by(options: Mapping[str, str]) -> str:
+    by = f"the column {options.get('domain_column', 'domain')}"
+    return "file" if options.get("domain") == "file" else "source" if "source_to_domain" in options else by
+
+
+def _some(names: list[str], most: int) -> str:
+    return ", ".join(names[:most]) + f" and {len(names) - most:,} more" * (len(names) > most)
 
 
 def _own_tasks(folder: Path) -> list[dict]:

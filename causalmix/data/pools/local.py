@@ -25,6 +25,10 @@ AGAIN = "an id a second time"
 Parts = Mapping[str, Callable[[], Iterator[Line]]]  # what gives the rows of each file, by its name
 
 
+class OneDomain(InputError):
+    """Rows of one domain alone, or of none, by what should tell it."""
+
+
 def load_pool(
     path: str, domain_column: str = "domain", source_to_domain: Mapping[str, str | None] | str | None = None,
     source_column: str = "source", messages_column: str = "messages", id_column: str | None = None,
@@ -89,7 +93,7 @@ def pool_of(
     if usable["domain"].nunique() < fewest:
         found = ", ".join(usable["domain"].unique()) or "no row that can be used"
         told = " ".join((f"{found}; a mixture needs two.", *skipped))
-        raise InputError(f"Expected rows of two or more domains in {path}, found {told}")
+        raise OneDomain(f"Expected rows of two or more domains in {path}, found {told}")
     chosen = usable.iloc[hub.stratified(usable["domain"], max_rows, seed)]
     pool = reading.pool(rows, chosen, layout.covariates)
     left_out = [{"reason": why, "file": file, "rows": "", "example": ""} for file, why in others.items()]
