@@ -71,9 +71,9 @@ def without_evidence(question: Question, found: Choice) -> Choice:
     if support(own, question.x, question.history).inside and high >= 0 and not falls:
         near = "" if np.abs(own - whole).max() < LEAST else ", or what is allowed that is nearest to them,"
         return replace(found, weights=own, note=f"{found.told}: the pool's own proportions{near} are proposed")
-    why = "no run is near the pool's own proportions" if high >= 0 else "they speak against the pool's own proportions"
+    why = "no run is near the pool's own proportions" if high >= 0 else "runs speak against the pool's own proportions"
     why = f"the pool's own proportions may not keep {', '.join(falls)}" if falls else why
-    equal = "Equal" if not limit.note else "the nearest mixture to it that rows and floors allow"
+    equal = "Equal" if not limit.note else "the mixture nearest to Equal that rows and floors allow"
     return replace(found, note=f"{found.told}: {equal} is proposed, for {why}")
 
 
