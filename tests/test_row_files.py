@@ -338,6 +338,25 @@ def test_cells_that_the_names_do_not_cover_shift_nothing(tmp_path):
         local.load_pool(str(tmp_path / "rows.csv"))
 
 
+@pytest.mark.parametrize("separator, further", [(",", 3), ("\t", 1), (";", 4)])
+def test_a_quote_that_is_not_closed_loses_no_rows_in_silence(tmp_path, separator, further):
+    """It would close at the next one, some rows later, which all would be one row's text."""
+    rows = [
+        ["q, and", "a", "one"],
+        ["Oh\nwell; so\tit, is\n", "a", "two"],
+        *[["q", "a", "one"]] * further,
+        ["q", "a", "two"],
+    ]
+    text = [separator.join(f'"{cell}"' for cell in row) for row in [["prompt", "response", "domain"], *rows]]
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(text))
+    assert len(local.load_pool(str(path))) == len(rows)
+    text[3], text[-1] = text[3].replace('"', "").replace("q", '"q', 1), text[-1].replace('"', "").replace("q", 'q"', 1)
+    path.write_text("\n".join(text[:4] + [line.replace('"', "") for line in text[4:-1]] + text[-1:]))
+    with pytest.raises(InputError, match=f"a quote that takes {further} further lines .* in row 3"):
+        local.load_pool(str(path))
+
+
 @pytest.mark.parametrize(
     "text, encoding", [("问题是什么", "gbk"), ("Что это такое", "cp1251"), ("質問は何ですか", "shift_jis")]
 )

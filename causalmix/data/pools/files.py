@@ -173,7 +173,19 @@ def _csv(file: Path) -> Iterator[Line]:
         found, names = len(table.columns) + table.index.nlevels, len(table.columns)
         raise ValueError(f"{found} cells in row 1 under {names} names: put quotes around texts that hold {separator!r}")
     for number, values in enumerate(table.itertuples(index=False, name=None), 1):
-        yield Line(number, dict(zip(table.columns, values)), how=how)
+        yield Line(number, dict(zip(table.columns, values)), _swallowed(values, separator), how)
+
+
+def _swallowed(values: Sequence[Any], separator: str) -> str:
+    """Why cells are no row: a quote that nothing closes in its own row has taken those after it for its text."""
+    most = len(values) - 1
+    for place, cell in enumerate(values):
+        first, *inside, last = str(cell).split("\n") if "\n" in str(cell) else ("", "")
+        ends = first.count(separator) == most - place and last.count(separator) == place
+        # A table in a text may look so as well, if it has as many columns: commas are common, tabs are not.
+        if ends and most and (inside or separator == "\t") and all(line.count(separator) == most for line in inside):
+            return f"a quote that takes {len(inside) + 1} further lines for its text (close it, or leave it out)"
+    return ""
 
 
 def _parquet(file: Path) -> Iterator[Line]:
