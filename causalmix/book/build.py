@@ -115,7 +115,7 @@ def setup(app: object) -> dict[str, bool]:
     """Hook into Sphinx: what pages include is written before they are read, and what they load when they are."""
     if STUDENT in os.environ:
         app.connect("config-inited", _without_sources)
-        app.connect("doctree-read", _without_solutions, priority=0)  # before their pictures are collected
+        app.connect("doctree-read", _without_solutions)
     app.connect("builder-inited", _as_on_pages)
     app.connect("builder-inited", _write_included)
     app.connect("doctree-read", _number_tables)
