@@ -3,14 +3,19 @@
 import gzip
 import json
 import os
+import tempfile
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from language_models import chat_tokenizer
 from real_rows import own_cache, turns, write_lines  # noqa: F401 (a fixture)
 
+from causalmix.core import paths
 from causalmix.core.errors import InputError
-from causalmix.data.pools import hub, local
+from causalmix.core.scratch import scratch_folder
+from causalmix.data import scored_pools
+from causalmix.data.pools import hub, local, reading
 from causalmix.lm import conversations
 
 
@@ -379,3 +384,23 @@ def test_a_name_that_stands_twice_in_a_row_is_no_row(tmp_path):
         (tmp_path / name).write_text(text)
         with pytest.raises(InputError, match="the name 'prompt' twice"):
             local.load_pool(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("use", ["rows", "pool", "no cache"])
+def test_what_a_killed_process_left_behind_goes_with_the_next(tmp_path, monkeypatch, use):
+    """Rows that were read, a pool that was scored, a cache that nobody keeps: whoever lives holds a lock on its own."""
+    monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "causalmix-sweep-dead" / "rows").mkdir(parents=True)
+    with scratch_folder(tmp_path) as alive:
+        (tmp_path / "causalmix-sweep-late").mkdir()
+        if use == "rows":
+            assert Path(reading._scratch.__wrapped__()).parent == tmp_path
+        elif use == "pool":
+            scored_pools._keep(tmp_path / "pool", lambda made: Path(made, "x").touch())
+            assert (tmp_path / "pool" / "x").is_file()
+        else:
+            with paths.cache_for(kept=False):
+                assert paths.cache_dir().parent == tmp_path
+        assert Path(alive).is_dir()
+        assert not [name for name in ("dead", "late") if (tmp_path / f"causalmix-sweep-{name}").exists()]

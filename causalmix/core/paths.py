@@ -12,6 +12,7 @@ from unittest.mock import patch
 from platformdirs import user_cache_path
 
 from causalmix.core.errors import InputError
+from causalmix.core.scratch import scratch_folder
 
 PACKAGE = Path(__file__).resolve().parents[1]
 ASSETS = PACKAGE / "assets"
@@ -116,6 +117,6 @@ def cache_dir() -> Path:
 @contextmanager
 def cache_for(kept: bool) -> Iterator[None]:
     """The cache as it is, or an empty one that is gone at the end."""
-    with tempfile.TemporaryDirectory(prefix="causalmix-", ignore_cleanup_errors=True) as folder:
+    with scratch_folder(Path(tempfile.gettempdir())) as folder:
         with patch.dict(os.environ, {} if kept else {"CAUSALMIX_CACHE": folder}):
             yield

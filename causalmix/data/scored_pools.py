@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase
 
 from causalmix.core.errors import InputError
 from causalmix.core.paths import cache_dir, write_whole
+from causalmix.core.scratch import scratch_folder
 from causalmix.core.wording import check_apart
 from causalmix.data import fingerprints, states
 from causalmix.data.families import KINDS, Kind, kind_of, real_kind
@@ -200,7 +201,7 @@ def _keep(folder: Path, write: Callable[[str], None]) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if folder.exists():
             return
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        with scratch_folder(folder.parent) as scratch:
             made = os.path.join(scratch, "new")
             os.mkdir(made)
             write(made)

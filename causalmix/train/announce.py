@@ -7,10 +7,11 @@ from dataclasses import replace
 from causalmix.core.errors import InputError, one_line
 from causalmix.core.history import MIN_ROWS
 from causalmix.core.parameters import RunsParameters
+from causalmix.core.scratch import own_scratch
 from causalmix.core.wording import counted
 from causalmix.data.scored_pools import World
 from causalmix.lm.tasks import SPLITS
-from causalmix.train.clusters import CPU_COUNT, own_scratch, visible_gpus
+from causalmix.train.clusters import CPU_COUNT, visible_gpus
 from causalmix.train.design import times_rows
 from causalmix.train.one_run import train
 from causalmix.train.spec import RunSpec

@@ -1,6 +1,5 @@
 """Clusters: from a word, an address or Slurm options to a Dask client with workers of one run each."""
 
-import fcntl
 import logging
 import math
 import os
@@ -12,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +25,7 @@ from pydantic import Field
 
 from causalmix.core.errors import InputError, refused
 from causalmix.core.paths import cache_dir
+from causalmix.core.scratch import scratch_folder
 from causalmix.core.settings import Settings, validated
 from causalmix.core.wording import counted
 from causalmix.core.yaml_file import read_yaml
@@ -45,7 +45,6 @@ LOCAL_SETTINGS = {
 SLURM_SETTINGS = LOCAL_SETTINGS | {LOST: "2 minutes"}
 ADDRESS = re.compile(r"([a-z]+://)?(\S+):\d+")
 HERE = re.compile(r"localhost|127(\.\d+){3}|\[::1\]")  # hosts that nobody else reaches
-SCRATCH = "causalmix-sweep-"
 STARTS = 4  # of a worker that is killed before it has started
 Line = Annotated[str, Field(pattern=r"^.*\S.*$")]  # a second one would be a directive, or a command, nobody meant
 
@@ -254,37 +253,3 @@ def _local(n_workers: int | None, most: float, gpus: int) -> Iterator[Client]:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         yield stack.enter_context(Client(cluster))
-
-
-@contextmanager
-def scratch_folder(base: Path) -> Iterator[str]:
-    """A folder that is removed at the end, as are here those of sweeps that were killed; its lock says who lives."""
-    base.mkdir(parents=True, exist_ok=True)
-    for left in base.glob(f"{SCRATCH}*"):
-        with suppress(OSError), _locked(left):
-            shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=".causalmix-", dir=base, ignore_cleanup_errors=True) as empty:
-        with _locked(empty):
-            folder = Path(empty).rename(base / f"{SCRATCH}{Path(empty).name.rpartition('-')[2]}")
-            try:
-                yield str(folder)
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def own_scratch() -> Iterator[None]:
-    """What this process writes for the moment goes with such a folder: were it killed, the next sweep removes it."""
-    with scratch_folder(Path(tempfile.gettempdir())) as folder, patch.object(tempfile, "tempdir", folder):
-        yield
-
-
-@contextmanager
-def _locked(folder: str | Path) -> Iterator[None]:
-    """Hold a folder's lock, which ends with the process; BlockingIOError where another one holds it."""
-    there = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(there, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(there)

@@ -1,10 +1,11 @@
 """Rows of files as the rows of a pool, and the account of it: what was read, and what was left out."""
 
+import atexit
 import json
 import re
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -18,6 +19,7 @@ from datasets.arrow_writer import ArrowWriter
 
 from causalmix.core.errors import DEEP, InputError
 from causalmix.core.paths import cache_dir
+from causalmix.core.scratch import scratch_folder
 from causalmix.core.wording import counted
 from causalmix.data.pools import files, forms, hub
 from causalmix.data.pools.files import Line
@@ -54,7 +56,7 @@ def convert(
 ) -> tuple[Dataset, pd.DataFrame, list[dict[str, object]]]:
     """All rows on disk, bad ones without turns; a line each of what is known of them; and the account by files."""
     names = domains_of(parts)
-    file, told, account = Path(_scratch().name, f"{uuid4().hex}.arrow"), [], []
+    file, told, account = Path(_scratch(), f"{uuid4().hex}.arrow"), [], []
     with ArrowWriter(features=Features(hub.FEATURES | FURTHER), path=str(file)) as writer:
         for label, part in parts.items():
             stem = names[label] if layout.by_file or len(parts) > 1 else None
@@ -73,10 +75,10 @@ def convert(
 
 
 @cache
-def _scratch() -> tempfile.TemporaryDirectory:
+def _scratch() -> str:
     """A folder of this process, for rows that are too many for memory; it goes when the process ends."""
-    cache_dir().mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(dir=cache_dir(), prefix="rows-")
+    atexit.register((kept := ExitStack()).close)
+    return kept.enter_context(scratch_folder(cache_dir()))
 
 
 def domains_of(labels: Iterable[str]) -> dict[str, str]:

@@ -1,0 +1,46 @@
+"""Folders for the moment: one that its process leaves behind, killed, is removed by the next that needs one there."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from unittest.mock import patch
+
+SCRATCH = "causalmix-sweep-"  # begins their names
+
+
+@contextmanager
+def scratch_folder(base: Path) -> Iterator[str]:
+    """A folder that is removed at the end, as are here those of sweeps that were killed; its lock says who lives."""
+    base.mkdir(parents=True, exist_ok=True)
+    for left in base.glob(f"{SCRATCH}*"):
+        with suppress(OSError), _locked(left):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=".causalmix-", dir=base, ignore_cleanup_errors=True) as empty:
+        with _locked(empty):
+            folder = Path(empty).rename(base / f"{SCRATCH}{Path(empty).name.rpartition('-')[2]}")
+            try:
+                yield str(folder)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def own_scratch() -> Iterator[None]:
+    """What this process writes for the moment goes with such a folder: were it killed, the next sweep removes it."""
+    with scratch_folder(Path(tempfile.gettempdir())) as folder, patch.object(tempfile, "tempdir", folder):
+        yield
+
+
+@contextmanager
+def _locked(folder: str | Path) -> Iterator[None]:
+    """Hold a folder's lock, which ends with the process; BlockingIOError where another one holds it."""
+    there = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(there, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(there)
