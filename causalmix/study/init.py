@@ -64,8 +64,9 @@ def init(asked: Asked, tell: Callable[[str], None] = lambda _: None) -> Path:
     check_apart(counts.index, ", or map them (--source-map, and --source-column for a column)")
     if few := [f"{domain} ({n} of {counts[domain]})" for domain, n in different.items() if n < FEWEST]:
         raise InputError(
-            f"Expected at least {FEWEST} rows that differ in every domain, found fewer in {_some(few, TOLD // 4)}; "
-            "add rows, leave these domains out, or say what tells domains (--domain-column, --domain file)."
+            f"Expected at least {FEWEST} rows of every domain that are no copies of others, found fewer in "
+            f"{_some(few, TOLD // 4)}; add rows, leave these domains out, or say what tells domains "
+            "(--domain-column, --domain file)."
         )
     chosen = np.random.default_rng(0).permutation(len(pool))[:SAMPLE]
     rows = tokenize(pool.select(np.sort(chosen)), load_tokenizer(asked.model))
