@@ -260,6 +260,20 @@ def test_numbers_that_are_not_used_are_named(runs, tmp_path):
     assert "Not used of h.csv: rows_seen;" in read_sweep(tmp_path / "h.csv").told[0]
 
 
+@pytest.mark.parametrize("name", ["RunName", "name"])
+def test_runs_are_paired_by_names_where_numbers_only_count_rows(runs, tmp_path, name):
+    """Scores that were sorted and counted anew would each be those of another run."""
+    ids = pd.DataFrame({name: [f"swarm-{i}" for i in range(N)], "index": range(N)})
+    pd.concat([ids, runs[0]], axis=1).to_csv(tmp_path / "r.csv", index=False)
+    scores = ids.assign(acc=runs[1], day=[f"monday {i}" for i in range(N)]).sort_values("acc")
+    scores.assign(index=range(N)).to_csv(tmp_path / "m.csv", index=False)
+    assert same(read_sweep(ratios=tmp_path / "r.csv", metrics=tmp_path / "m.csv", outcome="acc"), runs, runs[1])
+    scores.assign(index=np.arange(N)[::-1] * 3).to_csv(tmp_path / "m.csv", index=False)
+    pd.concat([ids.assign(index=np.arange(N) * 3), runs[0]], axis=1).to_csv(tmp_path / "r.csv", index=False)
+    with pytest.raises(InputError, match="index and (Run)?[nN]ame pair alike"):
+        read_sweep(ratios=tmp_path / "r.csv", metrics=tmp_path / "m.csv", outcome="acc")
+
+
 def test_new_names_of_outcomes_have_to_be_new(tmp_path):
     """Else nothing would happen; one's own name is no news, and domains of one name are added up."""
     shares = pd.DataFrame(np.random.default_rng(0).dirichlet(np.ones(2), 20), columns=["w_a", "w_b"])

@@ -143,14 +143,15 @@ def _joined(
         right = right.assign(**{direction.LOWER: " ".join(map(named, lower))} if lower else {})
     else:
         right = _read(metrics, renamed, waiting, said)
-    both = [name for name in (*IDS, *left.columns[:1]) if name in left and name in right]
+    texts = left.select_dtypes(["object", "str"])
+    both = [name for name in dict.fromkeys((*IDS, *left.columns[:1], *texts)) if name in left and name in right]
     keys = [name for name in both if left[name].is_unique and right[name].is_unique]
     if not keys:
         raise InputError(
             f"Expected a column that names each run once in both {ratios.name} and {metrics.name}, such as run or "
             f"index, found {brief(', '.join(map(str, left)))} and {brief(', '.join(map(str, right)))}; add one."
         )
-    key = keys[0]
+    key = _sure(keys, left, right)
     left, right = (one.assign(**{key: one[key].astype(str)}) for one in (left, right))
     numbers = [_as_number(one[key]) for one in (left, right)]
     if all(one.is_unique for one in numbers) and numbers[0].isin(numbers[1]).sum() > left[key].isin(right[key]).sum():
@@ -172,6 +173,24 @@ def _joined(
     if bare and any(sum_to_one(left[shares].to_numpy(float) / scale).all() for scale in (1, 100)):
         frame = frame.rename(columns={name: f"w_{name}" for name in shares})  # bare names of domains, as olmix has them
     return frame.rename(columns={key: "run_id"})
+
+
+def _sure(keys: list[str], left: pd.DataFrame, right: pd.DataFrame) -> str:
+    """The column that pairs runs: the first, unless it counts the rows of each table and names pair these otherwise."""
+    named = {key: [_as_number(one[key].astype(str)) for one in (left, right)] for key in keys}
+    at = {key: pd.Series(range(len(right)), theirs).reindex(ours).to_numpy() for key, (ours, theirs) in named.items()
+          if theirs.is_unique}  # fmt: skip
+    first = at.get(keys[0], np.full(len(left), np.nan))
+    counts = lambda names: (pd.to_numeric(names, errors="coerce").diff()[1:] == 1).all()  # noqa: E731
+    other = [
+        key for key in keys[1:] if (np.isfinite(first - at.get(key, np.nan)) & (first != at.get(key, first))).any()
+    ]
+    sure = [key for key in (keys[0], *other) if not all(map(counts, named[key]))]
+    if other and len(sure) > 1:
+        raise InputError(
+            f"Expected runs that {' and '.join(sure)} pair alike, found that they do not; leave out what names no runs."
+        )
+    return sure[0] if other and sure else keys[0]
 
 
 def _as_number(names: pd.Series) -> pd.Series:
