@@ -8,7 +8,7 @@ import pytest
 
 from causalmix.core.errors import InputError, brief, plain
 from causalmix.core.history import check_history
-from causalmix.core.sweep_files import read_sweep
+from causalmix.core.sweep_files import read_results, read_sweep
 from causalmix.core.tables import read_table
 
 NAMES = ("prose", "code", "proofs")
@@ -258,6 +258,18 @@ def test_numbers_that_are_not_used_are_named(runs, tmp_path):
         read_sweep(tmp_path / "h.csv", renamed={"rows": "n_samples"})
     frame.rename(columns={"y_dev": "eval/acc"}).to_csv(tmp_path / "h.csv", index=False)
     assert "Not used of h.csv: rows_seen;" in read_sweep(tmp_path / "h.csv").told[0]
+
+
+def test_results_on_the_way_to_which_two_runs_are_named_are_refused(tmp_path):
+    """As where runs and their seeds are numbers; a part of a name is no other run."""
+    for place in ("a", "a__b/org__a__b", "org__c"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "results_1.json").write_text('{"results": {"task": {"acc,none": 1.0}}}')
+    assert set(read_results(tmp_path, ["a", "a__b", "c"])[0].index) == {"a", "a__b", "c"}
+    (tmp_path / "a/c").mkdir()
+    (tmp_path / "a/results_1.json").rename(tmp_path / "a/c/results_1.json")
+    with pytest.raises(InputError, match="at a/c/results_1.json, found the names of a and c;"):
+        read_results(tmp_path, ["a", "a__b", "c"])
 
 
 @pytest.mark.parametrize("name", ["RunName", "name"])

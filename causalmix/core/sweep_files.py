@@ -368,8 +368,13 @@ def read_results(folder: Path, runs: Collection[str]) -> tuple[pd.DataFrame, lis
             models = [str(found.get(name) or "") for name in ("model_name", "model_name_sanitized")]
             lower |= {name for name in scores if better.get(name.split("/")[0], {}).get(name.split("/")[1]) is False}
         places = (*path.relative_to(folder).parts[:-1], *models)
-        if ends := [part for place in places for part in (place, *re.split("__|/", place)) if part in runs]:
-            rows.setdefault(ends[-1], {}).update(scores)
+        if len(named := sorted({name for place in places for name in _named_in(place, runs)})) > 1:
+            raise InputError(
+                f"Expected results of one run at {path.relative_to(folder)}, found the names of {' and '.join(named)}; "
+                "give folders no names of other runs."
+            )
+        if named:
+            rows.setdefault(named[0], {}).update(scores)
     if not rows:
         raise InputError(
             f"Expected {RESULTS} below a folder for each run in {folder}, found {counted(len(files), 'file')}, none "
@@ -378,6 +383,13 @@ def read_results(folder: Path, runs: Collection[str]) -> tuple[pd.DataFrame, lis
     told = f"{folder.name}: {counted(len(files), 'file')} of results, of {counted(len(rows), 'run')}"
     told += "; a later file counts before others."
     return pd.DataFrame.from_dict(rows, orient="index"), sorted(lower), told
+
+
+def _named_in(place: str, runs: Collection[str]) -> list[str]:
+    """Runs that a folder or a model is named after: the longest end of it that is one, else all parts that are."""
+    starts = [0, *(found.end() for found in re.finditer("__|/", place))]
+    ends = [place[start:] for start in starts if place[start:] in runs]
+    return ends[:1] or [part for part in re.split("__|/", place) if part in runs]
 
 
 def _scores(results: Mapping, groups: Mapping) -> Iterable[tuple[str, float]]:
