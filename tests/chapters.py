@@ -2,9 +2,11 @@
 
 import io
 import os
+import sys
 import warnings
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -114,3 +116,10 @@ def page_text(path) -> str:
 def pages_told(done):
     """The pages that a command says it has made."""
     return [line.strip() for line in done.stdout.splitlines() if line.strip().endswith(".ipynb")]
+
+
+if __name__ == "__main__":  # in a process of its own, for a package that is not this one
+    done = command(Path(sys.argv[1]), *sys.argv[2:])
+    print(done.stdout)
+    print(done.stderr, file=sys.stderr)
+    sys.exit(done.returncode)
