@@ -30,7 +30,7 @@ from causalmix.data.families import KINDS
 from causalmix.data.named_models import load_model
 from causalmix.data.scored_pools import World
 from causalmix.data.tiny.items import DOMAINS
-from causalmix.data.tiny.models import FINETUNING
+from causalmix.data.tiny.shapes import FINETUNING
 from causalmix.lm.outcomes import axis_scores, score_tasks
 from causalmix.train import records
 from causalmix.train.audit import allowed

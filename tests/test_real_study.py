@@ -13,7 +13,6 @@ import yaml
 from chapters import command, page_text
 from datasets import Dataset
 from language_models import chat_tokenizer, row, tiny_model
-from test_studies import FIRST
 
 from causalmix.book.stamps import NOTEBOOKS
 from causalmix.core.errors import InputError
@@ -115,7 +114,8 @@ def study(folder):
 @pytest.fixture(scope="module")
 def done(root):
     """The study's folder after the way from the pool to the mixture."""
-    ended = command(root, "run", "--study", root / "own.yaml", *FIRST)
+    way = ("01_featurize", "02_proxy_sft", "03_outcomes", "04_effects", "05_mixture")
+    ended = command(root, "run", "--study", root / "own.yaml", *way)
     assert ended.returncode == 0, ended.stderr
     return root / "results" / "own"
 

@@ -357,3 +357,10 @@ def test_worker_that_is_killed_while_it_starts(ledger, tmp_path):
     beside.join()
     assert [r["error"] for r in records] == [None] * 2
     assert killed[0].pid not in {r["training"]["pid"] for r in records}
+
+
+def test_a_driver_loads_nothing_that_trains():
+    """Drivers and schedulers start within a second: what trains is loaded where it does."""
+    code = "import sys, causalmix.train.sweep; print(*sorted({'torch', 'transformers', 'datasets'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "\n", done.stderr

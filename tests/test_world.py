@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from causalmix.data.tiny import build, models
+from causalmix.data.tiny import build, models, shapes
 from causalmix.data.tiny.items import GENERATORS
 from causalmix.data.tiny.pool import REGISTERS, unreserved
 from causalmix.data.tiny.tasks import tiny_tasks
@@ -55,14 +55,14 @@ def test_rater_ranks_registers_whatever_the_answer():
 def test_a_target_is_at_least_five_times_a_proxy():
     """The target's shape holds at least five times the proxy's parameters."""
     tokenizer = models.world_tokenizer()
-    sizes = {role: build.new_model(role, tokenizer, 0).num_parameters() for role in models.SHAPES}
+    sizes = {role: build.new_model(role, tokenizer, 0).num_parameters() for role in shapes.SHAPES}
     assert sizes["target"] >= 5 * sizes["proxy"]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_rebuilding_writes_what_the_package_loads(tmp_path, monkeypatch):
     """A build in miniature leaves a tokenizer, a checkpoint without pickles and a rater that load."""
-    build.build(tmp_path, tokens=dict.fromkeys(models.SHAPES, 3 * 16 * build.BLOCK))
+    build.build(tmp_path, tokens=dict.fromkeys(shapes.SHAPES, 3 * 16 * build.BLOCK))
     files = {p.suffix for p in tmp_path.rglob("*") if p.is_file()}
     assert files <= {".json", ".jinja", ".safetensors"}
     monkeypatch.setattr(build, "CHECKPOINTS", tmp_path)

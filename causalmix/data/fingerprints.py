@@ -1,16 +1,20 @@
 """What rows, files and models are, by hashes of their content: names and paths may stay while these change."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-
-from datasets import Dataset
+from typing import TYPE_CHECKING
 
 from causalmix.core.errors import InputError
-from causalmix.data.tiny.models import CHECKPOINTS, SHAPES
+from causalmix.data.tiny.shapes import CHECKPOINTS, SHAPES
 from causalmix.lm import pretrained
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 ROW = ("row_id", "domain", "messages")  # what identifies a pool
 MARK = "@"  # between a model's path and the hash of its files

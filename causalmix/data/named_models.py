@@ -4,6 +4,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from causalmix.data import fingerprints
 from causalmix.data.tiny import models
+from causalmix.data.tiny.shapes import SHAPES
 from causalmix.lm import pretrained, raters
 from causalmix.lm.available import available
 
@@ -37,7 +38,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 def is_own(name: str) -> bool:
     """Whether a model is of the embedded world."""
-    return name.partition(fingerprints.MARK)[0] in models.SHAPES
+    return name.partition(fingerprints.MARK)[0] in SHAPES
 
 
 def place(name: str) -> str:

@@ -19,7 +19,7 @@ from causalmix.core.settings import validated
 from causalmix.data import fingerprints
 from causalmix.data.pools import am_thinking, local, published_scores, reading, tulu
 from causalmix.data.scores import further
-from causalmix.data.tiny import models
+from causalmix.data.tiny.shapes import SHAPES
 from causalmix.lm import harness, opencompass
 from causalmix.lm.benchmarks import Benchmark, select
 
@@ -126,7 +126,7 @@ class Recipe:
 
     def models(self) -> tuple[str, ...]:
         """Models that score the rows and are not of the embedded world."""
-        return tuple(name for name in (self.scorer, self.rater) if name and name not in models.SHAPES)
+        return tuple(name for name in (self.scorer, self.rater) if name and name not in SHAPES)
 
 
 def _by_content(given: Mapping[str, object]) -> dict[str, object]:

@@ -28,7 +28,8 @@ from causalmix.data.families import KINDS, Kind, kind_of, real_kind
 from causalmix.data.named_models import is_own
 from causalmix.data.recipes import REAL, Recipe, read_recipe, recipe_file
 from causalmix.data.scores import SCORES, further
-from causalmix.data.tiny import models, pool as tiny_pool
+from causalmix.data.tiny import pool as tiny_pool
+from causalmix.data.tiny.shapes import CHECKPOINTS
 from causalmix.data.world_name import WorldName
 from causalmix.lm import conversations
 from causalmix.lm.tasks import SPLITS, Task
@@ -165,7 +166,7 @@ def _content_digest(pool: Dataset, tasks: tuple[Task, ...]) -> str:
     """Hash of everything that a run's outcome depends on besides its own spec."""
     digest = hashlib.sha256()
     for part in ("tokenizer", "proxy", "rater"):
-        for path in sorted((models.CHECKPOINTS / part).iterdir()):
+        for path in sorted((CHECKPOINTS / part).iterdir()):
             digest.update(path.read_bytes())
     for column in ("domain", "messages"):
         digest.update(json.dumps(pool[column][:]).encode())

@@ -14,8 +14,8 @@ from causalmix.data.fingerprints import marked
 from causalmix.data.recipes import Recipe
 from causalmix.data.scored_pools import World, load_real, load_world
 from causalmix.data.scores import SCORES
-from causalmix.data.tiny import models as tiny_models
 from causalmix.data.tiny.items import DOMAINS
+from causalmix.data.tiny.shapes import FINETUNING
 from causalmix.effects.optimal_design import Belief, Features, candidate_runs, choose
 from causalmix.train.launch import launcher_of
 from causalmix.train.sft import SFTSettings
@@ -90,7 +90,7 @@ class Design(
 
     def _entry(self, role: str) -> dict:
         given = self.models.get(role, role)
-        return {"name": given} | tiny_models.FINETUNING.get(given, {}) if isinstance(given, str) else dict(given)
+        return {"name": given} | FINETUNING.get(given, {}) if isinstance(given, str) else dict(given)
 
     @classmethod
     def from_parameters(cls, parameters: dict) -> "Design":

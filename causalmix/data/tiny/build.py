@@ -16,8 +16,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from causalmix.core.paths import ASSETS
 from causalmix.data.tiny.items import AXES, DOMAINS, SAFETY, Item
-from causalmix.data.tiny.models import ARCHITECTURES, CHECKPOINTS, SHAPES
+from causalmix.data.tiny.models import ARCHITECTURES
 from causalmix.data.tiny.pool import OPENERS, REGISTERS, unreserved
+from causalmix.data.tiny.shapes import CHECKPOINTS, SHAPES
 from causalmix.lm.raters import StyleRater
 
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")

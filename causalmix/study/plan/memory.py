@@ -14,7 +14,7 @@ from causalmix.core.errors import InputError, refused
 from causalmix.data.fingerprints import unmarked
 from causalmix.data.named_models import is_own
 from causalmix.data.scores import SCORING_LOGITS
-from causalmix.data.tiny import models as tiny_models
+from causalmix.data.tiny.shapes import CHECKPOINTS
 from causalmix.lm import pretrained
 from causalmix.lm.available import available
 from causalmix.lm.losses import LOGIT_BUDGET
@@ -110,7 +110,7 @@ def config_of(name: str) -> PreTrainedConfig:
         with refused(sizes, "correct models in the section hardware", TypeError, ValueError):
             return AutoConfig.for_model(**SHAPES[name])
     if is_own(name):
-        return AutoConfig.from_pretrained(tiny_models.CHECKPOINTS / name.partition("@")[0])
+        return AutoConfig.from_pretrained(CHECKPOINTS / name.partition("@")[0])
     name = unmarked(name)
     available(name, "model")
     where, extra = pretrained.source_of(name)
