@@ -1,5 +1,6 @@
 """Rows as people have them: forms side by side, files that differ, and whatever is no row."""
 
+import errno
 import gzip
 import json
 import os
@@ -384,6 +385,14 @@ def test_a_name_that_stands_twice_in_a_row_is_no_row(tmp_path):
         (tmp_path / name).write_text(text)
         with pytest.raises(InputError, match="the name 'prompt' twice"):
             local.load_pool(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("code, named", {errno.ENOSPC: "cache", errno.ECONNRESET: None}.items())
+def test_a_full_disk_is_named_by_where_the_folder_was(tmp_path, code, named):
+    """What writes there raises an error that tells no place; others are not the disk's."""
+    with pytest.raises(OSError) as told, scratch_folder(tmp_path / "cache"):
+        raise OSError(code, "full")
+    assert told.value.filename == (named and str(tmp_path / named))
 
 
 @pytest.mark.parametrize("use", ["rows", "pool", "no cache"])

@@ -1,5 +1,6 @@
 """Folders for the moment: one that its process leaves behind, killed, is removed by the next that needs one there."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -24,6 +25,10 @@ def scratch_folder(base: Path) -> Iterator[str]:
             folder = Path(empty).rename(base / f"{SCRATCH}{Path(empty).name.rpartition('-')[2]}")
             try:
                 yield str(folder)
+            except OSError as error:
+                if error.errno == errno.ENOSPC:  # of a full disk it does not say where
+                    error.filename = error.filename or str(base)
+                raise
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 
