@@ -47,7 +47,7 @@ def test_whether_a_measure_is_met_follows_from_its_threshold(table):
     for row in table.itertuples():
         low, high = audit.allowed(row.threshold)
         assert row.met == (low <= row.value <= high), row
-        assert (f"*{row.measure}*: {row.value:.2f}" in said) == (not row.met and np.isfinite(row.value))
+        assert (f"*{row.measure}*: {row.value:.2g}" in said) == (not row.met and np.isfinite(row.value))
         assert np.isfinite(row.value) or row.measure in said.partition("Not measured")[2]
     assert audit.allowed("between .30 and .95") == (0.3, 0.95) and audit.allowed("<=.95")[1] == 0.95
     assert "misses none" in audit.pilot_sentence(table.assign(met=True))
