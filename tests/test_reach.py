@@ -84,7 +84,7 @@ def test_part_of_a_history_is_told(tmp_path):
     frame = table(part=np.repeat(["design", "scale"], [50, 10]))
     frame.to_csv(tmp_path / "h.csv", index=False)
     told = checked(Request(tmp_path / "h.csv", "tiny")).sweep.told
-    assert told == ("10 of 60 runs are left out, for their part is scale (--parts).",)
+    assert told == ("10 of 60 runs are left out, of the part scale (--parts).",)
     assert checked(Request(tmp_path / "h.csv", "tiny", parts=("design", "scale"))).sweep.told == ()
 
 

@@ -16,6 +16,7 @@ from causalmix.core.paths import STUDIES, check_writable
 from causalmix.core.simplex import check_mixture
 from causalmix.core.sweep_files import Sweep, named, read_sweep
 from causalmix.core.tables import read_table
+from causalmix.core.wording import some_of
 from causalmix.methods.limits import Caution, limits
 from causalmix.methods.objective import Objective, by_column, pairs, read_objective
 from causalmix.methods.request import BY_LETTER, Asked, Request
@@ -82,8 +83,8 @@ def _sweep(request: Request, keep: Mapping[str, float]) -> tuple[Sweep, Objectiv
     sweep = read_sweep(*files, renamed, request.outcome if alone else "", keep)
     chosen = sweep.history.parts(request.parts)
     if others := sorted(set(sweep.history.part) - set(request.parts)):
-        told = f"{len(sweep.history) - len(chosen)} of {len(sweep.history)} runs are left out, for their part is "
-        sweep = replace(sweep, told=(*sweep.told, f"{told}{' or '.join(others)} (--parts)."))
+        told = some_of(len(sweep.history) - len(chosen), len(sweep.history), "runs")
+        sweep = replace(sweep, told=(*sweep.told, f"{told} left out, of the part {' or '.join(others)} (--parts)."))
     sweep = replace(sweep, history=chosen)
     return sweep, read_objective(request.objective, sweep.outcome, sweep.history)
 

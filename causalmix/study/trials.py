@@ -232,7 +232,8 @@ def read_trained(folder: Path, names: Sequence[str], outcome: str, lower: bool) 
 def variants_compared(tried: pd.DataFrame, outcome: str) -> pd.DataFrame:
     """Trained variants of CausalMix-A and forms of DMO, with their paired differences to CausalMix-A."""
     shown = tried["method"].str.startswith((f"{METHOD} without", "DMO")) | (tried["method"] == METHOD)
-    return compare(tried[shown], outcome, reference=METHOD).drop(columns="pool")
+    compared = compare(tried[shown], outcome, reference=METHOD)
+    return compared[compared["method"] != METHOD].drop(columns="pool")
 
 
 def growth(table: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
