@@ -25,8 +25,9 @@ settings.load_profile("suite")
 
 #: Modules that take longest, the longest first, so that no worker is left with one of them at the end.
 LONGEST = (
-    "test_studies", "test_wheel", "test_real_book", "test_clusters", "test_slurm", "test_real_study", "test_sweep",
-    "test_models", "test_launch", "test_methods", "test_ablations", "test_book", "test_run", "test_recommend",
+    "test_studies", "test_real_book", "test_book", "test_wheel", "test_sweep", "test_one_page", "test_diagnostics",
+    "test_own_study", "test_recommend", "test_models", "test_launch", "test_bayesian", "test_validity",
+    "test_real_study", "test_clusters", "test_slurm", "test_command", "test_methods", "test_ablations", "test_pilots",
 )  # fmt: skip
 
 

@@ -37,7 +37,9 @@ def test_an_interrupt_while_rows_are_scored(tmp_path):
             "evaluation": {"benchmarks": []}}  # fmt: skip
     given = {"parameters": {"pool": pool, "models": {"proxy": "proxy"}, "n_runs": 20}}
     (tmp_path / "s.yaml").write_text(json.dumps(given))
-    command = [sys.executable, "-m", "causalmix", "sweep", "--study", "s.yaml"]
+    often = "import sys; from causalmix.__main__ import main; from causalmix.book import progress; "
+    often += "progress.LOG_SECONDS = 1; sys.exit(main())"  # seconds between its lines
+    command = [sys.executable, "-c", often, "sweep", "--study", "s.yaml"]
     place = {"CAUSALMIX_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(Path(cli.__file__).parents[1])}
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background may not hear it
     with subprocess.Popen(
