@@ -81,6 +81,8 @@ def test_an_order_is_told_with_its_interval():
         assert line["spearman_low"] <= line["spearman"] <= line["spearman_high"]
         assert f"`y_dev` {bridge.WORDS[word]} (" in bridge.said(found), word
         assert found.set_index("outcome").loc["y_math"].drop("mixtures").isna().all()
+    own = bridge.agreement(made(one, state), made(one**3, state), draws=200)
+    assert "out of both, this stays so (" in bridge.said(own)
     states_own = bridge.agreement(made(one + 9 * state, state), made(noise + 9 * state, state), draws=200)
     line = states_own.set_index("outcome").loc["y_dev"]
     assert line["spearman"] > 0.9 and line["given_state_low"] < 0 < line["given_state_high"]

@@ -74,6 +74,15 @@ def test_one_seed_is_no_answer_and_shows_no_nan():
     assert found["answer"] == "cannot tell" and "nan" not in questions.said(found, asked)
 
 
+@pytest.mark.parametrize(("low", "alone"), [(0.01, True), (-0.01, False)])
+def test_a_mean_that_no_group_bears_out_says_why_nothing_is_told(low, alone):
+    """Beside "cannot tell", a mean whose interval leaves out zero would contradict it."""
+    _, found = asked_of(trials({}))
+    found |= dict(zip(DIFFERENCE, (0.02, low, 0.05)))
+    assert found["answer"] == "cannot tell"
+    assert ("clear in no group alone" in questions.short([found])) == alone
+
+
 def test_groups_without_a_seed_in_common_have_no_mean():
     """Each group has its answer; where no seed is in all of them, that is said, and no number."""
     table = trials({"polished": 0.1, "careless": 0.1}, seeds=8)

@@ -93,7 +93,7 @@ def quick(root):
 
 @pytest.mark.timeout(1800)  # it trains some hundred and fifty runs
 def test_quick_study_goes_from_pool_to_mixture(quick):
-    """One command trains every run and leaves every table of the contract."""
+    """Every run is trained, and every table of the contract is there."""
     history = read_history(quick / "history.csv")
     assert len(history) == 32
     mixtures = pd.read_csv(quick / "mixtures.csv")

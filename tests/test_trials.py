@@ -129,6 +129,14 @@ def test_failed_trial_is_not_passed_over():
         trials.trial_table([Trial("A", "whole", Spec())], [{"status": "failed", "error": "MemoryError"}])
 
 
+@pytest.mark.parametrize("outcomes", [{"y_dev": 1.2, "y_loss_a": 1.2}, {"y_dev": 0.4, "y_math": 0.4}])
+def test_trials_that_losses_score_say_so(outcomes, make_spec, monkeypatch):
+    """What is better when lower stands beside them, as in a history."""
+    monkeypatch.setattr(records, "outcomes_of", lambda record: outcomes)
+    (row,) = trials.trial_table([Trial("A", "whole", make_spec())], [{"status": "finished"}]).to_dict("records")
+    assert row.get("lower_is_better") == ("y_dev y_loss_a" if "y_loss_a" in outcomes else None)
+
+
 def test_reported_gaps_are_the_published_ones():
     """Differences are taken from the published tables, not typed."""
     dev = claims.published("dev")
