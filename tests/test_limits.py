@@ -114,8 +114,8 @@ REFUSED = {
         "the rows of each domain",
     ),
     "too few rows with repeats": (
-        lambda: Question(runs(3), 100, np.array([5, 5, 5]), max_repeats=1).caps,
-        "at least 100 rows in the pool .* found 30 with at most 1 repeat of each",
+        lambda: Question(runs(3), 10_000, np.array([500, 500, 500]), max_repeats=1).caps,
+        "at least 10,000 rows in the pool .* found 3,000 with at most 1 repeat of each",
     ),
 }
 

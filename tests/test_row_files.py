@@ -4,6 +4,7 @@ import errno
 import gzip
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from causalmix.core import paths
 from causalmix.core.errors import InputError
 from causalmix.core.scratch import scratch_folder
 from causalmix.data import scored_pools
-from causalmix.data.pools import hub, local, reading
+from causalmix.data.pools import forms, hub, local, reading
 from causalmix.lm import conversations
 
 
@@ -340,7 +341,7 @@ def test_weights_and_tools_stay_with_their_rows(tmp_path, flag, none):
 def test_cells_that_the_names_do_not_cover_shift_nothing(tmp_path):
     """A comma in a text without quotes would make its first half a name, and the second one the question."""
     (tmp_path / "rows.csv").write_text("prompt,response,domain\n" + "Well, tell me,so,one\nOh, tell me,no,two\n" * 3)
-    with pytest.raises(InputError, match="rows.csv, found ValueError: 4 cells in row 1 under 3 names"):
+    with pytest.raises(InputError, match="rows.csv, found 4 cells in row 1 under 3 names"):
         local.load_pool(str(tmp_path / "rows.csv"))
 
 
@@ -372,7 +373,7 @@ def test_letters_of_another_writing_are_not_read_as_accents(tmp_path, text, enco
     lines = "\n".join(json.dumps(one, ensure_ascii=False) for one in two(row))
     for name, content in (("rows.jsonl", lines), ("rows.csv", f"prompt,response,domain\n{text},a,one\nq,b,two\n")):
         (tmp_path / name).write_bytes(content.encode(encoding))
-        with pytest.raises(InputError, match=f"{name}, found ValueError: neither UTF-8 nor a Western"):
+        with pytest.raises(InputError, match=f"{name}, found neither UTF-8 nor a Western"):
             local.load_pool(str(tmp_path / name))
         (tmp_path / name).write_text(content, encoding="utf-8")
         assert text in str(local.load_pool(str(tmp_path / name))[0]["messages"])
@@ -381,9 +382,9 @@ def test_letters_of_another_writing_are_not_read_as_accents(tmp_path, text, enco
 def test_a_name_that_stands_twice_in_a_row_is_no_row(tmp_path):
     """The last would win, and what stands before it be lost."""
     twice = '{"domain": "one", "prompt": "q", "prompt": "p", "response": "a"}'
-    for name, text in (("rows.jsonl", twice), ("rows.json", f"[{twice}]")):
+    for name, text, told in (("rows.jsonl", twice, r"no JSON \("), ("rows.json", f"[{twice}]", "")):
         (tmp_path / name).write_text(text)
-        with pytest.raises(InputError, match="the name 'prompt' twice"):
+        with pytest.raises(InputError, match=f"found {told}the name 'prompt' twice"):
             local.load_pool(str(tmp_path / name))
 
 
@@ -413,3 +414,9 @@ def test_what_a_killed_process_left_behind_goes_with_the_next(tmp_path, monkeypa
                 assert paths.cache_dir().parent == tmp_path
         assert Path(alive).is_dir()
         assert not [name for name in ("dead", "late") if (tmp_path / f"causalmix-sweep-{name}").exists()]
+
+
+def test_every_form_that_is_read_is_told_of():
+    """What a user may call the columns of a conversation stands in the docstring, by name."""
+    told = set(re.findall("``(.*?)``", local.load_pool.__doc__))
+    assert {name for form in forms.FORMS for name in form} <= told and "label" in told

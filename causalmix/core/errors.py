@@ -31,11 +31,15 @@ def refused(expected: str, advice: str, *kinds: type[BaseException]) -> Iterator
 
 
 def one_line(error: BaseException) -> str:
-    """What was raised, or what the library that raised it had met, without its end where it is long."""
+    """What was raised, or what the library that raised it had met, without its end where it is long.
+
+    Names of classes stand where the text alone may say little (``KeyError: 'a'``), not before sentences.
+    """
     cause = error.__cause__ or error
     if isinstance(cause, RecursionError):
         return DEEP
-    return " ".join(f"{type(cause).__name__}: {cause}".split())[:300].rstrip(".")
+    told = str(cause) if isinstance(cause, (ValueError, OSError)) else ""
+    return " ".join((told or f"{type(cause).__name__}: {cause}").split())[:300].rstrip(".")
 
 
 def brief(found: object) -> str:

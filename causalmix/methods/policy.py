@@ -75,7 +75,7 @@ def domain_caps(rows: np.ndarray, n_samples: int, max_repeats: float = 0) -> np.
         again = f" with at most {counted(max_repeats, 'repeat', form='{:g} {}')} of each" if max_repeats else ""
         raise InputError(
             f"Expected at least {counted(n_samples, 'row')} in the pool for as many in the training set, found "
-            f"{rows.sum():.0f}{again}; take fewer (--n-samples), or allow repeats (--repeats-allowed, or a larger "
+            f"{rows.sum():,.0f}{again}; take fewer (--n-samples), or allow repeats (--repeats-allowed, or a larger "
             "--max-repeats)."
         )
     return np.minimum(rows / n_samples, 1.0)

@@ -59,7 +59,7 @@ def recommend(request: Request, tell: Callable[[str], None] = lambda _: None, **
     tell(f"Estimating returns from {len(history)} runs.")
     paper, lacking = _paper(request, history, outcome, settings)
     if way == "scored":
-        tell(f"Scoring {len(pool)} rows, unless the cache has them.")
+        tell(f"Scoring {len(pool):,} rows, unless the cache has them.")
         pool = source.scored(pool)  # a study's is a little smaller now
         warnings += _of_another_study(request, history)
     names = history.measured if way in ("columns", "scored") else ()

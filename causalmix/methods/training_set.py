@@ -46,7 +46,7 @@ def _text(found: Recommendation) -> str:
         gains[what.replace("_", " ")] = [_interval(signed_as(columns.flat), gain) for gain in columns]
     gains["in support"] = ["yes" if inside else "no" for inside in table["in_support"]]
     state = found.target.table(found.history).head(len(found.target.x))
-    sizes = f"{counted(found.target.n_samples, 'row')} of {found.target.pool} ({len(found.pool)} rows)"
+    sizes = f"{counted(found.target.n_samples, 'row')} of {found.target.pool} ({len(found.pool):,} rows)"
     told = f"{', '.join(letters.values())}; an epoch is all rows of a domain, a token about four bytes of text:"
     parts = ["\n".join(f"! {warning}." for warning in found.warnings)] * bool(found.warnings)
     parts += [f"{sizes}, mixed by the returns of {len(found.history)} runs.", told, shares.to_string(index=False)]

@@ -39,11 +39,12 @@ def load_pool(
     """Rows of any data set as a pool.
 
     Each row is read in the form that it has (:data:`causalmix.data.pools.forms.FORMS`): ``messages`` (role, content),
-    ``conversations`` (ShareGPT's from, value), ``prompt`` and ``completion`` or ``response``, ``instruction``,
-    ``input`` and ``output``, ``question`` and ``answer``, ``query`` and ``response``, or the ``chosen`` answer of a
-    pair.  Columns ``system`` and ``history`` are turns, ``tools`` is kept.  Calls of tools and ``reasoning_content``
-    are part of the assistant's text; what tools answer is never learnt, nor a turn of ``weight`` 0 or whose
-    ``train`` or ``loss`` is false.  The files of a folder may differ in all of this.
+    ``conversations`` or ``conversation`` (ShareGPT's from, value), ``prompt`` and ``completion`` (unless a ``label`` is
+    false, as KTO's) or ``response``, ``instruction``, ``input`` and ``output``, ``input`` and ``output`` alone,
+    ``inputs`` and ``targets``, ``problem`` and ``solution``, ``question`` and ``answer``, ``query`` and ``response``,
+    or the ``chosen`` answer of a pair.  Columns ``system`` and ``history`` are turns, ``tools`` is kept.  Calls of
+    tools and ``reasoning_content`` are part of the assistant's text; what tools answer is never learnt, nor a turn of
+    ``weight`` 0 or whose ``train`` or ``loss`` is false.  The files of a folder may differ in all of this.
 
     ``path``, ``name``, ``split``, ``data_files`` and ``revision`` are those of
     :func:`causalmix.data.pools.hub.open_rows`.  ``domain`` says whether a column tells it, ``domain_column``, or the
@@ -191,7 +192,7 @@ def _usable(table: pd.DataFrame, path: str, on_bad: str) -> tuple[pd.DataFrame, 
         advice = ', or number all rows with an empty id_column (--id-column "")'
     where = f"row {first['number']}" + (f" of {first['file']}" if table["file"].nunique() > 1 else "")
     if on_bad == "refuse":
-        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        more = f" and {len(bad) - 1:,} more" if len(bad) > 1 else ""
         raise InputError(
             f"Expected conversations with an assistant's answer in {path}, found {hub.plain(problem)} in {where}; "
             f"correct it{more}, or leave such rows out with on_bad: skip (--on-bad skip){advice}."

@@ -54,7 +54,7 @@ def complete(found: Dataset, compute: Callable[[Dataset], pd.DataFrame]) -> Data
     missing = np.flatnonzero(table.isna().any(axis=1))
     if len(missing):
         table.iloc[missing] = compute(found.select(missing))[names].to_numpy(float)
-    told = f"Scores of {len(table) - len(missing)} of {len(table)} rows are published ones, the others computed."
+    told = f"Scores of {len(table) - len(missing):,} of {len(table):,} rows are published ones, the others computed."
     return hub.note(_with_scores(found.remove_columns(names), table), told)
 
 
