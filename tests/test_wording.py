@@ -25,7 +25,15 @@ def test_one_is_one():
 
 def test_numbers_have_three_digits_and_counts_all_of_theirs():
     """What rounds up has the digits of what it becomes; whole numbers are counts."""
-    shown = {0.9996: "1.00", 18223.4: "18,200", 881965.0: "881,965", 0.5: "0.500", 1e-7: "1.00e-07", -0.0: "0"}
+    shown = {
+        0.9996: "1.00",
+        18223.4: "18,200",
+        881965.0: "881,965",
+        0.5: "0.500",
+        1e-7: "1.00e-07",
+        -8.83e-5: "-0.0000883",
+        -0.0: "0",
+    }
     assert {value: short(value) for value in shown} == shown
     assert [p_told(p) for p in (1e-30, 0.0123, float("nan"))] == ["p < 0.001", "p = 0.012", "p = nan"]
 
@@ -111,9 +119,13 @@ def test_the_verdicts_of_chapter_nine_are_counted_as_they_are():
     )
     stub = {"claims": SimpleNamespace(by_family=lambda table: table, WORDS=claims.WORDS)}
     told = said("09_paper_and_ours", "claims.by_family(paper)", paper=table, found=table, **stub)
-    assert told == "Of 3 claims of the paper 1 holds, 2 do not, 0 cannot be told, 0 were not tried."
+    assert told == "Of 3 claims of the paper 1 holds, 2 do not, 0 cannot be told."
     alone = said("09_paper_and_ours", "claims.by_family(paper)", paper=table[:1], found=table[:1], **stub)
     assert alone.startswith("Of 1 claim of the paper 1 holds, 0 do not")
+    untold = table.assign(verdict=[*table["verdict"][:2], "not tried"])
+    assert said("09_paper_and_ours", "claims.by_family(paper)", paper=untold, found=untold, **stub).endswith(
+        "0 cannot be told, 1 was not tried."
+    )
     near = table.assign(claim=["A near Equal beats B", "A beats B", "C near Equal beats B"], ours=[0.5, 0.5, 0.7])
     again = said("09_paper_and_ours", "claims.by_family(paper)", paper=near, found=near, **stub)
     assert again.endswith("1 is of a policy that lies near Equal unasked, and so another claim's trials again.")

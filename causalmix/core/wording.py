@@ -58,4 +58,4 @@ def short(value: float, digits: int = 3) -> str:
         return f"{value:zg}"
     value = value if value % 1 == 0 else float(f"{value:.{digits - 1}e}")  # before its size is taken: .9996 is 1.00
     size = math.floor(math.log10(abs(value)))
-    return f"{value:,.{max(digits - 1 - size, 0)}f}" if -4 <= size < 6 else f"{value:.{digits - 1}e}"
+    return f"{value:,.{max(digits - 1 - size, 0)}f}" if -6 <= size < 6 else f"{value:.{digits - 1}e}"
