@@ -375,8 +375,9 @@ def _design(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     study = read_study(options.study)
-    from causalmix.study.plan import cost
+    from causalmix.study.plan import cost, needs
 
+    needs.check_outcomes(study)
     print(cost.told(cost.plan(study), options.format))
     return 0
 

@@ -336,6 +336,10 @@ BROKEN = {
     "pool: {loader: local, options: {pth: rows.jsonl}}": "options of the loader local",
     "pool: {loader: local, options: {path: rows.jsonl}, domains: coding}": "domains of a pool to be a valid list",
     "pool: {loader: local, options: {path: rows.jsonl}, evaluation: {own: [{nme: x}]}}": "own benchmark.*mean name",
+    "outcome: y_maths": "an outcome among y_dev, .*'y_maths'; did you mean y_math",
+    "outcome: y_math\n  pool: {loader: local, options: {path: a}, domains: [a b, c], evaluation: {benchmarks: []}}": (
+        "an outcome among y_dev, y_unseen, y_loss_a_b, y_loss_c, y_loss_a_b_unseen, y_loss_c_unseen, found 'y_math'"
+    ),
 }
 
 
@@ -348,7 +352,7 @@ def test_a_mistake_in_a_study_is_refused_by_every_command(root, tmp_path, monkey
     broken.write_text(f"parameters:\n  {line}\n")
     monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(root)
-    for asked in (["sweep", "--limit", "1"], ["run", "01_featurize", "02_proxy_sft"]):
+    for asked in (["plan"], ["sweep", "--limit", "1"], ["run", "01_featurize", "02_proxy_sft"]):
         assert cli.main([*asked, "--study", str(broken)]) == 2
         (sentence,) = capsys.readouterr().err.strip().splitlines()
         assert re.search(told, sentence), sentence

@@ -42,17 +42,22 @@ def base_outcomes(names: Mapping[str, str], kind: Kind) -> pd.DataFrame:
 
 
 def outcomes_of(record: dict) -> dict[str, float]:
-    """Outcomes of a finished run: accuracies by axis and, of a real pool, its losses on held-out rows, in nats.
+    """Outcomes of a finished run: accuracies by axis and, of a real pool, its losses on held-out rows, in nats."""
+    world, trained = record["spec"]["world"], record["training"]
+    real = WorldName.read(world).family == REAL
+    losses = {split: trained.get(kept) for split, kept in LOSSES.items()} if real else {}
+    return with_losses(axis_scores(record["scores"], kind_of(world).tasks()), losses)
+
+
+def with_losses(found: dict[str, float], held_out: Mapping[str, Mapping[str, float] | None]) -> dict[str, float]:
+    """Outcomes of tasks, and of losses by split and domain.
 
     The mean loss is ``y_loss`` or, where models are asked nothing else, ``y_dev``; the Unseen rows' end in ``_unseen``.
     Names are parted by spaces, so there are none in a domain's here.
     """
-    found = axis_scores(record["scores"], kind_of(record["spec"]["world"]).tasks())
-    if WorldName.read(record["spec"]["world"]).family != REAL:
-        return found
     overall, by_domain = {}, {}
-    for (split, kept), end in zip(LOSSES.items(), ("", "_unseen")):
-        if losses := record["training"].get(kept):
+    for split, end in zip(LOSSES, ("", "_unseen")):
+        if losses := held_out.get(split):
             overall[f"y_loss{end}" if found else f"y_{split}"] = float(np.mean(list(losses.values())))
             by_domain |= {f"y_loss_{one_word(domain)}{end}": loss for domain, loss in losses.items()}
     return found | overall | by_domain

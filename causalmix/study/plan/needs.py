@@ -7,6 +7,7 @@ from ctypes import CDLL
 from typing import TYPE_CHECKING
 
 from causalmix.core.errors import InputError
+from causalmix.core.parameters import check_name
 from causalmix.core.study_file import Study
 
 if TYPE_CHECKING:  # loading these takes seconds, and most refusals come before
@@ -32,6 +33,7 @@ def check(study: Study, subjects: Sequence[str] = tuple(ROLES), gpus_elsewhere: 
         return
     if not gpus_elsewhere:
         check_gpus(study, working)
+    check_outcomes(study)
     from causalmix.train.design import Design
 
     design, roles = Design.of_study(study), {role for subject in working for role in ROLES[subject]}
@@ -56,6 +58,32 @@ def check(study: Study, subjects: Sequence[str] = tuple(ROLES), gpus_elsewhere: 
                 "or run the other chapters alone."
             )
         _check_pool(design.longcot_pool, design, {"longcot"})
+
+
+def check_outcomes(study: Study) -> None:
+    """Raise InputError where a mixture is asked for that raises an outcome which no run of the study will have.
+
+    Losses of single domains pass where only the rows tell which domains there are.
+    """
+    given, asked = study.of("proxy_sft").pool, [study.of(subject) for subject in ("mixture", "target")]
+    names = {part.outcome for part in asked}
+    if asked[0].history or not given and names == {"y_dev"}:
+        return
+    from causalmix.core.sweep_files import meant
+    from causalmix.data.families import KINDS
+    from causalmix.data.recipes import Recipe
+    from causalmix.lm.outcomes import axis_scores
+    from causalmix.train.records import LOSSES, with_losses
+
+    recipe = Recipe.of(given) if given else None
+    tasks = recipe.benchmarks() if recipe else KINDS["tiny"].tasks()
+    losses = dict.fromkeys(recipe.domains or ("DOMAIN",), 0.0) if recipe else {}
+    known = with_losses(
+        axis_scores(dict.fromkeys((task.name for task in tasks), 0.0), tasks), dict.fromkeys(LOSSES, losses)
+    )
+    for name in names:
+        if not (recipe and not recipe.domains and name.startswith("y_loss_")):
+            check_name(meant(name, known), known, "outcome")
 
 
 def check_gpus(study: Study, subjects: Sequence[str], processes: int = 1) -> None:
