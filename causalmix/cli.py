@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     told = "further tries of a run that its machine failed; default: %(default)s"
     option("--retries", type=partial(_positive, least=0), default=0, metavar="N", help=told)
     option("--trials", action="store_true", help="the trials that compare methods instead: hours")
-    option("--retry-failed", action="store_true", help="train failed runs again")
+    option("--retry-failed", action="store_true", help="train failed runs again; those that met a full disk always are")
 
     command("design", _design, "propose the mixtures, states and sizes of a sweep's next runs")
     _add_design(commands.choices["design"])

@@ -1,6 +1,8 @@
 """The append-only record."""
 
+import errno
 import json
+import os
 import resource
 
 import pytest
@@ -37,6 +39,15 @@ def test_later_record_supersedes_a_failed_one(ledger):
     ledger.append(record("a", scores={"math": 0.1}))
     ledger.append(record("a", "failed", error="three"))
     assert ledger.latest() == ledger.finished() and ledger.finished()["a"]["scores"] == {"math": 0.1}
+
+
+@pytest.mark.parametrize("code, settled", [(errno.ENOSPC, False), (errno.EDQUOT, False), (errno.EIO, True)])
+def test_a_run_that_met_a_full_disk_is_trained_again_unasked(ledger, code, settled):
+    """Other failures wait until someone asks."""
+    ledger.append(record("a", "failed", error=f"OSError: {OSError(code, os.strerror(code))}"))
+    assert ("a" in ledger.settled()) == settled and ledger.settled(retry_failed=True) == {}
+    ledger.append(record("a"))
+    assert ledger.settled() == ledger.settled(retry_failed=True) == ledger.finished()
 
 
 @pytest.mark.parametrize("cut", [1, 5, 20])

@@ -182,6 +182,20 @@ def test_failed_run_is_recorded_and_retried_on_request(client, ledger, tmp_path)
     assert [traces(tmp_path, seed) for seed in range(3)] == [1, 1, 1]
 
 
+def test_a_run_that_met_a_full_disk_is_done_again_unasked(client, ledger, tmp_path):
+    """It says nothing of the run: the same sweep, later, needs no option."""
+    (spec,) = specs_in(tmp_path, [1])
+    ledger.append(
+        {
+            "run_id": spec.run_id,
+            "spec": spec.as_dict(),
+            "status": "failed",
+            "error": "OSError: [Errno 28] No space left on device",
+        }
+    )
+    assert [r["status"] for r in run_sweep([spec], ledger, train, client=client)] == ["finished"]
+
+
 def test_a_full_disk_is_the_machines_whoever_tells_of_it():
     """What saves models raises errors of its own, and a launched process that failed is a RuntimeError."""
     told = "SafetensorError: Error while serializing: I/O error: No space left on device (os error 28)"

@@ -1,5 +1,6 @@
 """The append-only record of training runs: one JSON object a line, nothing ever trained twice or lost."""
 
+import errno
 import fcntl
 import json
 import os
@@ -9,6 +10,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from causalmix.core.errors import InputError
+
+#: How those say it who raise errors of their own, or are a process that ended: room on the disk, or a quota of it.
+FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
+
+
+def is_full(error: object) -> bool:
+    """Whether an error tells of a disk without room, which says nothing of the run that met it."""
+    return any(words in str(error) for words in FULL)
 
 
 class Ledger:
@@ -48,6 +57,14 @@ class Ledger:
     def finished(self) -> dict[str, dict]:
         """The first finished record of each run that ended well."""
         return {run_id: record for run_id, record in self.latest().items() if record["status"] == "finished"}
+
+    def settled(self, retry_failed: bool = False) -> dict[str, dict]:
+        """The records of runs that need not be trained: finished ones and, unless asked, what failed by itself."""
+        return {
+            run_id: record
+            for run_id, record in self.latest().items()
+            if record["status"] == "finished" or not retry_failed and not is_full(record.get("error"))
+        }
 
     def append(self, record: dict) -> None:
         """Add a record; it is on the disk when this returns."""

@@ -133,7 +133,7 @@ def sweep(
     pool = world.name, world.scored.domains
     specs = specs_of(design, *pool)
     wanted = [*specs, *noise_panel(design, specs), *scale_specs(design, *pool)][:limit]
-    done = ledger.latest()
+    done = ledger.settled(options.get("retry_failed", False))
     if before and (missing := [spec for spec in wanted if spec.run_id not in done]):
         before(missing, world)
     return run_sweep(wanted, ledger, train, **options)

@@ -1,6 +1,5 @@
 """Sweeps: given specs, return their records, training on a Dask cluster what the ledger lacks; the driver writes."""
 
-import errno
 import json
 import logging
 import os
@@ -16,7 +15,7 @@ from distributed.versions import get_package_info
 from causalmix.core import progress
 from causalmix.core.errors import InputError
 from causalmix.train.clusters import connect
-from causalmix.train.ledger import Ledger
+from causalmix.train.ledger import Ledger, is_full
 from causalmix.train.spec import RunSpec
 
 log = logging.getLogger(__name__)
@@ -27,7 +26,6 @@ VERSIONED = tuple("causalmix cloudpickle dask datasets distributed numpy tokeniz
 MACHINE_ERRORS = (KilledWorker, OSError, MemoryError, ImportError)
 #: The same from an accelerator, by name, so that nothing here imports torch.
 ACCELERATOR_ERRORS = {"AcceleratorError", "OutOfMemoryError"}
-FULL = os.strerror(errno.ENOSPC)  # in the words of libraries that raise other errors, and of launched processes
 Train = Callable[[dict], dict]
 
 
@@ -39,8 +37,8 @@ def run_sweep(
 
     ``train`` is a picklable function from a spec's dictionary to one of ``scores``, ``covariates`` and ``training``;
     what it raises is recorded.  ``client`` and ``n_workers`` are of :func:`causalmix.train.clusters.connect`.
-    ``retry_failed``: failed runs are trained again; ``retries``: how often for what a run's machine did.
-    ConnectionError when the scheduler goes away: what had ended by then is recorded.
+    ``retry_failed``: failed runs are trained again, as those that met a full disk always are; ``retries``: how often
+    for what a run's machine did.  ConnectionError when the scheduler goes away: what had ended by then is recorded.
     """
     wanted = {spec.run_id: spec for spec in specs}
     if _missing(wanted, ledger, retry_failed):
@@ -60,7 +58,7 @@ def run_sweep(
 
 
 def _missing(wanted: dict[str, RunSpec], ledger: Ledger, retry_failed: bool) -> list[RunSpec]:
-    done = ledger.finished() if retry_failed else ledger.latest()
+    done = ledger.settled(retry_failed)
     return [spec for run_id, spec in wanted.items() if run_id not in done]
 
 
@@ -166,7 +164,7 @@ def _start_anew(worker: Worker) -> None:
 
 
 def _is_of_machine(error: BaseException | None) -> bool:
-    return isinstance(error, MACHINE_ERRORS) or _is_of_accelerator(error) or FULL in str(error)
+    return isinstance(error, MACHINE_ERRORS) or _is_of_accelerator(error) or is_full(error)
 
 
 def _is_of_accelerator(error: BaseException | None) -> bool:
