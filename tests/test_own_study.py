@@ -19,6 +19,7 @@ from causalmix.book import progress
 from causalmix.core import direction
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
+from causalmix.core.scratch import SCRATCH
 from causalmix.core.study_file import read_study
 from causalmix.core.tables import read_table
 from causalmix.data.families import KINDS
@@ -413,7 +414,7 @@ def test_what_the_driver_writes_while_it_measures_goes_with_a_folder_that_a_late
 ):
     """A short run is trained before the sweep; a driver that is killed then leaves what the next one finds."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / "causalmix-sweep-dead" / "causalmix-sft-x").mkdir(parents=True)
+    (tmp_path / f"{SCRATCH}dead" / "causalmix-sft-x").mkdir(parents=True)
     seen = []
 
     def train(_):
@@ -422,7 +423,7 @@ def test_what_the_driver_writes_while_it_measures_goes_with_a_folder_that_a_late
         return {"training": {"seconds": 0.0}}
 
     announce.measured(make_spec(), train)
-    assert len(seen) == 1 and seen[0].name.startswith("causalmix-sweep-") and not list(tmp_path.iterdir())
+    assert len(seen) == 1 and seen[0].name.startswith(SCRATCH) and not list(tmp_path.iterdir())
 
 
 def test_a_short_run_that_fails_leaves_the_telling_to_the_sweep(make_spec, monkeypatch):

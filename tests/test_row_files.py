@@ -15,7 +15,7 @@ from real_rows import own_cache, turns, write_lines  # noqa: F401 (a fixture)
 
 from causalmix.core import paths
 from causalmix.core.errors import InputError
-from causalmix.core.scratch import scratch_folder
+from causalmix.core.scratch import SCRATCH, scratch_folder
 from causalmix.data import scored_pools
 from causalmix.data.pools import forms, hub, local, reading
 from causalmix.lm import conversations
@@ -401,9 +401,10 @@ def test_what_a_killed_process_left_behind_goes_with_the_next(tmp_path, monkeypa
     """Rows that were read, a pool that was scored, a cache that nobody keeps: whoever lives holds a lock on its own."""
     monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / "causalmix-sweep-dead" / "rows").mkdir(parents=True)
+    (tmp_path / f"{SCRATCH}dead" / "rows").mkdir(parents=True)
+    (elsewhere := tmp_path / "causalmix-sweep-another.machine+dead").mkdir()
     with scratch_folder(tmp_path) as alive:
-        (tmp_path / "causalmix-sweep-late").mkdir()
+        (tmp_path / f"{SCRATCH}late").mkdir()
         if use == "rows":
             assert Path(reading._scratch.__wrapped__()).parent == tmp_path
         elif use == "pool":
@@ -413,7 +414,9 @@ def test_what_a_killed_process_left_behind_goes_with_the_next(tmp_path, monkeypa
             with paths.cache_for(kept=False):
                 assert paths.cache_dir().parent == tmp_path
         assert Path(alive).is_dir()
-        assert not [name for name in ("dead", "late") if (tmp_path / f"causalmix-sweep-{name}").exists()]
+        assert (
+            not [name for name in ("dead", "late") if (tmp_path / f"{SCRATCH}{name}").exists()] and elsewhere.is_dir()
+        )
 
 
 def test_every_form_that_is_read_is_told_of():

@@ -88,8 +88,7 @@ def copied(results: Path, to: Path) -> Path:
     """A copy of a study's record, made once and as a whole."""
     if to.exists():
         return to
-    to.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=to.parent) as scratch:  # one's own, for another may copy at the same time
+    with scratch_folder(to.parent) as scratch:  # one's own, for another may copy at the same time
         (draft := Path(scratch, to.name)).mkdir()
         for path in record(results):
             target = draft / path.relative_to(results)

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest.mock import patch
 
-SCRATCH = "causalmix-sweep-"  # begins their names
+SCRATCH = f"causalmix-sweep-{platform.node()}+"  # begins their names: locks tell no other machine who lives
 
 
 @contextmanager

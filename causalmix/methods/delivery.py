@@ -2,13 +2,13 @@
 
 import os
 import platform
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from causalmix import __version__
+from causalmix.core.scratch import scratch_folder
 from causalmix.data.fingerprints import of_files, of_rows
 from causalmix.data.states import draw_sample
 from causalmix.methods import one_page, trainer_files
@@ -34,8 +34,7 @@ def write(found: Recommendation, out: Path) -> dict:
         d: {"share": share, "rows": n, "repeats": repeats.get(d, 0)}
         for d, share, n in zip(found.domains, weights, counts)
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".writing-") as scratch:
+    with scratch_folder(out.parent) as scratch:
         made = Path(scratch) / "new"
         made.mkdir()
         rows = trainer_files.prepared(found.pool.select(sample))

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from user_files import QUICK, TRAIN, read_back
 
+from causalmix.core.scratch import SCRATCH
 from causalmix.data.tiny.models import world_tokenizer
 from causalmix.lm import conversations
 from causalmix.methods import delivery
@@ -51,11 +52,13 @@ def test_training_set_is_what_a_trainer_reads(written):
 
 
 def test_equal_requests_give_equal_files(written, tmp_path):
-    """Byte for byte by one seed, into a folder that exists and is empty."""
+    """Byte for byte by one seed, into a folder that exists and is empty; beside it nothing is left of a killed one."""
     found, out = written
+    (tmp_path / f"{SCRATCH}dead" / "new").mkdir(parents=True)
     (tmp_path / out.name).mkdir()
     recommend(replace(found.request, out=tmp_path / out.name), **QUICK)
     assert (tmp_path / out.name / delivery.MANIFEST).read_bytes() == (out / delivery.MANIFEST).read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
 
 
 def test_another_seed_draws_other_rows_of_the_same_mixture(found, tmp_path):
