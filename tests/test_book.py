@@ -120,6 +120,16 @@ def test_the_files_behind_the_pages_can_be_taken_away(small_book):
         assert {name: archive.read(name) for name in archive.namelist()} == {"results/small.csv": b"a\n1\n"}
 
 
+def test_the_sheet_tells_what_kind_of_file_each_is(tmp_path, monkeypatch):
+    """The columns of a table; of records and of names, how they are written."""
+    kinds = {"t.csv": "a,b\n1,2\n", "r.jsonl": "{}\n{}\n", "n.yaml": "a: 1\n"}
+    for name, text in kinds.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(data_files, "files", lambda root: dict.fromkeys(kinds, {"outputs": ["x"], "inputs": []}))
+    told = [line.split(" | ")[1:3] for line in data_files.write_sheet(tmp_path).read_text().splitlines()[2:]]
+    assert told == [["1", "`a`, `b`"], ["2", "one record a line, as JSON"], ["1", "names and sizes, as YAML"]]
+
+
 @needs_chromium
 def test_the_book_is_printed_as_one_file(copy_of):
     """All pages are in it, and the reader's program gets an outline."""

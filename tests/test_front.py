@@ -63,6 +63,14 @@ def test_every_clause_follows_its_comparison():
     assert "**yes** (CausalMix-A against CausalMix-A without X: +" in told["What was found"]
 
 
+def test_what_a_method_without_the_state_is_stands_behind_the_answer_that_needs_it():
+    """Where no pool was shifted, nothing is answered of the state, and nothing is explained."""
+    tables = record()
+    assert said(tables)["What was found"].endswith(f" {front.WITHOUT}")
+    whole = tables | {"targets": tables["targets"].query("pool == 'whole'")}
+    assert "Without X" not in said(whole)["What was found"]
+
+
 def test_a_record_that_turns_round_turns_the_sentences():
     """The same method failing at its own size, or only with more rows, is said to fail there and nowhere else."""
     at_home, larger, moved = (said(record(turned=[setting])) for setting in SETTINGS[:2] + SETTINGS[3:])

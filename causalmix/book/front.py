@@ -115,7 +115,7 @@ def _verb(row: pd.Series) -> str:
 def _answered(targets: pd.DataFrame, question: questions.Question) -> str:
     """One of the paper's central questions with its answer for each pair of methods that was tried."""
     found = questions.answers(targets, questions.differences(targets, targets, OUTCOME, [question]), OUTCOME)
-    tried = found[found["answer"] != questions.NOT_TRIED].to_dict("records")
+    tried = [row for row in found.to_dict("records") if row["answer"] != questions.NOT_TRIED]
     return questions.short(tried) if tried else ""
 
 
