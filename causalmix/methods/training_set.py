@@ -33,13 +33,13 @@ def shown(found: Recommendation, form: str = "table") -> str:
 
 def _text(found: Recommendation) -> str:
     table, lines = found.table, found.table.set_index("method")
-    shares = pd.DataFrame({"domain": found.domains, "pool rows": found.target.rows})
+    shares = pd.DataFrame({"domain": found.domains, "pool rows": [f"{n:,}" for n in found.target.rows]})
     letters = {short: method for short, method in BY_LETTER.items() if method in lines.index}
     for short, method in letters.items():
         many = method == BY_LETTER[found.request.method]
         for what, prefix in BY_DOMAIN.items() if many else list(BY_DOMAIN.items())[:2]:
             values = [lines.loc[method, f"{prefix}_{d}"] for d in found.domains]
-            shares[f"{short} {what}"] = [SHOWN.get(what, "{:.0f}").format(v) for v in values]
+            shares[f"{short} {what}"] = [SHOWN.get(what, "{:,.0f}").format(v) for v in values]
     gains = pd.DataFrame({"method": table["method"]})
     for what, (estimate, ends) in GAINS.items() if not found.withheld else ():
         columns = table[[estimate, f"{ends}_ci_low", f"{ends}_ci_high"]].to_numpy()

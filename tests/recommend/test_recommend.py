@@ -95,6 +95,10 @@ def test_table_for_reading_shows_everything(found):
         for word in (*found.history.domains, *training_set.BY_LETTER.values(), "x_hes", "embedded world's proxy")
     )
     assert "nan" not in text.lower()
+    large = replace(
+        found, target=replace(found.target, rows=np.full(5, 12_345)), table=found.table.assign(n_math=6_789)
+    )
+    assert {"12,345", "6,789"} <= set(shown(large).split())
 
 
 def test_history_without_covariates_needs_no_scores(request_, folder, monkeypatch):
