@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from causalmix.core import paths
@@ -106,7 +107,8 @@ def code_hash(notebook: Mapping) -> str:
     return digest(*(part for f in files for part in (f.relative_to(paths.PACKAGE).as_posix(), f.read_bytes())))
 
 
-def _imports(source: str) -> set[str]:
+@cache  # chapters import the same modules
+def _imports(source: str) -> frozenset[str]:
     """Names below ``causalmix`` that a source imports, and all that they lie in."""
     names = set()
     with refused("Python in every cell and module", "correct it", SyntaxError, ValueError):
@@ -117,7 +119,7 @@ def _imports(source: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     parts = [name.split(".") for name in names]
-    return {".".join(p[: i + 1]) for p in parts if p[0] == "causalmix" for i in range(len(p))}
+    return frozenset(".".join(p[: i + 1]) for p in parts if p[0] == "causalmix" for i in range(len(p)))
 
 
 def input_hashes(inputs: Iterable[str | Path], root: Path = paths.ROOT) -> dict[str, str]:
