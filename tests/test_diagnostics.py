@@ -7,6 +7,7 @@ import pytest
 from chapter_cells import said
 from scipy.stats import norm
 from statsmodels.api import OLS
+from user_files import few_draws  # noqa: F401 (a fixture)
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history

@@ -10,7 +10,7 @@ from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
 from causalmix.core.simplex import sample_dirichlet, to_counts
 from causalmix.methods import ask, variants
-from causalmix.methods.baselines import dmo, doremi, odm
+from causalmix.methods.baselines import dmo, doremi, odm, regmix
 from causalmix.methods.policy import PROMISE, capped
 from causalmix.methods.question import Answer, ProxyRun, Question
 from causalmix.study import campaign
@@ -59,6 +59,12 @@ def trains(law: dmo.Law, domains=("a", "b", "c")):
         return records
 
     return train
+
+
+@pytest.fixture(autouse=True)
+def few_candidates(monkeypatch):
+    """A twentieth of RegMix's: what is asked here does not depend on digits."""
+    monkeypatch.setattr(regmix.search, "__defaults__", (0, None, 5_000, 128))
 
 
 @pytest.mark.parametrize("name", list(ask.STATIC))

@@ -9,6 +9,7 @@ from pathlib import Path
 import browser
 import numpy as np
 import pytest
+from user_files import few_draws  # noqa: F401 (a fixture)
 
 from causalmix.core.history import check_history
 from causalmix.core.tables import read_table, write_table

@@ -14,6 +14,7 @@ import yaml
 from chapters import command, sweep_here
 from datasets import Dataset
 from real_rows import own_cache, turns, write_lines  # noqa: F401 (a fixture)
+from user_files import few_draws  # noqa: F401 (a fixture)
 
 from causalmix.book import progress
 from causalmix.core import direction
