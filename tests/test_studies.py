@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from chapters import command, page_text, pages_told
+from user_files import few_draws  # noqa: F401 (a fixture)
 
 from causalmix.book.stamps import NOTEBOOKS
 from causalmix.core import paths
@@ -28,8 +29,9 @@ SECOND = (
     "09_paper_and_ours",
 )  # fmt: skip
 
-#: How many questions, validation rows, repeats and draws there are, by module.
+#: How many tokens of an answer, questions, validation rows, repeats and draws there are, by file.
 SIZES = {
+    "data/families.py": r"(?<=tiny_tasks, )24|(?<=longcot_tasks, )96",
     "data/tiny/tasks.py": r'(?<=ITEMS = {"dev": )200|(?<=, "unseen": )80|(?<=LONGCOT_ITEMS = )150',
     "data/tiny/pool.py": r"(?<=islice\(items, )60",
     "effects/double_ml.py": r"(?<=n_repeats: int = )5|(?<=\"n_estimators\": )100",
