@@ -5,7 +5,7 @@
 The level g and every coefficient beta_km are sums of lines, quadratic forms, bumps, steps and corners of the state: a
 varying-coefficient model (Hastie and Tibshirani 1993, doi:10.1111/j.2517-6161.1993.tb01939.x) under horseshoe priors.
 phi says how the outcome answers to a share: by its logarithm, or with a bend where left-out runs ask for one; h is
-smooth in the whole mixture.  Three models, whose returns depend on the state not at all, by lines, or freely, are
+smooth in the whole mixture.  Models whose returns depend on the state not at all, in one way, or in all of them, are
 averaged by how well each predicts runs that are left out.  Runs of one mixture share an error of their own.
 """
 
@@ -42,7 +42,14 @@ FUNCTIONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "root": lambda T, eps: np.sqrt(np.maximum(T, 0)),
 }
 #: How returns may depend on the state: the kinds of columns that each model has.
-DEPENDENCE = {"not at all": ("constant",), "by lines": ("constant", "line"), "freely": KINDS}
+DEPENDENCE = {
+    "not at all": ("constant",),
+    "by lines": ("constant", "line"),
+    "by forms": ("constant", "line", "quadratic"),
+    "by curves": ("constant", "curve"),
+    "by steps": ("constant", "line", "step"),
+    "freely": KINDS[:-1],
+}
 LEVEL = ("line", "quadratic", "smooth")  # kinds of columns of g
 ROOM, LESS = 600, 250  # columns that all returns together may take; the same where responses are compared
 SURE = 2.0  # standard errors by which a bend has to predict better
@@ -124,10 +131,12 @@ class Columns:
         return np.pad(block_diag(returns, joint), ((0, 0), beside))
 
 
-def _columns(problem: Problem, X: np.ndarray, basis: np.ndarray, response: str, room: int) -> Columns:
+def _columns(
+    problem: Problem, X: np.ndarray, basis: np.ndarray, response: str, room: int, ways: Sequence[str]
+) -> Columns:  # fmt: skip
     shape, clusters = _response(response, problem, basis), problem.history.clusters
     each = len(shape.functions) * len(basis)
-    level, returns = state_basis(X, LEVEL, room), state_basis(X, KINDS, room // each)
+    level, returns = state_basis(X, LEVEL, room), state_basis(X, ways, room // each)
     found = Columns(level, returns, shape, np.flatnonzero(np.bincount(clusters) > 1))
     (of_level, groups), (of_return, more) = level.labels(), returns.labels()
     single = np.arange(found(X[:1], shape.runs[:1]).shape[1])  # columns that are groups by themselves, at first
@@ -227,17 +236,18 @@ def fit(
     compared, residuals = {}, {}
     for name in dict.fromkeys(("log", *responses)) if problem.treatment == "log" else ("log",):
         check_name(name, RESPONSES, "response")
-        columns = _columns(problem, X, basis, name, LESS)
+        columns = _columns(problem, X, basis, name, LESS, DEPENDENCE["freely"])
         D = columns(X, T, clusters)
         quick = horseshoe.sample(D, y, columns.prior, clusters, problem.seed, burn=100, keep=100)
         compared[name], residuals[name] = quick.left_out, y - D @ quick.mean
     response, bends = _chosen(compared)
     weight = _weights(X, problem.Z, residuals[response])
-    columns = _columns(problem, X, basis, response, ROOM)
+    columns = _columns(problem, X, basis, response, ROOM, KINDS)
     D = columns(X, T, clusters) * weight[:, None]
+    ways = _models(columns)
     models = [
         (where, horseshoe.sample(D[:, where], y * weight, columns.prior.part(where), clusters, problem.seed))
-        for where in _models(columns)
+        for where in ways.values()
     ]
     shares = horseshoe.model_weights(np.array([found.left_out for _, found in models]), problem.seed)
     note = "" if response == "log" else (
@@ -246,7 +256,7 @@ def fit(
     return Bayesian(
         **vars(problem), stage="bayesian", note=note, columns=columns, response=response, bends=bends,
         known=horseshoe.average(models, shares, D.shape[1]),
-        dependence=tuple(zip(DEPENDENCE, shares.tolist())) if len(models) > 1 else (),
+        dependence=tuple(zip(ways, shares.tolist())) if len(models) > 1 else (),
     )  # fmt: skip
 
 
@@ -271,10 +281,12 @@ def _weights(X: np.ndarray, Z: np.ndarray, residuals: np.ndarray) -> np.ndarray:
     return weight / np.sqrt((weight**2).mean())
 
 
-def _models(columns: Columns) -> list[np.ndarray]:
-    """The columns of each model of how returns depend on the state; one where there is no state."""
-    names, found = [name.split() for name in columns.names], []
-    for kinds in DEPENDENCE.values():
+def _models(columns: Columns) -> dict[str, np.ndarray]:
+    """The columns of each model of how returns depend on the state, of one alone where two have the same."""
+    names, found = [name.split() for name in columns.names], {}
+    for way, kinds in DEPENDENCE.items():
         away = [i for i, name in enumerate(names) if name[0] in FUNCTIONS and name[1] not in kinds]
-        found.append(np.flatnonzero(~np.isin(columns.prior.kind, away)))
-    return found if len(found[0]) < len(found[-1]) else found[:1]
+        where = np.flatnonzero(~np.isin(columns.prior.kind, away))
+        if not any(np.array_equal(where, other) for other in found.values()):
+            found[way] = where
+    return found

@@ -1,4 +1,4 @@
-"""Functions of the state from which a level or a return is put together: lines, forms, bumps, steps and corners."""
+"""Functions of the state from which a level or a return is put together: lines, forms, bumps, steps, corners and curves."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ from itertools import combinations, combinations_with_replacement
 
 import numpy as np
 
-KINDS = ("constant", "line", "quadratic", "smooth", "step", "corner")
+KINDS = ("constant", "line", "quadratic", "smooth", "step", "corner", "curve")
 MOST_BUMPS, MOST_STEPS, COARSE = 5, 19, 3  # of each covariate; steps of each of the two that a corner is made of
+GRID, LENGTH, LEAST = 20, 1.0, 0.05  # of a curve: points, spreads of the covariate, spread of a column that counts
 SAME = 1e-8  # spread below which a column is the same in all runs
 
 
@@ -63,6 +64,9 @@ def state_basis(X: np.ndarray, kinds: Sequence[str], room: int) -> StateBasis:
         blocks.append(Block("step", partial(_steps, cuts=[_cuts(a, steps) for a in A.T])))
     if "corner" in kinds and d * (bumps + steps) + d * (d - 1) // 2 * COARSE**2 <= left and d > 1:
         blocks.append(Block("corner", partial(_corners, cuts=[_cuts(a, COARSE) for a in A.T])))
+    curves = [_curve(A[:, j], j) for j in range(d)] if "curve" in kinds else []
+    if 1 + sum(curve(A[:1]).shape[1] for curve in curves) <= room:  # they are never beside the others in one model
+        blocks += [Block("curve", curve, together=True) for curve in curves]
     return StateBasis(mean, spread, tuple(blocks))
 
 
@@ -87,6 +91,16 @@ def _corners(A: np.ndarray, cuts: Sequence[np.ndarray]) -> np.ndarray:
     steps = [_steps(A[:, [j]], [c]) for j, c in enumerate(cuts)]
     both = [(a[:, :, None] * b[:, None, :]).reshape(len(A), -1) for a, b in combinations(steps, 2)]
     return np.hstack(both)
+
+
+def _curve(a: np.ndarray, j: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Columns whose sum under one scale is a Gaussian process of one covariate, constant beyond the runs."""
+    grid = np.linspace(a.min(), a.max(), GRID)
+    near = lambda v: np.exp(-0.5 * ((v[:, None] - grid) / LENGTH) ** 2)  # noqa: E731
+    size, directions = np.linalg.eigh(near(grid))
+    root = directions / np.sqrt(np.maximum(size, SAME))
+    root = root[:, (near(a) @ root).std(axis=0) > LEAST]
+    return lambda A: near(np.clip(A[:, j], grid[0], grid[-1])) @ root
 
 
 def _bumps(a: np.ndarray, j: int, count: int) -> Callable[[np.ndarray], np.ndarray]:
