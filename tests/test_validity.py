@@ -15,33 +15,31 @@ from causalmix.methods import validity
 GOALS = {"linear": 0.8, "steps": 2.5}
 
 
-@pytest.fixture(scope="module", params=GOALS)
-def judged(request):
-    """Measures of two draws of a kind of world, as they are and with intervals a third narrower."""
+@pytest.fixture(scope="module")
+def judged():
+    """Measures of two draws of each kind of world, by kind, as they are and with intervals a third narrower."""
     found, narrow = [], []
-    for seed in (1000, 1001):
-        known = draw(World(request.param, confounded=seed == 1001), 512, seed)
+    for kind, seed in [(kind, seed) for kind in GOALS for seed in (1000, 1001)]:
+        known = draw(World(kind, confounded=seed == 1001), 512, seed)
         effects = fit_effects(known.history, stage="bayesian", seed=seed)
-        found.append(bench_validity.judge(effects, known))
+        found.append({"kind": kind} | bench_validity.judge(effects, known))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(interface, "normal_quantile", lambda level: 1.96 * 2 / 3)
-            narrow.append(bench_validity.judge(effects, known))
-    return request.param, pd.DataFrame(found).mean(), pd.DataFrame(narrow).mean()
+            narrow.append({"kind": kind} | bench_validity.judge(effects, known))
+    return tuple(pd.DataFrame(rows).groupby("kind").mean() for rows in (found, narrow))
 
 
 def test_intervals_cover_and_little_is_lost(judged):
-    """Between .93 and .98 of returns and gains, and regret below the goal."""
-    kind, found, _ = judged
-    assert found["cover_theta"] == pytest.approx(0.955, abs=0.025) and found["cover_gain"] == pytest.approx(
-        0.955, abs=0.025
-    )
-    assert found["regret"] < GOALS[kind]
+    """Between .93 and .98 of returns and gains, over all draws, and regret below the goal of each kind."""
+    found = judged[0]
+    for cover in ("cover_theta", "cover_gain"):
+        assert 0.93 <= found[cover].mean() <= 0.98, found
+    assert (found["regret"] < pd.Series(GOALS)).all(), found
 
 
 def test_intervals_a_third_narrower_do_not(judged):
-    """The test above would fail."""
-    _, _, narrow = judged
-    assert narrow["cover_theta"] < 0.93 and narrow["cover_gain"] < 0.93
+    """The test above would fail, of either kind."""
+    assert (judged[1][["cover_theta", "cover_gain"]] < 0.93).all(axis=None), judged[1]
 
 
 def test_the_best_mixture_is_the_best_of_many():
