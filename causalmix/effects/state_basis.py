@@ -1,4 +1,4 @@
-"""Functions of the state from which a level or a return is put together: lines, forms, bumps, steps, corners and curves."""
+"""Functions of the state that a level or a return is a sum of: lines, forms, bumps, steps, corners and curves."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
