@@ -92,12 +92,13 @@ def test_what_a_real_model_says_follows_its_interval():
 
 def test_an_interval_beside_zero_that_does_not_stand_when_adjusted_is_said_to_be_one():
     """No reader is told that what lies above zero is not apart from it without the reason."""
-    ends = ((6.0, 1.1, 10.9), (6.0, -1.1, 10.9), (-6.0, -10.9, -1.1))
+    ends = ((6.0, 1.1, 10.9), (6.0, -1.1, 10.9), (-6.0, -10.9, -1.1), (0.0, 0.0, 0.0))
     rows = (pd.Series({"verdict": "open"} | {n: v / 100 for n, v in zip(DIFFERENCE, end)}) for end in ends)
-    above, across, below = map(front._said, rows)
+    above, across, below, same = map(front._said, rows)
     assert above == "is ahead of equal shares, but not when adjusted for all comparisons (+6.0 [+1.1, +10.9])"
     assert below.startswith("is behind equal shares, but not when adjusted")
     assert across == "is not told apart from equal shares (+6.0 [-1.1, +10.9])"
+    assert same == "keeps equal shares (+0.0 [+0.0, +0.0])"
 
 
 def test_our_policy_is_the_one_that_knows_of_scale_where_it_was_tried():

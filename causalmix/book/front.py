@@ -108,6 +108,8 @@ def _said(*rows: pd.Series) -> str:
 
 
 def _verb(row: pd.Series) -> str:
+    if not row[[*DIFFERENCE]].any():  # the same mixture, trained with the same seeds
+        return "keeps equal shares"
     alone = ALONE.get(verdict(*row[[*DIFFERENCE[1:]]])) if row["verdict"] == "open" else None
     return f"{alone} equal shares, but not when adjusted for all comparisons" if alone else SAID[row["verdict"]]
 
