@@ -36,6 +36,7 @@ def execute(job, at_cell, env, root):
     plt.switch_backend("agg")
     shown = patch.object(plt, "show", draw), patch.object(tables, "WRITTEN", set())
     with chdir(root), patch.dict(os.environ, env), plt.rc_context(), shown[0], shown[1]:
+        plt.rcdefaults()  # as a kernel begins, whatever this process has drawn
         for count, cell in enumerate(code, 1):
             at_cell(count)
             names["In"].append(cell.source)
