@@ -45,13 +45,13 @@ def test_a_table_has_its_caption_and_no_spread_breaks(monkeypatch):
 
 
 def test_flags_counts_and_small_chances_are_words(monkeypatch):
-    """Yes and no, thousands apart, no p-value nearer to nought than anyone can know; a seed is a name, no count."""
+    """Yes and no, thousands apart, no p-value nearer to nought than anyone can know; a seed is a name; a negative number stays."""
     shown = []
     monkeypatch.setattr(report, "display", shown.append)
     row = {"met": True, "n": 21373443, "p": 3e-57, "seed": 90001, "theta": 0.5, "ci_low": 0.4, "ci_high": 1.0}
-    report.show(pd.DataFrame([row | {"rest": "x"}]))
+    report.show(pd.DataFrame([row | {"rest": "x", "bias": -0.25}]))
     cells = re.findall("<td>(.*?)</td>", shown[0].data)
-    assert cells == ["yes", "21,373,443", "&lt;0.001", "90001", "0.500 [0.400, 1.00]", "x"]
+    assert cells == ["yes", "21,373,443", "&lt;0.001", "90001", "0.500 [0.400, 1.00]", "x", "-0.250"]
 
 
 def test_a_notebook_that_was_taken_away_names_subjects(monkeypatch, tmp_path):

@@ -63,14 +63,14 @@ def folded(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
 
 def _in_words(column: pd.Series) -> pd.Series:
     """A column for reading: yes or no, counts with their thousands apart, and no p-value nearer to nought than told."""
-    small = 0.001 if str(column.name) in ("p", "p_holm") else 0
+    chance = str(column.name) in ("p", "p_holm")
 
     def word(value: object) -> object:
         if pd.api.types.is_bool(value):
             return "yes" if value else "no"
         if pd.api.types.is_integer(value) and column.name != "seed":
             return f"{value:,}"
-        return f"<{small}" if pd.api.types.is_float(value) and value < small else value
+        return "<0.001" if chance and pd.api.types.is_float(value) and value < 0.001 else value
 
     return column.astype(object).map(word)
 
