@@ -45,7 +45,7 @@ def test_a_table_has_its_caption_and_no_spread_breaks(monkeypatch):
 
 
 def test_flags_counts_and_small_chances_are_words(monkeypatch):
-    """Yes and no, thousands apart, no p-value nearer to nought than anyone can know; a seed is a name; a negative number stays."""
+    """Yes and no, thousands apart, no p-value nearer to nought than known; a seed is a name; what is negative stays."""
     shown = []
     monkeypatch.setattr(report, "display", shown.append)
     row = {"met": True, "n": 21373443, "p": 3e-57, "seed": 90001, "theta": 0.5, "ci_low": 0.4, "ci_high": 1.0}
