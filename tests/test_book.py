@@ -261,6 +261,15 @@ def test_a_number_of_too_many_digits_is_found(copy_of):
     assert [finding.split("found ")[1].split(";")[0] for finding in found] == ["1,234.5", "0.12345"]
 
 
+def test_a_directive_that_was_not_rendered_is_found(copy_of):
+    """What is left of one in backticks whose title has a backtick, and of a role; code may show both."""
+    page = copy_of / "book/_build/html/index.html"
+    raw = "<p>````{admonition} How <code>x</code> begins</p><p>see {doc}<code>x</code></p><pre>```{note}</pre>"
+    page.write_text(page.read_text().replace("</article>", f"{raw}</article>"))
+    found = gates.check_html(page.parent)
+    assert [finding.split("found ")[1].split(" in ")[0] for finding in found] == ["````", "{doc}"]
+
+
 def test_a_remote_asset_in_a_style_sheet_is_found(copy_of):
     """Style sheets fetch, too."""
     sheet = copy_of / "book/_build/html/_static/book.css"

@@ -1,4 +1,4 @@
-"""What a page may not be: broken, out of order, stale, of a reduced study, over-exact, or fetching from a network.
+"""What a page may not be: broken, stale, of a reduced study, over-exact, half rendered, or fetching from a network.
 
 Rendering alone passes over each of these in silence, hence the gates.  All return findings, one
 sentence each; an empty list means that everything is sound.
@@ -29,6 +29,9 @@ REMOTE_TEXT = re.compile(
 #: A number with a point, and where it may have many digits: code, formulas, links; counts have no point.
 DECIMAL = re.compile(r"(?<![\w.,:])(?<!arXiv )\d[\d,]*\.\d+(?:e[-+]?\d+)?(?!\.?\w|/)")
 EXACT = ("pre", "code", "script", "style", "a")
+
+#: Marks of a directive or a role that was not rendered, such as one whose backticks hold a backtick.
+MARKS = re.compile(r"`{3,}|:{3,}|(?<!\w)\{[a-z]+(?::[a-z]+)?\}")
 
 
 def chapters(root: Path = ROOT) -> list[Path]:
@@ -78,16 +81,21 @@ def check_html(html: Path) -> list[str]:
                 )
             findings += [remote.format(name, url) for url in _fetched(page.find_all(True))]
             told = "{}: expected numbers of four digits or fewer, found {}; round it where it is shown."
-            findings += [told.format(name, number) for number in _over_exact(page)]
+            findings += [told.format(name, number) for text in _read(page) for number in _over_exact(text)]
+            raw = [f"{mark} in {text.strip()[:60]!r}" for text in _read(page) for mark in MARKS.findall(text)[:1]]
+            findings += [f"{name}: expected rendered text, found {part}; mend that directive or role." for part in raw]
     return findings
 
 
-def _over_exact(page: "BeautifulSoup") -> list[str]:  # noqa: F821
-    """Numbers with a point and five or more significant digits that a page tells its readers."""
+def _read(page: "BeautifulSoup") -> list[str]:  # noqa: F821
+    """What a page tells its readers, without code, formulas and links."""
     texts = (text for part in page.select("article") for text in part.find_all(string=True))
-    read = (text for text in texts if not text.find_parent(EXACT) and not text.find_parent(class_="math"))
-    numbers = (number for text in read for number in DECIMAL.findall(text))
-    return [n for n in numbers if len(re.sub(r"e.*|[,.]", "", n).lstrip("0")) > 4]
+    return [text for text in texts if not text.find_parent(EXACT) and not text.find_parent(class_="math")]
+
+
+def _over_exact(text: str) -> list[str]:
+    """Numbers with a point and five or more significant digits."""
+    return [n for n in DECIMAL.findall(text) if len(re.sub(r"e.*|[,.]", "", n).lstrip("0")) > 4]
 
 
 def _fetched(tags: list) -> list[str]:
