@@ -1,6 +1,8 @@
 """Ablations on histories with known returns: what matters is seen to matter, and what does not is not."""
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -203,6 +205,25 @@ def test_confounded_runs_are_taken_from_the_whole_history():
     assert ablations.confounded_runs(check_history(frame.head(215))) is None and not any(history().part != "design")
 
 
+def test_what_lacks_the_level_is_held_to_its_returns():
+    """Order would mostly show the missing level, with mixtures that follow the state as with random ones."""
+    full, lacking = assignment.NAMES, [name + assignment.WITHOUT for name in assignment.NAMES]
+    rows = [
+        (v, s, 0.5 - 0.1 * (v in lacking) + 0.01 * s * i) for i, v in enumerate([*full, *lacking]) for s in range(5)
+    ]
+    scores = pd.DataFrame(rows, columns=["variant", "split", "spearman"]).assign(fitted=40, held_out=10)
+    scores = scores.assign(r_score=scores["spearman"], r2=scores["spearman"])
+    fake = vars(assignment) | {"overlap_by_assignment": lambda *_: None, "assignment_scores": lambda *_, **__: scores}
+    parts = {"whole": history(), "settings": {}, "n_trees": 8, "history": "", "out": Path()}
+    runs = SimpleNamespace(confounded_runs=lambda _: True)
+    told = said("08_ablations", "overlap_by_assignment", assignment=SimpleNamespace(**fake), ablations=runs, **parts)
+    assert (
+        told.count("in order") == 1
+        and "Randomised against confounded runs, both in full: not told apart in order" in told
+    )
+    assert told.count("in returns") == 3
+
+
 def trained(methods: list[str], seeds: int = 3, **columns) -> pd.DataFrame:
     """Trials of some methods, the first of which scores highest."""
     rows = [
@@ -216,7 +237,9 @@ def trained(methods: list[str], seeds: int = 3, **columns) -> pd.DataFrame:
 def test_trained_variants_are_held_against_the_method():
     """Methods that are no variant are left out, and differences are to CausalMix-A."""
     table = trained(["CausalMix-A", "CausalMix-A without X", "DMO", "RegMix", "CausalMix-A near Equal"])
-    found = trials.variants_compared(table, "y_dev").set_index("method")
+    found = trials.variants_compared(table, "y_dev")
+    assert list(found.index) == [0, 1]  # a page shows no other index
+    found = found.set_index("method")
     assert list(found.index) == ["CausalMix-A without X", "DMO"]
     assert found.loc["CausalMix-A without X", "difference"] == pytest.approx(-0.1)
 

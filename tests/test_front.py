@@ -107,6 +107,8 @@ def test_our_policy_is_the_one_that_knows_of_scale_where_it_was_tried():
     more = tables["targets"].query("method == 'Cautious'").assign(method="Cautious with scale")
     compared = front.against_equal(pd.concat([tables["targets"], more]))
     assert list(compared["method"].unique()) == ["CausalMix-A", "Cautious with scale", "RegMix"]
+    told = front._found(tables, compared)
+    assert "Cautious with scale, our own, which learns from runs of other sizes as well, " in told
 
 
 @pytest.fixture

@@ -126,8 +126,13 @@ def test_every_figure_and_table_has_a_caption(source):
 
 
 def test_the_last_cell_tells_what_the_page_was_made_from(source):
-    """Without the footer a page's stamp knows no inputs."""
-    assert "report.provenance(globals()" in code_of(source)[-1]
+    """Without the footer a page's stamp knows no inputs, and with a name that a loop took up it knows others."""
+    *cells, footer = code_of(source)
+    assert "report.provenance(globals()" in footer
+    loops = [node.target for cell in cells for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.For)]
+    taken = {name.id for target in loops for name in ast.walk(target) if isinstance(name, ast.Name)}
+    named = [node for node in ast.walk(ast.parse(footer)) if isinstance(node, ast.Name)]
+    assert not taken & ({node.id for node in named} - {node.id for node in named if isinstance(node.ctx, ast.Store)})
 
 
 @pytest.mark.parametrize("study", STUDIES)

@@ -41,6 +41,8 @@ def test_an_outcome_that_is_stuck_or_noisy_is_named():
     told = words.stuck(movement, reliability)
     assert "less than 0.1: `y_math`." in told and "noise as signal of `y_math` (0.04 [-0.10, 0.26])" in told
     sound = words.stuck(movement.assign(spread=0.2), reliability.assign(ci_low=0.6))
+    edge = words.stuck(movement.assign(spread=0.2375 - 0.1375), reliability)  # shown as 0.100, a hair less as a float
+    assert "Every outcome moves by 0.1 or more" in edge
     assert "Every outcome moves" in sound and "more signal than noise of every outcome" in sound
 
 

@@ -92,7 +92,8 @@ def _found(tables: Mapping[str, pd.DataFrame], compared: pd.DataFrame) -> str:
     """Each method at the size of the runs that it learned from."""
     home = compared[(compared["pool"] == "whole") & (compared["model"] == "proxy")]
     home = home[home["n_samples"] == home["n_samples"].min()]
-    notes = {PAPERS: "the paper's policy", RIVAL: "which never looks at the state of the data"}
+    notes = {PAPERS: "the paper's policy", OURS[0]: "our own, which learns from runs of other sizes as well"}
+    notes |= {RIVAL: "which never looks at the state of the data"}
     told = [f"{row['method']}, {notes.get(row['method'], 'our own')}, {_said(row)}" for _, row in home.iterrows()]
     runs, rows = len(design_runs(tables["history"])), home["n_samples"].min()
     return (

@@ -44,7 +44,7 @@ def _by_domain(checks: pd.DataFrame, groups: Mapping[str, pd.Series]) -> str:
 
 def stuck(movement: pd.DataFrame, reliability: pd.DataFrame) -> str:
     """Outcomes that hardly move over the runs, and those of which a single run may tell more noise than signal."""
-    still = [f"`{name}`" for name in movement.loc[movement["spread"] < CLEAR, "outcome"]]
+    still = [f"`{name}`" for name in movement.loc[movement["spread"].round(3) < CLEAR, "outcome"]]
     moves = f"Hardly any movement over the runs, less than {CLEAR}: {listed(still)}."
     noisy = [
         f"`{row.outcome}` ({row.reliability:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}])"

@@ -233,7 +233,7 @@ def variants_compared(tried: pd.DataFrame, outcome: str) -> pd.DataFrame:
     """Trained variants of CausalMix-A and forms of DMO, with their paired differences to CausalMix-A."""
     shown = tried["method"].str.startswith((f"{METHOD} without", "DMO")) | (tried["method"] == METHOD)
     compared = compare(tried[shown], outcome, reference=METHOD)
-    return compared[compared["method"] != METHOD].drop(columns="pool")
+    return compared[compared["method"] != METHOD].drop(columns="pool").reset_index(drop=True)
 
 
 def growth(table: pd.DataFrame, outcome: str = "y_dev") -> pd.DataFrame:
