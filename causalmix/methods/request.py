@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from causalmix.core.errors import InputError
+from causalmix.core.paths import ASSETS
 from causalmix.core.study_file import Study, read_study
+from causalmix.core.yaml_file import read_yaml
 
 if TYPE_CHECKING:  # the command line reads the options without loading what estimates
     import numpy as np
@@ -29,126 +31,57 @@ if TYPE_CHECKING:  # the command line reads the options without loading what est
 KAPPA = 0.2  # as of causalmix.methods.limits, which needs numpy
 BY_LETTER = {"cautious": "Cautious", "A": "CausalMix-A", "S": "CausalMix-S"}
 
-
-TYPES = {"FILE": Path, "PATH": Path, "FOLDER": Path, "N": int, "X": float}  # of an option, by what stands for its value
-
-
-def _option(help: str, default: Any, form: str = "", **further: Any) -> Any:
-    """A field whose metadata are its option on the command line; ``form`` is what stands for its value there."""
-    told = ({"metavar": form} if form else {}) | ({"type": TYPES[form]} if form in TYPES else {})
-    return field(default=default, metadata={"help": help} | told | further)
+#: What stands for the value of each option, and what it means, by the name of its field.
+TOLD = read_yaml(ASSETS / "recommend.yaml", "options of a recommendation")
+#: What argparse makes of an option, by the annotation of its field.
+KINDS = {"Path": {"type": Path}, "int": {"type": int}, "float": {"type": float}, "bool": {"action": "store_true"}}
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a practitioner asks; the fields are the options of ``causalmix recommend``, and say what they mean.
+    """What a practitioner asks: the options of ``causalmix recommend``, as assets/recommend.yaml has them in words.
 
     Rows of a path that have all of the history's covariates as columns are not scored: their means are the state.
     """
 
-    history: Path | None = _option(
-        "the sweep: a table of run_id, w_<domain>, x_<covariate>, y_<axis>, or a tracker's export", None, "FILE"
-    )
-    pool: str = _option("rows as a file or folder, a recipe as a YAML file, a study, or tiny", "")
-    ratios: Path | None = _option(
-        "instead of --history: the table of each run's shares, as RegMix and olmix write it", None, "FILE"
-    )
-    metrics: Path | None = _option(
-        "beside --ratios: the table of each run's scores, or a folder of results of lm-evaluation-harness", None, "PATH"
-    )
-    map: Sequence[str] | None = _option(
-        "new name of a column of the sweep, or of a domain of it; may be repeated", None, "OLD=NEW", action="append"
-    )
-    pool_map: Sequence[str] | None = _option(
-        "new name of a domain of the pool, such as the sweep's for it; domains of one name become one; may be repeated",
-        None, "OLD=NEW", action="append",
-    )  # fmt: skip
-    parts: Sequence[str] = _option(
-        "parts of a study's history to learn from: design, scale (runs over sizes), confounded; default: design",
-        ("design",), "PART", nargs="+",
-    )  # fmt: skip
-    domain: str = _option(
-        "what tells the domain of a row: a column (the default), or the file that it comes from", "",
-        choices=("column", "file"),
-    )  # fmt: skip
-    domain_column: str = _option("column of the rows that holds the domain; default: domain", "", "NAME")
-    source_map: str = _option(
-        "YAML or JSON file of the domain of each source; null leaves a source out", "", "FILE", type=str
-    )
-    source_column: str = _option("column of the source; default: source", "", "NAME")
-    messages_column: str = _option(
-        "column of the conversation where it has a name of its own, or of plain texts to learn", "", "NAME"
-    )
-    id_column: str | None = _option(
-        "column of the rows' names, or empty to number them; default: row_id or id", None, "NAME"
-    )
-    on_bad: str = _option(
-        "rows that cannot be used: refuse them (the default), or skip and list them", "", choices=("refuse", "skip")
-    )
-    max_rows: int = _option("most rows of the pool; default: all", 0, "N")
-    scorer: str = _option(
-        "must be the model that scored the history's pools; default: the embedded world's proxy", "", "MODEL"
-    )
-    rater: str = _option("of Writing_Style, likewise; default: the one that ships", "", "MODEL")
-    state: Path | None = _option("x_<covariate> of the pool as CSV or JSON, instead of scoring it", None, "FILE")
-    outcome: str = _option(
-        "column to raise, or the end of several names for their mean; default: %(default)s", "y_dev", "NAME",
-        flags=("--outcome-column",),
-    )  # fmt: skip
-    n_samples: int | None = _option(
-        "rows of the training set; default: as many as the history's runs, 1000 where it does not say", None, "N"
-    )
-    model_size: float | None = _option(
-        "parameters of the model to train, where these differ in the history; default: its largest", None, "N",
-        type=float,
-    )  # fmt: skip
-    repeats_allowed: bool = _option(
-        "let a domain that runs out give rows again, without end", False, action="store_true"
-    )
-    max_repeats: float = _option("how often a row may come again; default: never", 0.0, "R", type=float)
-    lower_is_better: Sequence[str] | None = _option(
-        "outcomes that are better when they are lower, such as losses; without a name the one that is asked for",
-        None, "NAME", nargs="*", action="extend",
-    )  # fmt: skip
-    higher_is_better: Sequence[str] | None = _option(
-        "outcomes that are better when they are higher, whatever their names and values say", None, "NAME", nargs="+",
-        action="extend",
-    )  # fmt: skip
-    objective: str = _option(
-        "weights of outcomes, such as y_math=2,y_code=1, or mean (standardised, of all axes), or worst (the axis that "
-        "gains least); default: the outcome alone", "", "WHAT",
-    )  # fmt: skip
-    kappa: float = _option("standard deviations that Cautious takes off a gain; default: %(default)s", KAPPA, "X")
-    floor: str | float = _option(
-        "least share, one for all domains or some by name; default: the 5th percentile of each domain's share among "
-        "the runs (at least 0.01), at most the pool's own", "", "SHARE|NAME=SHARE,…",
-    )  # fmt: skip
-    trust_region: str = _option(
-        "Cautious stays near the reference: tv bounds the share of rows that change domain, kl the divergence in nats",
-        "", choices=("tv", "kl"),
-    )  # fmt: skip
-    radius: float | None = _option("of the trust region", None, "X")
-    reference: str = _option(
-        "mixture that Cautious has to beat: equal, pool (its own proportions), shares as math=0.6,code=0.4, or a CSV "
-        "or JSON file of w_<domain>; default: the study's, or equal, and without evidence for a move from equal the "
-        "pool's proportions where runs are near these", "", "WHAT",
-    )  # fmt: skip
-    keep: Sequence[str] | None = _option(
-        "outcome whose one-sided 95%% bound Cautious keeps at the reference's, or at most a margin below: y_safety or "
-        "y_safety=0.01; may be repeated", None, "OUTCOME", action="append",
-    )  # fmt: skip
-    force: bool = _option(
-        "go on where the pool lies far outside of the history's, or other models scored it: no gain is promised then",
-        False, action="store_true",
-    )  # fmt: skip
-    seed: int = _option("default: %(default)s", 0, "N")
-    trees: int = _option("of each causal forest; default: %(default)s", 500, "N")
-    method: str = _option("whose training set is written; default: %(default)s", "cautious", choices=tuple(BY_LETTER))
-    out: Path | None = _option(
-        "new folder for the training set, trainers' settings, the answer, a page and a manifest; default: none",
-        None, "FOLDER",
-    )  # fmt: skip
-    rows_format: str = _option("of the training set; default: %(default)s", "jsonl", choices=("jsonl", "parquet"))
+    history: Path | None = None
+    pool: str = ""
+    ratios: Path | None = None
+    metrics: Path | None = None
+    map: Sequence[str] | None = None
+    pool_map: Sequence[str] | None = None
+    parts: Sequence[str] = ("design",)
+    domain: str = ""
+    domain_column: str = ""
+    source_map: str = ""
+    source_column: str = ""
+    messages_column: str = ""
+    id_column: str | None = None
+    on_bad: str = ""
+    max_rows: int = 0
+    scorer: str = ""
+    rater: str = ""
+    state: Path | None = None
+    outcome: str = "y_dev"
+    n_samples: int | None = None
+    model_size: float | None = None
+    repeats_allowed: bool = False
+    max_repeats: float = 0.0
+    lower_is_better: Sequence[str] | None = None
+    higher_is_better: Sequence[str] | None = None
+    objective: str = ""
+    kappa: float = KAPPA
+    floor: str | float = ""
+    trust_region: str = ""
+    radius: float | None = None
+    reference: str = ""
+    keep: Sequence[str] | None = None
+    force: bool = False
+    seed: int = 0
+    trees: int = 500
+    method: str = "cautious"
+    out: Path | None = None
+    rows_format: str = "jsonl"
 
 
 #: Options that say how a path of rows is read, and what the loader calls them.
@@ -174,9 +107,9 @@ def add_options(parser: ArgumentParser) -> None:
 def add_fields(parser: ArgumentParser, names: Iterable[str]) -> None:
     """Give a command line some of these options; one that is not given is left open."""
     for one in (one for one in fields(Request) if one.name in names):
-        told = {name: value for name, value in one.metadata.items() if name != "flags"}
+        told = TOLD[one.name] | KINDS.get(one.type.removesuffix(" | None"), {})
         told["help"] = told["help"].replace("%(default)s", str(one.default))
-        flags = (f"--{one.name.replace('_', '-')}", *one.metadata.get("flags", ()))
+        flags = (f"--{one.name.replace('_', '-')}", *told.pop("flags", ()))
         parser.add_argument(*flags, dest=one.name, default=SUPPRESS, **told)
 
 
@@ -231,7 +164,7 @@ def command(request: Request) -> str:
         value, option = getattr(request, one.name), f"--{one.name.replace('_', '-')}"
         if value == one.default:
             continue
-        if one.metadata.get("action") == "store_true" or value == []:
+        if value is True or value == []:
             words.append(option)
             continue
         for v in value if isinstance(value, (list, tuple)) else [value]:
