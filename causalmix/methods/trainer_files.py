@@ -7,22 +7,20 @@ loss is the assistant's alone.  A trainer that could not keep to that, or would 
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import yaml
 from datasets import Dataset
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from causalmix.core.paths import ASSETS
 from causalmix.core.wording import counted
 from causalmix.data.fingerprints import ROW
 
 FOLDER = "domains"
 TRL, LLAMA_FACTORY, LLAMA_FACTORY_RUN, AXOLOTL = "trl.yaml", "dataset_info.json", "llamafactory.yaml", "axolotl.yaml"
-COMMANDS = {
-    TRL: "# In this folder: trl sft --config trl.yaml --model_name_or_path MODEL",
-    LLAMA_FACTORY_RUN: "# Add model, template and output_dir; in this folder: llamafactory-cli train llamafactory.yaml",
-    AXOLOTL: "# Add a base_model; in this folder: axolotl train axolotl.yaml",
-}
 GIVEN = "messages_as_given"  # of a pool: the turns of a row that have more than text, as JSON
 LISTED = "tools_listed"  # tools as Axolotl wants them: a list, whose parameters may be text
 PLAIN = {"role", "content"}  # what every turn has
@@ -82,24 +80,25 @@ def _full(value):
 def write(folder: Path, rows: Dataset, domains: Sequence[str], ending: str, seed: int) -> dict[str, str]:
     """Files of domains and trainers' settings for :func:`prepared` rows; returns a reason for each file left out."""
     (folder / FOLDER).mkdir()
-    of = np.array(rows["domain"][:])
-    files = {d: f"{FOLDER}/{name}.{ending}" for d, name in _names([d for d in domains if (of == d).any()]).items()}
-    for domain, file in files.items():
-        save(rows.select(np.flatnonzero(of == domain)), folder / file)
-    counts, fields = {domain: int((of == domain).sum()) for domain in files}, _fields(rows)
-    left, made = _left_out(rows, fields, ending), _settings(files, counts, ending, fields, "tools" in rows.column_names)
-    info = made.pop(LLAMA_FACTORY)
-    if LLAMA_FACTORY in left:
-        del made[LLAMA_FACTORY_RUN]
-    else:
-        (folder / LLAMA_FACTORY).write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    shares = ", ".join(f"{' '.join(domain.split())} {n / len(of):.4f}" for domain, n in counts.items())
-    for name, settings in made.items():
-        if name not in left:
-            plain = json.loads(json.dumps(settings | {"seed": seed}))  # else YAML points at what is equal
-            text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-            told = f"# Shares of {counted(len(of), 'row')}: {shares}.\n{COMMANDS[name]}\n{text}"
-            (folder / name).write_text(told, encoding="utf-8")
+    of, fields, parts = np.array(rows["domain"][:]), _fields(rows), []
+    for domain, name in _names([d for d in domains if (of == d).any()]).items():
+        chosen = np.flatnonzero(of == domain)
+        save(rows.select(chosen), folder / (file := f"{FOLDER}/{name}.{ending}"))
+        share = len(chosen) / len(of)
+        parts.append({"domain": domain, "name": name, "file": file, "rows": len(chosen), "share": share})
+    shares = ", ".join(f"{' '.join(part['domain'].split())} {part['share']:.4f}" for part in parts)
+    told = {"parts": parts, "rows": counted(len(of), "row"), "shares": shares, "reader": READERS[ending], "seed": seed}
+    told |= {"tools": "tools" in rows.column_names, "listed": LISTED, "told_apart": "train" in fields}
+    made = Environment(loader=FileSystemLoader(ASSETS / "trainers"), undefined=StrictUndefined, trim_blocks=True,
+                       keep_trailing_newline=True)  # fmt: skip
+    made.filters |= {
+        "json": partial(json.dumps, ensure_ascii=False),
+        "yaml": lambda value: yaml.safe_dump(value, allow_unicode=True, width=np.inf).split("\n")[0],
+    }
+    left = _left_out(rows, fields, ending)
+    without = {*left, LLAMA_FACTORY_RUN} if LLAMA_FACTORY in left else left
+    for name in {TRL, AXOLOTL, LLAMA_FACTORY, LLAMA_FACTORY_RUN}.difference(without):
+        (folder / name).write_text(made.get_template(f"{name}.jinja").render(told), encoding="utf-8")
     return left
 
 
@@ -109,32 +108,6 @@ def _names(domains: Sequence[str]) -> dict[str, str]:
     known = [name.casefold() for name in found.values()]
     alone = all(known) and len(set(known)) == len(known)
     return found if alone else {d: f"{k:03d}_{name}".rstrip("_") for k, (d, name) in enumerate(found.items())}
-
-
-def _settings(
-    files: Mapping[str, str], counts: Mapping[str, int], ending: str, fields: set[str], tools: bool
-) -> dict[str, dict]:
-    """What each file says: ``trl.DatasetMixtureConfig`` and ``trl.SFTConfig``, LLaMA-Factory's two, and Axolotl's."""
-    reader, total, with_tools = READERS[ending], sum(counts.values()), {"tools": "tools"} if tools else {}
-    parts = [{"path": reader, "data_files": file, "split": "train", "columns": ["messages", *with_tools],
-              "fraction": counts[d] / total} for d, file in files.items()]  # fmt: skip
-    tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant",
-            "system_tag": "system"}  # fmt: skip
-    columns = {"messages": "messages"} | with_tools
-    info = {Path(file).stem: {"file_name": file, "num_samples": counts[d], "formatting": "sharegpt",
-                              "columns": columns, "tags": tags} for d, file in files.items()}  # fmt: skip
-    how = {"ds_type": reader, "type": "chat_template", "field_messages": "messages",
-           "message_property_mappings": {"role": "role", "content": "content"}, "roles_to_train": ["assistant"],
-           "train_on_eos": "turn"}  # fmt: skip
-    how |= {"field_tools": LISTED} if tools else {}
-    how |= {"message_field_training": "train"} if "train" in fields else {}
-    run = {"stage": "sft", "do_train": True, "dataset_dir": ".", "dataset": ",".join(info), "mix_strategy": "concat"}
-    return {
-        TRL: {"datasets": parts, "assistant_only_loss": True},
-        AXOLOTL: {"datasets": [{"path": file, **how} for file in files.values()], "shuffle_merged_datasets": True},
-        LLAMA_FACTORY: info,
-        LLAMA_FACTORY_RUN: run,
-    }
 
 
 def _left_out(rows: Dataset, fields: set[str], ending: str) -> dict[str, str]:
