@@ -1,19 +1,13 @@
 """What tables of the first chapters say, in words: each sentence is chosen by the numbers that it tells."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from causalmix.core.wording import counted
+from causalmix.core.wording import counted, listed
 
 CLEAR = 0.1  # of a chance, from one half; of a rank correlation, from nought; of an accuracy, over runs
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names as a list in a sentence."""
-    *first, last = list(names) or ["none"]
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def sight(checks: pd.DataFrame) -> str:

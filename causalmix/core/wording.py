@@ -21,6 +21,12 @@ def some_of(n: int, whole: int, what: str, one: str = "is", many: str = "are") -
     return counted(n, one, many, f"{{:,}} of {whole:,} {what} {{}}")
 
 
+def listed(names: Iterable[str]) -> str:
+    """Names as a list in a sentence."""
+    *first, last = list(names) or ["none"]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def signed_as(numbers: Iterable[float]) -> str:
     """The form of numbers with their signs: four decimals, unless the largest is too small or large for these."""
     largest = max(map(abs, numbers), default=0.0)

@@ -3,7 +3,6 @@
 A family is one question that is asked several times: its claims share trials, and some are nearly one fact.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,9 @@ import pandas as pd
 from causalmix.core import direction
 from causalmix.core.errors import InputError
 from causalmix.core.intervals import adjusted_verdict, holm, mean_interval, mean_p
-from causalmix.core.paths import RESULTS
+from causalmix.core.paths import ASSETS, RESULTS
+from causalmix.core.wording import listed
+from causalmix.core.yaml_file import read_yaml
 from causalmix.methods.ask import CAUTIOUS, NEAR, OURS, WITH_SCALE, WITHOUT_X
 from causalmix.methods.baselines import dmo
 from causalmix.methods.variants import WITHOUT_ORTHOGONALISATION
@@ -47,38 +48,10 @@ SIZES = (800_000, 400_000, 100_000)  # rows of the paper's pools
 #: Parts of the method that are reported to be needed: what the variant is called, and the subject that trained it.
 PARTS = {"X": (WITHOUT_X, "target"), "Orthogonalisation": (WITHOUT_ORTHOGONALISATION, "ablations")}
 
-#: The paper's reading of its tree of effects (Figure 3): the claim, the region, the domains, and the sign of returns.
+#: What the paper reads from its tree of effects, the regions that it names, and claims about the estimator.
+FIGURE_3, THIRDS, ESTIMATORS = read_yaml(ASSETS / "claims.yaml", "claims").values()
 LEAVES = "leaf: "
-FIGURE_3 = (
-    ("Instruction data help in every region", LEAVES, ("instruction",), 1),
-    ("Knowledge data hurt where loss and complexity are high", "loss and HES high", ("knowledge",), -1),
-    ("Math, coding and safety data hurt where style and complexity are low", "style and HES low",
-     ("math", "coding", "safety"), -1),
-    ("Math, coding and safety data help together in the middle range", "style and HES in the middle",
-     ("math", "coding", "safety"), 1),
-)  # fmt: skip
-THIRDS = {
-    "loss and HES high": {"normalized_loss": "high", "hes": "high"},
-    "style and HES low": {"writing_style": "low", "hes": "low"},
-    "style and HES in the middle": {"writing_style": "middle", "hes": "middle"},
-}
-
-#: Claims about the estimator: the table, the two ways, the subject, the measure, and who asks.  Variants that lack the
-#: level m0(X) are compared by their R-score, which looks at the returns alone.
-ORTHOGONAL = "without orthogonalisation"
 EVERY, RIVAL = "all covariates", "the next best subset"  # of Figure 2, where no table tells which these are
-ESTIMATORS = (
-    ("Returns depend on the state: theta(x) predicts held-out runs better than a constant theta",
-     "held_out", "theta(x)", "constant theta", "effects", "spearman", PAPER),
-    ("All covariates together predict held-out runs better than the next best subset (Figure 2)",
-     "covariates", EVERY, RIVAL, "ablations", "spearman", PAPER),
-    ("Orthogonalisation helps the returns of held-out runs",
-     "ablations", "full", ORTHOGONAL, "ablations", "r_score", PAPER),
-    ("Orthogonalisation helps the returns where mixtures followed the state",
-     "assignment", "confounded", f"confounded, {ORTHOGONAL}", "ablations", "r_score", CRITICS),
-    ("The forest knows the returns of held-out runs better than a linear final stage",
-     "ablations", "full", "linear", "ablations", "r_score", CRITICS),
-)  # fmt: skip
 
 #: Other forms of a baseline: what they may beat at the size of the recorded runs, and the subject that trains them.
 STRONG = {"RegMix-ridge": ("RegMix", "target"), "ODM (official repo)": ("ODM", "target"),
@@ -156,7 +129,7 @@ def _of_size(whole: pd.DataFrame, n_samples: int) -> list[dict]:
         for policy in (name for name in OURS if name in set(reported["method"])):
             least = min(reported_gap(reported, policy, rival) for rival in rivals)
             for form, family in FORMS[policy]:
-                text = f"{form} beats {_listed(rivals)} on Dev ({where})"
+                text = f"{form} beats {listed(rivals)} on Dev ({where})"
                 claims.append(beats(Claim(text, family, "target", PAPER, source, least), trials, form, rivals))
         parts = ablation[(ablation["model"] == model) & (ablation["n_samples"] == n_samples)]
         for part, (name, subject) in PARTS.items() if len(parts) else ():
@@ -165,11 +138,6 @@ def _of_size(whole: pd.DataFrame, n_samples: int) -> list[dict]:
             gap = reported_gap(parts, "CausalMix-A", short, label="variant")
             claims.append(beats(Claim(text, NEEDED, subject, PAPER, source, gap), trials, "CausalMix-A", [name]))
     return claims
-
-
-def _listed(names: Sequence[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _unseen(trials: pd.DataFrame) -> list[dict]:
@@ -200,7 +168,7 @@ def long_chains(trials: pd.DataFrame) -> list[dict]:
     text, ends = "CausalMix (here {}) beats {} on long chains of thought", {DEV: CHAINS, DEV_NEAR: CHAINS_NEAR}
     forms, claims = [form for forms in FORMS.values() for form in forms], []
     for form, family in forms:
-        claim = Claim(text.format(form, _listed(rivals)), ends[family], "longcot", PAPER, source, least)
+        claim = Claim(text.format(form, listed(rivals)), ends[family], "longcot", PAPER, source, least)
         claims.append(beats(claim, trials, form, rivals))
     return claims
 

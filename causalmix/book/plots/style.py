@@ -6,7 +6,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import rc_params_from_file
 from matplotlib.axes import Axes
+
+from causalmix.core.paths import ASSETS
+from causalmix.core.yaml_file import read_yaml
 
 #: Colours that remain distinct for colour-blind readers (Paul Tol's muted scheme).
 COLOURS = ("#332288", "#cc6677", "#117733", "#ddaa33", "#88ccee", "#aa4499", "#44aa99", "#999933", "#882255")
@@ -16,38 +20,14 @@ GREY = "#777777"
 LEGEND_ROW = 0.19  # inches
 FAR = 3  # times as far from the data as these are apart: a line there would press them flat
 
-#: Colour and mark of each method and stage in every figure: kin share a colour.
-LOOKS = {
-    "Equal": (GREY, "o"), "Proportional": (GREY, "s"), "Grid": ("#999933", "D"), "DoReMi": ("#cc6677", "^"),
-    "RegMix": ("#ddaa33", "o"), "RegMix-ridge": ("#ddaa33", "s"), "LightGBM, 500 trees": ("#ddaa33", "v"),
-    "DMO": ("#aa4499", "v"), "DMO (table-fit)": ("#aa4499", "^"),
-    "ODM": ("#882255", "o"), "ODM (official repo)": ("#882255", "s"), "GP on [w, log w]": ("#882255", "D"),
-    "CausalMix-A": ("#332288", "o"), "CausalMix-S": ("#332288", "s"), "forest": ("#332288", "D"),
-    "CausalMix-A without X": ("#88ccee", "o"), "CausalMix-A without orthogonalisation": ("#88ccee", "s"),
-    "ridge on [w, sqrt w]": ("#88ccee", "D"), "linear": ("#cc6677", "s"),
-    "CausalMix-A near Equal": ("#44aa99", "o"), "CausalMix-S near Equal": ("#44aa99", "s"),
-    "Cautious": ("#117733", "D"), "Cautious with scale": ("#117733", "^"), "bayesian": ("#117733", "o"),
-}  # fmt: skip
+#: Colour and mark of each method and stage in every figure.
+LOOKS = {name: tuple(look) for name, look in read_yaml(ASSETS / "looks.yaml", "colours and marks by method").items()}
 
 
 def use() -> None:
-    """Set the look of all figures: a font that ships with matplotlib, no frame above and to the right."""
-    ours = {
-        "figure.figsize": (6, 3.5),
-        "figure.dpi": 120,
-        "figure.constrained_layout.use": True,
-        "font.size": 10,
-        "axes.labelsize": 10,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "legend.fontsize": 9,
-        "legend.title_fontsize": 9,
-        "legend.frameon": False,
-        "text.parse_math": False,  # a dollar in the name of a domain or covariate is a dollar
-    }
-    sns.set_theme(
-        "paper", "ticks", COLOURS, "DejaVu Sans", rc=ours | dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), 9)
-    )
+    """Set the look of all figures, in a font that ships with matplotlib."""
+    ours = rc_params_from_file(ASSETS / "figures.mplstyle", use_default_template=False)
+    sns.set_theme("paper", "ticks", COLOURS, "DejaVu Sans", rc=ours)
 
 
 def colour(place: int) -> str:

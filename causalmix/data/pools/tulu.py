@@ -9,22 +9,9 @@ from causalmix.core.paths import ASSETS
 from causalmix.core.yaml_file import read_yaml
 from causalmix.data.pools import local
 
-#: Domain of each group of the Tulu 3 paper; the CausalMix paper merges General and Precise IF and drops Multilingual.
-DOMAIN_OF = {
-    "Coding": "coding",
-    "General": "instruction",
-    "Precise IF": "instruction",
-    "Math Reasoning": "math",
-    "Knowledge Recall": "knowledge",
-    "Safety & Non-Compliance": "safety",
-    "Multilingual": None,
-}
-
+#: Domain of each group of sources; and group and number of rows as published, by the column ``source``.
+DOMAIN_OF, SOURCES = read_yaml(ASSETS / "tulu.yaml", "sources of the mixture").values()
 DOMAINS = tuple(dict.fromkeys(filter(None, DOMAIN_OF.values())))
-
-
-#: Group and number of rows as published, by the column ``source``.
-SOURCES: dict[str, dict] = read_yaml(ASSETS / "tulu.yaml", "sources of the mixture")
 
 
 def load_pool(
