@@ -53,10 +53,7 @@ def build(root: Path = ROOT, student: bool = False) -> Path:
 
 
 def print_book(root: Path = ROOT) -> Path:
-    """Render the book as one page, links among chapters included, and print it to ``book/_build/causalmix.pdf``.
-
-    InputError where there is no Chromium, by which pages are printed.
-    """
+    """Render the book as one page, links among chapters included; Chromium prints ``book/_build/causalmix.pdf``."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         raise InputError(

@@ -39,10 +39,7 @@ ALONE = {"better": "is ahead of", "worse": "is behind"}  # by an interval that d
 
 
 def publish(root: Path) -> list[Path]:
-    """Write page one's sentences below ``book/_build`` and its figures into ``book/_assets``; returns the files.
-
-    Where the record lacks a table, the page says so and the figures stay as they are.
-    """
+    """Write page one's sentences below ``book/_build`` and, with all tables, figures into ``book/_assets``."""
     folder, book = root / "results" / "laptop", root / "book"
     texts, images = {"front": "The record is not complete yet.", "world": ""}, {}
     with suppress(InputError):

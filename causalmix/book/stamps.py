@@ -77,12 +77,6 @@ def source_hash(notebook: Mapping) -> str:
     return digest(json.dumps(cells, sort_keys=True))
 
 
-def page_hash(page: Mapping) -> str:
-    """Hash of an executed page: its cells with their outputs."""
-    cells = [["".join(cell["source"]), _joined(cell.get("outputs"))] for cell in page["cells"]]
-    return digest(json.dumps(cells, sort_keys=True))
-
-
 def _joined(value: object) -> object:
     """The value with lists of lines made one text, for a file may hold either."""
     if isinstance(value, Mapping):
@@ -142,10 +136,11 @@ def make_stamp(
     source: Mapping, page: Mapping, study: str, parameters: Mapping[str, object], inputs: Mapping[str, str] = {},
     outputs: Mapping[str, str] = {},
 ) -> dict:  # fmt: skip
-    """The stamp of a page; inputs and outputs are files with their hashes."""
+    """The stamp of a page, its cells with their outputs; inputs and outputs are files with their hashes."""
+    cells = [["".join(cell["source"]), _joined(cell.get("outputs"))] for cell in page["cells"]]
     return {
         "study": study, "parameters": dict(parameters), "source": source_hash(source), "code": code_hash(source),
-        "inputs": dict(inputs), "outputs": dict(outputs), "page": page_hash(page),
+        "inputs": dict(inputs), "outputs": dict(outputs), "page": digest(json.dumps(cells, sort_keys=True)),
     }  # fmt: skip
 
 

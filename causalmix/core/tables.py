@@ -99,15 +99,12 @@ def _dialect(text: str) -> dict[str, str | int]:
 
 
 def _to_points(frame: pd.DataFrame, separator: str) -> str:
-    """Make numbers of texts where a column has decimal commas and is numeric throughout; the names of such columns.
-
-    What may be thousands stays text, which nothing takes for a number.
-    """
+    """Make numbers of texts where a column has decimal commas and is numeric throughout; the names of such columns."""
     commas = []
     for name in frame.select_dtypes(["object", "str"]):
         cells = frame[name].dropna().astype(str).str.strip()
         if separator == "," and cells.str.fullmatch(THOUSANDS).all():
-            continue
+            continue  # as text, which nothing takes for a number
         if cells.str.fullmatch(DECIMAL_COMMA).any():
             numbers = pd.to_numeric(cells.str.replace(",", ".", regex=False), errors="coerce")
             if numbers.notna().all():

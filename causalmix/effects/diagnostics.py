@@ -37,7 +37,10 @@ def calibration(effects: Effects, n_folds: int = 5, **settings) -> pd.DataFrame:
     y, mean, differential, clusters = np.concatenate(parts, axis=1)
     flat = np.sqrt(np.mean(differential**2)) <= FLAT * np.sqrt(np.mean(mean**2))
     design = np.column_stack([mean] if flat else [mean, differential])
-    return _coefficients(y, design, clusters.astype(int), (MEAN, DIFFERENTIAL))
+    found, terms = double_ml.clustered(y, design, clusters.astype(int)), (MEAN, DIFFERENTIAL)
+    columns = dict(zip(("coefficient_low", "coefficient_high"), found.conf_int().T))
+    columns = {"coefficient": found.params} | columns | {"p": t_distribution.sf(found.tvalues, int(clusters.max()))}
+    return pd.DataFrame(columns, index=terms[: design.shape[1]]).reindex(terms).rename_axis("term").reset_index()
 
 
 def _out_of_fold(effects: Effects, n: int, settings: Mapping) -> list[np.ndarray]:
@@ -59,14 +62,6 @@ def _again(effects: Effects, history: History, **settings) -> Effects:
     return fit_effects(
         history, effects.outcome, eps=effects.eps, treatment=effects.treatment, seed=effects.seed, **settings
     )
-
-
-def _coefficients(y: np.ndarray, design: np.ndarray, clusters: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
-    """Least squares with errors by cluster; terms that the design lacks are not known."""
-    found = double_ml.clustered(y, design, clusters)
-    columns = dict(zip(("coefficient_low", "coefficient_high"), found.conf_int().T))
-    columns = {"coefficient": found.params} | columns | {"p": t_distribution.sf(found.tvalues, clusters.max())}
-    return pd.DataFrame(columns, index=names[: design.shape[1]]).reindex(names).rename_axis("term").reset_index()
 
 
 def effective_runs(effects: Effects) -> pd.DataFrame:

@@ -69,11 +69,7 @@ def source_of(name_or_path: str | Path) -> tuple[str, dict[str, str]]:
 
 
 def _load(kind: type, name: str | Path, what: str, device: str | torch.device | None, **how: Any) -> PreTrainedModel:
-    """A model on a device, by default the first GPU or else the CPU.
-
-    Refused are broken files, those of another architecture, and those that lack weights, which would be random, as the
-    head of a model that is no classifier.
-    """
+    """A model on a device, by default the first GPU or else the CPU; without all of its weights it is refused."""
     import torch
 
     source, extra = source_of(name)

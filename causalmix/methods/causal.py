@@ -57,10 +57,7 @@ def choice(question: Question) -> Choice:
 
 
 def without_evidence(question: Question, found: Choice) -> Choice:
-    """A choice without evidence, moved to the pool's own proportions where runs reach and do not oppose these.
-
-    What is to be kept must not fall there either.
-    """
+    """A choice without evidence, moved to the pool's own proportions where runs reach these and nothing is against."""
     limit, whole = allowed(question), question.whole(question.proportions)
     own = limit.inside(whole[None])[0]
     falls = [

@@ -45,7 +45,8 @@ def answer(options: Namespace) -> tuple[Proposal, list[str]]:
     for name in aim:
         check_name(name, room.covariates, "covariate")
     # Covariates that are not named are half-way between their bounds.
-    target = np.array(list((dict(zip(room.covariates, room.middle())) | aim).values())) if aim else None
+    half_way = {name: np.mean(bounds) for name, bounds in room.covariates.items()}
+    target = np.array(list((half_way | aim).values())) if aim else None
     if history is not None:
         differing(history, options.outcome)
         stated = {options.outcome: options.lower_is_better}
@@ -97,10 +98,7 @@ def _check_numbers(options: Namespace) -> None:
 
 
 def _given(options: Namespace, study: Study | None) -> tuple[History | None, Sequence[str], list[int], Sequence[str]]:
-    """The history if there is one, the domains, rows that a training set may have, and what was done to read them.
-
-    The outcome is called by its column from here on.
-    """
+    """The history if there is one, the domains, rows that a training set may have, and what was done to read them."""
     path, rows, domains = options.history, [ROWS], ()
     if study:
         runs = study.of("proxy_sft")
@@ -114,7 +112,7 @@ def _given(options: Namespace, study: Study | None) -> tuple[History | None, Seq
                 raise InputError(f"Expected domains in the recipe of {runs.study}, found none; give --domains.")
     if path is not None:
         sweep = read_sweep(path, outcome=options.outcome)
-        history, options.outcome = sweep.history.parts((DESIGN,)), sweep.outcome
+        history, options.outcome = sweep.history.parts((DESIGN,)), sweep.outcome  # by its column from here on
         several = "log2_n_samples" in history.covariates
         rows = sorted(set(map(int, history.frame["n_samples"]))) if several else [history.usual_rows]
         return history, history.domains, rows, sweep.told
@@ -138,7 +136,8 @@ def _room(
     held = limits(reference, floor, cap)
     if np.abs(held.inside(np.eye(len(domains))) - held.reference).max() < ROUNDING:
         raise InputError("Expected floors and caps that leave mixtures to choose from, found one mixture; widen them.")
-    sizes = sorted({int(part) if part.isdecimal() else 0 for part in _split(options.sizes)}) or rows
+    named_sizes = filter(None, map(str.strip, options.sizes.split(",")))
+    sizes = sorted({int(part) if part.isdecimal() else 0 for part in named_sizes}) or rows
     if options.sizes and not 1 <= sizes[0] <= sizes[-1] <= LARGEST_SIZE:
         raise InputError(
             f"Expected whole numbers from 1 to {LARGEST_SIZE:g} for --sizes, found {options.sizes!r}; write for "
@@ -190,10 +189,6 @@ def _by_domain(given: Mapping[str, float], domains: Sequence[str], rest: float) 
     for name in given:
         check_name(name, domains, "domain")
     return np.array([given.get(name, rest) for name in domains])
-
-
-def _split(text: str) -> list[str]:
-    return [one.strip() for one in text.split(",") if one.strip()]
 
 
 def _told(proposal: Proposal, options: Namespace, history: History | None) -> list[str]:

@@ -37,10 +37,6 @@ class Room:
         given = scales or [np.full(len(X), max(values)) for values in self.scales]
         return np.column_stack([X, *np.log2(given)])
 
-    def middle(self) -> np.ndarray:
-        """Covariates half-way between their bounds, shape (d,)."""
-        return np.array([np.mean(bounds) for bounds in self.covariates.values()])
-
     def draw(self, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Candidate runs: mixtures, shape (m, K), covariates, shape (m, d), and sizes, shape (m, 2)."""
         low, high = (np.array([bounds[side] for bounds in self.covariates.values()]) for side in (0, 1))
@@ -75,7 +71,9 @@ def propose(
     at, X, scales = room.draw(seed)
     T, S = np.unique(at, axis=0), room.states(X, *scales.T)
     past = None if history is None else (history.T, _past_states(room, history))
-    features = Features.of(*(np.vstack(both) for both in zip((at, _as_varied(S, past)), *[past] * bool(past))))
+    # Where all candidates have one size, past runs' sizes tell its unit: else these would look worlds apart.
+    spread = S if past is None else np.where(np.ptp(S, axis=0) > 0, S, np.resize(past[1], S.shape))
+    features = Features.of(*(np.vstack(both) for both in zip((at, spread), *[past] * bool(past))))
     F = features(at, S)
     if history is None:
         belief = Belief.prior(F.shape[1], noise or 1.0)
@@ -105,16 +103,6 @@ def _past_states(room: Room, history: History) -> np.ndarray:
             else np.full(len(X), np.log2(history.frame[size].iloc[0] if size in history.frame else max(values)))
             for size, scale, values in zip(SIZES, SCALES, room.scales)]  # fmt: skip
     return np.column_stack([X, *logs])
-
-
-def _as_varied(S: np.ndarray, past: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
-    """States whose spread tells units: of a size that is one in all candidates, the past runs' sizes stand for it.
-
-    Else the one size would make theirs look worlds apart, and what they say of returns would not reach it.
-    """
-    if past is None:
-        return S
-    return np.where(np.ptp(S, axis=0) > 0, S, np.resize(past[1], S.shape))
 
 
 def _covariates_aimed_at(X: np.ndarray, past: tuple | None, target: np.ndarray | None) -> np.ndarray:

@@ -19,10 +19,7 @@ CLOSE = "</think>"
 
 
 def thoughts(domain: str, rng: np.random.Generator, longer: int = 0) -> Iterator[tuple[str, str, str]]:
-    """Endless prompts with the reasoning that solves them and the final answer.
-
-    Problems have ``longer`` terms or numbers more than the pool's.
-    """
+    """Endless prompts, of so many terms more than the pool's, the reasoning that solves each, and the final answer."""
     while True:
         count = int(rng.integers(3, 6)) + longer
         if domain == "math":

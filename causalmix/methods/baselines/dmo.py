@@ -54,10 +54,6 @@ class Law:
     def _effective(self, sizes: np.ndarray) -> np.ndarray:
         return np.maximum(sizes + self.gamma * _others(sizes) ** self.alpha, LEAST_POSITIVE)
 
-    def table(self, domains: Sequence[str]) -> pd.DataFrame:
-        """One row for each domain."""
-        return pd.DataFrame({"domain": domains} | vars(self))
-
 
 def _others(sizes: np.ndarray) -> np.ndarray:
     return np.maximum(sizes.sum(axis=-1, keepdims=True) - sizes, LEAST_POSITIVE)
@@ -201,4 +197,5 @@ def _answer(question: Question, law: Law, runs: int, note: str) -> Answer:
     weights, total = optimal_weights(law, question.n_samples, question.caps)
     even = law.losses(question.n_samples * question.even).sum()
     told = pd.DataFrame({"mixture": ["found", "Equal"], "sum_of_losses": [total, even]})
-    return Answer(weights, runs, note, {"law": law.table(question.history.domains), "predicted": told})
+    laws = pd.DataFrame({"domain": question.history.domains} | vars(law))
+    return Answer(weights, runs, note, {"law": laws, "predicted": told})
