@@ -22,6 +22,11 @@ def turns(*contents):
     return [{"role": ("user", "assistant")[i % 2], "content": content} for i, content in enumerate(contents)]
 
 
+def two(row):
+    """The row in two domains, for a pool needs two."""
+    return [row | {"domain": domain} for domain in ("one", "two")]
+
+
 def write_lines(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(path)

@@ -23,6 +23,8 @@ MARK = re.compile(r"<[|｜][^|｜<>\s]{1,40}[|｜]>|<(?:start|end)_of_turn>|\[/?
 #: What a turn may have besides, which a trainer's template may want as it was.
 KEPT = ("tool_calls", "function_call", "tool_call_id", "name", "weight")
 UNLEARNT = ("train", "loss")  # flags that are false where a turn is not learnt, as Axolotl and SWIFT have them
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # what servers and trainers call what is thought before
+READ = {"role", "from", "content", "value", *THOUGHTS, *KEPT, *UNLEARNT}  # all of a turn that is heard
 
 
 class Conversation(NamedTuple):
@@ -74,8 +76,8 @@ def _turn(turn: Any) -> tuple[dict[str, str], dict[str, Any]]:
     calls = _calls(turn)
     content = turn["content"] if turn.get("content") is not None else turn.get("value")
     said = text(content, named) if content is not None or not calls else ""
-    thought = turn.get("reasoning_content")
-    if role == "assistant" and isinstance(thought, str) and thought.strip() and "<think>" not in said:
+    thought = next((t for name in THOUGHTS if isinstance(t := turn.get(name), str) and t.strip()), "")
+    if role == "assistant" and thought and "<think>" not in said:
         said = THINKING.format(think=text(thought, named).strip(), answer=said)
     if calls:
         more["content"] = said or content

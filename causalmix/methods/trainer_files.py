@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from causalmix.core.paths import ASSETS
 from causalmix.core.wording import counted
 from causalmix.data.fingerprints import ROW
+from causalmix.data.pools.files import full
 
 FOLDER = "domains"
 TRL, LLAMA_FACTORY, LLAMA_FACTORY_RUN, AXOLOTL = "trl.yaml", "dataset_info.json", "llamafactory.yaml", "axolotl.yaml"
@@ -67,14 +68,7 @@ def save(rows: Dataset, path: Path) -> None:
         return
     with open(path, "w", encoding="utf-8", newline="\n") as stream:
         for row in rows:
-            stream.write(json.dumps(_full(row), ensure_ascii=False) + "\n")
-
-
-def _full(value):
-    """Without what Arrow adds to make all rows alike; a content may be null."""
-    if isinstance(value, dict):
-        return {name: _full(part) for name, part in value.items() if part is not None or name == "content"}
-    return [_full(part) for part in value] if isinstance(value, list) else value
+            stream.write(json.dumps(full(row), ensure_ascii=False) + "\n")
 
 
 def write(folder: Path, rows: Dataset, domains: Sequence[str], ending: str, seed: int) -> dict[str, str]:

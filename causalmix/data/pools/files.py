@@ -28,6 +28,9 @@ BATCH = 1000  # rows of a binary file that are held at once
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 OPENERS |= {".zst": lambda file: pa.input_stream(file, compression="zstd")}
 ABOUT = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")  # files about a data set
+ZEROS = "characters that are zero, as of UTF-16 without a mark (write it as UTF-8)"
+
+BESIDE = "no part of the saved data set: a cache, or an older file"
 
 #: What names of files and folders say about the part of a data set that they hold.
 SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test", "eval": "test"}
@@ -54,10 +57,10 @@ def find(
         return [path], {}
     if name and (path / name).is_dir():
         path, name = path / name, None
-    if (path / "dataset_dict.json").is_file():
+    if (path / "dataset_dict.json").is_file() and (path / split).is_dir():
         path = path / split
-    if (path / "state.json").is_file():  # what save_to_disk wrote
-        return sorted(path.glob("data-*.arrow")), {}
+    if saved := _saved(path):
+        return saved, {file: BESIDE for file in sorted(path.glob("*.arrow")) if file not in saved}
     asked = sanitize_patterns(data_files) if data_files else _of_card(path, name)
     if asked is not None:
         plain = {pattern: path / pattern for pattern in asked.get(split, ())}  # a name may hold a pattern's signs
@@ -70,9 +73,10 @@ def find(
         )
     seen = [f for f in sorted(path.rglob("*")) if (f.is_file() or f.is_symlink()) and f.suffix != ".lock"]
     seen = [f for f in seen if not any(part.startswith((".", "__")) for part in f.relative_to(path).parts)]
-    words = lambda file: re.split("[^a-z]+", file.relative_to(path).as_posix().lower())  # noqa: E731
-    rows = [file for file in seen if file.is_file() and reader_of(file) and file.name not in ABOUT]
-    parts = {file: next((SPLITS[word] for word in words(file) if word in SPLITS), "train") for file in rows}
+    saved = {folder: files for folder in {file.parent for file in seen} if (files := _saved(folder))}
+    beside = [file for file in seen if file.suffix == ".arrow" and file not in saved.get(file.parent, [file])]
+    rows = [f for f in seen if f.is_file() and reader_of(f) and f.name not in ABOUT and f not in beside]
+    parts = {file: _split_of(file.relative_to(path).as_posix().lower()) for file in rows}
     chosen = [file for file, part in parts.items() if part == SPLITS.get(split, split)]
     if not chosen:
         splits = f" of the split {', '.join(sorted(set(parts.values())))}" if parts else ""
@@ -81,8 +85,25 @@ def find(
             f"Expected the split {split} of {path} in files of {', '.join(READERS)}, found {other}{splits}; "
             "write rows to such a file, or name the split."
         )
-    said = lambda file: "no file of rows" if file.is_file() else "a link to a folder, or to nothing"  # noqa: E731
-    return chosen, {f: f"of the split {parts[f]}" if f in parts else said(f) for f in seen if f not in chosen}
+    said = {file: "no file of rows" if file.is_file() else "a link to a folder, or to nothing" for file in seen}
+    said |= dict.fromkeys(beside, BESIDE) | {file: f"of the split {part}" for file, part in parts.items()}
+    return chosen, {file: why for file, why in said.items() if file not in chosen}
+
+
+def _saved(folder: Path) -> list[Path]:
+    """The files of rows of a folder that ``save_to_disk`` wrote, as it names them; none of any other folder."""
+    try:
+        named = json.loads((folder / "state.json").read_text(encoding="utf-8"))["_data_files"]
+        return [folder / Path(file["filename"]).name for file in named]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return []
+
+
+def _split_of(place: str) -> str:
+    """Which part of a data set a file is, by a name on its way that says only that, or else by a word of one."""
+    named = [re.findall("[a-z]+", name.partition(".")[0]) for name in place.split("/")]
+    alone = [first for first, *more in filter(None, named) if set(more) <= {"of"}]
+    return next((SPLITS[word] for word in (*alone, *re.split("[^a-z]+", place)) if word in SPLITS), "train")
 
 
 def _of_card(folder: Path, name: str | None) -> dict[str, list[str]] | None:
@@ -121,7 +142,7 @@ def _json(file: Path) -> Iterator[Line]:
         with _open(file) as stream:
             text, how = decoded(stream.read())
         if _by_lines(file, text.encode("utf-8", "surrogatepass").lstrip().split(b"\n")[0]):
-            numbered = enumerate(text.splitlines(), 1)
+            numbered = enumerate(text.split("\n"), 1)  # a text may hold what else ends lines
             yield from (_parsed(number, line, how) for number, line in numbered if line.strip())
             return
         found = parse_json(text)
@@ -152,7 +173,7 @@ def _parsed(number: int, text: str, how: str) -> Line:
         return _object(number, parse_json(text.strip()), how)
     except ValueError as error:  # also of a number of thousands of digits
         at = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else one_line(error)
-        return Line(number, {}, DEEP if at == DEEP else f"no JSON ({at})", how)
+        return Line(number, {}, DEEP if at == DEEP else ZEROS if "\0" in text else f"no JSON ({at})", how)
 
 
 def _object(number: int, row: Any, how: str) -> Line:
@@ -165,6 +186,8 @@ def _csv(file: Path) -> Iterator[Line]:
     with _open(file) as stream:
         raw = stream.read()
     text, how = decoded(raw)
+    if "\0" in text:
+        raise ValueError(ZEROS)
     head = text.partition("\n")[0]
     separator = max(",;\t", key=head.count)
     how += "" if separator == "," else f", separator {separator!r}"
@@ -206,4 +229,11 @@ def _arrow(file: Path) -> Iterator[Line]:
 def of_batches(batches: Iterator[Any]) -> Iterator[Line]:
     """The rows of Arrow tables or batches."""
     for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), 1):
-        yield Line(number, row, how="")
+        yield Line(number, {name: full(value) for name, value in row.items()}, how="")
+
+
+def full(value: Any) -> Any:
+    """Without what Arrow adds to make all rows alike; a content may be null."""
+    if isinstance(value, dict):
+        return {name: full(part) for name, part in value.items() if part is not None or name == "content"}
+    return [full(part) for part in value] if isinstance(value, list) else value

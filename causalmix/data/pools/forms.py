@@ -32,6 +32,15 @@ def used(form: tuple[str, ...]) -> tuple[str, ...]:
     return (*form, *(BESIDE.get(form[0], ()) if form else ()), *USED)
 
 
+def unread(row: Mapping[str, Any], form: tuple[str, ...]) -> set[str]:
+    """What turns have that nobody reads, behind the name of their column."""
+    said = turns.listed(row[form[-1]])
+    said = [turn for turn in said if isinstance(turn, Mapping)] if isinstance(said, list) else []
+    more = {(name, isinstance(value, str)) for turn in said for name, value in turn.items() if value}
+    heard = lambda name, is_text: name in turns.READ and (is_text or name not in turns.THOUGHTS)  # noqa: E731
+    return {f"{form[-1]}.{name}" for name, is_text in more if not heard(name, is_text)}
+
+
 def read(row: Mapping[str, Any], form: tuple[str, ...]) -> Conversation:
     """The conversation of a row; ValueError says what is wrong with it."""
     if media := next((name for name in MEDIA if row.get(name)), ""):

@@ -22,6 +22,7 @@ ON_BAD = ("refuse", "skip")
 DOMAINS = ("column", "file")
 LOOK = 100  # rows of each file that tell its columns, before any is taken
 AGAIN = "an id a second time"
+SPLITS_TOLD = 5  # files of another split that a refusal names
 Parts = Mapping[str, Callable[[], Iterator[Line]]]  # what gives the rows of each file, by its name
 
 
@@ -43,8 +44,9 @@ def load_pool(
     false, as KTO's) or ``response``, ``instruction``, ``input`` and ``output``, ``input`` and ``output`` alone,
     ``inputs`` and ``targets``, ``problem`` and ``solution``, ``question`` and ``answer``, ``query`` and ``response``,
     or the ``chosen`` answer of a pair.  Columns ``system`` and ``history`` are turns, ``tools`` is kept.  Calls of
-    tools and ``reasoning_content`` are part of the assistant's text; what tools answer is never learnt, nor a turn of
-    ``weight`` 0 or whose ``train`` or ``loss`` is false.  The files of a folder may differ in all of this.
+    tools and ``reasoning_content``, ``reasoning`` or ``thinking`` are part of the assistant's text; what tools answer
+    is never learnt, nor a turn of ``weight`` 0 or whose ``train`` or ``loss`` is false.  The files of a folder may
+    differ in all of this.
 
     ``path``, ``name``, ``split``, ``data_files`` and ``revision`` are those of
     :func:`causalmix.data.pools.hub.open_rows`.  ``domain`` says whether a column tells it, ``domain_column``, or the
@@ -93,14 +95,15 @@ def pool_of(
     usable, skipped = _usable(table, path, on_bad)
     if usable["domain"].nunique() < fewest:
         found = ", ".join(usable["domain"].unique()) or "no row that can be used"
-        told = " ".join((f"{found}; a mixture needs two.", *skipped))
+        parts = [f"{file} is {why}." for file, why in others.items() if why.startswith("of the split")]
+        told = " ".join((f"{found}; a mixture needs two.", *skipped, *parts[:SPLITS_TOLD]))
         raise OneDomain(f"Expected rows of two or more domains in {path}, found {told}")
     chosen = usable.iloc[hub.stratified(usable["domain"], max_rows, seed)]
     pool = reading.pool(rows, chosen, layout.covariates)
     left_out = [{"reason": why, "file": file, "rows": "", "example": ""} for file, why in others.items()]
     left_out += reading.left_out(table)
     tables = hub.as_table(hub.READ, account), hub.as_table(hub.LEFT_OUT, left_out)
-    return hub.note(pool, *named, *skipped, *reading.marked(usable), *tables)
+    return hub.note(pool, *named, *skipped, *reading.marked(usable), *reading.copied(usable), *tables)
 
 
 def _parts(

@@ -27,7 +27,7 @@ from causalmix.lm import turns
 
 ID_COLUMNS = ("row_id", "id")
 LEFT, UNMAPPED = "a source that the map leaves out", "a source that the map lacks"
-VERSION = 4  # of how rows are read and held out: raised where a file gives another pool, for pools are kept
+VERSION = 5  # of how rows are read and held out: raised where a file gives another pool, for pools are kept
 PARTS = {
     *files.SPLITS,
     *"part parts shard chunk batch data dataset file rows output".split(),
@@ -91,6 +91,8 @@ def domains_of(labels: Iterable[str]) -> dict[str, str]:
     for label, path in stems.items():
         called[label] = path.name if len(places[path.name]) == 1 else path.as_posix()
         if (path.name.isdecimal() or path.name.lower() in PARTS) and (within := path.parent.as_posix()) != ".":
+            while Path(within).name.lower() in PARTS and (above := Path(within).parent.as_posix()) != ".":
+                within = above
             called[label] = within
     return called
 
@@ -115,7 +117,7 @@ def _row(
     source = next((s for s in (row.get(layout.source), stem, domain) if s is not None), "")
     named, source = (str(value).encode(errors="replace").decode() for value in (named, source))  # a file can hold it
     about = {"row_id": named, "source": source, "domain": None, "number": line.number, "problem": ""}
-    about |= {name: row.get(name) for name in layout.covariates} | {"example": "", "mark": ""}
+    about |= {name: row.get(name) for name in layout.covariates} | {"example": "", "mark": "", "content": 0}
     written: dict[str, Any] = {"messages": [], "tools": None, "messages_as_given": None, "weights": None}
     kinds["form"][" and ".join(form) or "none"] += 1
     kinds["how"][line.how] += 1
@@ -124,6 +126,7 @@ def _row(
             raise ValueError(line.problem)
         if not form:
             raise ValueError(f"no conversation in {', '.join(map(str, row))[:80] or 'an empty row'}")
+        kinds["columns"].update(forms.unread(row, form))
         if layout.domains is not None:
             if about["source"] not in layout.domains:
                 raise ValueError(UNMAPPED)
@@ -140,6 +143,7 @@ def _row(
         if found.given:
             written["messages_as_given"] = _as_json(found.given)
         written["tools"] = _tools(turns.listed(row.get("tools")))
+        about["content"] = hash(_as_json(found.turns))
     except (ValueError, RecursionError) as error:
         written |= dict.fromkeys(FURTHER) | {"messages": []}
         problem = DEEP if isinstance(error, RecursionError) else str(error)
@@ -204,6 +208,16 @@ def marked(table: pd.DataFrame) -> list[str]:
         f"{counted(len(found), 'row has', 'rows have')} marks of chat templates in the text, the first "
         f"{first['mark']} in row {first['number']} of {first['file']}: tokenizers take them for ends of turns."
     ]
+
+
+def copied(table: pd.DataFrame) -> list[str]:
+    """What has to be said of conversations that come more than once, as where a file lies beside its archive."""
+    if (again := table[table["content"].duplicated()]).empty:
+        return []
+    copy = again.iloc[0]
+    first = table[table["content"] == copy["content"]].iloc[0]
+    where = [f"row {row['number']} of {row['file']}" for row in (copy, first)]
+    return [f"{counted(len(again), 'row is a copy', 'rows are copies')} of others: {' is '.join(where)} again."]
 
 
 def pool(rows: Dataset, chosen: pd.DataFrame, covariates: tuple[str, ...]) -> Dataset:
