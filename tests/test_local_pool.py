@@ -9,7 +9,7 @@ from real_rows import own_cache, turns, write_lines  # noqa: F401 (a fixture)
 
 from causalmix.core.errors import InputError
 from causalmix.data import scored_pools
-from causalmix.data.pools import local
+from causalmix.data.pools import hub, local
 from causalmix.data.recipes import Recipe, read_recipe
 
 GOOD = [
@@ -156,6 +156,7 @@ def test_a_local_pool_becomes_a_scored_world(tmp_path, monkeypatch):
     monkeypatch.setattr("causalmix.data.pools.local.load_pool", None)
     again = scored_pools.load_real(Recipe.of(given), 60, 2)
     assert again.pool.info.description.startswith("1 of 67 rows was skipped")
+    assert "6 rows are held out for losses by domain" in hub.told(again.pool)[0][-1]
     assert again.name == made.name and again.pool["row_id"][:] == made.pool["row_id"][:]
     quicker = given | {"evaluation": given["evaluation"] | {"batch_size": 2}}  # no part of the identity, and followed
     assert scored_pools.load_real(Recipe.of(quicker), 60, 2).name == made.name

@@ -24,8 +24,9 @@ from causalmix.core.scratch import SCRATCH
 from causalmix.core.study_file import read_study
 from causalmix.core.tables import read_table
 from causalmix.data.families import KINDS
+from causalmix.data.pools import local
 from causalmix.data.recipes import Recipe
-from causalmix.data.scored_pools import load_named, load_real
+from causalmix.data.scored_pools import held_out, load_named, load_real
 from causalmix.study.init import Asked, init
 from causalmix.train import announce, records
 from causalmix.train.ledger import Ledger
@@ -141,6 +142,19 @@ def test_what_tells_no_domains_gives_way_to_what_does(tmp_path, columns, by, why
     asked = Asked(tmp_path / "rows", tmp_path / "s.yaml", read_as={"on_bad": "skip"})
     init(asked, said.append)
     assert f"by {by}: " in next(told for told in said if told.startswith("Found")) and (why in said[0] or not why)
+
+
+def test_a_small_domain_that_makes_all_runs_small_is_told(tmp_path):
+    """And what is counted is what is left of the rows once those that are held out, and their copies, are gone."""
+    rows = [
+        {"domain": d, "messages": turns(f"{d} {i}", "a")} for d, n in (("few", 25), ("many", 600)) for i in range(n)
+    ]
+    path = Path(write_lines(tmp_path / "rows.jsonl", [*rows, *rows[25:325]]))
+    init(Asked(path, tmp_path / "s.yaml"), (said := []).append)
+    assert any(told.startswith("Runs will have 50 rows, for few has no more than 25: ") for told in said)
+    kept = yaml.safe_load((tmp_path / "s.yaml").read_text())["hardware"]["assumptions"]["rows"]["value"]
+    pool = local.load_pool(str(path))
+    assert kept == len(held_out(pool, 0)[0]) < len(pool) - 2 - 60
 
 
 def test_a_column_of_a_value_for_each_row_is_told_in_short(tmp_path):

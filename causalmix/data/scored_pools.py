@@ -22,10 +22,11 @@ from transformers import PreTrainedTokenizerBase
 from causalmix.core.errors import InputError
 from causalmix.core.paths import cache_dir, write_whole
 from causalmix.core.scratch import scratch_folder
-from causalmix.core.wording import check_apart
+from causalmix.core.wording import check_apart, counted
 from causalmix.data import fingerprints, states
 from causalmix.data.families import KINDS, Kind, kind_of, real_kind
 from causalmix.data.named_models import is_own
+from causalmix.data.pools import hub
 from causalmix.data.recipes import REAL, Recipe, read_recipe, recipe_file
 from causalmix.data.scores import SCORES, further
 from causalmix.data.tiny import pool as tiny_pool
@@ -107,11 +108,11 @@ def load_real(recipe: Recipe, pool_rows: int, pool_seed: int) -> World:
                 f"{', '.join(pool.unique('domain'))}; correct domains in the recipe, or map sources to them."
             )
         check_apart(pool.unique("domain"), ", or map sources to them")
-        pool, held_out = _held_out(pool, pool_seed)
+        pool, validation = held_out(pool, pool_seed)
 
         def write(scratch: str) -> None:
             _write(scratch, pool, family)
-            held_out.save_to_disk(os.path.join(scratch, VALIDATION))
+            validation.save_to_disk(os.path.join(scratch, VALIDATION))
             Path(scratch, CONTENT).write_text(fingerprints.of_rows(pool))
 
         _keep(folder, write)
@@ -150,7 +151,7 @@ def _load(name: WorldName, folder: Path, domains: tuple[str, ...] | None) -> Wor
     return World(str(name), pool, states.ScoredPool.from_table(table, domains), folder)
 
 
-def _held_out(pool: Dataset, seed: int) -> tuple[Dataset, Dataset]:
+def held_out(pool: Dataset, seed: int) -> tuple[Dataset, Dataset]:
     """A pool without a few rows of each domain, and these rows by split; copies of them leave the pool as well."""
     content = pd.Series([hash(json.dumps(messages)) for messages in pool["messages"]])
     domains = pd.Series(pool["domain"][:])[~content.duplicated()]
@@ -159,7 +160,9 @@ def _held_out(pool: Dataset, seed: int) -> tuple[Dataset, Dataset]:
         taken = rng.choice(rows.index, min(VALIDATION_ROWS, len(rows) // 10), replace=False)
         split |= dict(zip(taken.tolist(), cycle(SPLITS)))
     kept, out = np.flatnonzero(~content.isin(content[list(split)])), sorted(split)
-    return pool.select(kept), pool.select(out).add_column("split", [split[row] for row in out])
+    n = len(pool) - len(kept)
+    told = f"{counted(n, 'row is', 'rows are')} held out for losses by domain: no run trains on them." * bool(n)
+    return hub.note(pool.select(kept), told), pool.select(out).add_column("split", [split[row] for row in out])
 
 
 def _content_digest(pool: Dataset, tasks: tuple[Task, ...]) -> str:

@@ -25,11 +25,12 @@ from causalmix.core.yaml_file import read_yaml
 from causalmix.data.fingerprints import unmarked
 from causalmix.data.named_models import is_own, load_tokenizer, require_model
 from causalmix.data.pools import forms, local
-from causalmix.data.scored_pools import VALIDATION_ROWS
+from causalmix.data.scored_pools import VALIDATION_ROWS, held_out
 from causalmix.lm.conversations import tokenize
 from causalmix.methods.refusals import check_outside
 from causalmix.study.plan.memory import config_of, shape_of
 
+POOL_SEED = 0  # of a study that names none
 SAMPLE = 2_000  # rows whose tokens are counted
 FEWEST = 20  # different rows of a domain: a tenth is held out, half of it Dev, and a state draws half of the rest
 ROWS_PER_RUN = 1_500  # at most: as the proxy runs of the embedded world
@@ -68,9 +69,15 @@ def init(asked: Asked, tell: Callable[[str], None] = lambda _: None) -> Path:
             f"{_some(few, TOLD // 4)}; add rows, leave these domains out, or say what tells domains "
             "(--domain-column, --domain file)."
         )
+    kept = pd.Series(held_out(pool, POOL_SEED)[0]["domain"][:]).value_counts().reindex(counts.index)
+    if (size := _sizes(kept)[1]) < min(ROWS_PER_RUN, kept.sum() / 10):
+        tell(
+            f"Runs will have {size} rows, for {kept.idxmin()} has no more than {counts[kept.idxmin()]:,}: runs are "
+            "larger where it is left out, or joined to another domain (--source-map)."
+        )
     chosen = np.random.default_rng(0).permutation(len(pool))[:SAMPLE]
     rows = tokenize(pool.select(np.sort(chosen)), load_tokenizer(asked.model))
-    text = _text(asked, options, counts, np.array(list(map(len, rows["input_ids"]))), own)
+    text = _text(asked, options, counts, kept, np.array(list(map(len, rows["input_ids"]))), own)
     draft = asked.out.with_name(f".{asked.out.stem}.draft.yaml")
     try:
         draft.write_text(text, encoding="utf-8")
@@ -159,9 +166,15 @@ def _own_tasks(folder: Path) -> list[dict]:
     return found
 
 
-def _text(asked: Asked, options: dict, counts: pd.Series, lengths: np.ndarray, own: list[dict]) -> str:
-    kept = counts - np.minimum(VALIDATION_ROWS, counts // 10)
-    candidates, small = max(10, int(kept.min()) // 2), is_own(asked.model)
+def _sizes(kept: pd.Series) -> tuple[int, int]:
+    """Rows of each domain in one state, and of one run in two digits, by the rows that domains have."""
+    candidates = max(10, int(kept.min()) // 2)
+    n_samples = min(ROWS_PER_RUN, max(50, len(kept) * candidates // 2))
+    return candidates, n_samples - n_samples % 10 ** max(0, len(str(n_samples)) - 2)
+
+
+def _text(asked: Asked, options: dict, counts: pd.Series, kept: pd.Series, lengths: np.ndarray, own: list[dict]) -> str:
+    (candidates, n_samples), small = _sizes(kept), is_own(asked.model)
     context = int(getattr(config_of(asked.model), "max_position_embeddings", 4096))
     max_length = min(context, int(np.ceil(1.25 * lengths.max() / 64)) * 64)  # lengths are those of a sample
     model = asked.model if small or not Path(asked.model).exists() else str(Path(unmarked(asked.model)).resolve())
@@ -169,8 +182,6 @@ def _text(asked: Asked, options: dict, counts: pd.Series, lengths: np.ndarray, o
     if own:
         judged = {"own": own, "include_path": str(asked.tasks.resolve()), "max_new_tokens": 64}
     counted = {str(domain): int(count) for domain, count in counts.items()}
-    n_samples = min(ROWS_PER_RUN, max(50, len(counts) * candidates // 2))
-    n_samples -= n_samples % 10 ** max(0, len(str(n_samples)) - 2)  # two digits
     template = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     template.filters |= {
         "flow": lambda value: _printable(json.dumps(value, ensure_ascii=False)),  # JSON is YAML on one line
