@@ -1,10 +1,12 @@
 """Mixtures from returns: both policies, their limits, the gain's table and the support."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from chapter_cells import said
 
 from causalmix.core.errors import InputError
 from causalmix.core.simplex import log_treatment
@@ -197,3 +199,17 @@ def test_a_pool_may_be_used_up(choose):
     caps = domain_caps(rows, rows.sum()) - 1e-12
     assert caps.sum() < 1
     assert choose(np.arange(7) - 2.0, caps=caps).weights == pytest.approx(caps)
+
+
+@pytest.mark.parametrize(("there", "here", "bare"), [(1, 1, ""), (0, 1, "it"), (1, 0, "equal shares")])
+def test_the_box_says_where_the_history_has_no_runs(there, here, bare):
+    """A gain over equal shares rests on runs only where these lie near the mixture and near equal shares."""
+    row = {"predicted_gain": 0.05, "gain_ci_low": 0.02, "gain_ci_high": 0.08, "gain_rows": 100}
+    lines = [{"method": m, "in_support": bool(i), **row} for m, i in (("Cautious", there), ("Equal", here))]
+    table = pd.DataFrame(lines)
+    runs = SimpleNamespace(y=lambda _: np.array([0.4, 0.6]), domains=("a", "b"))
+    names = {"mixtures": table, "runs": runs, "base": table.set_index("method").loc["Equal"], "outcome": "y_dev"}
+    told = said("05_mixture", "in_short.answer", careful=SimpleNamespace(weights=[0.7, 0.3]), **names)
+    assert "takes 70% a, 30% b, and expects **+5.0** [+2.0, +8.0]" in told
+    lacking = f"No runs of the history lie near {bare}, so the gain rests on the model's form; only training can tell."
+    assert told.endswith(lacking if bare else "Runs of the history lie near it, so the gain rests on them.")
