@@ -62,6 +62,31 @@ def test_two_tables_as_olmix_writes_them(runs, tmp_path):
     )
 
 
+@pytest.mark.parametrize("front", ["", "run-"])
+def test_runs_that_are_counted_from_other_numbers_are_not_paired(runs, tmp_path, front):
+    """All but one would be found, each with the score of another run."""
+    shares, _, loss = runs
+    ours, theirs = ([f"{front}{i + first}" for i in range(N)] for first in (1, 0))
+    shares.assign(index=ours).to_csv(tmp_path / "m.csv", index=False)
+    pd.DataFrame({"index": theirs, "loss": loss}).to_csv(tmp_path / "l.csv", index=False)
+    with pytest.raises(InputError, match="1 to 24 in m.csv and 0 to 23 in l.csv, as if each counted"):
+        read_sweep(ratios=tmp_path / "m.csv", metrics=tmp_path / "l.csv", outcome="loss")
+
+
+def test_two_sets_of_shares_are_asked_about(runs, tmp_path):
+    """What was asked for beside what was drawn; a set that is the same, or that does not change, is no other."""
+    frame, path = tracked(runs), tmp_path / "history.csv"
+    drawn = runs[0].iloc[::-1].reset_index(drop=True).add_prefix("config.realised_ratio.")
+    frame.join(drawn).to_csv(path, index=False)
+    with pytest.raises(InputError, match="one set of shares in history.csv, found config.realised_ratio.prose"):
+        read_sweep(path, outcome="eval/acc")
+    ours = {f"config.mixture.{name}": f"w_{name}" for name in NAMES}
+    assert same(read_sweep(path, outcome="eval/acc", renamed=ours), runs, runs[1])
+    fixed = {"config.split_ratio.train": 0.9, "config.split_ratio.val": 0.1}
+    frame.join(runs[0].add_prefix("config.realised_ratio.")).assign(**fixed).to_csv(path, index=False)
+    assert same(read_sweep(path, outcome="eval/acc"), runs, runs[1])
+
+
 def tracked(runs):
     shares, accuracy, loss = runs
     frame = pd.DataFrame({"Name": [f"calm-sea-{i}" for i in range(N)], "State": "finished", "Runtime": 60})
@@ -78,6 +103,8 @@ def test_export_of_a_tracker(runs, tmp_path):
     assert same(read_sweep(tmp_path / "history.csv", outcome="eval/acc"), runs, runs[1])
     assert same(read_sweep(tmp_path / "history.csv", outcome="y_loss"), runs, runs[2])
     frame.loc[2, "State"] = "crashed"
+    frame.rename(columns={"State": "state"}).to_csv(tmp_path / "h.csv", index=False)  # as its interface calls it
+    assert len(read_sweep(tmp_path / "h.csv", outcome="eval/acc").history) == N - 1
     frame.loc[5, "config.mixture.code"], frame.loc[5, "config.mixture.prose"] = np.nan, 1 - runs[0]["proofs"][5]
     frame.loc[[7], [f"config.mixture.{name}" for name in NAMES]] = np.nan
     frame.to_csv(tmp_path / "h.csv", index=False)
@@ -90,6 +117,8 @@ def test_export_of_a_tracker(runs, tmp_path):
     assert renamed.outcome == "y_dev" and "programs" in renamed.history.domains
     merged = read_sweep(tmp_path / "history.csv", renamed={"code": "proofs"}, outcome="acc")
     assert merged.history.domains == ("prose", "proofs") and any("counted as proofs" in told for told in merged.told)
+    swapped = read_sweep(tmp_path / "history.csv", renamed={"code": "prose", "prose": "code"}, outcome="acc").history
+    assert swapped.domains == ("code", "prose", "proofs") and np.allclose(swapped.T[:, 1], runs[0]["code"], atol=1e-3)
 
 
 @pytest.mark.parametrize("names", ["config.mixture.{}", "{}", "w_{}"])
@@ -326,6 +355,9 @@ def test_settings_of_a_tracker_in_one_cell(runs, tmp_path, write):
     assert same(read_sweep(tmp_path / "h.csv"), runs, accuracy)
     frame.assign(note="{no mapping}", more="{1, 2}").to_csv(tmp_path / "h.csv")
     assert same(read_sweep(tmp_path / "h.csv"), runs, accuracy)
+    frame.loc[3, "summary"] = write({"eval/acc": "NaN"})  # as it writes what is no number
+    frame.to_csv(tmp_path / "h.csv")
+    assert read_sweep(tmp_path / "h.csv").history.frame["y_acc"].isna().tolist() == [i == 3 for i in range(N)]
 
 
 def test_shares_in_hundredths(runs, tmp_path):

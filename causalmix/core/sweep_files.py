@@ -27,6 +27,7 @@ RESULTS = "results*.json"  # of lm-evaluation-harness
 DEFAULT = "y_dev"  # the outcome where none is named
 IDS = ("run_id", "run", "index", "ID", "id", "Name", "name", "run_name")  # columns that may name runs
 KEPT = ("seed", "model", "adaptive", "scorer", "rater", direction.LOWER, *SIZES)  # columns that are kept as they are
+ODD = ["NaN", "Infinity", "-Infinity"]  # numbers of a run that diverged, as a tracker's summaries have them
 PERCENT = "Shares were read as percentages."
 #: What begins the names of columns of shares, and of scores, in others' tables; whole up to a separator.
 SHARES = re.compile(r"w_|train_the_pile_|(?:train|config|mixture|mix|weights?|ratios?|shares?|proportions?)[./_]")
@@ -105,7 +106,7 @@ def _read(path: Path, renamed: Mapping[str, str], waiting: dict[str, str], said:
         if len(cells) and cells.str.startswith("{").all():
             with suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
                 nested = pd.json_normalize(list(map(_mapping, cells))).set_index(cells.index).add_prefix(f"{name}.")
-                frame = frame.drop(columns=name).join(nested)
+                frame = frame.drop(columns=name).join(nested.replace(ODD, np.nan).infer_objects())
     for old in frame:
         waiting.pop(old, None)
     here = {old: new for old, new in renamed.items() if old in frame}
@@ -168,11 +169,28 @@ def _joined(
             f"{brief(', '.join(left[key].head(3)))} … and {brief(', '.join(right[key].head(3)))} …; give runs the same "
             "names in both."
         )
+    _check_counted(key, {ratios.name: left[key], metrics.name: right[key]})
     shares = [name for name in left if name not in (*IDS, *KEPT, key) and _is_numeric(left[name])]
     bare = shares and not all(map(SHARES.match, shares))
     if bare and any(sum_to_one(left[shares].to_numpy(float) / scale).all() for scale in (1, 100)):
         frame = frame.rename(columns={name: f"w_{name}" for name in shares})  # bare names of domains, as olmix has them
     return frame.rename(columns={key: "run_id"})
+
+
+def _check_counted(key: str, runs: Mapping[str, pd.Series]) -> None:
+    """Refuse two tables of as many runs of which one counts from 0, the other from 1: all scores would be others'."""
+    numbers = {name: pd.to_numeric(one.str.extract(r"(\d+)$")[0]) for name, one in runs.items()}
+    ours, theirs = numbers.values()
+    if (
+        len(ours) == len(theirs)
+        and ours.min() != theirs.min()
+        and ours.min() - theirs.min() == ours.max() - theirs.max()
+    ):
+        found = " and ".join(f"{one.min():g} to {one.max():g} in {name}" for name, one in numbers.items())
+        raise InputError(
+            f"Expected runs of the same {key}, found {found}, as if each counted its rows from another number; number "
+            "runs alike in both, or leave out those that only one has."
+        )
 
 
 def _sure(keys: list[str], left: pd.DataFrame, right: pd.DataFrame) -> str:
@@ -243,11 +261,12 @@ def _as_history(frame: pd.DataFrame, source: str, wanted: set[str], joined: bool
 
 def _finished(frame: pd.DataFrame, said: list[str]) -> pd.DataFrame:
     """The runs that a tracker does not call crashed, failed or running: their last scores are not those of the end."""
-    if "State" not in frame:
+    state = frame.get("State", frame.get("state"))  # of the tracker's page, or of its interface
+    if state is None:
         return frame
-    ended = frame["State"].isna() | frame["State"].astype(str).str.lower().isin(("finished", "completed", "success"))
+    ended = state.isna() | state.astype(str).str.lower().isin(("finished", "completed", "success"))
     if not ended.all():
-        states = ", ".join(sorted(set(frame.loc[~ended, "State"].astype(str))))
+        states = ", ".join(sorted(set(state[~ended].astype(str))))
         said.append(f"{some_of((~ended).sum(), len(frame), 'runs')} left out, with the State {brief(states)}.")
     return frame[ended].reset_index(drop=True)
 
@@ -262,28 +281,43 @@ def _run_ids(frame: pd.DataFrame, said: list[str]) -> pd.Series:
 
 def _shares_of(frame: pd.DataFrame, source: str, said: list[str]) -> pd.DataFrame:
     """The columns of shares: of those whose names begin alike, those that sum to 1; an empty cell is none."""
+    families = list(_families(frame))
+    if not families or (not families[0][2].all() and _spoilt(frame, families[0][0])):
+        raise InputError(
+            f"Expected columns of shares that sum to 1 in {source}, such as w_…, config.mixture.… or train_…, found "
+            f"none among {brief(', '.join(map(str, frame.columns)))}{_spoilt(frame)}; name each as --map "
+            "COLUMN=w_DOMAIN."
+        )
+    begin, part, sums, scale = families[0]
+    for other, further, *_ in families[1:] if begin != "w_" else ():
+        alike = bool(SHARES.match(begin)) == bool(SHARES.match(other)) and not set(part) & set(further)
+        if alike and further.nunique().max() > 1 and not np.array_equal(part, further, equal_nan=True):
+            raise InputError(
+                f"Expected one set of shares in {source}, found {brief(', '.join(part))} and "
+                f"{brief(', '.join(further))}; leave one out, or name those that count as --map COLUMN=w_DOMAIN."
+            )
+    if len(sums) < len(frame):
+        said.append(f"{some_of(len(frame) - len(sums), len(frame), 'runs')} left out, without shares.")
+    if part.loc[sums.index].isna().any(axis=None):
+        said.append("Empty shares are taken for none, where a run tells others.")
+    said += [PERCENT] * (scale > 1)
+    return (part.fillna(0) / scale).where(part.notna().any(axis=1))
+
+
+def _families(frame: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame, pd.Series, int]]:
+    """Columns whose names begin alike, if most runs that have any sum to one: which do, and by which scale.
+
+    Those whose names begin as shares do in others' tables come first.
+    """
     numeric = [name for name in map(str, frame.columns) if _is_numeric(frame[name])]
     begins = dict.fromkeys(name[: place.end()] for name in numeric for place in re.finditer("[./_]", name))
-    for begin in sorted(begins, key=lambda text: (SHARES.match(text) is None, -len(text))):
-        names = [name for name in numeric if name.startswith(begin)]
-        part = frame[names]
-        some = part.notna().any(axis=1)
-        scale = 1 if part[some].sum(axis=1).median() < 2 else 100
-        sums = sum_to_one(part[some].fillna(0).to_numpy(float) / scale)
-        if len(names) < 2 or not sums.mean() > 0.5:
-            continue
-        if not sums.all() and _spoilt(frame, begin):
-            break
-        if not some.all():
-            said.append(f"{some_of((~some).sum(), len(frame), 'runs')} left out, without shares.")
-        if part[some].isna().any(axis=None):
-            said.append("Empty shares are taken for none, where a run tells others.")
-        said += [PERCENT] * (scale > 1)
-        return (part.fillna(0) / scale).where(some)
-    raise InputError(
-        f"Expected columns of shares that sum to 1 in {source}, such as w_…, config.mixture.… or train_…, found none "
-        f"among {brief(', '.join(map(str, frame.columns)))}{_spoilt(frame)}; name each as --map COLUMN=w_DOMAIN."
-    )
+    for begin in sorted(begins, key=lambda text: (text != "w_", SHARES.match(text) is None, -len(text))):
+        part = frame[[name for name in numeric if name.startswith(begin)]]
+        some = part[part.notna().any(axis=1)]
+        scale = 1 if some.sum(axis=1).median() < 2 else 100
+        sums = pd.Series(sum_to_one(some.fillna(0).to_numpy(float) / scale), some.index)
+        if len(part.columns) > 1 and sums.mean() > 0.5:
+            yield begin, part, sums, scale
 
 
 def _spoilt(frame: pd.DataFrame, begin: str = "") -> str:
@@ -307,20 +341,23 @@ def _domains(names: list[str]) -> list[str]:
 
 def _merged(frame: pd.DataFrame, renamed: Mapping[str, str], said: list[str]) -> pd.DataFrame:
     """Domains and outcomes under their new names; domains of one name are added up."""
-    for old, new in renamed.items():
+    for old in renamed:
         if not {f"w_{old}", f"y_{old}"} & set(frame):
             known = brief(", ".join(map(str, frame.columns)))
             raise InputError(
                 f"Expected a column or a domain of the sweep in --map, found {old!r} instead of {known}; correct it."
             )
-        prefix = "w_" if f"w_{old}" in frame else "y_"
-        if f"{prefix}{new}" not in frame:
-            frame = frame.rename(columns={f"{prefix}{old}": f"{prefix}{new}"})
-        elif prefix == "y_" and new != old:
-            raise InputError(_taken(f"y_{new}"))
-        elif new != old:
-            said.append(f"The domain {old} is counted as {new}.")
-            frame = frame.assign(**{f"w_{new}": frame[f"w_{new}"] + frame[f"w_{old}"]}).drop(columns=f"w_{old}")
+    held = {old: f"w_{old}" if f"w_{old}" in frame else f"y_{old}" for old in renamed}
+    frame = frame.rename(columns={column: f"\0{column}" for column in held.values()})  # two may change places
+    for old, column in held.items():
+        new = f"{column[:2]}{renamed[old]}"
+        if new not in frame:
+            frame = frame.rename(columns={f"\0{column}": new})
+        elif new.startswith("y_"):
+            raise InputError(_taken(new))
+        else:
+            said.append(f"The domain {old} is counted as {renamed[old]}.")
+            frame = frame.assign(**{new: frame[new] + frame[f"\0{column}"]}).drop(columns=f"\0{column}")
     return frame
 
 
