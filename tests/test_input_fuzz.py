@@ -119,7 +119,7 @@ def test_what_init_writes_is_read_again(tmp_path_factory, names, folder):
     asked, counts = init.Asked(Path(folder), Path(f"{folder.replace('/', '')}.yaml")), pd.Series(30, index=names)
     full = patch.object(init.shutil, "disk_usage", return_value=SimpleNamespace(free=2**20))
     with patch.object(init, "_tflops", return_value=1.0), full:
-        text = init._text(asked, {"path": folder}, counts, np.array([5]), [])
+        text = init._text(asked, {"path": folder}, counts, counts - 3, np.array([5]), [])
     path = tmp_path_factory.mktemp("study") / "mine.yaml"
     path.write_text(text, encoding="utf-8")
     found = read_study(str(path))
