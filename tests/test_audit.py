@@ -47,6 +47,7 @@ def test_training_again_finds_a_record_that_is_not_true():
     assert again["largest_difference"].tolist() == [0.0, 0.5]
     assert "Of 2 runs trained again, 1 agree" in audit.agreement_sentence(again)
     assert "The run that was trained again agrees" in audit.agreement_sentence(again.head(1))
+    assert "Both runs that were trained again agree" in audit.agreement_sentence(again.assign(largest_difference=0.0))
 
 
 def test_a_model_that_was_moved_is_found_where_it_lies_now(tmp_path, make_spec, monkeypatch):

@@ -26,7 +26,8 @@ LOOK = """
     at.forEach((value, j) => { sliders[j].value = value; sliders[j].dispatchEvent(new Event('input')); });
     const cells = [...document.querySelectorAll('.explorer table.same tbody tr')].map(
       (row) => [...row.children].map((cell) => cell.textContent));
-    return { cells, verdict: document.querySelector('.verdict').textContent };
+    const near = [...document.querySelectorAll('.explorer table.runs td')].map((cell) => cell.textContent);
+    return { cells, near, verdict: document.querySelector('.verdict').textContent };
   };
 """
 
@@ -80,6 +81,8 @@ def test_the_page_shows_what_the_package_says_at_ten_states(page, made, sizes):
         assert np.abs(seen[:, 3] - expected[:, 3]).max() < 0.051
         gain = [found.gain, found.low, found.high]
         assert np.abs(np.subtract(numbers(shown["verdict"])[:3], gain)).max() < 0.51 * 10**-digits
+        near = [float(cell.strip("%")) for cell in shown["near"]]
+        assert near == [float(f"{value:.3g}") for value in near]
         assert ("keep Equal" in shown["verdict"]) == (not found.evidence)
 
 

@@ -1,5 +1,6 @@
 """Figures of effects and mixtures, for names that nobody foresaw."""
 
+import itertools
 import warnings
 from types import SimpleNamespace
 
@@ -7,16 +8,18 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from causalmix.book.plots import effects, record, style, trials as trial_plots
 from causalmix.core import direction
+from causalmix.core.paths import RESULTS
 from causalmix.effects.estimator import STAGES
 from causalmix.methods import ask
 from causalmix.methods.policy import Proposal
 from causalmix.methods.variants import DESIGNED, WITHOUT_ORTHOGONALISATION
-from causalmix.study import trials
+from causalmix.study import claims, trials
 
 NAMES = {
     "long": tuple(f"a domain of thirty-three letters {i}" for i in range(5)),
@@ -143,6 +146,17 @@ def test_a_method_looks_alike_in_every_figure(axis):
         marks, told = ax.get_legend_handles_labels()
         assert {n: m.get_markerfacecolor() for n, m in zip(told, marks)} == {n: style.of_method(n)[0] for n in names}
         assert {n: m.get_marker() for n, m in zip(told, marks)} == {n: style.of_method(n)[1] for n in names}
+
+
+def test_no_claim_runs_into_the_next_one(axis):
+    """In the figure of the committed record; three lines of a claim would be higher than its row."""
+    judged = pd.read_csv(RESULTS / "laptop" / "claims.csv")
+    figure = trial_plots.claims(judged[judged["asked by"] == claims.PAPER], "points")
+    figure.canvas.draw()
+    for ax in figure.axes:
+        ends = sorted((box.y0, box.y1) for box in (t.get_window_extent() for t in ax.get_yticklabels()))
+        assert all(below <= above for (_, below), (above, _) in itertools.pairwise(ends))
+    plt.close(figure)
 
 
 def test_a_base_model_is_a_line_beside_outcomes(axis):

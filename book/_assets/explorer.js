@@ -14,6 +14,7 @@
   const states = unpack(data.states), runs = unpack(data.runs), K = data.domains.length, d = data.axes.length;
   const decimals = Math.max(data.states.digits[0], 0), GAIN = 3 * K, SHARE = GAIN + 3, FLAGS = SHARE + K;
   const signed = (v) => (v < 0 ? "\u2212" : "+") + Math.abs(v).toFixed(decimals);
+  const brief = (v) => +v.toPrecision(3);
   const percent = (v) => (100 * v).toFixed(1) + "%";
   const ends = ([low, high]) => `[${signed(low)}, ${signed(high)}]`;
   const seen = states.filter((s) => s[FLAGS] & 2);
@@ -132,7 +133,7 @@
       const found = s.slice(FLAGS + 1, FLAGS + 1 + data.near);
       fill(near,
         ["run", ...data.axes.map((axis) => axis.name), ...data.domains, data.outcome],
-        found.map((i) => [data.names[i], ...runs[i].slice(K, K + d), ...runs[i].slice(0, K).map(percent), runs[i][K + d]]));
+        found.map((i) => [data.names[i], ...runs[i].slice(K, K + d).map(brief), ...runs[i].slice(0, K).map(percent), brief(runs[i][K + d])]));
     };
     show();
     new ResizeObserver(show).observe(root);

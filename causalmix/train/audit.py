@@ -84,7 +84,8 @@ def agreement_sentence(again: pd.DataFrame) -> str:
     """Whether the runs that were trained again agree with the record, in one sentence."""
     same, n = int((again["largest_difference"] == 0).sum()), len(again)
     if same == n:
-        who = f"All {n} runs that were trained again agree" if n > 1 else "The run that was trained again agrees"
+        few = {1: "The run that was trained again agrees", 2: "Both runs that were trained again agree"}
+        who = few.get(n, f"All {n} runs that were trained again agree")
         return f"{who} with the record on every item of every task."
     worst = again["largest_difference"].max()
     mean = (again["again"] - again["recorded"]).abs().max()

@@ -157,7 +157,7 @@ def learning(table: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
     for ax, (size, part) in zip(axes, table.groupby("judged_at", sort=False)):
         sns.lineplot(part.assign(lack=1 - part["spearman"]), x="n", y="lack", hue="predictor", style="predictor",
                      dashes=False, errorbar=None, legend=ax is axes[0], ax=ax, **look)  # fmt: skip
-        ax.set(xscale="log", yscale="log", xlabel=f"runs, judged\nat {size}")
+        ax.set(xscale="log", yscale="log", xlabel=f"runs, judged\nat {size.upper()}")
         ax.set_ylabel("1 − rank correlation\n(lower is better)")
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         ax.set_xticks(part["n"].unique(), [str(n) for n in part["n"].unique()])

@@ -25,6 +25,7 @@ VERDICTS = {
 }
 ASIDE = {"bbox_to_anchor": (1.02, 1)}  # where a legend of many names stands
 WIDE = 44  # letters of a label below one of two panels, in a figure of 8.5 inches
+CLAIM = 58  # letters of a line of a claim, of which two have room in a row
 BASE_LINES = {"proxy": ":", "target": "--"}  # of a model's level before it was trained
 
 
@@ -181,7 +182,7 @@ def claims(table: pd.DataFrame, points: str) -> Figure:
 
 
 def _claims(table: pd.DataFrame, ax: Axes, label: str) -> None:
-    rows = [textwrap.fill(claim, 52) for claim in table["claim"]]
+    rows = [textwrap.fill(claim, CLAIM) for claim in table["claim"]]
     ours = table.assign(claim=rows)
     dots(ours, ax, "claim", ("ours", "ci_low", "ci_high"), "verdict", VERDICTS, rows, apart=0)
     sns.scatterplot(x=table["reported"], y=range(len(rows))[::-1], marker="X", color="black", label="reported", ax=ax)
