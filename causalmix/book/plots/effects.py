@@ -15,7 +15,6 @@ from causalmix.effects.interface import Effects
 from causalmix.methods.policy import Proposal
 
 MOST_NAMED = 12  # domains that a leaf lists
-POINTS = 25  # of a curve
 
 
 def returns(effects: Effects, states: Mapping[str, np.ndarray], ax: Axes, lower: bool = False) -> Axes:
@@ -29,26 +28,6 @@ def returns(effects: Effects, states: Mapping[str, np.ndarray], ax: Axes, lower:
     ax.set_xlabel(f"return ({drawn(effects.outcome, lower)} per unit of log share; right is better)")
     level(ax, 0)
     return ax
-
-
-def returns_grid(effects: Effects, axes: np.ndarray) -> np.ndarray:
-    """Returns along each covariate from its 5th to its 95th percentile, the others at their medians.
-
-    One row of ``axes`` for each domain, one column for each covariate.
-    """
-    history = effects.history
-    for j, covariate in enumerate(history.covariates):
-        X = np.tile(np.median(history.X, axis=0), (POINTS, 1))
-        X[:, j] = np.linspace(*np.quantile(history.X[:, j], (0.05, 0.95)), POINTS)
-        theta, (low, high) = effects.theta(X), effects.interval(X)
-        for k, ax in enumerate(axes[:, j]):
-            ax.axhline(0, color="0.6", linewidth=0.8, zorder=0)
-            ax.fill_between(X[:, j], low[:, k], high[:, k], color=colour(k), alpha=0.2, linewidth=0)
-            ax.plot(X[:, j], theta[:, k], color=colour(k))
-        axes[-1, j].set_xlabel(covariate)
-    for domain, ax in zip(history.domains, axes[:, 0]):
-        ax.set_ylabel(domain)
-    return axes
 
 
 def splits(scores: pd.DataFrame, by: str, measure: str, label: str, ax: Axes) -> Axes:
@@ -124,17 +103,6 @@ def gains(table: pd.DataFrame, ax: Axes, outcome: str) -> Axes:
     dots(table, ax, "method", ("predicted_gain", "gain_ci_low", "gain_ci_high"), "method", look, apart=0)
     ax.set_xlabel(f"predicted gain over Equal, in {outcome} (right is better)")
     level(ax, 0)
-    return ax
-
-
-def against_truth(effects: Effects, states: np.ndarray, truth: np.ndarray, ax: Axes) -> Axes:
-    """Estimated returns with their 95% intervals over the true ones, shape (n, K); those that miss are dark."""
-    low, high = effects.interval(states)
-    missed = (truth < low) | (truth > high)
-    for which, shade, width in ((~missed, "0.75", 0.8), (missed, colour(0), 1.0)):
-        ax.vlines(truth[which], low[which], high[which], color=shade, linewidth=width)
-    ax.axline((0, 0), slope=1, color="black", linewidth=0.8)
-    ax.set_xlabel("true return")
     return ax
 
 
