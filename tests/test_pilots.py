@@ -1,18 +1,22 @@
 """The embedded world's pilots: the table of measures follows from their ledger and their thresholds."""
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from chapter_cells import said
 
 from causalmix.core import paths
+from causalmix.core.tables import write_table
 from causalmix.train import audit, records
 from causalmix.train.ledger import Ledger
 
 sys.path.append(str(paths.ROOT / "benchmarks"))
 
+ENDS = ("ci_low", "ci_high")
 PILOTS = Ledger(paths.RESULTS / "pilots" / "runs.jsonl")
 
 
@@ -41,26 +45,36 @@ def test_every_measure_follows_from_the_pilots_ledger(table, monkeypatch):
         np.testing.assert_allclose(again[column], table[column], atol=2e-3, err_msg=column)
 
 
+def told(pilot, order="none"):
+    """What chapter 3 says of a table of measures, and of the table at a place that has orders of methods."""
+    own = pd.DataFrame([{"outcome": "y_dev", "n_specs": 2, "n_seeds": 2} | dict.fromkeys(("reliability", *ENDS), 0.5)])
+    return said("03_outcomes", "audit.allowed", embedded=True, pilot=pilot, order=Path(order), reliability=own)
+
+
 def test_whether_a_measure_is_met_follows_from_its_threshold(table):
     """Value against threshold, row by row; the sentence names every one that is missed."""
-    said = audit.pilot_sentence(table)
+    text = told(table)
     for row in table.itertuples():
         low, high = audit.allowed(row.threshold)
         assert row.met == (low <= row.value <= high), row
-        assert (f"*{row.measure}*: {row.value:.2g}" in said) == (not row.met and np.isfinite(row.value))
-        assert np.isfinite(row.value) or row.measure in said.partition("Not measured")[2]
+        assert (f"*{row.measure}*: {row.value:.2g}" in text) == (not row.met and np.isfinite(row.value))
+        assert np.isfinite(row.value) or row.measure in text.partition("Not measured")[2]
     assert audit.allowed("between .30 and .95") == (0.3, 0.95) and audit.allowed("<=.95")[1] == 0.95
-    assert "misses none" in audit.pilot_sentence(table.assign(met=True))
+    assert "misses none" in told(table.assign(met=True))
+    one = table.iloc[:1].assign(met=False, value=0.2, low=0.1, high=0.3)
+    for threshold in (">=.5", "between .5 and .95", "<=.1"):
+        assert f"misses it by {0.1 if threshold == '<=.1' else 0.3:.2g}." in told(one.assign(threshold=threshold))
 
 
-def test_the_pilots_order_is_held_beside_the_records(table):
+def test_the_pilots_order_is_held_beside_the_records(table, tmp_path):
     """Whether the methods' order would have met the threshold is said as it is, and nothing where it is not known."""
     row = {"one": "proxy, 1,500 rows", "other": "proxy, 12,000 rows", "methods": 16, "spearman_low": -0.3}
+    changes = ({}, {"other": "proxy, 6,000 rows"}, {"spearman": np.nan})
     for value, word in ((-0.09, "it is -0.09 [-0.30, 0.60], outside of"), (0.5, "0.50 [-0.30, 0.60], within")):
         orders = pd.DataFrame([row | {"spearman": value, "spearman_high": 0.6}])
-        assert word in audit.order_sentence(table, orders)
-    assert not audit.order_sentence(table, orders.assign(other="proxy, 6,000 rows"))
-    assert not audit.order_sentence(table, orders.assign(spearman=np.nan))
+        for change in changes:
+            write_table(tmp_path / "orders.csv", orders.assign(**change))
+            assert (word in told(table, tmp_path / "orders.csv")) == (not change)
 
 
 def test_no_pilot_is_used_again():

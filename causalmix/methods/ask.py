@@ -8,7 +8,6 @@ from itertools import cycle, product
 import numpy as np
 import pandas as pd
 
-from causalmix.core.history import History
 from causalmix.core.parameters import check_name
 from causalmix.methods import causal
 from causalmix.methods.baselines import dmo, doremi, odm, regmix, simple
@@ -157,24 +156,3 @@ def rounded(weights: np.ndarray, caps: np.ndarray | None = None) -> np.ndarray:
         k, step = next(largest), np.sign(left)
         counts[k] += step * (0 <= counts[k] + step <= limit[k])
     return counts / 10**DIGITS
-
-
-def shift_table(mixtures: pd.DataFrame, states_of: dict[str, np.ndarray], history: History) -> pd.DataFrame:
-    """The shifted pools: where their covariates lie among the runs', what CausalMix-A does, methods in support."""
-    rows = []
-    low, high = history.X.min(axis=0), history.X.max(axis=0)
-    for pool, x in states_of.items():
-        part = mixtures[mixtures["pool"] == pool].set_index("method")
-        row: dict[str, object] = {"pool": pool}
-        for j, name in enumerate(history.covariates):
-            row |= {name: x[j], f"runs below in {name}": float((history.X[:, j] < x[j]).mean())}
-        row |= {"state within the range of the runs": "yes" if ((low <= x) & (x <= high)).all() else "no"}
-        row |= {f"w_{d}": part.loc["CausalMix-A", f"w_{d}"] for d in history.domains}
-        rows.append(row | {"methods in support": f"{int(part['in_support'].sum())} of {len(part)}"})
-    return pd.DataFrame(rows)
-
-
-def support_table(mixtures: pd.DataFrame) -> pd.DataFrame:
-    """Whether each method's mixture is in support, with one column for each pool."""
-    flags = mixtures.pivot(index="method", columns="pool", values="in_support")
-    return flags.loc[mixtures["method"].unique(), mixtures["pool"].unique()].rename_axis(columns=None)

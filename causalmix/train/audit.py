@@ -105,36 +105,6 @@ def allowed(threshold: str) -> tuple[float, float]:
     )
 
 
-def pilot_sentence(pilot: pd.DataFrame) -> str:
-    """Which measures of the world its pilots miss and by how much; ``pilot`` is the table of measures."""
-    missed = []
-    for row in pilot[~pilot["met"] & pilot["value"].notna()].itertuples():
-        low, high = allowed(row.threshold)
-        off = max(low - row.value, row.value - high)
-        missed.append(f"*{row.measure}*: {row.value:.2g} [{row.low:.2g}, {row.high:.2g}], which misses it by {off:.2g}")
-    met = int(pilot["met"].sum())
-    told = [f"Of {counted(len(pilot), 'measure')}, the world meets {met} and misses {len(missed) or 'none'}."]
-    told += [f"{'; '.join(missed)}."] if missed else []
-    unknown = [f"*{name}*" for name in pilot.loc[pilot["value"].isna(), "measure"]]
-    return " ".join(told + ([f"Not measured: {', '.join(unknown)}."] if unknown else []))
-
-
-def order_sentence(pilot: pd.DataFrame, orders: pd.DataFrame) -> str:
-    """The pilots' order of mixtures at two sizes beside that of the methods' mixtures, where the record has it.
-
-    ``orders`` is a :func:`causalmix.study.trials.agreement_table`.
-    """
-    asked = pilot.loc[pilot["measure"] == "order of mixtures, 1,500 and 12,000 rows", "threshold"]
-    found = orders.query("one == 'proxy, 1,500 rows' and other == 'proxy, 12,000 rows'").dropna(subset=["spearman"])
-    for row, (low, high) in zip(found.itertuples(), map(allowed, asked)):
-        return (
-            f"The pilots' order at 1,500 and 12,000 rows is of mixtures of their own. Of the {row.methods} methods, in "
-            f"trials of the record, it is {row.spearman:.2f} [{row.spearman_low:.2f}, {row.spearman_high:.2f}], "
-            f"{'within' if low <= row.spearman <= high else 'outside of'} the threshold."
-        )
-    return ""
-
-
 def settings_table(settings: object) -> pd.DataFrame:
     """The fields of a dataclass with their values and the comment beside each in its source, where it comes from."""
     source = inspect.getsource(type(settings))
