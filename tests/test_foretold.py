@@ -1,15 +1,17 @@
 """Stages held to trials that none of them was fitted to."""
 
+import re
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from chapter_cells import said
 
 from causalmix.book.plots import trials as trial_plots
 from causalmix.methods.ask import ALWAYS, STATIC
-from causalmix.study.foretold import ALL, BASELINES, foretold, foretold_table, foretold_words
+from causalmix.study.foretold import ALL, BASELINES, foretold, foretold_table
 
 METHODS = (*STATIC, *ALWAYS)
 SHARES = np.r_[0.5, 0.5, np.random.default_rng(0).permutation(np.linspace(0.1, 0.88, len(METHODS) - 2))]
@@ -38,6 +40,11 @@ def table_of(fits: dict) -> pd.DataFrame:
     return foretold(fits, mixtures.drop(columns="difference"), STATES, came.drop(columns=["w_a", "w_b"]))
 
 
+def words(table: pd.DataFrame) -> list[str]:
+    """What chapter 9 says of what was foretold, a sentence for each kind of mixtures."""
+    return re.split(r" (?=[*]{2}T)", said("09_paper_and_ours", "how_near.groupby", told_before=table))
+
+
 TRUTH = 0.1 * (SHARES - 0.5)
 LUCK = np.r_[0, 0, np.random.default_rng(1).permutation(TRUTH[2:])]
 
@@ -61,11 +68,11 @@ def test_a_stage_that_is_right_is_told_from_one_that_is_not():
 def test_the_words_turn_with_the_stages():
     """Who came closest is told, and whether that is a lead of the first; fewer mixtures leave it open."""
     for fits, word in (((LUCK, TRUTH), "the lead is +1.39 [+0.79, +1.83]. "), ((TRUTH, LUCK), "[1.00, 1.00]. ")):
-        told = foretold_words(foretold_table(table_of({"forest": stage(fits[0]), "other": stage(fits[1])})))
+        told = words(table_of({"forest": stage(fits[0]), "other": stage(fits[1])}))
         assert word in told[0] and told[0].startswith("**All mixtures** (26)") and "alone** (14)" in told[1]
         assert f"stage *{'forest' if fits[0] is TRUTH else 'other'}* foretold comes closest" in told[0]
     near = TRUTH + LUCK / 5
-    told = foretold_words(foretold_table(table_of({"forest": stage(near), "other": stage(TRUTH)})))
+    told = words(table_of({"forest": stage(near), "other": stage(TRUTH)}))
     assert "and open. Foretold intervals meet" in told[1]
 
 
@@ -73,16 +80,16 @@ def test_the_words_turn_with_the_stages():
 def test_what_is_constant_has_no_order():
     """A stage that foretells the same of every mixture is led by none, and of such stages alone that much is told."""
     flat, right = stage(np.zeros(len(SHARES))), stage(TRUTH)
-    told = foretold_words(foretold_table(table_of({"forest": flat, "linear": stage(LUCK), "other": right})))
+    told = words(table_of({"forest": flat, "linear": stage(LUCK), "other": right}))
     assert "*other* foretold comes closest" in told[0] and "lead" not in told[0] and "nan" not in " ".join(told)
-    assert all("no order" in line for line in foretold_words(foretold_table(table_of({"forest": flat}))))
+    assert all("no order" in line for line in words(table_of({"forest": flat})))
 
 
 def test_without_trials_nothing_is_told():
     """No mixture that was trained, or too few for an order; one panel for each stage."""
     table = table_of({"right": stage(TRUTH)})
     assert foretold_table(table.iloc[:2]).empty and foretold_table(table.iloc[:0]).empty
-    assert foretold_words(foretold_table(table.iloc[:0])) == []
+    assert words(table.iloc[:0])[0].startswith("Fewer than three mixtures")
     fig, axes = plt.subplots(1, 1, squeeze=False)
     trial_plots.foretold(table, axes[0], "y_dev")
     assert axes[0, 0].get_title() == "right" and len(axes[0, 0].collections[0].get_offsets()) == 26

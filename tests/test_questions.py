@@ -140,7 +140,8 @@ def test_a_promise_stands_beside_what_came_at_every_size(gain, kept):
     shown = promises.promise_table(promised(gain, 0.1)).set_index("method").loc["CausalMix-A"]
     assert shown["promised"] == pytest.approx(100 * gain)
     assert shown["proxy, 100 rows"] == pytest.approx(7, abs=1) and shown["proxy, 400 rows"] < -20
-    first, second = promises.promises_kept(promised(gain, 0.1))
+    told = said("06_target", "promised interval", promised=promised(gain, 0.1))
+    first, second = told.split(" **")
     names = {"less": "2 fell short (CausalMix-A, CausalMix-A without X).", "more": "1 was exceeded (CausalMix-A).",
              "inside": "that of what came; 1 fell short (CausalMix-A without X)."}  # fmt: skip
     assert names[kept] in first and "2 fell short" in second

@@ -13,7 +13,7 @@ from causalmix.book import front, words
 from causalmix.core.paths import ROOT
 from causalmix.core.wording import counted, p_told, short, signed_as, some_of
 from causalmix.methods import design_answer, policy, recommend, target
-from causalmix.study import claims, promises, trials
+from causalmix.study import claims, trials
 from causalmix.train import audit
 
 
@@ -59,9 +59,11 @@ ONE = {
     "Of 3 claims that could be tried, the paper's and those that its critics ask for, 1 holds": lambda: front._sure(
         VERDICTS, pd.DataFrame({"verdict": ["better"]})
     ),
-    "1 of 2 promised intervals meets that of what came; 1 was exceeded (B)": lambda: promises.promises_kept(
-        pd.DataFrame({"model": "proxy", "n_samples": 50, "method": ["A", "B"], "kept": ["inside", "more"]})
-    )[0],
+    "1 of 2 promised intervals meets that of what came; 1 was exceeded (B)": lambda: said(
+        "06_target",
+        "promised interval",
+        promised=pd.DataFrame({"model": "proxy", "n_samples": 50, "method": ["A", "B"], "kept": ["inside", "more"]}),
+    ),
     "ahead of Equal 1 of 1 method, behind it 0": lambda: trials.standing_words(
         pd.DataFrame(
             {"pool": "whole", "model": "proxy", "n_samples": 50, "method": ["A"], "mean": 0.5, "difference": 0.1}

@@ -49,12 +49,6 @@ def overlap_by_assignment(randomized: History, confounded: History) -> pd.DataFr
     return table
 
 
-def overlap_by_measurement(before: History, after: History) -> pd.DataFrame:
-    """Share of each covariate's variance that the mixture explains, for X before and after mixing."""
-    shares = {name: explained(h.X, h.T[:, :-1]) for name, h in (("before_mixing", before), ("after_mixing", after))}
-    return pd.DataFrame({"covariate": before.covariates} | shares)
-
-
 def reading_scores(before: History, after: History, **settings) -> pd.DataFrame:
     """Fit the full method with X before and after mixing, and predict the same runs left out.
 

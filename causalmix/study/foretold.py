@@ -6,7 +6,6 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from causalmix.core.intervals import verdict
 from causalmix.effects.interface import Effects
 from causalmix.methods.ask import STATIC
 from causalmix.methods.policy import PROMISE
@@ -78,31 +77,3 @@ def _drawn(foretells: np.ndarray, came: np.ndarray, groups: np.ndarray, draws: i
     found = dict(zip(MEASURES, (ranks, errors, ranks - ranks[:, :1])))
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # what is constant has no order
         return {name: np.vstack([v[0], *np.nanquantile(v[1:], [0.025, 0.975], axis=0)]) for name, v in found.items()}
-
-
-def foretold_words(table: pd.DataFrame) -> list[str]:
-    """A sentence for each kind of mixtures: whose order came closest, and whether it leads the first stage's."""
-    found = []
-    for name, part in table.groupby("mixtures", sort=False):
-        first, ordered = part.iloc[0], part["spearman"].dropna()
-        if ordered.empty:
-            found.append(f"**{name}** ({first['n']}): all that came, or all that was foretold, is the same; no order.")
-            continue
-        best = part.loc[ordered.idxmax()]
-        told = (
-            f"**{name}** ({best['n']}): the order that the stage *{best['stage']}* foretold comes closest to the one "
-            f"that came, with Spearman's correlation {_interval(best, 'spearman')}"
-        )
-        meet = f"Foretold intervals meet those of the trials in {best['meet']:.0%}"
-        if np.isfinite(first["spearman"]) and best["stage"] != first["stage"]:
-            open_ = " and open" if verdict(best["lead_low"], best["lead_high"]) == "open" else ""
-            told += f"; that of *{first['stage']}* has {_interval(first, 'spearman')}, and the lead is "
-            told += f"{_interval(best, 'lead', '+')}{open_}"
-            meet += f" and {first['meet']:.0%}"
-        found.append(f"{told}. {meet} of cases.")
-    return found
-
-
-def _interval(row: Mapping, name: str, sign: str = "") -> str:
-    value, low, high = (row[f"{name}{end}"] for end in ENDS)
-    return f"{value:{sign}.2f} [{low:{sign}.2f}, {high:{sign}.2f}]"

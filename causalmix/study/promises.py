@@ -3,12 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from causalmix.core.wording import counted
 from causalmix.methods.policy import PROMISE
 from causalmix.study.trials import DIFFERENCE, GROUP, MEAN, REFERENCE, name_of
 
 SIZES = GROUP[1:]
-VERBS = {"less": ("fell short", "fell short"), "more": ("was exceeded", "were exceeded")}
 
 
 def promised(mixtures: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
@@ -39,18 +37,3 @@ def promise_table(promises: pd.DataFrame) -> pd.DataFrame:
 
 def _points(row: dict, called: str, names: tuple[str, ...]) -> dict[str, float]:
     return {f"{called}{end}": 100 * row[name] for end, name in zip(("", "_low", "_high"), names)}
-
-
-def promises_kept(promises: pd.DataFrame) -> list[str]:
-    """A sentence for each group of trials: how many promises may be true of what came there."""
-    found = []
-    for (model, n_samples), part in promises[promises["kept"] != ""].groupby(SIZES, sort=False):
-        who = {word: list(rows["method"]) for word, rows in part.groupby("kept")}
-        told = [
-            f"{counted(len(who[word]), *verb)} ({', '.join(who[word])})" for word, verb in VERBS.items() if word in who
-        ]
-        where, kept = name_of({"model": model, "n_samples": int(n_samples)}), len(who.get("inside", ()))
-        rest = f"; {' and '.join(told)}" if told else ""
-        meet = counted(kept, "meets", "meet", f"{{:,}} of {counted(len(part), 'promised interval')} {{}}")
-        found.append(f"**{where}**: {meet} that of what came{rest}.")
-    return found
