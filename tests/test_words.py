@@ -32,16 +32,23 @@ def test_what_scores_see_is_said_of_each_domain():
     assert "in code and safety wrong rows are those of sloppy" in turned and "says nothing." not in turned
 
 
+def of_outcomes(movement, reliability, values=(0.2, 0.3, 0.6), base=0.25):
+    """What chapter 3 says of outcomes, and in its box."""
+    names = {"audit": SimpleNamespace(movement=lambda *_: movement), "history": pd.DataFrame({"y_dev": values})}
+    told = {"outcome_names": None, "reliability": reliability, "base": {"y_dev": base}, "words": words}
+    return said("03_outcomes", "in_short.answer", **names, **told)
+
+
 def test_an_outcome_that_is_stuck_or_noisy_is_named():
     """The chapter's main failure mode is told where it is there, and not where it is not."""
     movement = pd.DataFrame({"outcome": ["y_dev", "y_math"], "spread": [0.3, 0.03]})
     reliability = pd.DataFrame(
         {"outcome": ["y_dev", "y_math"], "reliability": [0.95, 0.04], "ci_low": [0.9, -0.1], "ci_high": [0.98, 0.26]}
     )
-    told = words.stuck(movement, reliability)
+    told = of_outcomes(movement, reliability)
     assert "less than 0.1: `y_math`." in told and "noise as signal of `y_math` (0.04 [-0.10, 0.26])" in told
-    sound = words.stuck(movement.assign(spread=0.2), reliability.assign(ci_low=0.6))
-    edge = words.stuck(movement.assign(spread=0.2375 - 0.1375), reliability)  # shown as 0.100, a hair less as a float
+    sound = of_outcomes(movement.assign(spread=0.2), reliability.assign(ci_low=0.6))
+    edge = of_outcomes(movement.assign(spread=0.2375 - 0.1375), reliability)  # shown as 0.100, a hair less as a float
     assert "Every outcome moves by 0.1 or more" in edge
     assert "Every outcome moves" in sound and "more signal than noise of every outcome" in sound
 
@@ -55,16 +62,16 @@ def test_runs_are_counted_against_their_base(base, count):
 
 def test_what_the_mixture_explains_has_its_interval():
     """The covariate that is explained most after mixing, by the large-sample interval of its share."""
-    told = words.explained({"`x_a`": (0.01, 0.36), "`x_b`": (-0.02, 0.1)}, 100)
+    names = {"covariate": ["x_a", "x_b"], "measured_before_mixing": [0.01, -0.02], "measured_after_mixing": [0.36, 0.1]}
+    told = said("01_featurize", "in_short.answer", overlap=pd.DataFrame(names), n_states=100)
     assert "up to 36% [21%, 51%] of a covariate's variance (`x_a`); measured before, at most 1%" in told
 
 
 def test_the_box_of_outcomes_turns_with_reliability_and_base():
     """A noisy outcome, or a base that no run reaches, is what a reader takes away."""
     table = pd.DataFrame({"outcome": ["y_dev"], "reliability": [0.9], "ci_low": [0.8], "ci_high": [0.95]})
-    names = {"outcome_names": ["y_dev"], "history": pd.DataFrame({"y_dev": [0.2, 0.3, 0.6]}), "words": words}
-    sure = said("03_outcomes", "in_short.answer", reliability=table, base={"y_dev": 0.25}, **names)
-    noisy = said("03_outcomes", "in_short.answer", reliability=table.assign(ci_low=0.1), base={"y_dev": 0.9}, **names)
+    still = pd.DataFrame({"outcome": ["y_dev"], "spread": [0.4]})
+    sure, noisy = of_outcomes(still, table), of_outcomes(still, table.assign(ci_low=0.1), base=0.9)
     assert " 2 of the 3" in sure and "**90%** [80%, 95%]" in sure and sure.endswith("can be read.")
     assert " None of the 3" in noisy and noisy.endswith("more noise than signal.")
 

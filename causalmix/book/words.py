@@ -36,21 +36,6 @@ def _by_domain(checks: pd.DataFrame, groups: Mapping[str, pd.Series]) -> str:
     return "; ".join(f"in {listed(checks['domain'][which])} {what}" for what, which in groups.items() if which.any())
 
 
-def stuck(movement: pd.DataFrame, reliability: pd.DataFrame) -> str:
-    """Outcomes that hardly move over the runs, and those of which a single run may tell more noise than signal."""
-    still = [f"`{name}`" for name in movement.loc[movement["spread"].round(3) < CLEAR, "outcome"]]
-    moves = f"Hardly any movement over the runs, less than {CLEAR}: {listed(still)}."
-    noisy = [
-        f"`{row.outcome}` ({row.reliability:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}])"
-        for row in reliability[reliability["ci_low"] < 0.5].itertuples()
-    ]
-    blurred = f"By its reliability, a single run may tell as much noise as signal of {listed(noisy)}."
-    return (
-        f"{moves if still else f'Every outcome moves by {CLEAR} or more over the runs.'} "
-        f"{blurred if noisy else 'By their reliability, a single run tells more signal than noise of every outcome.'}"
-    )
-
-
 def above_base(values: pd.Series, base: float | None) -> str:
     """How many runs end above the model that they started from."""
     if base is None or not np.isfinite(base):
@@ -59,18 +44,3 @@ def above_base(values: pd.Series, base: float | None) -> str:
     count = {0: "None", len(values): "All"}.get(above, f"{above}")
     start = "ends above the model that it" if above == 1 else "end above the model that they"
     return f"{count} of the {counted(len(values), 'run')} {start} started from, whose `y_dev` is {base:.3f}."
-
-
-def explained(shares: Mapping[str, tuple[float, float]], n_states: int) -> str:
-    """How much of a covariate the mixture explains when it is measured before and after mixing; shares by covariate.
-
-    The interval is that of a squared multiple correlation by its large-sample variance, 4 R² (1 - R²)² / n.
-    """
-    name, (before, after) = max(shares.items(), key=lambda item: item[1][1])
-    r2 = min(max(after, 0.0), 1.0)
-    half = 1.96 * 2 * np.sqrt(r2) * (1 - r2) / np.sqrt(n_states)
-    most = max(before for before, _ in shares.values())
-    return (
-        f"measured after mixing, the mixture itself explains up to {r2:.0%} [{max(r2 - half, 0):.0%}, "
-        f"{min(r2 + half, 1):.0%}] of a covariate's variance ({name}); measured before, at most {max(most, 0):.0%}"
-    )

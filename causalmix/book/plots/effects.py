@@ -117,20 +117,3 @@ def coverage(measured: pd.DataFrame, ax: Axes, band: tuple[float, float] = (0.93
         legend_above(ax, measured["stage"].nunique(), 2)
         ax.set_xlabel(f"share that holds, {measured['n'].iloc[0]} runs")
     return ax
-
-
-def learning(table: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
-    """What rank correlation lacks to 1, by the runs learnt from: a line a predictor, an axis a size of model."""
-    look = looks(list(table["predictor"].unique()), methods=True)
-    for ax, (size, part) in zip(axes, table.groupby("judged_at", sort=False)):
-        sns.lineplot(part.assign(lack=1 - part["spearman"]), x="n", y="lack", hue="predictor", style="predictor",
-                     dashes=False, errorbar=None, legend=ax is axes[0], ax=ax, **look)  # fmt: skip
-        ax.set(xscale="log", yscale="log", xlabel=f"runs, judged\nat {size.upper()}")
-        ax.set_ylabel("1 − rank correlation\n(lower is better)")
-        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        ax.set_xticks(part["n"].unique(), [str(n) for n in part["n"].unique()])
-        ax.minorticks_off()
-    names = axes[0].get_legend_handles_labels()
-    axes[0].get_legend().remove()
-    axes[0].figure.legend(*names, loc="outside upper center", ncols=2)
-    return axes

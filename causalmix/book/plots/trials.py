@@ -111,15 +111,6 @@ def _methods(ax: Axes, x: Sequence[float], y: Sequence[float], names: Sequence[s
     ax.legend(**legend or ASIDE)
 
 
-def shares(mixtures: pd.DataFrame, share: str, ax: Axes) -> Axes:
-    """One dot for each method at its share of one domain, a column ``w_<domain>`` of mixtures of two."""
-    ordered = mixtures.sort_values(share).assign(none=0.0)
-    look = looks(list(ordered["method"]), methods=True)
-    dots(ordered, ax, "method", (share, "none", share), "method", look, apart=0)
-    ax.set(xlim=(-0.02, 1.02), xlabel=f"share of {share.removeprefix('w_')}")
-    return ax
-
-
 def ternary(mixtures: pd.DataFrame, corners: Sequence[Sequence[str]], ax: Axes, runs: np.ndarray | None = None) -> Axes:
     """Mixtures (``method, w_<domain>…``) in a triangle whose three corners are groups of domains.
 
