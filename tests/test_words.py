@@ -115,11 +115,12 @@ def test_the_box_of_the_mixture_turns_with_its_evidence():
         "careful": policy.Proposal(np.array([0.25, 0.75])), "runs": runs,
         "outcome": "y_dev",
     }  # fmt: skip
-    tell = lambda **changes: said(  # noqa: E731
-        "05_mixture", "in_short.answer", mixtures=pd.DataFrame([row | {"gain_rows": 500} | changes]), **names
-    )
+    tell = lambda equal=True, **changes: said(  # noqa: E731
+        "05_mixture", "in_short.answer", mixtures=pd.DataFrame([row | {"gain_rows": 500} | changes]),
+        base=SimpleNamespace(in_support=equal), **names,
+    )  # fmt: skip
     assert "takes 25% math, 75% code, and expects **+5.0** [+2.0, +8.0] points" in tell() and "rests on them" in tell()
-    assert "only training can tell" in tell(in_support=False)
+    assert "only training can tell" in tell(in_support=False) and "lie near equal shares, so" in tell(equal=False)
     assert "no evidence for moving" in tell(predicted_gain=0.0, gain_ci_low=0.0, gain_ci_high=0.0)
 
 
