@@ -27,6 +27,7 @@ from causalmix.core.tables import write_table
 from causalmix.data import scores
 from causalmix.data.tiny import models, pool
 from causalmix.data.tiny.tasks import tiny_tasks
+from causalmix.lm import reading
 from causalmix.lm.conversations import tokenize
 from causalmix.lm.losses import batches, completion_loss, padded
 from causalmix.lm.outcomes import exact_match, generate
@@ -127,7 +128,7 @@ def scoring(rows: int) -> tuple[Callable[[], object], Callable[[], object]]:
 def forward_batches(texts: list[str]) -> Iterator[torch.Tensor]:
     """The padded batches that scoring makes of texts."""
     ids = TOKENIZER(texts, add_special_tokens=False)["input_ids"]
-    for places in batches([len(row) for row in ids], scores.BATCH_TOKENS["cpu"]):
+    for places in batches([len(row) for row in ids], reading.BATCH_TOKENS["cpu"]):
         some = [ids[place] for place in places]
         yield padded({"input_ids": some, "labels": some}, 0, torch.device("cpu"))["input_ids"]
 

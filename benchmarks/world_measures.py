@@ -29,9 +29,9 @@ from causalmix.core.tables import write_table
 from causalmix.data.families import KINDS
 from causalmix.data.named_models import load_model
 from causalmix.data.scored_pools import World
-from causalmix.data.tiny.items import DOMAINS
-from causalmix.data.tiny.shapes import FINETUNING
-from causalmix.lm.outcomes import axis_scores, score_tasks
+from causalmix.data.tiny.shapes import DOMAINS, FINETUNING
+from causalmix.lm.outcomes import score_tasks
+from causalmix.lm.tasks import axis_scores
 from causalmix.train import records
 from causalmix.train.audit import allowed
 from causalmix.train.design import world_for

@@ -220,18 +220,17 @@ def _run(options: argparse.Namespace) -> int:
 def _check_outcomes(own: Path, jobs: Sequence[Job]) -> None:
     """Refuse an outcome that a history lacks, or of which nothing tells the better way, before a kernel starts.
 
-    The study's ``own`` history may not be there yet, or be written anew by these notebooks.
+    So is a history that is not there, unless it is the study's ``own`` and these notebooks write it.
     """
     subjects = {subject_of(job.source.stem): job.parameters for job in jobs}
     for name, given in subjects.items():
-        path = Path(given.get("history", own))
-        if not {"history", "outcome"} & given.keys() or path == own and ("outcomes" in subjects or not own.is_file()):
+        path, asked = Path(given.get("history", own)), read(SUBJECTS[name], given)
+        if not isinstance(asked, FitParameters) or path == own and "outcomes" in subjects:
             continue
-        from causalmix.core import direction
-        from causalmix.core.history import read_history
+        if {"history", "outcome"} & given.keys() or not path.is_file():
+            from causalmix.core import direction
+            from causalmix.core.history import read_history
 
-        asked = read(SUBJECTS[name], given)
-        if isinstance(asked, FitParameters):
             direction.is_lower_better(read_history(path), asked.outcome, {asked.outcome: asked.lower_is_better})
 
 
@@ -309,6 +308,10 @@ def _sweep(options: argparse.Namespace) -> int:
     if not elsewhere:
         needs.check_gpus(found, needs.TRIALS if options.trials else needs.SWEEP)
     needs.check(found, needs.trials(found) if options.trials else needs.SWEEP, elsewhere)
+    if options.trials:
+        from causalmix.core.history import read_history
+
+        read_history(paths.results_dir(options.study) / "history.csv")  # refuses one that is not there
     settings = {"client": options.cluster, "n_workers": options.workers, "retry_failed": options.retry_failed,
                 "retries": options.retries}  # fmt: skip
     from causalmix.book.progress import Lines
@@ -375,9 +378,11 @@ def _design(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     study = read_study(options.study)
-    from causalmix.study.plan import cost, needs
+    from causalmix.study.plan import needs
 
-    needs.check_outcomes(study)
+    needs.check_outcomes(study)  # before what takes seconds to load
+    from causalmix.study.plan import cost
+
     print(cost.told(cost.plan(study), options.format))
     return 0
 
@@ -387,6 +392,9 @@ def _recommend(options: argparse.Namespace) -> int:
 
     request = request_of(options)
     checked(request)  # before what takes seconds to load
+    from causalmix.methods.new_pools import find_source
+
+    find_source(request)  # likewise
     from causalmix.book.progress import Lines
     from causalmix.core import progress
     from causalmix.methods.recommend import recommend

@@ -23,7 +23,7 @@ def test_the_loop_without_trl_ends_at_the_same_weights(monkeypatch):
 
 def test_forward_passes_read_what_scoring_reads(monkeypatch):
     """The same batches, in the same order, on both sides."""
-    sides = {bench_costs: [], bench_costs.scores: []}
+    sides = {bench_costs: [], bench_costs.reading: []}
     for module, seen in sides.items():
         monkeypatch.setattr(module, "padded", noting(seen, module.padded))
     score, _ = bench_costs.scoring(60)

@@ -10,7 +10,7 @@ import pytest
 from causalmix.core.direction import upward
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
-from causalmix.data.tiny.items import DOMAINS
+from causalmix.data.tiny.shapes import DOMAINS
 from causalmix.methods import ask
 from causalmix.methods.question import Answer, Question
 from causalmix.methods.target import Target

@@ -12,7 +12,7 @@ import pytest
 from causalmix.core.errors import InputError
 from causalmix.core.paths import RESULTS
 from causalmix.core.study_file import Study, read_study
-from causalmix.data.tiny.items import DOMAINS
+from causalmix.data.tiny.shapes import DOMAINS
 from causalmix.methods import ask
 from causalmix.study import campaign, longcot, parts
 from causalmix.study.plan import cost, workload

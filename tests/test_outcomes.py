@@ -7,8 +7,8 @@ from language_models import chat_tokenizer, row, tiny_model
 
 from causalmix.core.errors import InputError
 from causalmix.lm.conversations import tokenize
-from causalmix.lm.outcomes import axis_scores, exact_match, generate, score_tasks
-from causalmix.lm.tasks import Task
+from causalmix.lm.outcomes import exact_match, generate, score_tasks
+from causalmix.lm.tasks import Task, axis_scores
 from causalmix.train.sft import SFTSettings, finetune
 
 PROMPTS = tuple(f"what is the opposite of {word} ?" for word in ("cold", "dark", "small", "early", "wet")) + (

@@ -12,9 +12,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Qwe
 
 from causalmix.core.errors import InputError
 from causalmix.data import named_models
-from causalmix.data.scores import BATCH_TOKENS, SCORING_LOGITS, flatten, hes, normalized_loss, score_rows, slabs
+from causalmix.data.scores import flatten, hes, normalized_loss, score_rows, slabs
 from causalmix.lm import conversations, losses
 from causalmix.lm.raters import ClassifierRater, StyleRater, chunked_scores
+from causalmix.lm.reading import BATCH_TOKENS, SCORING_LOGITS
 
 ROWS = [
     row("what is the opposite of cold ?", "hot"),

@@ -11,7 +11,7 @@ import pytest
 import torch
 from language_models import chat_tokenizer, row, tiny_model
 from torch.nn.utils.rnn import pad_sequence
-from transformers import TrainerCallback
+from transformers import SchedulerType, TrainerCallback
 from transformers.integrations import integration_utils
 from trl import SFTConfig, SFTTrainer
 from trl.chat_template_utils import is_chat_template_stop_token_trained
@@ -21,7 +21,7 @@ from causalmix.lm.conversations import labelled, tokenize
 from causalmix.lm.losses import completion_loss, padded, row_losses, token_losses
 from causalmix.study.plan import needs
 from causalmix.study.plan.memory import shape_of
-from causalmix.train import sft
+from causalmix.train import sft, sft_settings
 from causalmix.train.design import Design
 from causalmix.train.sft import GroupedSampler, SFTSettings, finetune
 from causalmix.train.spec import training_of
@@ -260,6 +260,7 @@ def test_losses_of_rows_do_not_depend_on_what_is_read_at_once(tokenizer):
 def test_a_setting_of_another_kind_is_refused():
     """YAML reads 1e-3 as text, which is a number all the same; other text, and an unknown schedule, are refused."""
     assert SFTSettings(learning_rate="1e-3").learning_rate == 1e-3
+    assert sft_settings.SCHEDULES == tuple(kind.value for kind in SchedulerType)
     for bad, told in (
         ({"learning_rate": "fast"}, "learning_rate to be float, found 'fast'"),
         ({"batch_size": 8.5}, "batch_size to be int, found 8.5"),
@@ -275,14 +276,14 @@ def test_a_setting_of_another_kind_is_refused():
 )
 def test_losses_are_reported_only_where_that_can_be(monkeypatch, name, message):
     """An unknown tracker, or one that is not installed, is refused before anything is trained."""
-    monkeypatch.setattr(sft, "get_available_reporting_integrations", list)
+    monkeypatch.setattr(sft_settings, "_installed", list)
     with pytest.raises(InputError, match=message):
         SFTSettings(report_to=name)
 
 
 def test_tensorboard_needs_a_folder_that_stays(monkeypatch):
     """A run's own folder is thrown away."""
-    monkeypatch.setattr(sft, "get_available_reporting_integrations", lambda: ["tensorboard"])
+    monkeypatch.setattr(sft_settings, "_installed", lambda: ["tensorboard"])
     monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
     with pytest.raises(InputError, match="TENSORBOARD_LOGGING_DIR"):
         SFTSettings(report_to="tensorboard")
@@ -296,7 +297,7 @@ def test_a_tracker_is_told_the_losses_and_changes_nothing(monkeypatch, tokenizer
         def on_log(self, args, state, control, logs=None, **_):
             told.append(logs)
 
-    monkeypatch.setattr(sft, "get_available_reporting_integrations", lambda: ["wandb"])
+    monkeypatch.setattr(sft_settings, "_installed", lambda: ["wandb"])
     monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "wandb", Tracker)
     silent, heard = tiny_model(), tiny_model()
     finetune(silent, tokenizer, tokens, replace(QUICK, epochs=4), 0)

@@ -11,7 +11,7 @@ from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
 from causalmix.core.study_file import Study
 from causalmix.data import scored_pools, summaries
-from causalmix.data.tiny.items import DOMAINS
+from causalmix.data.tiny.shapes import DOMAINS
 from causalmix.data.tiny.tasks import tiny_tasks
 from causalmix.effects.optimal_design import Belief, Features
 from causalmix.train.design import Design, confounded_specs, noise_panel, scale_specs, specs_of

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from causalmix.data.tiny.build import documents
-from causalmix.data.tiny.items import AXES, DOMAINS, GENERATORS, obeys, reserved
+from causalmix.data.tiny.items import GENERATORS, obeys, reserved
 from causalmix.data.tiny.pool import OPENERS, STYLE_SIGN, make_pool, unreserved
+from causalmix.data.tiny.shapes import AXES, DOMAINS
 from causalmix.data.tiny.tasks import tiny_tasks
 
 

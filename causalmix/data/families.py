@@ -17,7 +17,7 @@ from causalmix.data.named_models import load_model, load_rater, load_tokenizer
 from causalmix.data.pools import hub, published_scores
 from causalmix.data.recipes import LOADERS, Recipe, digest_of, read_recipe
 from causalmix.data.tiny import longcot as tiny_longcot, models, pool as tiny_pool
-from causalmix.data.tiny.items import DOMAINS
+from causalmix.data.tiny.shapes import DOMAINS
 from causalmix.data.tiny.tasks import longcot_tasks, tiny_tasks
 from causalmix.data.world_name import WorldName
 from causalmix.lm import outcomes

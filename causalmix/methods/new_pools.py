@@ -13,8 +13,7 @@ from causalmix.core.parameters import check_name
 from causalmix.core.paths import cache_dir
 from causalmix.core.tables import read_table, write_table
 from causalmix.core.yaml_file import read_yaml
-from causalmix.data import fingerprints, scored_pools
-from causalmix.data.families import KINDS, real_kind
+from causalmix.data import fingerprints
 from causalmix.data.named_models import require_model
 from causalmix.data.pools import local, published_scores
 from causalmix.data.recipes import Recipe
@@ -42,6 +41,8 @@ class Source:
         rows, seed = (self.design.pool_rows, self.design.pool_seed) if self.design else (self.max_rows, POOL_SEED)
         if self.recipe is not None and self.recipe.loader == "local":
             return self._named(local.load_pool(**self.recipe.options, max_rows=rows, seed=seed, covariates=covariates))
+        from causalmix.data.families import KINDS, real_kind
+
         return self._named((real_kind(self.recipe) if self.recipe else KINDS["tiny"]).make_pool(rows, seed))
 
     def _named(self, pool: Dataset) -> Dataset:
@@ -84,6 +85,9 @@ class Source:
         known = json.dumps([fingerprints.of_rows(pool), self.identities, self.recipe.scores], sort_keys=True)
         path = cache_dir() / f"scores-{hashlib.sha256(known.encode()).hexdigest()[:16]}.csv"
         if not path.exists():
+            from causalmix.data import scored_pools
+            from causalmix.data.families import real_kind
+
             with scored_pools.one_thread():
                 write_table(path, real_kind(self.recipe).score(pool)[list(SCORES)].round(scored_pools.SCORE_DIGITS))
         pool = pool.remove_columns([name for name in SCORES if name in pool.column_names])

@@ -10,11 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-from dask.system import CPU_COUNT
 from datasets import Dataset
 from jinja2 import Environment, StrictUndefined
-from torch.utils.benchmark import Timer
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import MIN_ROWS
@@ -25,10 +22,7 @@ from causalmix.core.yaml_file import read_yaml
 from causalmix.data.fingerprints import unmarked
 from causalmix.data.named_models import is_own, load_tokenizer, require_model
 from causalmix.data.pools import forms, local
-from causalmix.data.scored_pools import VALIDATION_ROWS, held_out
-from causalmix.lm.conversations import tokenize
 from causalmix.methods.refusals import check_outside
-from causalmix.study.plan.memory import config_of, shape_of
 
 POOL_SEED = 0  # of a study that names none
 SAMPLE = 2_000  # rows whose tokens are counted
@@ -69,6 +63,9 @@ def init(asked: Asked, tell: Callable[[str], None] = lambda _: None) -> Path:
             f"{_some(few, TOLD // 4)}; add rows, leave these domains out, or say what tells domains "
             "(--domain-column, --domain file)."
         )
+    from causalmix.data.scored_pools import held_out  # takes seconds to load, as do others below
+    from causalmix.lm.conversations import tokenize
+
     kept = pd.Series(held_out(pool, POOL_SEED)[0]["domain"][:]).value_counts().reindex(counts.index)
     if (size := _sizes(kept)[1]) < min(ROWS_PER_RUN, kept.sum() / 10):
         tell(
@@ -174,6 +171,9 @@ def _sizes(kept: pd.Series) -> tuple[int, int]:
 
 
 def _text(asked: Asked, options: dict, counts: pd.Series, kept: pd.Series, lengths: np.ndarray, own: list[dict]) -> str:
+    from causalmix.data.scored_pools import VALIDATION_ROWS
+    from causalmix.study.plan.memory import config_of, shape_of
+
     (candidates, n_samples), small = _sizes(kept), is_own(asked.model)
     context = int(getattr(config_of(asked.model), "max_position_embeddings", 4096))
     max_length = min(context, int(np.ceil(1.25 * lengths.max() / 64)) * 64)  # lengths are those of a sample
@@ -208,15 +208,23 @@ def _printable(text: str) -> str:
 
 def _hardware() -> dict[str, object]:
     """What this machine has, its speed measured by a product of matrices."""
+    import torch
+    from dask.system import CPU_COUNT
+
     if torch.cuda.is_available():
         one = torch.cuda.get_device_properties(0)
         gpu = {"name": one.name, "count": torch.cuda.device_count(), "memory": one.total_memory / 2**30}
-        return {"gpu": gpu, "peak": _tflops(8192, "cuda", torch.bfloat16)}
+        return {"gpu": gpu, "peak": _tflops(8192, "cuda", "bfloat16")}
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {"gpu": None, "cores": CPU_COUNT, "memory": memory, "peak": _tflops(1024, "cpu", torch.float32)}
+    return {"gpu": None, "cores": CPU_COUNT, "memory": memory, "peak": _tflops(1024, "cpu", "float32")}
 
 
-def _tflops(n: int, device: str, dtype: torch.dtype) -> float:
+def _tflops(n: int, device: str, dtype: str) -> float:
     """10^12 operations a second of products of n x n matrices, on one thread of a CPU or one GPU: the fastest of 8."""
-    product = Timer("a @ a", globals={"a": torch.ones(n, n, device=device, dtype=dtype)})  # waits for the device
+    import torch
+    from torch.utils.benchmark import Timer
+
+    product = Timer(
+        "a @ a", globals={"a": torch.ones(n, n, device=device, dtype=getattr(torch, dtype))}
+    )  # waits for the device
     return 2 * n**3 / min(product.timeit(1).mean for _ in range(8)) / 1e12

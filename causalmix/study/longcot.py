@@ -1,7 +1,10 @@
 """The long chain-of-thought transfer: its pool, and the outcome that the history is given."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,7 +13,9 @@ from causalmix.core.errors import InputError
 from causalmix.core.history import History
 from causalmix.data import states
 from causalmix.data.recipes import Recipe
-from causalmix.data.scored_pools import World, load_real, load_world
+
+if TYPE_CHECKING:
+    from causalmix.data.scored_pools import World
 
 AXES = ("math", "coding")
 OUTCOME = "y_math_coding"
@@ -18,6 +23,8 @@ OUTCOME = "y_math_coding"
 
 def load(recipe: Mapping, pool_rows: int = 12_000, pool_seed: int = 0) -> World:
     """The long-CoT pool, scored by the same reference models as the history's pool."""
+    from causalmix.data.scored_pools import load_real, load_world
+
     if recipe:
         return load_real(Recipe.of(recipe), pool_rows, pool_seed)
     return load_world(pool_rows, pool_seed, "longcot")

@@ -1,8 +1,11 @@
 """The design of a study: which mixtures, states and seeds its runs have."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, make_dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,14 +15,13 @@ from causalmix.core.simplex import check_mixture, sample_dirichlet
 from causalmix.core.study_file import Study, read_changes, read_study
 from causalmix.data.fingerprints import marked
 from causalmix.data.recipes import Recipe
-from causalmix.data.scored_pools import World, load_real, load_world
 from causalmix.data.scores import SCORES
-from causalmix.data.tiny.items import DOMAINS
-from causalmix.data.tiny.shapes import FINETUNING
-from causalmix.effects.optimal_design import Belief, Features, candidate_runs, choose
-from causalmix.train.launch import launcher_of
-from causalmix.train.sft import SFTSettings
+from causalmix.data.tiny.shapes import DOMAINS, FINETUNING
+from causalmix.train.sft_settings import SFTSettings
 from causalmix.train.spec import RunSpec, training_of
+
+if TYPE_CHECKING:
+    from causalmix.data.scored_pools import World
 
 ROLES = ("proxy", "target", "longcot")
 
@@ -80,6 +82,9 @@ class Design(
         given = dict(self._entry(role).get("launch") or {})
         for name in given:
             check_name(name, ("config", "processes"), f"setting to launch the {role}")
+        if given:
+            from causalmix.train.launch import launcher_of
+
         return given | {"processes": launcher_of(given)["processes"]} if given else {}
 
     def first_mixture(self, domains: tuple[str, ...]) -> np.ndarray:
@@ -93,12 +98,12 @@ class Design(
         return {"name": given} | FINETUNING.get(given, {}) if isinstance(given, str) else dict(given)
 
     @classmethod
-    def from_parameters(cls, parameters: dict) -> "Design":
+    def from_parameters(cls, parameters: dict) -> Design:
         """Take the fields of a design out of a larger set of parameters."""
         return cls(**{name: value for name, value in parameters.items() if name in FIELDS})
 
     @classmethod
-    def of_study(cls, study: str | Study, out: Path | None = None) -> "Design":
+    def of_study(cls, study: str | Study, out: Path | None = None) -> Design:
         """The design of a study's runs."""
         study = read_study(study) if isinstance(study, str) else study
         values: dict = {}
@@ -129,6 +134,8 @@ def _designed(design: Design, first: np.ndarray, k: int) -> tuple[np.ndarray, np
 
     What is to be told are the gains over the first of mixtures and in states as a random design has them.
     """
+    from causalmix.effects.optimal_design import Belief, Features, candidate_runs, choose
+
     reference, wide = first if len(first) else np.full(k, 1 / k), np.ones(len(SCORES))
     T, units = candidate_runs(np.zeros(k), np.ones(k), -wide, wide, design.seed)
     features = Features.of(T, units)
@@ -209,6 +216,8 @@ def confounded_specs(design: Design, world: str, domains: tuple[str, ...] = DOMA
 
 def world_for(design: Design) -> World:
     """The pool of a design: of the embedded world, or by its recipe."""
+    from causalmix.data.scored_pools import load_real, load_world
+
     if not design.pool:
         return load_world(design.pool_rows, design.pool_seed)
     return load_real(Recipe.of(design.pool), design.pool_rows, design.pool_seed)

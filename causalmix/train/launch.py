@@ -22,7 +22,8 @@ from causalmix.core.errors import InputError, refused
 from causalmix.core.paths import ASSETS
 from causalmix.lm.conversations import labelled, tokenize_all
 from causalmix.lm.pretrained import load_causal_lm, tokenizer_of, use_chat_form
-from causalmix.train.sft import SFTSettings, check_lora, fit, trainer_config
+from causalmix.train.sft import fit, trainer_config
+from causalmix.train.sft_settings import SFTSettings, check_lora
 
 CONFIGS = ASSETS / "accelerate"
 RESULT = "training.json"

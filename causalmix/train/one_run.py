@@ -17,7 +17,8 @@ from causalmix.lm import conversations, losses
 from causalmix.lm.tasks import SPLITS
 from causalmix.train.launch import finetune_distributed
 from causalmix.train.online import make_mixer
-from causalmix.train.sft import SFTSettings, finetune
+from causalmix.train.sft import finetune
+from causalmix.train.sft_settings import SFTSettings
 from causalmix.train.spec import RunSpec
 
 #: What a record calls losses on held-out rows, by their split.

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from causalmix.core.direction import LOWER
@@ -12,7 +11,6 @@ from causalmix.core.errors import InputError
 from causalmix.core.history import CONFOUNDED, DESIGN, MIN_ROWS, SCALE
 from causalmix.core.paths import results_dir
 from causalmix.core.study_file import read_study
-from causalmix.core.sweep_files import one_word
 from causalmix.core.tables import write_table
 from causalmix.data import fingerprints
 from causalmix.data.families import Kind, kind_of
@@ -20,9 +18,9 @@ from causalmix.data.named_models import load_model
 from causalmix.data.recipes import REAL, Recipe, read_recipe
 from causalmix.data.scored_pools import World, one_thread
 from causalmix.data.scores import SCORES
-from causalmix.data.tiny.items import DOMAINS
+from causalmix.data.tiny.shapes import DOMAINS
 from causalmix.data.world_name import WorldName
-from causalmix.lm.outcomes import axis_scores
+from causalmix.lm.tasks import axis_scores, with_losses
 from causalmix.train.design import Design, confounded_specs, noise_panel, scale_specs, spec_of, specs_of, world_for
 from causalmix.train.ledger import Ledger
 from causalmix.train.one_run import LOSSES, train
@@ -47,20 +45,6 @@ def outcomes_of(record: dict) -> dict[str, float]:
     real = WorldName.read(world).family == REAL
     losses = {split: trained.get(kept) for split, kept in LOSSES.items()} if real else {}
     return with_losses(axis_scores(record["scores"], kind_of(world).tasks()), losses)
-
-
-def with_losses(found: dict[str, float], held_out: Mapping[str, Mapping[str, float] | None]) -> dict[str, float]:
-    """Outcomes of tasks, and of losses by split and domain.
-
-    The mean loss is ``y_loss`` or, where models are asked nothing else, ``y_dev``; the Unseen rows' end in ``_unseen``.
-    Names are parted by spaces, so there are none in a domain's here.
-    """
-    overall, by_domain = {}, {}
-    for split, end in zip(LOSSES, ("", "_unseen")):
-        if losses := held_out.get(split):
-            overall[f"y_loss{end}" if found else f"y_{split}"] = float(np.mean(list(losses.values())))
-            by_domain |= {f"y_loss_{one_word(domain)}{end}": loss for domain, loss in losses.items()}
-    return found | overall | by_domain
 
 
 def lower_of(outcomes: Iterable[str]) -> dict[str, str]:

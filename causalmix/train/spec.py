@@ -74,7 +74,7 @@ class RunSpec:
 
     @property
     def settings(self) -> dict[str, object]:
-        """Hyper-parameters, as :class:`causalmix.train.sft.SFTSettings` has them."""
+        """Hyper-parameters, as :class:`causalmix.train.sft_settings.SFTSettings` has them."""
         return {name: value for name, value in self.training if not name.startswith((MIXING, LAUNCH))}
 
     @property

@@ -90,6 +90,7 @@ run --study nope
 run --study gpu
 run 04_effects -p history=none.csv
 run 06_target -p outcome=y_none
+run --study {study} 04_effects
 sweep --study paper --trials
 sweep --cluster nowhere
 plan --study nope.yaml
@@ -98,13 +99,35 @@ recommend --history results/laptop/history.csv --pool none.jsonl
 recommend --history results/laptop/history.csv --pool tiny --outcome y_x
 recommend --history results/laptop/history.csv --pool tiny --n-samples 0""".splitlines()
 
+#: Of studies and rows that only loaders of rows can judge.
+OF_ROWS = """plan --study {outcome}
+sweep --study {outcome}
+run --study {outcome}
+sweep --study {model}
+run --study {model}
+sweep --study {study} --trials
+init nowhere
+init {folder} --model /nowhere
+recommend --history results/laptop/history.csv --pool {loader}
+check-answer effects 99 1
+design --study laptop --runs 4 --floor c=0.1""".splitlines()
+STUDIES = {"outcome": "outcome: y_maths", "model": "models: {proxy: /nowhere}", "study": "seed: 1"}
 
-def test_a_refusal_waits_for_no_heavy_library():
+
+@pytest.mark.parametrize("lines, heavy", [(REFUSED, HEAVY), (OF_ROWS, HEAVY - {"datasets", "sklearn"})])
+def test_a_refusal_waits_for_no_heavy_library(tmp_path, lines, heavy):
     """It comes before anything is loaded that takes seconds; help needs not even numpy."""
+    made = {"folder": tmp_path, "loader": tmp_path / "loader.yaml"} | {
+        name: tmp_path / f"{name}.yaml" for name in STUDIES
+    }
+    made["loader"].write_text("loader: nope")
+    for name, said in STUDIES.items():
+        made[name].write_text(f"parameters: {{{said}}}")
+    lines = [line.format(**made) for line in lines]
     code = "import sys; from causalmix import cli; print({'numpy', 'pandas'} & set(sys.modules))\n"
-    code += f"for line in {REFUSED}: print(line, cli.main(line.split()), *sorted({HEAVY} & set(sys.modules)))"
+    code += f"for line in {lines}: print(line, cli.main(line.split()), *sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["set()", *(f"{line} 2" for line in REFUSED)], done.stderr
+    assert done.stdout.splitlines() == ["set()", *(f"{line} 2" for line in lines)], done.stderr
 
 
 def test_values_are_read_as_declared():

@@ -15,10 +15,10 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from causalmix.core.paths import ASSETS
-from causalmix.data.tiny.items import AXES, DOMAINS, SAFETY, Item
+from causalmix.data.tiny.items import SAFETY, Item
 from causalmix.data.tiny.models import ARCHITECTURES
 from causalmix.data.tiny.pool import OPENERS, REGISTERS, unreserved
-from causalmix.data.tiny.shapes import CHECKPOINTS, SHAPES
+from causalmix.data.tiny.shapes import AXES, CHECKPOINTS, DOMAINS, SHAPES
 from causalmix.lm.raters import StyleRater
 
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")

@@ -16,9 +16,6 @@ import reasoning_gym
 from causalmix.core.paths import ASSETS
 from causalmix.core.yaml_file import read_yaml
 
-DOMAINS = ("coding", "instruction", "math", "knowledge", "safety")
-AXES = (*DOMAINS, "reasoning")  # no domain trains reasoning directly
-
 #: Words of the world, and the forms in which its pool, tasks and base model's corpus have the items.
 WORLD = read_yaml(ASSETS / "world.yaml", "words of the embedded world")
 LISTS, SAFETY, FACTS = (WORLD[name] for name in ("lists", "safety", "facts"))

@@ -14,7 +14,8 @@ from datasets import Dataset
 from sklearn.metrics import roc_auc_score
 
 from causalmix.core.simplex import to_counts
-from causalmix.data.tiny.items import DOMAINS, WORLD, Item, generated, reserved
+from causalmix.data.tiny.items import WORLD, Item, generated, reserved
+from causalmix.data.tiny.shapes import DOMAINS
 
 #: Share of wrong rows in each domain of the pool.
 WRONG_SHARE = {"coding": 0.3, "instruction": 0.1, "math": 0.3, "knowledge": 0.4, "safety": 0.4}

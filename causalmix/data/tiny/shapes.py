@@ -1,6 +1,9 @@
-"""Where the bases of the embedded world lie, and what is known of them without loading one."""
+"""The embedded world without loading it: its domains and axes, where its bases lie, and what is known of these."""
 
 from causalmix.core.paths import ASSETS
+
+DOMAINS = ("coding", "instruction", "math", "knowledge", "safety")
+AXES = (*DOMAINS, "reasoning")  # no domain trains reasoning directly
 
 CHECKPOINTS = ASSETS / "tiny"
 

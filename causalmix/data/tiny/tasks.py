@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from causalmix.data.tiny.items import AXES, generated, obeys, reserved
+from causalmix.data.tiny.items import generated, obeys, reserved
 from causalmix.data.tiny.longcot import CLOSE, DOMAINS, thoughts
 from causalmix.data.tiny.pool import OPENERS
+from causalmix.data.tiny.shapes import AXES
 from causalmix.lm.tasks import Task
 
 SEED = 7

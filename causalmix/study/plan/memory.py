@@ -13,14 +13,14 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 from causalmix.core.errors import InputError, refused
 from causalmix.data.fingerprints import unmarked
 from causalmix.data.named_models import is_own
-from causalmix.data.scores import SCORING_LOGITS
 from causalmix.data.tiny.shapes import CHECKPOINTS
 from causalmix.lm import pretrained
 from causalmix.lm.available import available
 from causalmix.lm.losses import LOGIT_BUDGET
+from causalmix.lm.reading import SCORING_LOGITS
 from causalmix.study.plan.workload import TRAIN, Work, family_of
 from causalmix.train.launch import launcher_of
-from causalmix.train.sft import SFTSettings
+from causalmix.train.sft_settings import SFTSettings
 
 #: Published configurations by name, and those that the hardware of the study that is planned names.
 SHAPES = pretrained.SHAPES | {"smollm2": pretrained.SHAPES["HuggingFaceTB/SmolLM2-135M-Instruct"]}

@@ -70,16 +70,15 @@ def check_outcomes(study: Study) -> None:
     if asked[0].history or not given and names == {"y_dev"}:
         return
     from causalmix.core.sweep_files import meant
-    from causalmix.data.families import KINDS
     from causalmix.data.recipes import Recipe
-    from causalmix.lm.outcomes import axis_scores
-    from causalmix.train.records import LOSSES, with_losses
+    from causalmix.data.tiny.shapes import AXES
+    from causalmix.lm.tasks import SPLITS, Task, axis_scores, with_losses
 
     recipe = Recipe.of(given) if given else None
-    tasks = recipe.benchmarks() if recipe else KINDS["tiny"].tasks()
+    tasks = recipe.benchmarks() if recipe else [Task(f"{axis}_{s}", axis, s, ()) for s in SPLITS for axis in AXES]
     losses = dict.fromkeys(recipe.domains or ("DOMAIN",), 0.0) if recipe else {}
     known = with_losses(
-        axis_scores(dict.fromkeys((task.name for task in tasks), 0.0), tasks), dict.fromkeys(LOSSES, losses)
+        axis_scores(dict.fromkeys((task.name for task in tasks), 0.0), tasks), dict.fromkeys(SPLITS, losses)
     )
     for name in names:
         if not (recipe and not recipe.domains and name.startswith("y_loss_")):
@@ -146,7 +145,7 @@ def _check_scored(study: Study, design: Design) -> None:
 
 def _check_models(design: Design, roles: set[str]) -> None:
     from causalmix.data.named_models import is_own, require_model
-    from causalmix.train.sft import check_lora
+    from causalmix.train.sft_settings import check_lora
 
     for role in sorted(roles):
         check_lora(design.settings_of(role).lora_rank, bool(design.launch_of(role)))
@@ -164,9 +163,7 @@ def _check_pool(given: dict, design: Design, roles: set[str]) -> None:
         return
     from causalmix.data.named_models import require_model
     from causalmix.data.recipes import Recipe
-    from causalmix.lm import harness
     from causalmix.lm.available import available
-    from causalmix.study.plan.memory import config_of
 
     recipe = Recipe.of(given)
     recipe.benchmarks()  # refuses those that cannot be
@@ -177,6 +174,9 @@ def _check_pool(given: dict, design: Design, roles: set[str]) -> None:
         available(path, "dataset")
     if roles and recipe.benchmarks():
         recipe.check_evaluation()
+        from causalmix.lm import harness
+        from causalmix.study.plan.memory import config_of
+
         evaluator, settings = recipe.evaluator
         for role in sorted(roles) if evaluator is harness else ():  # its answers have to fit the models' contexts
             longest = settings.get("max_new_tokens", harness.MAX_NEW_TOKENS)

@@ -21,7 +21,7 @@ from causalmix.data.fingerprints import by_content
 from causalmix.data.named_models import is_own
 from causalmix.data.recipes import Recipe
 from causalmix.data.scores import HES_MAX_TOKENS, LOSS_MAX_TOKENS
-from causalmix.data.tiny import items, longcot as tiny_longcot, models as tiny_models
+from causalmix.data.tiny import longcot as tiny_longcot, models as tiny_models, shapes
 from causalmix.lm.conversations import tokenize
 from causalmix.methods import ask, variants
 from causalmix.methods.baselines import dmo
@@ -66,7 +66,7 @@ class Work:
         """What a study says; InputError when a value is not allowed, or the domains of a real pool are not named."""
         hardware = validated(Hardware, study.hardware, "the hardware") if study.hardware else None
         work = cls(study, Design.of_study(study), hardware, {})
-        own = {"pool": items.DOMAINS, "longcot": tiny_longcot.DOMAINS}
+        own = {"pool": shapes.DOMAINS, "longcot": tiny_longcot.DOMAINS}
         asked = {"pool": work.design.pool_rows, "longcot": study.of("longcot").longcot_rows}
         for family in asked:
             recipe = work.recipe(family)
