@@ -28,7 +28,7 @@ REMOTE_TEXT = re.compile(
 
 #: A number with a point, and where it may have many digits: code, formulas, links; counts have no point.
 DECIMAL = re.compile(r"(?<![\w.,:])(?<!arXiv )\d[\d,]*\.\d+(?:e[-+]?\d+)?(?!\.?\w|/)")
-EXACT = ("pre", "code", "script", "style", "a")
+EXACT = "pre, code, script, style, a, .math"
 
 #: Marks of a directive or a role that was not rendered, such as one whose backticks hold a backtick.
 MARKS = re.compile(r"`{3,}|:{3,}|(?<!\w)\{[a-z]+(?::[a-z]+)?\}")
@@ -81,16 +81,18 @@ def check_html(html: Path) -> list[str]:
                 )
             findings += [remote.format(name, url) for url in _fetched(page.find_all(True))]
             told = "{}: expected numbers of four digits or fewer, found {}; round it where it is shown."
-            findings += [told.format(name, number) for text in _read(page) for number in _over_exact(text)]
-            raw = [f"{mark} in {text.strip()[:60]!r}" for text in _read(page) for mark in MARKS.findall(text)[:1]]
+            read = _read(page)
+            findings += [told.format(name, number) for text in read for number in _over_exact(text)]
+            raw = [f"{mark} in {text.strip()[:60]!r}" for text in read for mark in MARKS.findall(text)[:1]]
             findings += [f"{name}: expected rendered text, found {part}; mend that directive or role." for part in raw]
     return findings
 
 
 def _read(page: "BeautifulSoup") -> list[str]:  # noqa: F821
-    """What a page tells its readers, without code, formulas and links."""
-    texts = (text for part in page.select("article") for text in part.find_all(string=True))
-    return [text for text in texts if not text.find_parent(EXACT) and not text.find_parent(class_="math")]
+    """What a page tells its readers, without code, formulas and links, which it is left without."""
+    for left_out in page.select(EXACT):
+        left_out.extract()
+    return [text for part in page.select("article") for text in part.find_all(string=True)]
 
 
 def _over_exact(text: str) -> list[str]:
