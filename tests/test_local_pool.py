@@ -161,3 +161,10 @@ def test_a_local_pool_becomes_a_scored_world(tmp_path, monkeypatch):
     quicker = given | {"evaluation": given["evaluation"] | {"batch_size": 2}}  # no part of the identity, and followed
     assert scored_pools.load_real(Recipe.of(quicker), 60, 2).name == made.name
     assert read_recipe(made.name.split("/")[-1])[0].settings == {"batch_size": 2}
+
+
+def test_a_domain_that_is_called_as_unseen_rows_are_is_refused(tmp_path):
+    """The loss on it would stand in the place of the loss on another domain's Unseen rows."""
+    rows = [{"domain": d, "prompt": f"{i}", "response": "a"} for d in ("math", "math unseen") for i in range(20)]
+    with pytest.raises(InputError, match="found 'math unseen'; map it"):
+        scored_pools.held_out(local.load_pool(write_lines(tmp_path / "rows.jsonl", rows)), 0)

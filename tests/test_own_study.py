@@ -151,7 +151,7 @@ def test_a_small_domain_that_makes_all_runs_small_is_told(tmp_path):
     ]
     path = Path(write_lines(tmp_path / "rows.jsonl", [*rows, *rows[25:325]]))
     init(Asked(path, tmp_path / "s.yaml"), (said := []).append)
-    assert any(told.startswith("Runs will have 50 rows, for few has no more than 25: ") for told in said)
+    assert any(told.startswith("Runs will have 50 rows, for the smallest domain, few, has 25: ") for told in said)
     kept = yaml.safe_load((tmp_path / "s.yaml").read_text())["hardware"]["assumptions"]["rows"]["value"]
     pool = local.load_pool(str(path))
     assert kept == len(held_out(pool, 0)[0]) < len(pool) - 2 - 60

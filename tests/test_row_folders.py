@@ -11,7 +11,7 @@ from pyarrow import parquet
 from real_rows import own_cache, turns, two, write_lines  # noqa: F401 (a fixture)
 
 from causalmix.core.errors import InputError
-from causalmix.data.pools import files, hub, local
+from causalmix.data.pools import files, hub, local, reading
 
 
 def test_of_a_saved_data_set_what_it_names_is_read(tmp_path):
@@ -91,3 +91,27 @@ def test_a_line_ends_where_json_says_so(tmp_path):
         (tmp_path / name).write_bytes(content.encode("utf-16-le"))
         with pytest.raises(InputError, match="UTF-16 without a mark"):
             local.load_pool(str(tmp_path / name))
+
+
+def test_what_is_left_out_is_told_in_few_lines(tmp_path):
+    """Hundreds of pictures beside the rows, lines that are broken each at its own place, roles that nobody knows."""
+    for i in range(30):
+        (tmp_path / f"{i:02d}.png").touch()
+    rows = [json.dumps(row) for row in two({"prompt": "q", "response": "a"})]
+    rows += ['{"domain": "one", "a' + "b" * i + '" oops}' for i in range(30)]
+    rows += [json.dumps({"domain": "one", "messages": [{"role": f"r{i}", "content": "q"}]}) for i in range(50)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    left = hub.told(local.load_pool(str(tmp_path), on_bad="skip"))[1][hub.LEFT_OUT]
+    assert left[0] == {"reason": "no file of rows", "file": "00.png and 29 more", "rows": "", "example": ""}
+    assert left[1]["reason"].startswith("no JSON (") and left[1]["rows"] == "30" and "row 3: " in left[1]["example"]
+    assert left[-1]["reason"] == "and for further reasons" and sum(int(one["rows"] or 0) for one in left) == 80
+    assert len(left) <= reading.SHOWN + 1
+
+
+def test_files_that_a_card_does_not_name_are_listed(tmp_path):
+    for name in ("a", "b", "held"):
+        write_lines(tmp_path / f"{name}.jsonl", two({"prompt": name, "response": "a"}))
+    head = "configs:\n- config_name: default\n  data_files:\n  - {split: train, path: a.jsonl}"
+    (tmp_path / "README.md").write_text(f"---\n{head}\n---\n")
+    left = hub.told(local.load_pool(str(tmp_path)))[1][hub.LEFT_OUT]
+    assert [line["file"] for line in left] == ["b.jsonl", "held.jsonl"] and "head of README.md" in left[0]["reason"]

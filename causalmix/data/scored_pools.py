@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerBase
 from causalmix.core.errors import InputError
 from causalmix.core.paths import cache_dir, write_whole
 from causalmix.core.scratch import scratch_folder
+from causalmix.core.sweep_files import one_word
 from causalmix.core.wording import check_apart, counted
 from causalmix.data import fingerprints, states
 from causalmix.data.families import KINDS, Kind, kind_of, real_kind
@@ -153,6 +154,11 @@ def _load(name: WorldName, folder: Path, domains: tuple[str, ...] | None) -> Wor
 
 def held_out(pool: Dataset, seed: int) -> tuple[Dataset, Dataset]:
     """A pool without a few rows of each domain, and these rows by split; copies of them leave the pool as well."""
+    if taken := [name for name in pool.unique("domain") if f"_{one_word(name)}".endswith("_unseen")]:
+        raise InputError(
+            f"Expected no domain whose name ends in unseen, as outcomes on Unseen rows do, found {taken[0]!r}; map it "
+            "to another name (--source-map)."
+        )
     content = pd.Series([hash(json.dumps(messages)) for messages in pool["messages"]])
     domains = pd.Series(pool["domain"][:])[~content.duplicated()]
     rng, split = np.random.default_rng([seed, 13]), {}

@@ -30,6 +30,7 @@ OPENERS |= {".zst": lambda file: pa.input_stream(file, compression="zstd")}
 ABOUT = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")  # files about a data set
 ZEROS = "characters that are zero, as of UTF-16 without a mark (write it as UTF-8)"
 
+UNNAMED = "not named as this split by data_files or the head of README.md"
 BESIDE = "no part of the saved data set: a cache, or an older file"
 
 #: What names of files and folders say about the part of a data set that they hold.
@@ -61,18 +62,18 @@ def find(
         path = path / split
     if saved := _saved(path):
         return saved, {file: BESIDE for file in sorted(path.glob("*.arrow")) if file not in saved}
+    seen = [f for f in sorted(path.rglob("*")) if (f.is_file() or f.is_symlink()) and f.suffix != ".lock"]
+    seen = [f for f in seen if not any(part.startswith((".", "__")) for part in f.relative_to(path).parts)]
     asked = sanitize_patterns(data_files) if data_files else _of_card(path, name)
     if asked is not None:
         plain = {pattern: path / pattern for pattern in asked.get(split, ())}  # a name may hold a pattern's signs
         each = ([file] if file.is_file() else sorted(path.glob(pattern)) for pattern, file in plain.items())
         if chosen := [file for found in each for file in found if file.is_file()]:
-            return chosen, {}
+            return chosen, {file: UNNAMED for file in seen if reader_of(file) and file not in chosen}
         raise InputError(
             f"Expected the split {split} of {path} as files {asked.get(split) or 'of ' + ', '.join(asked)}, "
             "found none; correct data_files, the split or the name."
         )
-    seen = [f for f in sorted(path.rglob("*")) if (f.is_file() or f.is_symlink()) and f.suffix != ".lock"]
-    seen = [f for f in seen if not any(part.startswith((".", "__")) for part in f.relative_to(path).parts)]
     saved = {folder: files for folder in {file.parent for file in seen} if (files := _saved(folder))}
     beside = [file for file in seen if file.suffix == ".arrow" and file not in saved.get(file.parent, [file])]
     rows = [f for f in seen if f.is_file() and reader_of(f) and f.name not in ABOUT and f not in beside]

@@ -100,9 +100,7 @@ def pool_of(
         raise OneDomain(f"Expected rows of two or more domains in {path}, found {told}")
     chosen = usable.iloc[hub.stratified(usable["domain"], max_rows, seed)]
     pool = reading.pool(rows, chosen, layout.covariates)
-    left_out = [{"reason": why, "file": file, "rows": "", "example": ""} for file, why in others.items()]
-    left_out += reading.left_out(table)
-    tables = hub.as_table(hub.READ, account), hub.as_table(hub.LEFT_OUT, left_out)
+    tables = hub.as_table(hub.READ, account), hub.as_table(hub.LEFT_OUT, reading.left_out(table, others))
     return hub.note(pool, *named, *skipped, *reading.marked(usable), *reading.copied(usable), *tables)
 
 

@@ -189,14 +189,31 @@ def _grouped(account: list[dict[str, object]]) -> list[dict[str, object]]:
     return told[list(table)].to_dict("records")
 
 
-def left_out(table: pd.DataFrame) -> list[dict[str, object]]:
-    """What was left out, by reason and file, with the first row of each."""
+def left_out(table: pd.DataFrame, others: Mapping[str, str]) -> list[dict[str, object]]:
+    """What was left out, by reason and file, with the first row of each; ``others`` are files, and why."""
+    lines = [{"reason": why, "file": file, "rows": "", "example": ""} for file, why in others.items()]
     bad = table[table["problem"] != ""]
-    told = lambda first: f"row {first['number']}: {first['example'] or first['row_id']}"  # noqa: E731
-    return [
-        {"reason": why, "file": file, "rows": len(rows), "example": told(rows.iloc[0])}
-        for (why, file), rows in bad.groupby(["problem", "file"], sort=False)
-    ]
+    for _, rows in bad.groupby([bad["problem"].map(_kind), "file"], sort=False):
+        first = rows.iloc[0]
+        example = f"row {first['number']}: {first['example'] or first['row_id']}"
+        lines.append({"reason": first["problem"], "file": first["file"], "rows": len(rows), "example": example})
+    kinds: dict[str, list] = defaultdict(list)
+    for line in lines:
+        kinds[_kind(str(line["reason"]))].append(line)
+    told = [line for same in kinds.values() for line in (same if len(same) <= SHOWN else [_as_one(same)])]
+    return told if len(told) <= 2 * SHOWN else [*told[:SHOWN], _as_one(told[SHOWN:], "and for further reasons")]
+
+
+def _kind(reason: str) -> str:
+    """A reason without what differs from row to row."""
+    return re.sub(r" at column \d+", "", reason)
+
+
+def _as_one(lines: list[dict], reason: str = "") -> dict[str, object]:
+    """Lines that are too many to be read, as one."""
+    first, rows = lines[0], sum(line["rows"] or 0 for line in lines)
+    return first | {"reason": reason or first["reason"], "file": f"{first['file']} and {len(lines) - 1:,} more",
+                    "rows": rows or ""}  # fmt: skip
 
 
 def marked(table: pd.DataFrame) -> list[str]:
