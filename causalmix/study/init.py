@@ -70,8 +70,8 @@ def init(asked: Asked, tell: Callable[[str], None] = lambda _: None) -> Path:
     if (size := _sizes(kept)[1]) < min(ROWS_PER_RUN, kept.sum() / 10):
         few = kept.idxmin()
         tell(
-            f"Runs will have {size} rows, for the smallest domain, {few}, has {counts[few]:,}: runs are larger where it "
-            "is left out, or joined to another domain (--source-map)."
+            f"Runs will have {size} rows, for the smallest domain, {few}, has {counts[few]:,}: runs are larger where "
+            "it is left out, or joined to another domain (--source-map)."
         )
     chosen = np.random.default_rng(0).permutation(len(pool))[:SAMPLE]
     rows = tokenize(pool.select(np.sort(chosen)), load_tokenizer(asked.model))
