@@ -3,6 +3,10 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
@@ -11,7 +15,7 @@ def said(chapter: str, part: str, **names) -> str:
     """Run the imports of a notebook and the one cell that has ``part``; returns its sentences, or its short answer."""
     cells = json.loads((NOTEBOOKS / f"{chapter}.ipynb").read_text(encoding="utf-8"))["cells"]
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    (imports,) = (s for s in sources if s.startswith(("from pathlib", "import matplotlib")))
+    (imports,) = (s for s in sources if "style.use()" in s)
     (wanted,) = (s for s in sources if part in s)
     told, known = [], {}
     exec("\n".join(line for line in imports.splitlines() if line.startswith(("import ", "from "))), known)
@@ -22,3 +26,11 @@ def said(chapter: str, part: str, **names) -> str:
     }
     exec(wanted, known | names | book)
     return " ".join(told)
+
+
+def drawn(chapter: str, part: str, **names) -> list[Axes]:
+    """Run likewise the one cell that has ``part`` and draws a figure; returns its axes."""
+    plt.close("all")
+    with patch.object(plt, "show"):
+        said(chapter, part, **names)
+    return plt.gcf().axes

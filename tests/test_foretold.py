@@ -3,13 +3,12 @@
 import re
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from chapter_cells import said
+from chapter_cells import drawn, said
 
-from causalmix.book.plots import trials as trial_plots
+from causalmix.core.tables import write_table
 from causalmix.methods.ask import ALWAYS, STATIC
 from causalmix.study.foretold import ALL, BASELINES, foretold, foretold_table
 
@@ -85,12 +84,11 @@ def test_what_is_constant_has_no_order():
     assert all("no order" in line for line in words(table_of({"forest": flat})))
 
 
-def test_without_trials_nothing_is_told():
+def test_without_trials_nothing_is_told(tmp_path):
     """No mixture that was trained, or too few for an order; one panel for each stage."""
     table = table_of({"right": stage(TRUTH)})
     assert foretold_table(table.iloc[:2]).empty and foretold_table(table.iloc[:0]).empty
     assert words(table.iloc[:0])[0].startswith("Fewer than three mixtures")
-    fig, axes = plt.subplots(1, 1, squeeze=False)
-    trial_plots.foretold(table, axes[0], "y_dev")
-    assert axes[0, 0].get_title() == "right" and len(axes[0, 0].collections[0].get_offsets()) == 26
-    plt.close(fig)
+    write_table(tmp_path / "foretold.csv", table)
+    (ax,) = drawn("09_paper_and_ours", "told_before = read_table", out=tmp_path, points="y_dev")
+    assert ax.get_title() == "right" and len(ax.collections[0].get_offsets()) == 26

@@ -8,11 +8,12 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from chapter_cells import drawn
 from matplotlib import pyplot as plt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from causalmix.book.plots import effects, record, style, trials as trial_plots
+from causalmix.book.plots import effects, style, trials as trial_plots
 from causalmix.core import direction
 from causalmix.core.paths import RESULTS
 from causalmix.effects.estimator import STAGES
@@ -74,7 +75,8 @@ def test_dollars_are_no_mathematics(axis):
 def test_numbers_on_a_logarithmic_axis_are_numbers(axis):
     """As dollars are no mathematics, what matplotlib writes there by itself would be shown as it stands."""
     parts = pd.DataFrame({"part": ["a", "b"], "role": "proxy", "hours": [0.5, 4000.0]})
-    ax = record.cost(SimpleNamespace(parts=parts, hardware=SimpleNamespace(unit="GPU")), axis())
+    found = SimpleNamespace(parts=parts, hardware=SimpleNamespace(unit="GPU"))
+    (ax,) = drawn("10_at_scale", "sns.barplot(known", found=found)
     ax.figure.canvas.draw()
     shown = {label.get_text() for label in ax.get_xticklabels()}
     assert {"1", "1000"} <= shown and not any("$" in number for number in shown)
@@ -104,13 +106,13 @@ def test_designed_runs_are_dashed_in_the_colour_of_random_ones(axis):
 @pytest.mark.parametrize("along", ["x", "y"])
 def test_a_base_far_below_is_a_number_and_does_not_press_the_data_flat(axis, along):
     """A near one is a line; of a far one the legend tells the level."""
-    for value, drawn in ((0.5, True), (0.0, False)):
+    for value, near in ((0.5, True), (0.0, False)):
         ax = axis()
         ax.plot([0.6, 0.65], [0.6, 0.65])
         style.base_level(ax, value, along=along)
         low = (ax.get_xlim if along == "x" else ax.get_ylim)()[0]
-        assert (low <= value) == drawn
-        assert ax.get_legend_handles_labels()[1] == ["base" if drawn else "base: 0, off the axis"]
+        assert (low <= value) == near
+        assert ax.get_legend_handles_labels()[1] == ["base" if near else "base: 0, off the axis"]
 
 
 def test_a_bridge_is_drawn_with_an_interval_for_each_outcome_that_moves(axis):
@@ -118,8 +120,8 @@ def test_a_bridge_is_drawn_with_an_interval_for_each_outcome_that_moves(axis):
     y = np.arange(8) / 10
     table = pd.DataFrame({"outcome": ["y_dev", "y_math", "y_flat"], "spearman": [0.5, 0.1, np.nan],
                           "spearman_low": [0.2, -0.3, np.nan], "spearman_high": [0.7, 0.4, np.nan]})  # fmt: skip
-    axes = [axis(), axis()]
-    trial_plots.bridge(pd.DataFrame({"y_dev": y}), pd.DataFrame({"y_dev": y[::-1]}), table, axes)
+    both = {"of_proxy": pd.DataFrame({"y_dev": y}), "of_real": pd.DataFrame({"y_dev": y[::-1]})}
+    axes = drawn("06_target", "real model, 135M", alike=table, **both)
     assert len(axes[0].lines[0].get_xdata()) == 8
     assert [label.get_text() for label in axes[1].get_yticklabels()] == ["y_dev", "y_math"]
 
@@ -138,11 +140,13 @@ def test_a_method_looks_alike_in_every_figure(axis):
     rows = [{"method": m, "seed": s, "pool": "whole", "model": "proxy", "n_samples": n, "y_dev": 0.1 * s + 1e-4 * n}
             for m in reversed(names) for n in (10, 20) for s in (0, 1)]  # fmt: skip
     groups = trials.groups_of(table := pd.DataFrame(rows))
-    drawn = [
-        trial_plots.ternary(mixtures, ("a", "b", "c"), axis()),
-        trial_plots.rank_scatter(table, "y_dev", *groups, axis(), "y_dev"),
-    ]
-    for ax in drawn:
+    corner, scatter = (
+        {"chosen": mixtures, "domains": tuple("abc"), "history": SimpleNamespace(T=np.eye(3))},
+        {"whole": table},
+    )
+    scatter |= {"outcome": "y_dev", "groups": groups, "campaign": SimpleNamespace(lower=False)}
+    for part, names_ in (("corners, points =", corner), ("by_method =", scatter)):
+        (ax,) = drawn("06_target", part, **names_)
         marks, told = ax.get_legend_handles_labels()
         assert {n: m.get_markerfacecolor() for n, m in zip(told, marks)} == {n: style.of_method(n)[0] for n in names}
         assert {n: m.get_marker() for n, m in zip(told, marks)} == {n: style.of_method(n)[1] for n in names}
@@ -165,8 +169,8 @@ def test_a_base_model_is_a_line_beside_outcomes(axis):
     rows = [told | {"method": m, "seed": s, "y_dev": 0.1 * s + len(m)} for m in ("Equal", "Grid") for s in (0, 1)]
     compared = trials.compare(pd.DataFrame(rows))
     both = (trials.MEAN, {"proxy": 0.625, "target": 0.7}), (trials.DIFFERENCE, None)
-    drawn = [trial_plots.means(compared, axis(), "y_dev", columns, base).lines for columns, base in both]
-    assert [{x for line in lines for x in line.get_xdata()} for lines in drawn] == [{62.5}, {0}]
+    found = [trial_plots.means(compared, axis(), "y_dev", columns, base).lines for columns, base in both]
+    assert [{x for line in lines for x in line.get_xdata()} for lines in found] == [{62.5}, {0}]
 
 
 @pytest.mark.parametrize(
@@ -181,20 +185,23 @@ def test_axes_name_outcome_unit_and_direction(axis, outcome, lower, told):
             for m in ("Equal", "Grid", "ODM") for s in (0, 1) for n in (10, 20)]  # fmt: skip
     table = pd.DataFrame(rows)
     compared, groups = trials.compare(table, outcome), trials.groups_of(table)
-    drawn = [trial_plots.means(compared, axis(), points, columns) for columns in (trials.MEAN, trials.DIFFERENCE)]
-    drawn += [trial_plots.rank_scatter(table, outcome, *groups, axis(), points)]
-    labels = [ax.get_xlabel().replace("\n", " ") for ax in drawn]
+    shown = [trial_plots.means(compared, axis(), points, columns) for columns in (trials.MEAN, trials.DIFFERENCE)]
+    scatter = {"whole": table, "outcome": outcome, "groups": groups, "campaign": SimpleNamespace(lower=lower)}
+    shown += drawn("06_target", "by_method =", **scatter)
+    labels = [ax.get_xlabel().replace("\n", " ") for ax in shown]
     labels += [trial_plots.learning_curve(table, outcome, axis(), points).get_ylabel()]
     assert all(told in label and "better" in label for label in labels), labels
     names = {"method": ["Grid"], "predicted_gain": [0.1], "gain_ci_low": [0.0], "gain_ci_high": [0.2]}
-    shown = direction.drawn(outcome, lower)
-    assert shown in effects.gains(pd.DataFrame(names), axis(), shown).get_xlabel()
+    (ax,) = drawn(
+        "05_mixture", "predicted gain over Equal, in", mixtures=pd.DataFrame(names), outcome=outcome, lower=lower
+    )
+    assert direction.drawn(outcome, lower) in ax.get_xlabel()
 
 
 def test_an_outcome_that_never_moves_is_drawn(axis):
     """As a stroke, beside the base model's mark."""
     history = pd.DataFrame({"y_dev": [0.1, 0.2, 0.4], "y_a": [0.0, 0.0, 0.0], "y_a_unseen": [0.1, 0.1, 0.2]})
-    ax = record.outcome_spread(history, axis(), {"y_a": 0.5})
+    (ax,) = drawn("03_outcomes", "accuracies = history.drop", history=history, base={"y_a": 0.5})
     ax.figure.canvas.draw()
     assert [text.get_text() for text in ax.get_yticklabels()] == ["dev", "a", "a, unseen"]
     assert ax.collections[-1].get_offsets().tolist() == [[0.5, 1.0]]

@@ -8,7 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from causalmix.book.plots.style import colour, dots, hatch, legend_above, level, looks, name_rows  # fmt: skip
+from causalmix.book.plots.style import colour, dots, hatch, legend_above, level, name_rows  # fmt: skip
 from causalmix.core.direction import drawn
 from causalmix.effects.estimator import effects_table
 from causalmix.effects.interface import Effects
@@ -90,30 +90,4 @@ def mixtures(proposals: Mapping[str, Proposal], domains: Sequence[str], ax: Axes
     ax.set_xlim(0, 1)
     ax.set_xlabel("share of the training sample (numbers in percent)")
     legend_above(ax, len(domains), 5)
-    return ax
-
-
-def gains(table: pd.DataFrame, ax: Axes, outcome: str) -> Axes:
-    """Predicted gains over Equal (``mixtures.csv``) with 95% intervals; Equal itself is the line at nought.
-
-    ``outcome`` is what :func:`causalmix.core.direction.drawn` calls it.
-    """
-    table = table[table["method"] != "Equal"]
-    look = looks(list(table["method"]), methods=True)
-    dots(table, ax, "method", ("predicted_gain", "gain_ci_low", "gain_ci_high"), "method", look, apart=0)
-    ax.set_xlabel(f"predicted gain over Equal, in {outcome} (right is better)")
-    level(ax, 0)
-    return ax
-
-
-def coverage(measured: pd.DataFrame, ax: Axes, band: tuple[float, float] = (0.93, 0.98)) -> Axes:
-    """Coverage of returns by world and stage with two standard errors, and the band where it should lie."""
-    ax.axvspan(*band, color="0.92", zorder=0)
-    if len(measured):
-        middle, error = measured["cover_theta"], 2 * measured["cover_theta_error"]
-        table = measured.assign(low=middle - error, high=middle + error)
-        look = looks(list(measured["stage"].unique()), methods=True)
-        dots(table, ax, "world", ("cover_theta", "low", "high"), "stage", look)
-        legend_above(ax, measured["stage"].nunique(), 2)
-        ax.set_xlabel(f"share that holds, {measured['n'].iloc[0]} runs")
     return ax

@@ -1,9 +1,8 @@
 """Figures of trials and of claims: methods against each other, by the runs behind them, and where they land."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
@@ -14,7 +13,7 @@ from causalmix.book.plots import style
 from causalmix.book.plots.style import GREY, colour, dots, legend_above, level, looks, of_method
 from causalmix.core.intervals import mean_interval
 from causalmix.methods.variants import DESIGNED
-from causalmix.study.trials import MEAN, MODELS, in_group, name_of, place_of
+from causalmix.study.trials import MEAN, MODELS, name_of, place_of
 
 #: A panel's label by the units that it holds.
 UNITS = {("points",): "difference in {}", ("points per doubling",): "{} per doubling of a share",
@@ -56,80 +55,6 @@ def means(
     named = len(ax.get_legend_handles_labels()[1])
     if named > 1:
         legend_above(ax, named, 2)
-    return ax
-
-
-def rank_scatter(table: pd.DataFrame, outcome: str, one: dict, other: dict, ax: Axes, points: str) -> Axes:
-    """Mean outcome of each method in one group of trials (across) and in another (up), with standard errors.
-
-    Groups are values of ``pool, model, n_samples`` in a :func:`causalmix.study.trials.trial_table`.
-    """
-    groups = (in_group(table, choice).groupby("method", sort=False)[outcome] for choice in (one, other))
-    across, up = (100 * group.agg(["mean", "sem"]) for group in groups)
-    both = across.join(up, suffixes=("_one", "_other"), how="inner")
-    ax.errorbar(both["mean_one"], both["mean_other"], both["sem_other"], both["sem_one"], fmt="none", ecolor="0.7")
-    _methods(ax, both["mean_one"], both["mean_other"], both.index)
-    labels = (textwrap.fill(f"{name_of(group)}; {points} (more is better)", WIDE) for group in (one, other))
-    ax.set(**dict(zip(("xlabel", "ylabel"), labels)))
-    return ax
-
-
-def foretold(table: pd.DataFrame, axes: Sequence[Axes], points: str) -> None:
-    """Gains over Equal that each stage foretold (across) and that trials show (up), by pool; on the line both agree.
-
-    ``table`` is :func:`causalmix.study.foretold.foretold`; one axis for each of its stages.
-    """
-    look = looks(list(table["pool"].unique()))
-    for ax, (stage, part) in zip(axes, table.groupby("stage", sort=False)):
-        across, up = 100 * part["predicted_gain"], 100 * part["difference"]
-        ax.axline((0, 0), slope=1, color=GREY, linewidth=1)
-        sns.scatterplot(
-            x=across, y=up, hue=part["pool"], style=part["pool"], s=28, ax=ax, legend=ax is axes[-1], **look
-        )
-        ax.set(title=textwrap.fill(stage, 18), xlabel="", ylabel="measured, points")
-    axes[0].figure.supxlabel(f"foretold gain over Equal: {points}", size=10)
-    axes[-1].legend(**ASIDE)
-
-
-def bridge(proxy: pd.DataFrame, real: pd.DataFrame, table: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    """Dev outcome of each mixture by the proxy (across) and by a real model (up); beside it how alike their orders are.
-
-    ``table`` is :func:`causalmix.study.bridge.agreement` of the two histories.
-    """
-    axes[0].plot(100 * proxy["y_dev"], 100 * real["y_dev"], "o", color=colour(0), markersize=4)
-    axes[0].set(xlabel="proxy, 0.9M\n(Dev, points)", ylabel="real model, 135M\n(Dev, points)")
-    told = table.dropna(subset=["spearman"]).assign(order="over runs")
-    dots(told, axes[1], "outcome", ("spearman", "spearman_low", "spearman_high"), "order")
-    axes[1].set(xlabel="Spearman's\ncorrelation", xlim=(-1, 1))
-    level(axes[1], 0)
-
-
-def _methods(ax: Axes, x: Sequence[float], y: Sequence[float], names: Sequence[str], **legend: object) -> None:
-    """Each method at its place, in its own look, with a legend to the right, or as it is told."""
-    look = looks(list(names), methods=True)
-    sns.scatterplot(x=x, y=y, hue=list(names), style=list(names), s=45, zorder=3, ax=ax, **look)
-    ax.legend(**legend or ASIDE)
-
-
-def ternary(mixtures: pd.DataFrame, corners: Sequence[Sequence[str]], ax: Axes, runs: np.ndarray | None = None) -> Axes:
-    """Mixtures (``method, w_<domain>…``) in a triangle whose three corners are groups of domains.
-
-    ``runs``, the history's mixtures, shape (n, K), are drawn as a cloud.
-    """
-    names = [c.removeprefix("w_") for c in mixtures if c.startswith("w_")]
-    points = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
-    gather = np.array([[name in corner for name in names] for corner in corners], float)
-    place = lambda weights: (np.asarray(weights, float) @ gather.T) @ points  # noqa: E731
-    ax.plot(*points[[0, 1, 2, 0]].T, color="0.5", linewidth=1)
-    if runs is not None:
-        ax.plot(*place(runs).T, ".", color="0.8", markersize=2.5, zorder=0)
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12), "ncols": 3}
-    _methods(ax, *place(mixtures[[f"w_{n}" for n in names]]).T, mixtures["method"], **below)
-    for corner, (x, y) in zip(corners, points):
-        ax.text(x, y + (0.03 if y else -0.05), " +\n".join(corner), ha="center", va="bottom" if y else "top")
-    ax.set_aspect("equal")
-    ax.set_xlim(-0.25, 1.25)
-    ax.axis("off")
     return ax
 
 
