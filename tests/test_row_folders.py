@@ -115,3 +115,28 @@ def test_files_that_a_card_does_not_name_are_listed(tmp_path):
     (tmp_path / "README.md").write_text(f"---\n{head}\n---\n")
     left = hub.told(local.load_pool(str(tmp_path)))[1][hub.LEFT_OUT]
     assert [line["file"] for line in left] == ["b.jsonl", "held.jsonl"] and "head of README.md" in left[0]["reason"]
+
+
+@pytest.mark.parametrize("orient", ["columns", "list"])
+def test_columns_in_place_of_rows_are_called_that(tmp_path, orient):
+    """As pandas writes a table where nothing is said; a row whose values are lists of turns and tools is one."""
+    table = {name: [f"{name} {i}" for i in range(3)] for name in ("domain", "prompt", "response")}
+    found = table if orient == "list" else {name: dict(enumerate(values)) for name, values in table.items()}
+    (tmp_path / "rows.json").write_text(json.dumps(found, indent=1))
+    with pytest.raises(InputError, match=r"lists by column \(domain, prompt, response\); write a row a line"):
+        local.load_pool(str(tmp_path / "rows.json"))
+    row = {"messages": turns("q", "a"), "tools": [{"name": "tide"}, {"name": "sum"}]}
+    (tmp_path / "rows.json").write_text(json.dumps(row, indent=1))
+    assert [line.row for line in files.lines(tmp_path / "rows.json")] == [row]
+
+
+def test_rows_beyond_those_that_are_asked_for_are_told(tmp_path):
+    """As where rows were added to a folder since its study was written."""
+    path = write_lines(
+        tmp_path / "rows.jsonl", [row for i in range(6) for row in two({"prompt": f"{i}", "response": "a"})]
+    )
+    assert (
+        hub.told(local.load_pool(path, max_rows=8))[0][0]
+        == "8 of 12 rows were taken, for no more are asked for (pool_rows, --max-rows)."
+    )
+    assert "taken" not in local.load_pool(path, max_rows=12).info.description

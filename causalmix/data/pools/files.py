@@ -149,6 +149,11 @@ def _json(file: Path) -> Iterator[Line]:
         found = parse_json(text)
         if found is None:
             raise InputError(f"Expected rows in {file}, found only null; write them again.")
+        if _by_columns(found):
+            raise InputError(
+                f"Expected a list of rows in {file}, found lists by column ({', '.join(map(str, found))[:80]}); write "
+                "a row a line, as pandas does with orient='records', lines=True."
+            )
         for number, row in enumerate(found if isinstance(found, list) else [found], 1):
             yield _object(number, row, how)
         return
@@ -156,6 +161,17 @@ def _json(file: Path) -> Iterator[Line]:
         for number, raw in enumerate(stream, 1):
             if raw.strip():
                 yield _parsed(number, *decoded(raw))
+
+
+def _by_columns(found: Any) -> bool:
+    """Whether a document has the values of each column, as pandas writes a table by default, in place of rows."""
+    values = list(found.values()) if isinstance(found, dict) else []
+    if values and all(isinstance(value, dict) for value in values):
+        return len(values[0]) > 1 and all(list(value) == list(values[0]) for value in values)
+    lists = len(values) > 1 and all(
+        isinstance(value, list) and not any(isinstance(v, dict) for v in value) for value in values
+    )
+    return lists and len({len(value) for value in values}) == 1
 
 
 def _by_lines(file: Path, first: bytes) -> bool:

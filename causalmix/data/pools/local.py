@@ -100,6 +100,9 @@ def pool_of(
         raise OneDomain(f"Expected rows of two or more domains in {path}, found {told}")
     chosen = usable.iloc[hub.stratified(usable["domain"], max_rows, seed)]
     pool = reading.pool(rows, chosen, layout.covariates)
+    if len(chosen) < len(usable):
+        took = some_of(len(chosen), len(usable), "rows", "was", "were")
+        skipped.append(f"{took} taken, for no more are asked for (pool_rows, --max-rows).")
     tables = hub.as_table(hub.READ, account), hub.as_table(hub.LEFT_OUT, reading.left_out(table, others))
     return hub.note(pool, *named, *skipped, *reading.marked(usable), *reading.copied(usable), *tables)
 
