@@ -120,6 +120,16 @@ def test_the_files_behind_the_pages_can_be_taken_away(small_book):
         assert {name: archive.read(name) for name in archive.namelist()} == {"results/small.csv": b"a\n1\n"}
 
 
+def test_the_states_of_the_explorer_are_among_the_files(tmp_path, monkeypatch):
+    """Numbers of its page come from there, though no chapter reads it."""
+    monkeypatch.setattr(data_files, "chapters", lambda root: [])
+    assert data_files.files(tmp_path) == {}
+    path = tmp_path / "results" / "laptop" / "explorer.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("x_a\n1\n")
+    assert "`causalmix book` | {doc}`explore` |" in data_files.write_sheet(tmp_path).read_text()
+
+
 def test_the_sheet_tells_what_kind_of_file_each_is(tmp_path, monkeypatch):
     """The columns of a table; of records and of names, how they are written."""
     kinds = {"t.csv": "a,b\n1,2\n", "r.jsonl": "{}\n{}\n", "n.yaml": "a: 1\n"}

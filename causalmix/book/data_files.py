@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from causalmix.book.gates import chapters
-from causalmix.book.stamps import stamp_of
+from causalmix.book.stamps import COMMITTED, stamp_of
 from causalmix.core.paths import ROOT, write_whole
 
 ARCHIVE = "causalmix_data.zip"
@@ -17,10 +17,12 @@ NO_TIME = (1980, 1, 1, 0, 0, 0)  # so that the archive is the same each time
 def files(root: Path = ROOT) -> dict[str, dict[str, list[str]]]:
     """Files that the pages have written and read, by the stamps: to each, by path, the chapters that did so.
 
-    What others have published is among them, whoever reads it.
+    What others have published is among them, whoever reads it, and the states of the explorer, whose page has no stamp.
     """
     others = sorted((root / "results" / "published").rglob("*.csv"))
     found = {path.relative_to(root).as_posix(): {"outputs": [], "inputs": []} for path in others}
+    if (root / (states := f"results/{COMMITTED}/explorer.csv")).is_file():
+        found[states] = {"outputs": ["`causalmix book`"], "inputs": ["{doc}`explore`"]}
     for page in chapters(root):
         stamp = stamp_of(page)
         for kind in ("outputs", "inputs"):
