@@ -87,7 +87,8 @@ def test_trees_of_many_domains_are_drawn(axis, names):
     """A leaf lists the twelve largest returns at most."""
     returns = {f"theta_{name}": [0.01 * i, -0.01 * i] for i, name in enumerate(names)}
     leaves = pd.DataFrame({"state": ["x ≤ 1", "x > 1"], "runs": [30, 30]} | returns)
-    ax = effects.tree({"question": "x ≤ 1", "yes": "x ≤ 1", "no": "x > 1"}, leaves, axis(7.5, 3.8))
+    splits = {"question": "x ≤ 1", "yes": "x ≤ 1", "no": "x > 1"}
+    (ax,) = drawn("04_effects", "def draw", tree_splits=lambda *_: splits, leaves=leaves, model=None, tree=None)
     ax.figure.canvas.draw()
     told = next(text.get_text() for text in ax.texts if text.get_text().startswith("30 runs")).splitlines()
     assert len(told) == min(len(names), 13) + 1

@@ -14,8 +14,6 @@ from causalmix.effects.estimator import effects_table
 from causalmix.effects.interface import Effects
 from causalmix.methods.policy import Proposal
 
-MOST_NAMED = 12  # domains that a leaf lists
-
 
 def returns(effects: Effects, states: Mapping[str, np.ndarray], ax: Axes, lower: bool = False) -> Axes:
     """Returns of every domain, with 95% intervals, in states given as covariates by name.
@@ -40,39 +38,6 @@ def splits(scores: pd.DataFrame, by: str, measure: str, label: str, ax: Axes) ->
     ax.vlines(means, means.index.map(rows) - 0.34, means.index.map(rows) + 0.34, color="black", linewidth=2)
     ax.set(xlabel=textwrap.fill(label, 45), ylabel="")
     return ax
-
-
-def tree(splits: Mapping | str, leaves: pd.DataFrame, ax: Axes) -> Axes:
-    """A CATE tree (``tree_splits``, ``tree_leaves``): questions with their answers, runs and mean returns at leaves."""
-    rows, place = leaves.set_index("state"), iter(range(len(leaves)))
-    box = {"boxstyle": "round", "facecolor": "white", "edgecolor": "0.6"}
-
-    def draw(node: Mapping | str, depth: int) -> float:
-        if isinstance(node, str):
-            x, row = float(next(place)), rows.loc[node]
-            told = [f"{int(row['runs'])} runs", *_largest(row.drop("runs"))]
-            ax.text(x, -depth, "\n".join(told), ha="center", va="top", bbox=box)
-            return x
-        below = {answer: draw(node[answer], depth + 1) for answer in ("yes", "no")}
-        x = float(np.mean(list(below.values())))
-        for answer, to in below.items():
-            ax.plot([x, to], [-depth, -depth - 1], color="0.6", zorder=0)
-            ax.text((x + to) / 2, -depth - 0.5, answer, ha="center", va="center", backgroundcolor="white")
-        ax.text(x, -depth, node["question"], ha="center", va="center", bbox=box)
-        return x
-
-    draw(splits, 0)
-    ax.set_xlim(-0.6, len(leaves) - 0.4)
-    ax.set_ylim(min(text.get_position()[1] for text in ax.texts) - 1.1, 0.3)
-    ax.axis("off")
-    return ax
-
-
-def _largest(row: pd.Series) -> list[str]:
-    """Returns of the domains in their order, a line each; of many only the largest in size."""
-    kept = row.abs().nlargest(MOST_NAMED).index
-    more = [f"({len(row) - len(kept)} smaller ones)"] * (len(row) > len(kept))
-    return [f"{c.removeprefix('theta_')} {value:+.3f}" for c, value in row.items() if c in kept] + more
 
 
 def mixtures(proposals: Mapping[str, Proposal], domains: Sequence[str], ax: Axes) -> Axes:
