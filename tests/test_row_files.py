@@ -4,6 +4,7 @@ import errno
 import gzip
 import json
 import os
+import platform
 import re
 import tempfile
 from pathlib import Path
@@ -397,8 +398,9 @@ def test_what_a_killed_process_left_behind_goes_with_the_next(tmp_path, monkeypa
     monkeypatch.setenv("CAUSALMIX_CACHE", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / f"{SCRATCH}dead" / "rows").mkdir(parents=True)
-    (elsewhere := tmp_path / "causalmix-sweep-another.machine+dead").mkdir()
+    (elsewhere := tmp_path / "causalmix-another.machine+dead").mkdir()
     with scratch_folder(tmp_path) as alive:
+        assert Path(alive).name.startswith(f"causalmix-{platform.node()}+")  # whatever needs it
         (tmp_path / f"{SCRATCH}late").mkdir()
         if use == "rows":
             assert Path(reading._scratch.__wrapped__()).parent == tmp_path

@@ -17,6 +17,7 @@ from distributed import Client, LocalCluster
 
 from causalmix.core.errors import InputError
 from causalmix.core.progress import listening
+from causalmix.core.scratch import SCRATCH
 from causalmix.train import sweep
 from causalmix.train.ledger import Ledger
 from causalmix.train.spec import RunSpec
@@ -329,7 +330,7 @@ def test_killed_driver(ledger, tmp_path):
 
     # What a death in the middle of a write would have left behind.
     ledger.path.write_text(before + '{"run_id": "torn')
-    assert list(tmp_path.glob("causalmix-sweep-*"))  # its scratch, which the next sweep removes with its own
+    assert list(tmp_path.glob(f"{SCRATCH}*"))  # its scratch, which the next sweep removes with its own
     again = start(tmp_path)
     out, noise = again.communicate(timeout=600)
     assert (again.returncode, out, noise) == (0, f"{N}\n", "")

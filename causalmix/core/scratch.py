@@ -11,12 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest.mock import patch
 
-SCRATCH = f"causalmix-sweep-{platform.node()}+"  # begins their names: locks tell no other machine who lives
+SCRATCH = f"causalmix-{platform.node()}+"  # begins their names: locks tell no other machine who lives
 
 
 @contextmanager
 def scratch_folder(base: Path) -> Iterator[str]:
-    """A folder that is removed at the end, as are here those of sweeps that were killed; its lock says who lives."""
+    """A folder that is removed at the end, as are here those of processes that were killed; its lock says who lives."""
     base.mkdir(parents=True, exist_ok=True)
     for left in base.glob(f"{SCRATCH}*"):
         with suppress(OSError), _locked(left):
@@ -36,7 +36,7 @@ def scratch_folder(base: Path) -> Iterator[str]:
 
 @contextmanager
 def own_scratch() -> Iterator[None]:
-    """What this process writes for the moment goes with such a folder: were it killed, the next sweep removes it."""
+    """What this process writes for the moment goes with such a folder: the next one there removes it, if killed."""
     with scratch_folder(Path(tempfile.gettempdir())) as folder, patch.object(tempfile, "tempdir", folder):
         yield
 
