@@ -15,7 +15,7 @@ from causalmix.data import named_models
 from causalmix.data.scores import flatten, hes, normalized_loss, score_rows, slabs
 from causalmix.lm import conversations, losses
 from causalmix.lm.raters import ClassifierRater, StyleRater, chunked_scores
-from causalmix.lm.reading import BATCH_TOKENS, SCORING_LOGITS
+from causalmix.lm.reading import BATCH_TOKENS, SCORING_LOGITS, token_ids
 
 ROWS = [
     row("what is the opposite of cold ?", "hot"),
@@ -99,6 +99,18 @@ def test_three_token_vocabulary_by_hand(rater):
     assert scored["hes"][0] == pytest.approx(1.5, abs=1e-5)
     # a b \n c a: 2 (b after a) + 39.863 (newline after b) + 2 (c after newline) + 0 (a after c), over 4 tokens
     assert scored["normalized_loss"][0] == pytest.approx((2 + 12 * math.log2(10) + 2 + 0) / 4, abs=1e-4)
+
+
+def test_tokens_are_those_of_the_tokenizer_s_own_call(tokenizer):
+    """Whatever an earlier call has set; one that does more than its library is asked itself."""
+    texts = ["what is the opposite of cold ?", "", "dark is light 3\n<|im_end|>"]
+    own = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    for changed in ({"max_length": 2, "truncation": True}, {"padding": True}):
+        tokenizer(texts, **changed)
+        assert token_ids(tokenizer, texts) == own
+    assert token_ids(TextTokenizer(), ["ab"]) == [[0, 1]]
+    prefixed = type("Prefixed", (type(tokenizer),), {"_encode_plus": lambda *_, **__: {"input_ids": [[7]]}})
+    assert token_ids(prefixed(tokenizer_object=tokenizer.backend_tokenizer), ["a"]) == [[7]]
 
 
 def test_normalized_loss_of_a_uniform_model_is_log2_of_the_vocabulary(tokenizer, rater):
@@ -198,6 +210,8 @@ def test_chunks_weigh_by_their_tokens():
     documents = [[1.0] * 512 + [4.0] * 88, [7.0] * 3, []]
     scored = chunked_scores(documents, lambda chunks: np.array([np.mean(chunk) for chunk in chunks]))
     assert scored == pytest.approx([(512 * 1 + 88 * 4) / 600, 7.0, 0.0])
+    alone = chunked_scores([[0]], lambda _: np.array([0.1], dtype=np.float32))
+    assert alone.dtype == float and alone[0] == np.average(np.array([0.1], dtype=np.float32), weights=[3])
 
 
 def test_rater_learns_pairs_and_survives_saving(rater, tmp_path):

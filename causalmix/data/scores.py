@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -91,7 +92,7 @@ def score_rows(
 
     tell = tell or (lambda done: progress.tell(done, len(rows)))
     pairs = [flatten(row["messages"]) for row in rows]
-    encode = lambda texts: tokenizer(texts, add_special_tokens=False)["input_ids"]  # noqa: E731
+    encode = partial(reading.token_ids, tokenizer)
     joined = [ids[:HES_MAX_TOKENS] for ids in encode([instruction + output for instruction, output in pairs])]
     prompt_lengths = [len(ids) for ids in encode([instruction for instruction, _ in pairs])]
     lines = [f"{instruction}\n{output}" for instruction, output in pairs]

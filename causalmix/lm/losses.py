@@ -104,4 +104,4 @@ def padded(batch: Mapping[str, list], pad_id: int, device: torch.device) -> dict
     width = max(map(len, batch["input_ids"]))
     fill = {"input_ids": pad_id, "labels": IGNORED}
     full = {name: [row + [value] * (width - len(row)) for row in batch[name]] for name, value in fill.items()}
-    return {name: torch.tensor(rows, device=device) for name, rows in full.items()}
+    return {name: torch.from_numpy(np.array(rows, np.int64)).to(device) for name, rows in full.items()}

@@ -26,7 +26,12 @@ def chunked_scores(
     flat = [piece for doc in pieces for piece in doc]
     scored = iter(logits(flat) if flat else ())
     weights = [[len(piece) for piece in doc] for doc in pieces]
-    return np.array([np.average([next(scored) for _ in doc], weights=doc) if doc else 0.0 for doc in weights])
+    return np.array([_mean([next(scored) for _ in doc], doc) for doc in weights])
+
+
+def _mean(values: Sequence[float], weights: Sequence[int]) -> float:
+    """Their weighted mean, 0 of none; one value, as most documents have, is its own."""
+    return float(np.average(values, weights=weights) if len(values) > 1 else sum(values))
 
 
 class StyleRater:
