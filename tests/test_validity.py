@@ -82,5 +82,8 @@ def test_what_has_been_measured_is_told_for_the_nearest_size(monkeypatch):
     told = validity.told("forest", 400)
     assert "from 512 runs" in told and "60% to 90%" in told
     assert "70% of cases in the worst kind of world (linear randomized) and in 80% in the best (steps" in told
-    assert "from 128 runs" in validity.told("forest", 100)
+    near, few = validity.told("forest", 100), validity.told("forest", 24)
+    assert "from 128 runs" in near and "not tried" not in near
+    assert "from 128 runs" in few and few.endswith("As few runs as here, 24, were not tried.")
+    assert "not tried" not in validity.told("forest", 300)
     assert "not been measured" in validity.told("linear", 512)

@@ -8,6 +8,7 @@ import pandas as pd
 from causalmix.core import paths
 
 MEASURES = ("cover_theta", "cover_gain", "regret")
+FEWER = 0.75  # of the fewest runs that were tried: from fewer, priors say more than runs do
 
 
 def files() -> list[Path]:
@@ -35,4 +36,5 @@ def told(stage: str, n: int) -> str:
         f"{least['cover_theta']:.0%} of cases in the worst kind of world ({least['world']}) and in "
         f"{most['cover_theta']:.0%} in the best ({most['world']}), and the gain of a random mixture in "
         f"{part['cover_gain'].min():.0%} to {part['cover_gain'].max():.0%}."
+        + f" As few runs as here, {n}, were not tried." * bool(n < FEWER * found["n"].min())
     )
