@@ -31,10 +31,10 @@ def told(stage: str, n: int) -> str:
     size = min(found["n"].unique(), key=lambda known: abs(np.log(known / n)))
     part = found[found["n"] == size]
     least, most = part.loc[part["cover_theta"].idxmin()], part.loc[part["cover_theta"].idxmax()]
+    few = f" As few runs as here, {n}, were not tried." if n < FEWER * found["n"].min() else ""
     return (
         f"In worlds of known truth, 95% intervals of the {stage} stage from {size} runs held the return in "
         f"{least['cover_theta']:.0%} of cases in the worst kind of world ({least['world']}) and in "
         f"{most['cover_theta']:.0%} in the best ({most['world']}), and the gain of a random mixture in "
-        f"{part['cover_gain'].min():.0%} to {part['cover_gain'].max():.0%}."
-        + f" As few runs as here, {n}, were not tried." * bool(n < FEWER * found["n"].min())
+        f"{part['cover_gain'].min():.0%} to {part['cover_gain'].max():.0%}.{few}"
     )
