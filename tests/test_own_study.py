@@ -157,6 +157,15 @@ def test_a_small_domain_that_makes_all_runs_small_is_told(tmp_path):
     assert kept == len(held_out(pool, 0)[0]) < len(pool) - 2 - 60
 
 
+def test_what_is_cut_off_a_row_counts_in_no_plan(tmp_path):
+    """One row as long as a book would else be most of what a study is said to cost."""
+    rows = [{"domain": "ab"[i % 2], "messages": turns(f"{i}", "a " * (9000 if i == 7 else 9))} for i in range(60)]
+    init(Asked(Path(write_lines(tmp_path / "rows.jsonl", rows)), tmp_path / "s.yaml"))
+    found = yaml.safe_load((tmp_path / "s.yaml").read_text())
+    tokens = found["hardware"]["assumptions"]["tokens_per_row"]["value"]
+    assert tokens < found["parameters"]["training"]["max_length"] / 5
+
+
 def test_a_column_of_a_value_for_each_row_is_told_in_short(tmp_path):
     rows = [{"source": f"page {i}", "messages": turns(f"{i}", "a")} for i in range(300)]
     path = write_lines(tmp_path / "rows.jsonl", rows)

@@ -195,7 +195,8 @@ def _text(asked: Asked, options: dict, counts: pd.Series, kept: pd.Series, lengt
         pool_rows=min(LARGEST, max(500, sum(counted.values()))), kept=int(kept.sum()), max_length=max_length,
         n_runs=asked.runs or min(512, max(32, 16 * len(counts))), cut=float((lengths > max_length).mean()),
         n_samples=n_samples, rate=7e-4 if small else 1e-4 if shape_of(asked.model).parameters < 1e9 else 1e-5,
-        shares=dict(zip(counted, (kept / kept.sum()).round(6))), tokens=round(float(lengths.mean()), 1),
+        shares=dict(zip(counted, (kept / kept.sum()).round(6))),
+        tokens=round(float(np.minimum(lengths, max_length).mean()), 1),
         tokens_source=f"measured: {len(lengths):,} rows in the tokens of {Path(model).name}",
         disk=shutil.disk_usage(asked.out.absolute().parent).free / 2**30, **_hardware(),
     )  # fmt: skip
