@@ -130,7 +130,7 @@ class Robustness:
         return float(self.error * np.sqrt(self.freedom * r2_outcome * r2_move / (1 - r2_move)))
 
 
-def robustness(effects: Effects, T_from: np.ndarray, T_to: np.ndarray, n_repeats: int = 3) -> Robustness:
+def robustness(effects: Effects, T_from: np.ndarray, T_to: np.ndarray) -> Robustness:
     """How strong a cause of mixture and outcome that nobody measured must be to overturn a move's gain, shapes (K,).
 
     The move c is a treatment of its own: D = c'(Z - e0(X)) / c'c, one unit of which is the whole move.  What is left
@@ -142,11 +142,10 @@ def robustness(effects: Effects, T_from: np.ndarray, T_to: np.ndarray, n_repeats
     For comparison each covariate is left out as if it had not been measured: ``benchmarks`` have ``covariate,
     r2_outcome, r2_move``, its partial R2, at least nought; ``bias``, the most by which a cause as strong can change the
     gain; and ``gain_left`` by that.  Residuals are those of the cross-fitted nuisances of
-    :mod:`causalmix.effects.double_ml`, averaged over ``n_repeats``, whatever the stage, for an estimator may have no
-    e0.
+    :mod:`causalmix.effects.double_ml`, whatever the stage, for an estimator may have no e0.
     """
     c, history = _step(effects, T_from, T_to), effects.history
-    D, y, gain = _contrast(effects, c, history.covariates, n_repeats)
+    D, y, gain = _contrast(effects, c, history.covariates)
     freedom = len(history) - len(history.domains)
     error = float(np.sqrt(y @ y / freedom / (D @ D)))
     ((_, half),) = double_ml.clustered(y, D, history.clusters).conf_int()  # y has nothing along D, so this is about 0
@@ -155,19 +154,17 @@ def robustness(effects: Effects, T_from: np.ndarray, T_to: np.ndarray, n_repeats
     rows = []
     for name in (history.covariates[j] for j in effects.varying):
         others = [other for other in history.covariates if other != name]
-        D_without, y_without, _ = _contrast(effects, c, others, n_repeats)
+        D_without, y_without, _ = _contrast(effects, c, others)
         r2 = _partial_r2(y, y_without), _partial_r2(D, D_without)
         rows.append((name, *r2, found.bias(*r2), np.sign(gain) * (abs(gain) - found.bias(*r2))))
     columns = ["covariate", "r2_outcome", "r2_move", "bias", "gain_left"]
     return replace(found, benchmarks=pd.DataFrame(rows, columns=columns))
 
 
-def _contrast(
-    effects: Effects, c: np.ndarray, covariates: Sequence[str], n_repeats: int
-) -> tuple[np.ndarray, np.ndarray, float]:
+def _contrast(effects: Effects, c: np.ndarray, covariates: Sequence[str]) -> tuple[np.ndarray, np.ndarray, float]:
     """What is left, beside all at right angles to c, of the contrast along c and the outcome, (n,), and c's gain."""
     history = replace(effects.history, covariates=tuple(covariates))
-    y, z = residuals_of(history, effects.outcome, effects.seed, n_repeats, eps=effects.eps)
+    y, z = residuals_of(history, effects.outcome, effects.seed, eps=effects.eps)
     both, across = np.column_stack([z @ c / (c @ c), y]), z - np.outer(z @ c, c) / (c @ c)
     D, y = (both - across @ np.linalg.lstsq(across, both, rcond=None)[0]).T
     gain = D @ y / (D @ D)

@@ -113,11 +113,9 @@ def held_out_scores(
     return pd.DataFrame(rows)
 
 
-def residuals_of(
-    history: History, outcome: str, seed: int = 0, n_repeats: int = 3, eps: float = EPS
-) -> tuple[np.ndarray, np.ndarray]:
+def residuals_of(history: History, outcome: str, seed: int = 0, eps: float = EPS) -> tuple[np.ndarray, np.ndarray]:
     """Out-of-fold residuals of outcome, (n,), and log treatment, (n, K), by the full method, means over repeats."""
-    return fit_effects(history, outcome, eps=eps, n_trees=8, n_repeats=n_repeats, seed=seed).left  # no forest is used
+    return fit_effects(history, outcome, eps=eps, n_trees=8, n_repeats=3, seed=seed).left  # no forest is used
 
 
 def _score(effects: Effects, predictor: str, held_out: History, left: Sequence[np.ndarray] | None) -> dict[str, float]:

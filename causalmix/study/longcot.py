@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,20 +21,20 @@ AXES = ("math", "coding")
 OUTCOME = "y_math_coding"
 
 
-def load(recipe: Mapping, pool_rows: int = 12_000, pool_seed: int = 0) -> World:
+def load(recipe: Mapping, pool_rows: int = 12_000) -> World:
     """The long-CoT pool, scored by the same reference models as the history's pool."""
     from causalmix.data.scored_pools import load_real, load_world
 
     if recipe:
-        return load_real(Recipe.of(recipe), pool_rows, pool_seed)
-    return load_world(pool_rows, pool_seed, "longcot")
+        return load_real(Recipe.of(recipe), pool_rows, 0)
+    return load_world(pool_rows, 0, "longcot")
 
 
-def with_outcome(history: History, axes: Sequence[str] = AXES) -> History:
-    """The same records with the mean of some axes, all of which they need, as a further outcome, :data:`OUTCOME`."""
-    if missing := [axis for axis in axes if axis not in history.axes]:
-        raise InputError(f"Expected the axes {', '.join(axes)} in the history, found no {missing[0]}; add it.")
-    mean = history.frame[[f"y_{axis}" for axis in axes]].mean(axis=1)
+def with_outcome(history: History) -> History:
+    """The same records with the mean of :data:`AXES`, which they need, as a further outcome, :data:`OUTCOME`."""
+    if missing := [axis for axis in AXES if axis not in history.axes]:
+        raise InputError(f"Expected the axes {', '.join(AXES)} in the history, found no {missing[0]}; add it.")
+    mean = history.frame[[f"y_{axis}" for axis in AXES]].mean(axis=1)
     return replace(history, frame=history.frame.assign(**{OUTCOME: mean}))
 
 
