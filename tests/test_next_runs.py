@@ -201,9 +201,17 @@ def test_the_command_writes_a_new_file_and_tells_the_interval(tmp_path, capsys):
     assert list(table) == ["run_id", *[f"w_{n}" for n in NAMES], "x_hes", "n_samples", "role", "adaptive"]
     assert table["w_a"].min() >= 0.1 - 2e-6 and "A run is taken" not in told
     assert "18 D-optimal runs and 2 repeats at anchors" in told and "±0.02 takes about" in told
+    assert "that of recommend may be wider" in told
     before = out.read_bytes()
     assert cli.main(line) == 2 and "nothing is written over" in capsys.readouterr().err
     assert out.read_bytes() == before
+
+
+def test_without_a_state_nothing_is_said_of_wider_intervals(capsys):
+    line = ["design", "--domains", "a,b", "--runs", "4", "--noise", "0.02", "--half-width", "0.02"]
+    assert cli.main(line) == 0
+    told = capsys.readouterr().err
+    assert "±0.02 takes about" in told and "may be wider" not in told
 
 
 def test_what_is_asked_for_holds_for_anchors_and_what_is_assumed_is_told(capsys):

@@ -219,5 +219,7 @@ def _told(proposal: Proposal, options: Namespace, history: History | None) -> li
         f"±{proposal.half_width:.3g}{unit} with these runs."
     )
     if proposal.needed is not None:
-        told.append(f"±{options.half_width:g} takes about {counted(proposal.needed, 'further run')} in all.")
+        follows = any(name.startswith("x_") for name in proposal.table)  # after few runs that is known less than here
+        wider = "; that of recommend may be wider, for its returns may follow the state in more ways" if follows else ""
+        told.append(f"±{options.half_width:g} takes about {counted(proposal.needed, 'further run')} in all{wider}.")
     return told
