@@ -52,7 +52,7 @@ DEPENDENCE = {
 }
 LEVEL = ("line", "quadratic", "smooth")  # kinds of columns of g
 ROOM, LESS = 600, 250  # columns that all returns together may take; the same where responses are compared
-SURE = 2.0  # standard errors by which a bend has to predict better
+SURE, LEAD = 2.0, 2.0  # standard errors, and nats, by which a bend has to predict better: chance gives a nat
 STEP = 0.1  # in log share, of the difference that a return is
 WIDTH, MOST_SMOOTH = 2.0, 250  # squared width of h in units of the mixtures' spread, and its columns
 UNEVEN = 0.03  # share of the log squared residuals' variance that their forecast must explain
@@ -233,15 +233,8 @@ def fit(
     moved = problem.directions()  # refuses a history in which some do not vary
     basis = np.eye(len(problem.history.domains)) if problem.treatment == "log" else moved
     y = (problem.y - problem.y.mean()) / problem.y.std()
-    compared, residuals = {}, {}
-    for name in dict.fromkeys(("log", *responses)) if problem.treatment == "log" else ("log",):
-        check_name(name, RESPONSES, "response")
-        columns = _columns(problem, X, basis, name, LESS, DEPENDENCE["freely"])
-        D = columns(X, T, clusters)
-        quick = horseshoe.sample(D, y, columns.prior, clusters, problem.seed, burn=100, keep=100)
-        compared[name], residuals[name] = quick.left_out, y - D @ quick.mean
-    response, bends = _chosen(compared)
-    weight = _weights(X, problem.Z, residuals[response])
+    response, bends, residuals = _bend(problem, X, y, basis, responses)
+    weight = _weights(X, problem.Z, residuals)
     columns = _columns(problem, X, basis, response, ROOM, KINDS)
     D = columns(X, T, clusters) * weight[:, None]
     ways = _models(columns)
@@ -260,14 +253,43 @@ def fit(
     )  # fmt: skip
 
 
-def _chosen(compared: dict[str, np.ndarray]) -> tuple[str, tuple]:
+def _bend(
+    problem: Problem, X: np.ndarray, y: np.ndarray, basis: np.ndarray, responses: Sequence[str]
+) -> tuple[str, tuple, np.ndarray]:  # fmt: skip
+    """How the outcome answers to shares, each response's lead over logarithms and its error, and the residuals."""
+    names = dict.fromkeys(("log", *responses)) if problem.treatment == "log" else ("log",)
+    for name in names:
+        check_name(name, RESPONSES, "response")
+    quick = {name: _quick(problem, X, y, basis, name) for name in names}
+    response, leads = _chosen({name: density for name, (density, _) in quick.items()})
+    if response != "log" and X.shape[1]:  # a curve of the state that the quick model lacks can look like a bend
+        ways = [DEPENDENCE[way] for way in ("freely", "by curves")]
+        best = lambda name: max((_quick(problem, X, y, basis, name, way, True)[0] for way in ways), key=np.sum)  # noqa: E731
+        response, again = _chosen({name: best(name) for name in ("log", response)})
+        leads |= again
+    return response, tuple((name, *lead) for name, lead in leads.items()), quick[response][1]
+
+
+def _quick(
+    problem: Problem, X: np.ndarray, y: np.ndarray, basis: np.ndarray, response: str,
+    ways: Sequence[str] = DEPENDENCE["freely"], exact: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Log densities of left-out clusters, and residuals, by a model of fewer columns and draws."""
+    columns = _columns(problem, X, basis, response, LESS, ways)
+    clusters = problem.history.clusters
+    D = columns(X, problem.history.T, clusters)
+    found = horseshoe.sample(D, y, columns.prior, clusters, problem.seed, burn=100, keep=100, exact=exact)
+    return found.left_out, y - D @ found.mean
+
+
+def _chosen(compared: dict[str, np.ndarray]) -> tuple[str, dict[str, tuple[float, float]]]:
     """The best response, the plain one where none is clearly better; each one's lead over that, and its error."""
     lead = lambda one, other: (float((one - other).sum()), float((one - other).std() * np.sqrt(len(one))))  # noqa: E731
-    first, best = next(iter(compared.values())), max(compared.values(), key=np.sum)
-    bends = tuple((name, *lead(density, first)) for name, density in compared.items())
+    best = max(compared.values(), key=np.sum)
+    leads = {name: lead(density, compared["log"]) for name, density in compared.items()}
     behind = {name: lead(best, density) for name, density in compared.items()}
     gap, error = behind["log"]
-    return ("log" if gap <= SURE * error else min(behind, key=lambda name: behind[name][0])), bends
+    return "log" if gap <= max(LEAD, SURE * error) else min(behind, key=lambda name: behind[name][0]), leads
 
 
 def _weights(X: np.ndarray, Z: np.ndarray, residuals: np.ndarray) -> np.ndarray:
