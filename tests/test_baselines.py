@@ -238,6 +238,15 @@ def test_dmo_fits_a_table_and_says_that_this_is_not_its_design(bare):
     assert told.note.startswith("DMO (table-fit)") and told.runs_used == 250
 
 
+def test_dmo_answers_alike_where_runs_of_one_size_leave_the_exponent_open():
+    """Transfer in proportion to the others' rows, and one that never changes, are then one law up to rounding."""
+    rng = np.random.default_rng(1)
+    own = 1500 * rng.dirichlet(np.ones(5), 120)[:, 0]
+    losses = 43 * (own + 0.244 * (1500 - own)) ** -0.72 + 0.72 + rng.normal(0, 0.02, 120)
+    again = (losses + rng.normal(0, 1e-8, 120) for _ in range(5))
+    assert [dmo._fit_domain(own, 1500 - own, noisy)[3] for noisy in again] == pytest.approx([1.0] * 5, abs=1e-3)
+
+
 def test_dmo_refuses_what_it_cannot_fit(question, bare):
     """No training, a failed run, a domain without a loss, losses that never differ, sizes and caps."""
     with pytest.raises(InputError, match="Expected a way to train"):
