@@ -36,11 +36,16 @@ TRIED = 40  # of a world's states in which a policy is asked
 FEW = 3  # times as many seeds for the Bayesian stage where returns are constant: a draw has only K of them
 HALF = ("linear", "forest")  # stages with half of the seeds, in plain worlds: their misses are easy to see
 
+ONE_POOL = World("constant", d=0, noise=0.03)  # runs of one pool, whose state tells nothing
 #: Every kind, randomized and confounded, and the plain ones among them with other noise, domains and covariates.
-WORLDS = tuple(World(kind, confounded) for kind in KINDS for confounded in (False, True)) + tuple(
-    World(kind, **other)
-    for kind in ("linear", "steps")
-    for other in ({"noise": 0.03}, {"uneven": True}, {"k": 3}, {"k": 12}, {"d": 1}, {"d": 6})
+WORLDS = (
+    *(World(kind, confounded) for kind in KINDS for confounded in (False, True)),
+    *(
+        World(kind, **other)
+        for kind in ("linear", "steps")
+        for other in ({"noise": 0.03}, {"uneven": True}, {"k": 3}, {"k": 12}, {"d": 1}, {"d": 6})
+    ),
+    ONE_POOL,
 )
 
 
@@ -104,7 +109,8 @@ def cells() -> Iterator[tuple[World, int, str]]:
     plain = [w for w in WORLDS if w == World(w.kind, w.confounded)]
     for stage in ("bayesian", *HALF):
         yield from ((world, LARGE, stage) for world in (plain if stage in HALF else WORLDS))
-        yield from ((world, SMALL, stage) for world in plain if not world.confounded)
+        small = [world for world in plain if not world.confounded]
+        yield from ((world, SMALL, stage) for world in (small if stage in HALF else (*small, ONE_POOL)))
 
 
 def cell(world: World, n: int, stage: str, seeds: int) -> dict[str, object]:

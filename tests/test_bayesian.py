@@ -57,6 +57,19 @@ def test_a_response_to_the_logarithm_is_taken_as_one():
     assert all(f.note == "" for f in fits if f.response == "log")
 
 
+def test_gains_of_few_noisy_runs_without_covariates_are_covered():
+    """What domains' returns differ by is not taken for next to nothing before the runs have told it."""
+    held = []
+    for seed in range(20):
+        known = draw(World("constant", d=0, noise=0.05), 48, seed)
+        fitted = fit_effects(known.history, stage="bayesian", responses=("log",), seed=seed)
+        even = np.full(5, 0.2)
+        _, low, high = fitted.gain(known.states, even, known.mixtures)
+        truth = known.gain(known.states, even, known.mixtures)
+        held.append(((low <= truth) & (truth <= high)).mean())
+    assert np.mean(held) > 0.85
+
+
 def test_no_bend_is_told_of_noise():
     """Responses then predict all but alike, so a lead that is nothing is many of its own errors."""
     histories = [mixtures_history(lambda T: 0 * T[:, 0], n=24, k=5, noise=1, seed=s) for s in range(12)]
@@ -156,7 +169,7 @@ def test_the_sampler_agrees_with_ridge_regression_where_nothing_is_shrunk_apart(
     rng = np.random.default_rng(5)
     D = rng.normal(size=(80, 4))
     y = D @ [1, -1, 0.5, 0] + 0.5 * rng.normal(size=80)
-    prior = horseshoe.Prior(np.arange(4), np.zeros(4, int), np.array([True]), np.array([False]))
+    prior = horseshoe.Prior(np.arange(4), np.zeros(4, int), np.array([True]), np.array([False]), np.ones(1))
     known = horseshoe.sample(D, y, prior, np.arange(80), seed=0)
     A = D.T @ D / known.noise + np.eye(4) / horseshoe.FLAT
     assert known.mean == pytest.approx(np.linalg.solve(A, D.T @ y / known.noise), rel=1e-2, abs=1e-3)
@@ -169,7 +182,7 @@ def test_left_out_density_is_that_of_fits_without_the_cluster(exact):
     rng = np.random.default_rng(6)
     D, clusters = rng.normal(size=(60, 3)), np.repeat(np.arange(30), 2)
     y = D @ [1, 0, -1] + rng.normal(size=60)
-    prior = horseshoe.Prior(np.arange(3), np.zeros(3, int), np.array([True]), np.array([False]))
+    prior = horseshoe.Prior(np.arange(3), np.zeros(3, int), np.array([True]), np.array([False]), np.ones(1))
     known, direct = horseshoe.sample(D, y, prior, clusters, seed=0, keep=2000, exact=exact), []
     for c in range(30):
         rest, here = clusters != c, clusters == c

@@ -61,7 +61,7 @@ def test_a_world_is_what_its_name_says(world):
     design = np.column_stack([np.ones(400), X, X**2])
     left = np.log(T) - design @ np.linalg.lstsq(design, np.log(T), rcond=None)[0]
     assert (1 - left.var() / np.log(T).var() > 0.1) == world.confounded
-    level = 0.5 + 0.03 * X[:, 0] + 0.02 * np.sin(2 * X[:, -1]) + 0.015 * X[:, 0] ** 2
+    level = 0.5 + (0.03 * X[:, 0] + 0.02 * np.sin(2 * X[:, -1]) + 0.015 * X[:, 0] ** 2 if world.d else 0)
     noise = y - level - (known.returns(X) * np.log(T + 0.01)).sum(axis=1)
     assert noise.std() == pytest.approx(world.noise * (1.6 if world.uneven else 1), rel=0.35)
     assert len({w.name for w in WORLDS}) == len(WORLDS) and world.name.split()[0] in simulate.KINDS

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.linalg import lapack, solve_triangular
 
 FLAT = 10.0  # prior variance of free coefficients, in units of the outcome's
-SCALE = 1e-3  # of the half-Cauchy prior of tau
+SCALE = 1e-3  # of the half-Cauchy prior of tau of what need not be there
 NOISE = (1.5, 0.03)  # shape and rate of the inverse gamma prior of sigma^2
 BOUNDS = (1e-8, 1e8)  # of every variance, against overflow
 EVERY = 4  # sweeps after which the conditional covariance is taken into the mean
@@ -28,6 +28,7 @@ class Prior:
     kind: np.ndarray  # number of its group's kind, shape (P,)
     free: np.ndarray  # kinds that are not shrunk, shape (kinds,)
     sparse: np.ndarray  # kinds whose groups have scales of their own, shape (kinds,)
+    scale: np.ndarray  # of the half-Cauchy prior of each kind's tau, shape (kinds,)
     own: int = -1  # the kind of columns that tell one cluster each; -1 where there is none
 
     def part(self, where: np.ndarray) -> Self:
@@ -35,7 +36,7 @@ class Prior:
         kinds, kind = np.unique(self.kind[where], return_inverse=True)
         group = np.unique(self.group[where], return_inverse=True)[1]
         own = int(np.flatnonzero(kinds == self.own)[0]) if self.own in kinds else -1
-        return Prior(group, kind, self.free[kinds], self.sparse[kinds], own)
+        return Prior(group, kind, self.free[kinds], self.sparse[kinds], self.scale[kinds], own)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def sample(
     columns, sparse, free = np.bincount(prior.kind, minlength=kinds), prior.sparse[kind_of], prior.free[prior.kind]
     inverse_gamma = lambda shape, rate: np.clip(1 / rng.gamma(shape, 1 / rate), *BOUNDS)  # noqa: E731
     gram, moment, square = D.T @ D, D.T @ y, y @ y
-    local, local_rate, tau, tau_rate = np.ones(groups), np.ones(groups), np.full(kinds, SCALE**2), np.ones(kinds)
+    local, local_rate, tau, tau_rate = np.ones(groups), np.ones(groups), np.full(kinds, prior.scale**2), np.ones(kinds)
     noise, diagonal = 0.3, np.diag_indices(p)
     means, within, noises, densities = [], np.zeros((p, p)), [], []
     own, alone = prior.own, np.where(prior.kind == prior.own, 0.0, 1.0)
@@ -82,7 +83,7 @@ def sample(
         local_rate = inverse_gamma(1, 1 + 1 / local)
         spread = np.bincount(kind_of, energy / local, minlength=kinds)
         tau = inverse_gamma((columns + 1) / 2, 1 / tau_rate + spread / 2)
-        tau_rate = inverse_gamma(1, 1 / SCALE**2 + 1 / tau)
+        tau_rate = inverse_gamma(1, 1 / prior.scale**2 + 1 / tau)
         if sweep >= burn:
             means.append(mean), noises.append(noise)
             shared = tau[own] if own >= 0 else 0.0

@@ -134,7 +134,7 @@ def draw(
     ``runs`` are mixtures, shape (n, K), and states, shape (n, d), that somebody has chosen; else they are random.
 
         theta(x) = a + f(x),   a_k ~ N(.012, .012^2),   y = .5 + g(x) + theta(x)' log(T + .01) + e,
-        g(x) = .03 x_1 + .02 sin(2 x_d) + .015 x_1^2,   x ~ N(0, 1),   T ~ Dirichlet(1),
+        g(x) = .03 x_1 + .02 sin(2 x_d) + .015 x_1^2 (0 without covariates),   x ~ N(0, 1),   T ~ Dirichlet(1),
 
     or, where it is confounded, a Dirichlet whose mean follows the state.
     """
@@ -149,7 +149,7 @@ def draw(
     if runs is not None:
         T[:n], X[:n] = runs
     returns = lambda X: mean + varying(X)  # noqa: E731
-    level = 0.5 + 0.03 * X[:, 0] + 0.02 * np.sin(2 * X[:, -1]) + 0.015 * X[:, 0] ** 2
+    level = 0.5 + (0.03 * X[:, 0] + 0.02 * np.sin(2 * X[:, -1]) + 0.015 * X[:, 0] ** 2 if d else 0)
     noise = world.noise * (np.exp(0.5 * X[:, 0]) if world.uneven else 1) * rng.normal(size=len(X))
     y = level + (returns(X) * log_treatment(T, EPS)).sum(axis=1) + noise
     history = _history(T[:n], X[:n], y[:n], [f"domain{j}" for j in range(k)], range(d))
