@@ -390,6 +390,11 @@ def _plan(options: argparse.Namespace) -> int:
 def _recommend(options: argparse.Namespace) -> int:
     from causalmix.methods.refusals import checked
 
+    if options.study and not {"history", "ratios", "objective"} & vars(options).keys():
+        from causalmix.study.plan import needs
+
+        if not (study := read_study(options.study)).history.is_file():  # before its runs are asked for
+            needs.check_outcomes(study, getattr(options, "outcome", ""))
     request = request_of(options)
     checked(request)  # before what takes seconds to load
     from causalmix.methods.new_pools import find_source

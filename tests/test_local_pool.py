@@ -124,19 +124,29 @@ def test_a_part_keeps_the_shares(tmp_path):
 
 
 def test_a_pool_is_what_its_files_hold_and_are_called_wherever_they_lie(tmp_path):
-    """A folder that was moved is trained on by no run again; the name of a file may be that of a domain."""
+    """A folder that was moved is trained on by no run again; the name of a file may be that of a domain.
+
+    Nor is one that scores rows, whatever it is called then.
+    """
     here, there = tmp_path / "here", tmp_path / "there"
     (here / "tasks").mkdir(parents=True)
+    (tmp_path / "here-scorer").mkdir()
+    (tmp_path / "here-scorer" / "config.json").write_text("{}")
     for name in ("math", "chat"):
         write_lines(here / f"{name}.jsonl", GOOD[:1])
 
     def digests(folder):
         asked = {"benchmarks": [], "include_path": str(folder / "tasks")}
-        recipe = Recipe("local", {"path": str(folder), "domain": "file"}, evaluation=asked)
+        scorer = str(tmp_path / f"{folder.name}-scorer")
+        recipe = Recipe("local", {"path": str(folder), "domain": "file"}, scorer, evaluation=asked)
         return recipe.rows_digest, recipe.questions_digest
 
     before = digests(here)
+    scorer = (tmp_path / "here-scorer").rename(tmp_path / "there-scorer")
     assert digests(here.rename(there)) == before
+    (scorer / "config.json").write_text('{"vocab_size": 2}')
+    assert digests(there)[0] != before[0]
+    (scorer / "config.json").write_text("{}")
     (there / "math.jsonl").rename(there / "mathematics.jsonl")
     assert digests(there)[0] != before[0]
 

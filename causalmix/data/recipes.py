@@ -84,9 +84,10 @@ class Recipe:
         return digest_of(*named, self.scored_by, reading.VERSION, *further())
 
     @property
-    def scored_by(self) -> list[dict[str, str]]:
-        """Names and content of the models that score the rows."""
-        return [fingerprints.of_model(role, getattr(self, role)) for role in fingerprints.SCORERS]
+    def scored_by(self) -> list[str]:
+        """What the models that score the rows are: content of files, whatever their folder is called, or a name."""
+        models = [fingerprints.of_model(role, getattr(self, role)) for role in fingerprints.SCORERS]
+        return [model["sha256"] or model["name"] for model in models]
 
     @property
     def questions_digest(self) -> str:

@@ -82,7 +82,7 @@ class Source:
         """The rows with scores, by content from the cache; a study's pool lacks the rows that it holds out."""
         if self.design:
             return self._named(world_for(self.design).pool)
-        known = json.dumps([fingerprints.of_rows(pool), self.identities, self.recipe.scores], sort_keys=True)
+        known = json.dumps([fingerprints.of_rows(pool), self.recipe.scored_by, self.recipe.scores], sort_keys=True)
         path = cache_dir() / f"scores-{hashlib.sha256(known.encode()).hexdigest()[:16]}.csv"
         if not path.exists():
             from causalmix.data import scored_pools

@@ -110,7 +110,8 @@ init nowhere
 init {folder} --model /nowhere
 recommend --history results/laptop/history.csv --pool {loader}
 check-answer effects 99 1
-design --study laptop --runs 4 --floor c=0.1""".splitlines()
+design --study laptop --runs 4 --floor c=0.1
+recommend --study {outcome}""".splitlines()
 STUDIES = {"outcome": "outcome: y_maths", "model": "models: {proxy: /nowhere}", "study": "seed: 1"}
 
 
@@ -128,6 +129,18 @@ def test_a_refusal_waits_for_no_heavy_library(tmp_path, lines, heavy):
     code += f"for line in {lines}: print(line, cli.main(line.split()), *sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True)
     assert done.stdout.splitlines() == ["set()", *(f"{line} 2" for line in lines)], done.stderr
+
+
+def test_no_runs_are_asked_for_that_will_not_have_the_outcome(tmp_path, capsys):
+    """A recommendation by a study that has no history yet refuses what no history of it can have."""
+    (tmp_path / "mine.yaml").write_text("parameters: {seed: 1}")
+    for more, told in (
+        ("y_maths", "did you mean y_math?"),
+        ("math_unseen", "train it first"),
+        ("dev", "train it first"),
+    ):
+        assert cli.main(["recommend", "--study", str(tmp_path / "mine.yaml"), "--outcome", more]) == 2
+        assert told in capsys.readouterr().err
 
 
 def test_values_are_read_as_declared():

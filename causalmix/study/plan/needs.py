@@ -60,13 +60,14 @@ def check(study: Study, subjects: Sequence[str] = tuple(ROLES), gpus_elsewhere: 
         _check_pool(design.longcot_pool, design, {"longcot"})
 
 
-def check_outcomes(study: Study) -> None:
+def check_outcomes(study: Study, outcome: str = "") -> None:
     """Raise InputError where a mixture is asked for that raises an outcome which no run of the study will have.
 
-    Losses of single domains pass where only the rows tell which domains there are.
+    It is the study's own, or ``outcome``, which may be the end of several names.  Losses of single domains pass where
+    only the rows tell which domains there are.
     """
     given, asked = study.of("proxy_sft").pool, [study.of(subject) for subject in ("mixture", "target")]
-    names = {part.outcome for part in asked}
+    names = {outcome} if outcome else {part.outcome for part in asked}
     if asked[0].history or not given and names == {"y_dev"}:
         return
     from causalmix.core.sweep_files import meant
@@ -80,9 +81,10 @@ def check_outcomes(study: Study) -> None:
     known = with_losses(
         axis_scores(dict.fromkeys((task.name for task in tasks), 0.0), tasks), dict.fromkeys(SPLITS, losses)
     )
-    for name in names:
-        if not (recipe and not recipe.domains and name.startswith("y_loss_")):
-            check_name(meant(name, known), known, "outcome")
+    for name in (meant(name, known) for name in names):
+        several = outcome and any(one.endswith(name.removeprefix("y")) for one in known)
+        if not (several or recipe and not recipe.domains and name.startswith("y_loss_")):
+            check_name(name, known, "outcome")
 
 
 def check_gpus(study: Study, subjects: Sequence[str], processes: int = 1) -> None:
