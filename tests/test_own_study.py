@@ -158,9 +158,11 @@ def test_a_small_domain_that_makes_all_runs_small_is_told(tmp_path):
 
 
 def test_what_is_cut_off_a_row_counts_in_no_plan(tmp_path):
-    """One row as long as a book would else be most of what a study is said to cost."""
+    """One row as long as a book would else be most of what a study is said to cost; a long prompt leaves no answer."""
     rows = [{"domain": "ab"[i % 2], "messages": turns(f"{i}", "a " * (9000 if i == 7 else 9))} for i in range(60)]
-    init(Asked(Path(write_lines(tmp_path / "rows.jsonl", rows)), tmp_path / "s.yaml"))
+    rows[3]["messages"] = turns("a " * 3000, "b")
+    init(Asked(Path(write_lines(tmp_path / "rows.jsonl", rows)), tmp_path / "s.yaml"), (said := []).append)
+    assert any(one.startswith("1 of 60 rows that were looked at has no part of an answer within 512") for one in said)
     found = yaml.safe_load((tmp_path / "s.yaml").read_text())
     tokens = found["hardware"]["assumptions"]["tokens_per_row"]["value"]
     assert tokens < found["parameters"]["training"]["max_length"] / 5
@@ -459,3 +461,10 @@ def test_a_short_run_that_fails_leaves_the_telling_to_the_sweep(make_spec, monke
     assert told.startswith("1 run is left: 10 rows, about 40 tokens") and told.endswith("Error: the loss is nan.")
     with pytest.raises(OSError, match="full"):
         announce.before_training([make_spec()], world, 1, True)
+
+
+def test_tokens_that_runs_cut_off_are_not_announced(make_spec):
+    pool = Dataset.from_dict({"n_tokens": [10, 10**6]})
+    for spec, longest in ((make_spec(), 4096), (make_spec(training=(("max_length", 90),)), 90)):
+        told = announce.before_training([spec], SimpleNamespace(pool=pool, validation=lambda: None), None, False)
+        assert f"about {spec.n_samples * spec.epochs * (10 + longest) / 2:,.0f} tokens" in told

@@ -17,7 +17,7 @@ from causalmix.core.errors import InputError
 from causalmix.core.history import MIN_ROWS
 from causalmix.core.paths import ASSETS
 from causalmix.core.study_file import read_study
-from causalmix.core.wording import check_apart, counted
+from causalmix.core.wording import check_apart, counted, some_of
 from causalmix.core.yaml_file import read_yaml
 from causalmix.data.fingerprints import unmarked
 from causalmix.data.named_models import is_own, load_tokenizer, require_model
@@ -64,7 +64,7 @@ def init(asked: Asked, tell: Callable[[str], None] = lambda _: None) -> Path:
             "(--domain-column, --domain file)."
         )
     from causalmix.data.scored_pools import held_out  # takes seconds to load, as do others below
-    from causalmix.lm.conversations import tokenize
+    from causalmix.lm.conversations import scorable, tokenize
 
     kept = pd.Series(held_out(pool, POOL_SEED)[0]["domain"][:]).value_counts().reindex(counts.index)
     if (size := _sizes(kept)[1]) < min(ROWS_PER_RUN, kept.sum() / 10):
@@ -75,7 +75,11 @@ def init(asked: Asked, tell: Callable[[str], None] = lambda _: None) -> Path:
         )
     chosen = np.random.default_rng(0).permutation(len(pool))[:SAMPLE]
     rows = tokenize(pool.select(np.sort(chosen)), load_tokenizer(asked.model))
-    text = _text(asked, options, counts, kept, np.array(list(map(len, rows["input_ids"]))), own)
+    lengths = np.array(list(map(len, rows["input_ids"])))
+    if lost := int((~scorable(rows, within := _max_length(asked.model, lengths))).sum()):
+        told = some_of(lost, len(rows), "rows that were looked at", "has", "have")
+        tell(f"{told} no part of an answer within {within} tokens: runs leave such rows out.")
+    text = _text(asked, options, counts, kept, lengths, own)
     draft = asked.out.with_name(f".{asked.out.stem}.draft.yaml")
     try:
         draft.write_text(text, encoding="utf-8")
@@ -171,13 +175,20 @@ def _sizes(kept: pd.Series) -> tuple[int, int]:
     return candidates, n_samples - n_samples % 10 ** max(0, len(str(n_samples)) - 2)
 
 
+def _max_length(model: str, lengths: np.ndarray) -> int:
+    """Tokens at which runs cut rows: a quarter more than the longest of a sample, at most the model's context."""
+    from causalmix.study.plan.memory import config_of
+
+    context = int(getattr(config_of(model), "max_position_embeddings", 4096))
+    return min(context, int(np.ceil(1.25 * lengths.max() / 64)) * 64)
+
+
 def _text(asked: Asked, options: dict, counts: pd.Series, kept: pd.Series, lengths: np.ndarray, own: list[dict]) -> str:
     from causalmix.data.scored_pools import VALIDATION_ROWS
-    from causalmix.study.plan.memory import config_of, shape_of
+    from causalmix.study.plan.memory import shape_of
 
     (candidates, n_samples), small = _sizes(kept), is_own(asked.model)
-    context = int(getattr(config_of(asked.model), "max_position_embeddings", 4096))
-    max_length = min(context, int(np.ceil(1.25 * lengths.max() / 64)) * 64)  # lengths are those of a sample
+    max_length = _max_length(asked.model, lengths)
     model = asked.model if small or not Path(asked.model).exists() else str(Path(unmarked(asked.model)).resolve())
     judged = {"benchmarks": []}
     if own:

@@ -14,6 +14,7 @@ from causalmix.lm.tasks import SPLITS
 from causalmix.train.clusters import CPU_COUNT, visible_gpus
 from causalmix.train.design import times_rows
 from causalmix.train.one_run import train
+from causalmix.train.sft_settings import SFTSettings
 from causalmix.train.spec import RunSpec
 
 SHORT = 2  # batches of the run that is measured
@@ -37,7 +38,8 @@ def before_scoring(asked: RunsParameters, limit: int | None) -> str:
 def before_training(missing: Sequence[RunSpec], world: World, n_workers: int | None, measure: bool) -> str:
     """What is left to train, and how long that takes."""
     rows = sum(spec.n_samples * spec.epochs for spec in missing)
-    tokens = rows * float(world.pool.with_format("numpy")["n_tokens"][:].mean())
+    longest = max((spec.settings.get("max_length", SFTSettings.max_length) for spec in missing), default=0)
+    tokens = rows * float(world.pool.with_format("numpy")["n_tokens"][:].clip(max=longest).mean())
     told = (
         f"{not_judged(world)}{counted(len(missing), 'run is', 'runs are')} left: {rows:,} rows, about {tokens:,.0f} "
         "tokens of the scorer"
