@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from chapter_cells import said
 from sklearn.linear_model import LinearRegression
+from user_files import few_draws  # noqa: F401 (a fixture)
 
 from causalmix.core import intervals
 from causalmix.core.errors import InputError

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from user_files import draw_few
 
 from causalmix.core.history import check_history
 from causalmix.effects import bayesian, horseshoe
@@ -14,8 +15,9 @@ from causalmix.effects.state_basis import KINDS, state_basis
 
 
 @pytest.mark.parametrize("kind", ["steps", "interactions"])
-def test_what_is_not_linear_is_found(kind):
+def test_what_is_not_linear_is_found(kind, monkeypatch):
     """Its error is clearly below that of the linear stage."""
+    draw_few(monkeypatch, 50, 100)
     known = draw(World(kind), 512, 50)
     errors = [
         np.sqrt(
@@ -142,7 +144,7 @@ def test_runs_of_one_mixture_share_an_error():
 
 def test_noise_that_differs_between_runs_is_weighed(monkeypatch):
     """Precise runs count for more: the error is smaller than that of equal weights, in the same worlds."""
-    monkeypatch.setattr(horseshoe.sample, "__defaults__", (50, 100, False))  # a quarter of the draws tells it too
+    draw_few(monkeypatch, 50, 100)
     worlds = [draw(World("linear", uneven=True, noise=0.03), 256, seed) for seed in (310, 311)]
     weighed, plain = [], []
     for known in worlds:
@@ -154,8 +156,9 @@ def test_noise_that_differs_between_runs_is_weighed(monkeypatch):
     assert np.mean(weighed) < 0.95 * np.mean(plain), (weighed, plain)
 
 
-def test_without_covariates_with_many_domains_and_bit_for_bit():
+def test_without_covariates_with_many_domains_and_bit_for_bit(monkeypatch):
     """Returns are the same in all states; 64 domains work; the same seed gives the same bits."""
+    draw_few(monkeypatch)
     history = mixtures_history(lambda T: np.log(T + 0.01) @ np.linspace(0.02, -0.01, 64), n=300, k=64)
     once, again = (fit_effects(history, stage="bayesian", seed=3) for _ in range(2))
     theta = once.theta(np.empty((2, 0)))
@@ -226,8 +229,9 @@ def test_curves_are_a_gaussian_process_where_the_runs_are():
     assert set(state_basis(a, KINDS, 4).labels()[0]) == {"constant", "line", "quadratic", "step"}
 
 
-def test_returns_that_wave_are_followed_by_curves():
+def test_returns_that_wave_are_followed_by_curves(monkeypatch):
     """They weigh most, and less is lost than without them."""
+    draw_few(monkeypatch, 50, 100)
     known, errors = draw(World("wavy"), 512, 51), []
     for ways in (bayesian.DEPENDENCE, {way: of for way, of in bayesian.DEPENDENCE.items() if way != "by curves"}):
         with pytest.MonkeyPatch.context() as patch:
@@ -240,8 +244,9 @@ def test_returns_that_wave_are_followed_by_curves():
 
 
 @pytest.mark.parametrize("d", [0, 2])
-def test_models_with_the_same_columns_are_one(d):
+def test_models_with_the_same_columns_are_one(d, monkeypatch):
     """Of 64 domains there is no room for curves, and what is left then stands among the models once."""
+    draw_few(monkeypatch)
     rng = np.random.default_rng(3)
     frame = mixtures_history(lambda T: np.log(T + 0.01)[:, 0] * 0.02, k=64).frame
     frame = frame.assign(**{f"x_{j}": rng.normal(size=len(frame)) for j in range(d)})

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from chapter_cells import said
 from datasets import Dataset
+from user_files import few_draws  # noqa: F401 (a fixture)
 
 from causalmix.core.errors import InputError
 from causalmix.core.history import check_history
