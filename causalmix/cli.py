@@ -380,7 +380,7 @@ def _plan(options: argparse.Namespace) -> int:
     study = read_study(options.study)
     from causalmix.study.plan import needs
 
-    needs.check_outcomes(study)  # before what takes seconds to load
+    needs.said(study)  # before what takes seconds to load
     from causalmix.study.plan import cost
 
     print(cost.told(cost.plan(study), options.format))

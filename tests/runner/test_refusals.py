@@ -101,6 +101,7 @@ recommend --history results/laptop/history.csv --pool tiny --n-samples 0""".spli
 
 #: Of studies and rows that only loaders of rows can judge.
 OF_ROWS = """plan --study {outcome}
+plan --study {setting}
 sweep --study {outcome}
 run --study {outcome}
 sweep --study {model}
@@ -112,7 +113,12 @@ recommend --history results/laptop/history.csv --pool {loader}
 check-answer effects 99 1
 design --study laptop --runs 4 --floor c=0.1
 recommend --study {outcome}""".splitlines()
-STUDIES = {"outcome": "outcome: y_maths", "model": "models: {proxy: /nowhere}", "study": "seed: 1"}
+STUDIES = {
+    "outcome": "outcome: y_maths",
+    "model": "models: {proxy: /nowhere}",
+    "study": "seed: 1",
+    "setting": "training: {schedule: x}",
+}
 
 
 @pytest.mark.parametrize("lines, heavy", [(REFUSED, HEAVY), (OF_ROWS, HEAVY - {"datasets", "sklearn"})])

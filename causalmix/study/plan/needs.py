@@ -33,10 +33,7 @@ def check(study: Study, subjects: Sequence[str] = tuple(ROLES), gpus_elsewhere: 
         return
     if not gpus_elsewhere:
         check_gpus(study, working)
-    check_outcomes(study)
-    from causalmix.train.design import Design
-
-    design, roles = Design.of_study(study), {role for subject in working for role in ROLES[subject]}
+    design, roles = said(study), {role for subject in working for role in ROLES[subject]}
     if "proxy_sft" in working and design.scale_runs and design.has_target:
         roles.add("target")  # whose model some of the runs over sizes have
     _check_models(design, roles)
@@ -58,6 +55,17 @@ def check(study: Study, subjects: Sequence[str] = tuple(ROLES), gpus_elsewhere: 
                 "or run the other chapters alone."
             )
         _check_pool(design.longcot_pool, design, {"longcot"})
+
+
+def said(study: Study) -> Design:
+    """The design of a study; InputError for what it says and nothing can be, without what takes seconds to load."""
+    check_outcomes(study)
+    from causalmix.train.design import ROLES as ALL, Design
+
+    design = Design.of_study(study)
+    for role in ALL:
+        design.settings_of(role)
+    return design
 
 
 def check_outcomes(study: Study, outcome: str = "") -> None:
