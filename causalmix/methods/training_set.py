@@ -108,9 +108,12 @@ def reference_told(found: Recommendation) -> str:
     for name, mixture in ((EQUAL, own > 0), (POOL, own)):
         if np.abs(found.reference - mixture / mixture.sum()).max() <= ALIKE:
             return name
-    if asked in ("", "equal", "pool"):
-        return f"the mixture nearest to {POOL if asked == 'pool' else EQUAL} that rows and limits allow"
-    return "the given reference"
+    named = {"": EQUAL, "equal": EQUAL, "pool": POOL}.get(asked, "the given reference")
+    if named not in (EQUAL, POOL):
+        given = np.array(found.asked.caution.reference) * (own > 0)
+        if np.abs(found.reference * given.sum() - given).max() <= ALIKE:
+            return named
+    return f"the mixture nearest to {named} that rows and limits allow"
 
 
 def outcome_told(found: Recommendation) -> str:
@@ -127,8 +130,8 @@ def _taken(found: Recommendation) -> str:
         f" The training set has {found.target.n_samples} rows, for neither --n-samples nor the history says how many."
     )  # fmt: skip
     least = "" if found.asked.floor is not None else (
-        " No share is below the 5th percentile of the runs' (or 0.01) or, where that is less, the pool's own; --floor "
-        "says otherwise."
+        " No share is below the 5th percentile of the runs' (or 0.01) or, where that is less, the pool's own, an even "
+        "one or the reference's; --floor says otherwise."
     )  # fmt: skip
     return f"Taken for better: {' and '.join(told)}.{least}{rows}"
 

@@ -192,6 +192,9 @@ def test_cautious_mixtures_keep_to_what_is_asked(request_, folder, tmp_path):
     (tmp_path / "mine.json").write_text(json.dumps(mine))
     given = recommend(replace(request_, reference=str(tmp_path / "mine.json"), trust_region="tv", radius=0.0), **QUICK)
     assert weights_of(given.table, "Cautious", domains) == pytest.approx(list(mine.values()))
+    assert "The reference of Cautious is the given reference:" in shown(given) and "or the reference's;" in shown(given)
+    moved = replace(given, reference=np.roll(given.reference, 1))
+    assert "is the mixture nearest to the given reference that rows and limits allow:" in shown(moved)
 
 
 def with_outcomes(folder, tmp_path, **columns):
