@@ -36,7 +36,7 @@ SIZES = {
     "data/tiny/pool.py": r"(?<=islice\(items, )60",
     "effects/bayesian.py": r"(?<=burn=)100|(?<=keep=)100",
     "effects/double_ml.py": r"(?<=n_repeats: int = )5|(?<=\"n_estimators\": )100",
-    "effects/held_out.py": r"(?<=n_repeats: int = )3",
+    "effects/held_out.py": r"(?<=n_repeats=)3",
     "effects/horseshoe.py": r"(?<=burn: int = )200|(?<=keep: int = )400",
     "study/trials.py": r"(?<=draws: int = )2000",
     "study/foretold.py": r"(?<=draws: int = )2000",
