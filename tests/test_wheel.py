@@ -26,6 +26,13 @@ SMALL = {
     "noise_seeds": 2,
     "scale_runs": 0,
 }
+#: Two commands in one process, for each would load what trains.
+BOTH = """
+import sys
+from causalmix.cli import main
+plan, sweep = "plan --format json", "sweep --limit 1 --workers 1"
+sys.exit(any(main(f"{command} --study two.yaml".split()) for command in (plan, sweep)))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +60,11 @@ def installed(tmp_path_factory):
 def command(installed):
     """A function that runs ``causalmix`` of the fresh environment in a folder of one's own."""
 
-    def run(*arguments):
+    def run(*arguments, program="causalmix"):
         away = ("PYTHONPATH", "CAUSALMIX_ROOT", "CAUSALMIX_CACHE", "XDG_CACHE_HOME")
         environment = {name: value for name, value in os.environ.items() if name not in away}
         environment |= {"HOME": str(installed / "home"), "OMP_NUM_THREADS": "1"}
-        line = [str(installed / "fresh/bin/causalmix"), *arguments]
+        line = [str(installed / "fresh/bin" / program), *arguments]
         return subprocess.run(line, cwd=installed / "here", env=environment, capture_output=True, text=True)
 
     return run
@@ -94,11 +101,10 @@ def test_a_study_of_ones_own_is_planned_and_swept(installed, command):
     """By the path of its file; records lie beside it, caches in the user's folder, nothing in the environment."""
     before = files_of(installed)
     (installed / "here/two.yaml").write_text(yaml.safe_dump({"parameters": SMALL}))
-    planned = command("plan", "--study", "two.yaml", "--format", "json")
-    assert planned.returncode == 0, planned.stderr
-    assert json.loads(planned.stdout)["parts"][0]["rows"] == SMALL["pool_rows"]
-    swept = command("sweep", "--study", "two.yaml", "--limit", "1", "--workers", "1")
-    assert swept.returncode == 0 and "1 run finished" in swept.stdout, swept.stderr
+    both = command("-c", BOTH, program="python")
+    assert both.returncode == 0, both.stderr
+    planned, end = json.JSONDecoder().raw_decode(both.stdout)
+    assert planned["parts"][0]["rows"] == SMALL["pool_rows"] and "1 run finished" in both.stdout[end:], both.stderr
     assert len((installed / "here/results/two/runs.jsonl").read_text().splitlines()) == 1
     assert list((installed / "home/.cache/causalmix").iterdir())
     assert files_of(installed) == before
