@@ -36,7 +36,7 @@ FLAGS = (
 PROBE = """(async () => {
   const formulas = document.querySelectorAll("article .math").length;
   if (formulas && window.MathJax && MathJax.startup) await MathJax.startup.promise;
-  await new Promise(done => setTimeout(done, 300));
+  await new Promise(done => setTimeout(() => requestIdleCallback(done), 100));
   return JSON.stringify({
     formulas, rendered: document.querySelectorAll("article mjx-container").length,
     unreadable: document.querySelectorAll("article mjx-container [data-mml-node=merror]").length,
