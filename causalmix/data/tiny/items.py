@@ -11,7 +11,6 @@ from functools import cache
 from itertools import islice, product
 
 import numpy as np
-import reasoning_gym
 
 from causalmix.core.paths import ASSETS
 from causalmix.core.yaml_file import read_yaml
@@ -43,6 +42,8 @@ def reserved(prompt: str) -> bool:
 
 def _gym(name: str, rng: np.random.Generator, **settings) -> Iterator[dict]:
     """Endless entries of a reasoning-gym generator."""
+    import reasoning_gym  # brings Matplotlib along, for which what has rows of its own need not wait
+
     while True:
         yield from reasoning_gym.create_dataset(name, size=512, seed=int(rng.integers(2**31)), **settings)
 
