@@ -68,6 +68,16 @@ def test_every_number_has_a_range_and_every_parameter_a_help(model):
         assert line.split()[1] not in ("int", "float") or line.endswith("]"), line
 
 
+def test_what_is_imported_is_never_replaced(source):
+    """A later cell, or a folded one that moves, would call a number."""
+    nodes = [node for code in code_of(source) for node in ast.walk(ast.parse(code))]
+    imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    imported = {alias.asname or alias.name for node in imports for alias in node.names}
+    inner = {id(name) for node in nodes if isinstance(node, ast.comprehension) for name in ast.walk(node.target)}
+    bound = [node for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    assert not imported & {node.id for node in bound if id(node) not in inner}
+
+
 def test_every_parameter_is_read_and_never_replaced(source):
     """A parameter that nothing reads, or that a cell binds anew, would be given in vain."""
     names = [line.partition(":")[0] for line in cell_lines(source)]
