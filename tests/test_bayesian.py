@@ -142,6 +142,23 @@ def test_runs_of_one_mixture_share_an_error():
     assert 0.7 < errors[1] / errors[0] < 1.4, errors
 
 
+def test_gains_are_covered_where_few_mixtures_have_an_error_of_their_own(monkeypatch):
+    """Eight runs of each of twelve mixtures are not 96 witnesses."""
+    monkeypatch.setattr(horseshoe.sample, "__defaults__", (50, 100, False))
+    held = []
+    for seed in range(16):
+        rng = np.random.default_rng([seed, 5])
+        mixtures, theta, own = rng.dirichlet(np.ones(5), 12), rng.normal(0.012, 0.012, 5), rng.normal(0, 0.02, 12)
+        T, y = np.repeat(mixtures, 8, axis=0), np.repeat(np.log(mixtures + 0.01) @ theta + own, 8)
+        frame = pd.DataFrame(T, columns=[f"w_{j}" for j in range(5)])
+        history = check_history(frame.assign(run_id=range(96), y_dev=y + rng.normal(0, 0.015, 96)))
+        further, even = rng.dirichlet(np.ones(5), 40), np.full(5, 0.2)
+        _, low, high = fit_effects(history, stage="bayesian", seed=seed).gain(np.empty((1, 0)), even, further)
+        truth = (np.log(further + 0.01) - np.log(even + 0.01)) @ theta
+        held.append(((low <= truth) & (truth <= high)).mean())
+    assert np.mean(held) > 0.89
+
+
 def test_noise_that_differs_between_runs_is_weighed(monkeypatch):
     """Precise runs count for more: the error is smaller than that of equal weights, in the same worlds."""
     draw_few(monkeypatch, 50, 100)

@@ -53,7 +53,7 @@ DEPENDENCE = {
 LEVEL = ("line", "quadratic", "smooth")  # kinds of columns of g
 ROOM, LESS = 600, 250  # columns that all returns together may take; the same where responses are compared
 SURE, LEAD = 2.0, 2.0  # standard errors, and nats, by which a bend has to predict better: chance gives a nat
-EACH = 0.3  # prior scale of what domains' returns differ from their mean by, where there are no covariates
+USUAL = 0.3  # prior scale of what may well be there, in units of the outcome's spread
 STEP = 0.1  # in log share, of the difference that a return is
 WIDTH, MOST_SMOOTH = 2.0, 250  # squared width of h in units of the mixtures' spread, and its columns
 UNEVEN = 0.03  # share of the log squared residuals' variance that their forecast must explain
@@ -151,9 +151,9 @@ def _columns(
     free = np.isin(kinds, ["level constant", "mean return"])
     sparse = np.array([name.split()[-1] in KINDS[1:] for name in kinds])
     own = int(np.flatnonzero(kinds == "cluster")[0]) if len(found.several) else -1
-    # Without covariates, what domains' returns differ by is all that runs can tell, and it is no exception.
-    each = horseshoe.SCALE if X.shape[1] else EACH
-    scale = np.where([name.endswith(" constant") for name in kinds], each, horseshoe.SCALE)
+    # What mixtures have of their own and, without covariates, what domains' returns differ by, are no exceptions.
+    usual = np.array([name == "cluster" or name.endswith(" constant") and not X.shape[1] for name in kinds])
+    scale = np.where(usual, USUAL, horseshoe.SCALE)
     prior = horseshoe.Prior(np.unique(single, return_inverse=True)[1], kind, free, sparse, scale, own)
     return replace(found, names=tuple(kinds), prior=prior)
 
