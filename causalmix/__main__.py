@@ -6,6 +6,7 @@ import sys
 
 def main() -> int:
     """The command's exit code; 130 where it was interrupted, also while its modules load."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as a batch system ends a job whose time is up
     try:
         from causalmix.cli import main
 

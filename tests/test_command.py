@@ -16,16 +16,17 @@ from causalmix import __main__, cli
 from causalmix.core import paths
 
 
-def test_an_interrupt_is_one_sentence(monkeypatch, capsys):
-    def interrupted():
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli, "main", interrupted)
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_one_sentence(sent, monkeypatch, capsys):
+    """Also the one of a batch system; without a handler it would end the tests."""
+    monkeypatch.setattr(cli, "main", lambda: signal.raise_signal(sent))
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         assert __main__.main() == 130
     finally:
-        signal.signal(signal.SIGINT, before)
+        for name, handler in before.items():
+            signal.signal(name, handler)
     out, told = capsys.readouterr()
     assert out == "" and told.startswith("\ncausalmix: Stopped. What had ended is kept; the same command goes on")
 
