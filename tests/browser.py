@@ -86,9 +86,11 @@ def visit(addresses: list[str]) -> list[Visit]:
     return _in_browser(lambda endpoint: _visit_all(endpoint, addresses))
 
 
-def ask(address: str, script: str, width: int = 1440, dark: bool = False, shot: Path | None = None) -> object:
+def ask(
+    address: str, script: str, width: int = 1440, dark: bool = False, shot: Path | None = None, media: str = "screen"
+) -> object:
     """What the body of an asynchronous function returns in a page, as JSON has it; ``shot`` gets a picture of it."""
-    return _in_browser(lambda endpoint: _ask(endpoint, address, script, width, dark, shot))
+    return _in_browser(lambda endpoint: _ask(endpoint, address, script, width, dark, shot, media))
 
 
 def _in_browser(talk: Callable[[str], Coroutine]) -> object:
@@ -137,8 +139,11 @@ async def _ask(endpoint: str, *what: object) -> object:
         await _leave(socket)
 
 
-async def _asked(session: _Session, address: str, script: str, width: int, dark: bool, shot: Path | None) -> object:
+async def _asked(
+    session: _Session, address: str, script: str, width: int, dark: bool, shot: Path | None, media: str
+) -> object:
     await _open(session)
+    await session.call("Emulation.setEmulatedMedia", media=media)
     size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}
     await session.call("Emulation.setDeviceMetricsOverride", **size)
     mode = json.dumps("dark" if dark else "light")  # as the theme keeps a reader's choice

@@ -151,6 +151,32 @@ def test_the_book_is_printed_as_one_file(copy_of):
     assert '"../_static/' not in page
 
 
+@needs_chromium
+def test_on_paper_nothing_scrolls_and_no_number_is_parted(copy_of):
+    """A wide table fits between the margins, its short words stay on one line, and no row leaves white around it."""
+    cells = "".join(f"<td>{'several words ' * 4}</td><td>0.636</td><td>verdict</td>" for _ in range(4))
+
+    def widen(page):
+        page.cells[2].outputs[1].data["text/html"] += f"<p>a</p>\n<table class='wide'>\n<tr>{cells}</tr>\n</table>"
+
+    write_page(copy_of, widen)
+    build.build(root=copy_of)
+    script = """const scrolling = [...document.querySelectorAll('article :is(.cell_output, .cell_output div, pre)')]
+        .filter((box) => /auto|scroll/.test(getComputedStyle(box).overflow)).map((box) => box.className);
+      const table = document.querySelector('table.wide'), above = table.previousElementSibling;
+      const low = (part, of) => Math.round(parseFloat(getComputedStyle(part)[of]));
+      const white = table.getBoundingClientRect().top - above.getBoundingClientRect().bottom;
+      const parted = [...table.querySelectorAll('td')].filter((cell) => !/ /.test(cell.textContent)).filter((cell) => {
+        const text = document.createRange();
+        text.selectNodeContents(cell);
+        return text.getClientRects().length > 1; }).map((cell) => cell.textContent);
+      const right = document.querySelector('article').getBoundingClientRect().right;
+      return [scrolling, parted, table.getBoundingClientRect().right <= right,
+        Math.round(white) <= Math.max(low(above, 'marginBottom'), low(table, 'marginTop'))]"""
+    address = (copy_of / "book/_build/html/chapters/05_mixture.html").as_uri()
+    assert ask(address, script, width=688, media="print") == [[], [], True, True]
+
+
 def test_without_a_browser_nothing_is_rendered(small_book, monkeypatch):
     """It is refused at once, in one sentence."""
     monkeypatch.setenv("PATH", "")

@@ -9,6 +9,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from causalmix.book import slides, takeaway
 from causalmix.core.errors import InputError
+from causalmix.core.paths import ROOT
 
 
 @pytest.fixture
@@ -53,3 +54,12 @@ def test_a_figure_that_no_page_has_is_named(root, monkeypatch):
     with pytest.raises(InputError, match="fig-c on the page 06_target"):
         slides.write(root)
     assert not (root / "book" / "_build").exists()
+
+
+@pytest.mark.parametrize("chapter, name", slides.SHOWN)
+def test_a_figure_of_a_slide_can_be_read_from_a_seat(chapter, name):
+    """A slide is wide: the smaller a high figure becomes on it, the smaller are its letters."""
+    cells = nbformat.read(ROOT / "book" / "chapters" / f"{chapter}.ipynb", 4).cells
+    (image,) = [slides._figure(cell)["image"] for cell in cells if slides._of_figure(cell).get("name") == name]
+    width, height = (int.from_bytes(base64.b64decode(image)[i : i + 4]) for i in (16, 20))
+    assert height < 1.2 * width

@@ -12,6 +12,7 @@ from causalmix.core.errors import InputError
 from causalmix.core.paths import ASSETS, ROOT, write_whole
 
 #: Figures of the slides after the first two, in their order; a chapter's answer stands on its first one.
+#: None is much higher than wide, for nobody could read it from a seat.
 SHOWN = (
     ("01_featurize", "fig-states"),
     ("03_outcomes", "fig-outcomes"),
@@ -19,8 +20,8 @@ SHOWN = (
     ("05_mixture", "fig-policy-mixtures"),
     ("06_target", "fig-trials"),
     ("06_target", "fig-shift"),
-    ("09_paper_and_ours", "fig-claims"),
-    ("11_known_truth", "fig-coverage"),
+    ("09_paper_and_ours", "fig-critics"),
+    ("11_known_truth", "fig-against-truth"),
 )
 ANSWER = re.compile(r'takeaway">.*?</p>\s*<p>(.*?)</p>', re.S)
 ROLE = re.compile(r"\{[a-z:]+\}`([^`<]+?)(?: <[^>`]*>)?`")
