@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from causalmix import cli
-from causalmix.book import answers
+from causalmix.book import answers, stamps
 from causalmix.core import paths
 from causalmix.core.errors import InputError
 
@@ -92,3 +92,11 @@ def test_the_command_lists_answers_and_tells_by_its_exit_code(capsys):
     assert cli.main(["check-answer", "target", "3", f"{right_answer('target', 3):.3g}"]) == 0
     assert cli.main(["check-answer", "target", "3", "-12345"]) == 1
     assert cli.main(["check-answer", "target", "3", "ten"]) == 2
+
+
+def test_questions_are_listed_without_the_notebooks(tmp_path, monkeypatch):
+    """A student has the package and the tables, and not the solutions; chapters are named as in the book."""
+    chapters = {path.stem for path in (paths.ROOT / "notebooks").glob("*.ipynb")}
+    monkeypatch.setattr(stamps.sources, "__defaults__", (tmp_path,))
+    named = {row[0] for row in answers.listed()[1]}
+    assert named <= chapters and len(named) == len(answers.QUESTIONS)

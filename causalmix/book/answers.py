@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from causalmix.book.stamps import sources
 from causalmix.core import paths
 from causalmix.core.errors import InputError
 from causalmix.core.intervals import adjusted_verdict
-from causalmix.core.parameters import check_name, subject_of
+from causalmix.core.parameters import SUBJECTS, check_name, subject_of
 from causalmix.core.tables import read_table
 
 CLOSE = 0.02  # share by which a number may be off, for tables show three digits
@@ -196,7 +195,8 @@ def _judged(value: float, right: float, where: str) -> tuple[bool, str]:
 def listed(chapters: tuple[str, ...] = ()) -> tuple[Sequence[str], list[Sequence[object]]]:
     """Head and rows of a table of all questions, or of those of some chapters, under the names of the chapters."""
     wanted = {subject_of(name) for name in chapters} or set(QUESTIONS)
-    asked = {chapter: QUESTIONS.get(subject_of(chapter), ()) for chapter in sources() if subject_of(chapter) in wanted}
+    names = {f"{place:02}_{subject}": subject for place, subject in enumerate(SUBJECTS, 1)}  # as files
+    asked = {name: QUESTIONS.get(subject, ()) for name, subject in names.items() if subject in wanted}
     return ("Chapter", "", "Question", "Tables"), [
         (chapter, i, question.text, ", ".join(f"`{name}`" for name in question.tables))
         for chapter, questions in asked.items()
