@@ -303,3 +303,11 @@ def test_runs_are_told_apart_by_their_gpus(ledger, tmp_path, monkeypatch):
     assert [record["training"]["gpus"] for record in records][1] == "0,1"
     assert {records[0]["training"]["gpus"], records[2]["training"]["gpus"]} <= {"0", "1"}
     assert [done for done, _ in seen] == sorted(done for done, _ in seen) and seen[-1] == (3, 3)
+
+
+def test_what_stopped_workers_leave_is_removed_in_silence():
+    """Python's tracker of semaphores would warn after the one sentence of an interrupt."""
+    left = "from multiprocessing import resource_tracker; from causalmix.train.clusters import start_tracker; "
+    left += "start_tracker(); resource_tracker.register('/none', 'semaphore')"
+    told = subprocess.run([sys.executable, "-c", left], capture_output=True, text=True, check=True)
+    assert told.stdout + told.stderr == ""

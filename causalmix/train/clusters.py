@@ -225,6 +225,16 @@ class OneThreadNanny(Nanny):
         return "OK" if again else await super().close(timeout=timeout, reason=reason)
 
 
+def start_tracker() -> None:
+    """Start Python's tracker of semaphores by itself, for it lifts the mask of signals where it is started.
+
+    What workers leave that were stopped it removes in silence, not with a warning of its own.
+    """
+    silent = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker")))
+    with patch.dict(os.environ, PYTHONWARNINGS=silent):
+        resource_tracker.ensure_running()
+
+
 @contextmanager
 def _local(n_workers: int | None, most: float, gpus: int) -> Iterator[Client]:
     """Processes of one thread on this machine, reachable from nowhere else; they exit with the driver."""
@@ -245,7 +255,7 @@ def _local(n_workers: int | None, most: float, gpus: int) -> Iterator[Client]:
         scratch = stack.enter_context(scratch_folder(Path(tempfile.gettempdir())))
         stack.enter_context(dask.config.set(LOCAL_SETTINGS | {"temporary-directory": scratch}))
         # Workers, and the thread that starts them anew, inherit the mask: Ctrl-C is the driver's, which ends them.
-        resource_tracker.ensure_running()  # it lifts the mask where it is started
+        start_tracker()
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             local = LocalCluster(n_workers=n_workers, scheduler_kwargs=port, **options, **quiet)
