@@ -22,7 +22,6 @@ VERDICTS = {
     "palette": {"holds": colour(2), "does not hold": colour(1), "cannot tell": GREY},
     "markers": {"holds": "o", "does not hold": "s", "cannot tell": "D"},
 }
-ASIDE = {"bbox_to_anchor": (1.02, 1)}  # where a legend of many names stands
 WIDE = 44  # letters of a label below one of two panels, in a figure of 8.5 inches
 CLAIM = 58  # letters of a line of a claim, of which two have room in a row
 BASE_LINES = {"proxy": ":", "target": "--"}  # of a model's level before it was trained
@@ -75,7 +74,7 @@ def learning_curve(table: pd.DataFrame, outcome: str, ax: Axes, points: str, bas
     ax.set(xlabel="recorded runs that the mixture was made from", ylabel=f"{points} (higher is better)")
     if base is not None:
         style.base_level(ax, 100 * base, along="y")
-    ax.legend(**ASIDE)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.15), ncols=2, fontsize="small")
     return ax
 
 
