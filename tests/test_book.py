@@ -288,22 +288,26 @@ def test_a_remote_asset_on_a_page_is_found(copy_of, asset):
     assert "index.html" in found and "//cdn.example.org/x" in found
 
 
-def test_a_number_of_too_many_digits_is_found(copy_of):
-    """In what a page tells; not in its code, nor in the number of a paper, nor a count."""
-    page = copy_of / "book/_build/html/index.html"
-    fine = "0.001234, 28.07, 12,345 rows, 3.11.7, arXiv 2411.15124, 10.1214/18-AOS <code>0.12345</code>"
-    page.write_text(page.read_text().replace("</article>", f"<p>{fine}; it is 1,234.5 and 0.12345.</p></article>"))
-    found = gates.check_html(page.parent)
-    assert [finding.split("found ")[1].split(";")[0] for finding in found] == ["1,234.5", "0.12345"]
+FINE = "0.001234, 28.07, 12,345 rows, 3.11.7, arXiv 2411.15124, 10.1214/18-AOS <code>0.12345</code>"
 
 
-def test_a_directive_that_was_not_rendered_is_found(copy_of):
-    """What is left of one in backticks whose title has a backtick, and of a role; code may show both."""
+@pytest.mark.parametrize(
+    "shown, end, told",
+    [
+        (f"<p>{FINE}; it is 1,234.5 and 0.12345.</p>", ";", ["1,234.5", "0.12345"]),
+        (
+            "<p>````{admonition} How <code>x</code> begins</p><p>see {doc}<code>x</code></p><pre>```{note}</pre>",
+            " in ",
+            ["````", "{doc}"],
+        ),
+    ],
+    ids=["a number of too many digits", "a directive or role that was not rendered"],
+)
+def test_what_a_page_should_not_tell_is_found(copy_of, shown, end, told):
+    """Numbers and marks in what it tells; not in its code, nor in the number of a paper, nor a count."""
     page = copy_of / "book/_build/html/index.html"
-    raw = "<p>````{admonition} How <code>x</code> begins</p><p>see {doc}<code>x</code></p><pre>```{note}</pre>"
-    page.write_text(page.read_text().replace("</article>", f"{raw}</article>"))
-    found = gates.check_html(page.parent)
-    assert [finding.split("found ")[1].split(" in ")[0] for finding in found] == ["````", "{doc}"]
+    page.write_text(page.read_text().replace("</article>", f"{shown}</article>"))
+    assert [finding.split("found ")[1].split(end)[0] for finding in gates.check_html(page.parent)] == told
 
 
 def test_a_remote_asset_in_a_style_sheet_is_found(copy_of):
